@@ -1,0 +1,84 @@
+/**
+ * What a certificate says (facts, read from DER) and what the registry remembers of one we issued (record).
+ * Facts are never trusted for who someone is; see docs/admission.md.
+ */
+
+import type { DeviceId } from './device-id.ts'
+import type { RevocationReason } from './revocation-reason.ts'
+
+export const KEY_KINDS = ['P-256', 'P-384', 'P-521', 'Ed25519', 'RSA'] as const
+export type KeyKind = (typeof KEY_KINDS)[number]
+
+/** `other`: a key we have no name for; always refused. `bits`: modulus length for RSA, field size otherwise. */
+export type KeyFacts = { readonly kind: KeyKind | 'other'; readonly bits: number }
+
+export const KEY_USAGES = [
+  'digitalSignature',
+  'nonRepudiation',
+  'keyEncipherment',
+  'dataEncipherment',
+  'keyAgreement',
+  'keyCertSign',
+  'cRLSign',
+  'encipherOnly',
+  'decipherOnly',
+] as const
+export type KeyUsage = (typeof KEY_USAGES)[number]
+
+/** RFC 5280 §4.1–4.2, as read from DER. Hex is lower case. Dates are ms since the epoch. */
+export type CertificateFacts = {
+  readonly der: Uint8Array
+  /** SHA-256 of `der` */
+  readonly fingerprint: string
+  /** content octets of the INTEGER, as encoded */
+  readonly serial: string
+  /** DER of the Name, byte for byte: never rebuilt (Go refuses a re-encoded DN) */
+  readonly subjectDer: Uint8Array
+  readonly issuerDer: Uint8Array
+  readonly commonName: string | undefined
+  readonly notBefore: number
+  readonly notAfter: number
+  /** SHA-256 of the whole SubjectPublicKeyInfo */
+  readonly spkiSha256: string
+  readonly key: KeyFacts
+  readonly isCa: boolean
+  readonly pathLength: number | undefined
+  /** undefined: the extension is absent */
+  readonly keyUsage: readonly KeyUsage[] | undefined
+  /** dotted OIDs; undefined: the extension is absent */
+  readonly extendedKeyUsage: readonly string[] | undefined
+  readonly subjectKeyId: string | undefined
+  readonly authorityKeyId: string | undefined
+  readonly sanUris: readonly string[]
+  readonly sanDns: readonly string[]
+  /** dotted OID of signatureAlgorithm */
+  readonly signatureAlgorithm: string
+}
+
+/** `intended`: reserved, perhaps signed, never handed out. `live`: recorded before it was handed out. */
+export const CERTIFICATE_STATES = ['intended', 'live', 'revoked'] as const
+export type CertificateState = (typeof CERTIFICATE_STATES)[number]
+
+export type CertificateRecord = {
+  /** 16 octets, hex; unique over all issuers */
+  readonly serial: string
+  readonly deviceId: DeviceId
+  /** subject key id of the issuing intermediate, hex */
+  readonly issuerSki: string
+  readonly spkiSha256: string
+  readonly state: CertificateState
+  readonly notBefore: number
+  readonly notAfter: number
+  /** undefined while `intended` */
+  readonly fingerprint: string | undefined
+  readonly der: Uint8Array | undefined
+  readonly revokedAt: number | undefined
+  readonly revocationReason: RevocationReason | undefined
+}
+
+/** An intermediate of ours, as the registry knows it. `retired`: no longer signs, its certificates are no longer admitted. */
+export type IssuerRecord = {
+  readonly ski: string
+  readonly der: Uint8Array
+  readonly state: 'active' | 'retired' | 'revoked'
+}

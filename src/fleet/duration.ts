@@ -1,0 +1,14 @@
+/** Durations as people write them: Go-style `300ms`, `15m`, `2h45m`, and `30d`. Whole string or nothing; never negative. */
+
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const whole = /^(?:\d{1,9}(?:ms|s|m|h|d))+$/
+const part = /(\d+)(ms|s|m|h|d)/g
+
+/** @returns milliseconds, or undefined when `text` is not a duration. `0s` is 0. */
+export const parseDuration = (text: string): number | undefined => {
+  if (text.length > 64 || !whole.test(text)) return undefined
+  let total = 0
+  for (const [, count, unit] of text.matchAll(part))
+    total += Number(count) * (UNITS[unit as string] as number)
+  return total
+}

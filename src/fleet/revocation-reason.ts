@@ -1,0 +1,26 @@
+/** RFC 5280 §5.3.1 CRLReason, one table. removeFromCRL (8) belongs to delta CRLs, which we do not make. */
+
+export const REVOCATION_REASONS = {
+  unspecified: 0,
+  keyCompromise: 1,
+  cACompromise: 2,
+  affiliationChanged: 3,
+  superseded: 4,
+  cessationOfOperation: 5,
+  certificateHold: 6,
+  privilegeWithdrawn: 9,
+  aACompromise: 10,
+} as const
+
+export type RevocationReason = keyof typeof REVOCATION_REASONS
+
+/** What an operator may give for a device: a hold is `suspend`, and the CA's own reasons are not a device's. */
+export const DEVICE_REVOCATION_REASONS = [
+  'unspecified',
+  'keyCompromise',
+  'affiliationChanged',
+  'superseded',
+  'cessationOfOperation',
+  'privilegeWithdrawn',
+] as const satisfies readonly RevocationReason[]
+export type DeviceRevocationReason = (typeof DEVICE_REVOCATION_REASONS)[number]

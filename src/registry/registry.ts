@@ -1,0 +1,268 @@
+/**
+ * MEMORY: the interface to the registry. Every verb returns a Promise and says what is atomic; a verb that returns has been
+ * committed durably. The doors' two questions, `status` and `access`, answer synchronously (see "Live" in docs/architecture.md).
+ * Not the rules: a verb checks only what must be checked inside its transaction. Who may do what is #policy's.
+ *
+ * Errors of every verb: FleetError `registry_unavailable` when the database is locked for longer than 800 ms, full or gone.
+ * Times are ms since the epoch; binary ids are lower-case hex.
+ */
+
+import type { AccessSnapshot, Anchor, Application, Policy } from '#fleet/access.ts'
+import type { CertificateRecord, CertificateState, IssuerRecord } from '#fleet/certificate.ts'
+import type { Actor, AuditEntry, ClaimToken, OperatorToken } from '#fleet/credentials.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
+import type { Device, DeviceState } from '#fleet/device.ts'
+import type { RevocationReason } from '#fleet/revocation-reason.ts'
+
+/** What the doors need to know about a certificate of ours, in one look-up by fingerprint. */
+export type LiveStatus = {
+  readonly serial: string
+  readonly deviceId: DeviceId
+  readonly certificateState: Exclude<CertificateState, 'intended'>
+  readonly notBefore: number
+  readonly notAfter: number
+  readonly deviceState: DeviceState
+  readonly group: string
+  readonly tags: Readonly<Record<string, string>>
+  readonly issuerSki: string
+  readonly issuerState: IssuerRecord['state']
+}
+
+/** A change that the doors must notice. `access`: an anchor, application or policy. */
+export type Change =
+  | { readonly kind: 'device'; readonly deviceId: DeviceId }
+  | { readonly kind: 'issuer'; readonly ski: string }
+  | { readonly kind: 'access' }
+  | { readonly kind: 'assertion_keys' }
+
+export type Changes = { readonly changes: readonly Change[]; readonly cursor: string }
+
+/** A signing key of the gateway's assertions. `sealed`: PKCS #8 DER under AES-256-GCM (#runtime/sealing.ts); the registry cannot read it. */
+export type AssertionKey = {
+  readonly kid: string
+  readonly algorithm: 'ES256'
+  /** JWK, JSON text */
+  readonly publicJwk: string
+  readonly sealed: Uint8Array
+  readonly createdAt: number
+}
+
+/** Keyset paging: `after` is the `next` of the page before. */
+export type Page = { readonly after?: string | undefined; readonly limit: number }
+export type Paged<T> = { readonly items: readonly T[]; readonly next: string | undefined }
+
+/** What the gateway may do: read. The SQLite handle behind it is opened `readonly`. */
+export interface RegistryReader extends AsyncDisposable {
+  /** By SHA-256 fingerprint. undefined: not on record, or only `intended`. Throws `registry_unavailable`. */
+  status(fingerprint: string): LiveStatus | undefined
+  /** The same object as long as nothing in it has changed, so that a caller may compile it once per version. Throws `registry_unavailable`. */
+  access(): AccessSnapshot
+  issuers(): Promise<readonly IssuerRecord[]>
+  assertionKeys(): Promise<readonly AssertionKey[]>
+  /** Opaque; from "now" when given to {@link RegistryReader.changesSince}. */
+  cursor(): Promise<string>
+  /** In commit order, at least once, at most 1,000 at a time. */
+  changesSince(cursor: string): Promise<Changes>
+}
+
+/** One use of a credential, decided by policy, now to be made true or refused by the state of the moment. */
+export type Reservation = {
+  readonly now: number
+  readonly actor: Actor
+  readonly deviceId: DeviceId
+  /**
+   * `token`: spends one use of it unless (token, spkiSha256) was used before.
+   * `renewal`: by the current certificate, which must still be live, of an active device.
+   */
+  readonly credential:
+    | { readonly kind: 'token'; readonly id: string }
+    | { readonly kind: 'renewal'; readonly fingerprint: string }
+  readonly spkiSha256: string
+  /** 16 octets, hex: the caller's randomness */
+  readonly serial: string
+  readonly issuerSki: string
+  readonly notBefore: number
+  readonly notAfter: number
+}
+
+/**
+ * `reserved`: sign `certificate` (state `intended`) now. `already`: this (credential, key) was served before; `certificate` is `live`.
+ * A reservation repeated after a crash gets its own old `intended` row back as `reserved`, with the old serial and dates.
+ */
+export type Reserved = { readonly kind: 'reserved' | 'already'; readonly certificate: CertificateRecord }
+
+/** Which of (name → value) to write; `ifRevision`: If-Match. */
+export type Put<T> = {
+  readonly value: T
+  readonly ifRevision?: number | undefined
+  readonly now: number
+  readonly actor: Actor
+}
+
+export const ACCESS_KINDS = ['anchor', 'application', 'policy'] as const
+export type AccessKind = (typeof ACCESS_KINDS)[number]
+export type AccessValue = {
+  readonly anchor: Anchor
+  readonly application: Application
+  readonly policy: Policy
+}
+export type Revisioned<T> = { readonly value: T; readonly revision: number }
+
+/** What a client may repeat safely. `sealed`: the answer, sealed by the caller, for it may hold a secret. */
+export type IdempotentAnswer = { readonly requestHash: string; readonly sealed: Uint8Array }
+
+export interface Registry extends RegistryReader {
+  // ---- credentials
+
+  /** Atomic with its audit entry. */
+  createToken(token: ClaimToken, actor: Actor): Promise<void>
+  findToken(id: string): Promise<ClaimToken | undefined>
+  listTokens(page: Page): Promise<Paged<ClaimToken>>
+  /** undefined: no such token. Repeating it changes nothing. */
+  revokeToken(id: string, now: number, actor: Actor): Promise<ClaimToken | undefined>
+
+  createOperatorToken(token: OperatorToken, actor: Actor): Promise<void>
+  findOperatorToken(id: string): Promise<OperatorToken | undefined>
+  listOperatorTokens(page: Page): Promise<Paged<OperatorToken>>
+  revokeOperatorToken(id: string, now: number, actor: Actor): Promise<OperatorToken | undefined>
+
+  // ---- issuance
+
+  /** The device that a key belongs to, and whether the key was ever revoked for keyCompromise. */
+  findKey(
+    spkiSha256: string,
+  ): Promise<{ readonly deviceId: DeviceId; readonly compromised: boolean } | undefined>
+  /** An earlier use of the token with this key. */
+  findTokenUse(tokenId: string, spkiSha256: string): Promise<CertificateRecord | undefined>
+  /**
+   * One transaction: re-checks the credential (`token_invalid`, `token_expired`, `token_spent`, `token_revoked`; for a renewal
+   * `certificate_revoked`, `certificate_unknown`), the device (`device_exists` for an unbound token, also for ids that differ only
+   * in case; `device_suspended`, `device_retired`; `device_revoked` unless by a token bound to the id, which makes it `active`
+   * again) and the key (`key_in_use`, `key_compromised`); makes the device when it is new; takes the serial; writes the row as
+   * `intended`; spends the credential. On any refusal nothing has changed.
+   */
+  reserve(reservation: Reservation): Promise<Reserved>
+  /**
+   * `intended` → `live`, with its audit entry and change row. Must be committed before the certificate leaves the process.
+   * @throws `certificate_revoked` when the device was revoked, suspended or retired since the reservation
+   */
+  recordCertificate(
+    serial: string,
+    fingerprint: string,
+    der: Uint8Array,
+    now: number,
+    actor: Actor,
+  ): Promise<CertificateRecord>
+  /** The newest of: any issuance, revocation or audit entry. For the clock check before signing. */
+  newestRecordedTime(): Promise<number>
+
+  // ---- devices
+
+  findDevice(id: DeviceId): Promise<Device | undefined>
+  listDevices(page: Page & { readonly state?: DeviceState | undefined }): Promise<Paged<Device>>
+  /** Live and revoked ones, newest first. */
+  certificatesOf(id: DeviceId): Promise<readonly CertificateRecord[]>
+  /**
+   * active → suspended | revoked | retired; suspended → active | revoked | retired; revoked → retired. `conflict` otherwise;
+   * the same state again changes nothing. One transaction: state, for `revoked` and `retired` all its certificates and its bound
+   * tokens, audit, change row. undefined: no such device.
+   */
+  setDeviceState(change: {
+    readonly id: DeviceId
+    readonly state: DeviceState
+    readonly reason: RevocationReason
+    readonly now: number
+    readonly actor: Actor
+    readonly ifRevision?: number | undefined
+  }): Promise<Device | undefined>
+  /**
+   * From the inbox: keeps the newest time per device, and `inboxCursor` in the same transaction. Unknown fingerprints and times
+   * after `now` are skipped. No audit, no change row.
+   */
+  recordSightings(
+    sightings: readonly { readonly fingerprint: string; readonly at: number }[],
+    inboxCursor: string,
+    now: number,
+  ): Promise<void>
+  /** Where reading the inbox goes on. */
+  inboxCursor(): Promise<string | undefined>
+
+  // ---- issuers and CRLs
+
+  /** Known issuers stay as they are; a new one is added as `active`. */
+  registerIssuer(
+    issuer: { readonly ski: string; readonly der: Uint8Array },
+    now: number,
+  ): Promise<IssuerRecord>
+  /**
+   * Unexpired certificates of this issuer that are revoked, and live ones of suspended devices (as certificateHold).
+   * Entries stay for one CRL past their expiry: pass `now` minus the CRL's lifetime as `notAfterFrom`.
+   */
+  revokedCertificates(
+    issuerSki: string,
+    notAfterFrom: number,
+  ): Promise<
+    readonly { readonly serial: string; readonly revokedAt: number; readonly reason: RevocationReason }[]
+  >
+  /** max(last + 1, Unix seconds of `now`), stored before it is used: a crash skips a number, never repeats one. */
+  takeCrlNumber(issuerSki: string, now: number): Promise<bigint>
+
+  // ---- access
+
+  /** Application ids are made by the caller and kept from the stored value on update. `precondition_failed` on a stale ifRevision. */
+  putAccess<K extends AccessKind>(kind: K, put: Put<AccessValue[K]>): Promise<Revisioned<AccessValue[K]>>
+  findAccess<K extends AccessKind>(kind: K, name: string): Promise<Revisioned<AccessValue[K]> | undefined>
+  listAccess<K extends AccessKind>(kind: K, page: Page): Promise<Paged<Revisioned<AccessValue[K]>>>
+  /** `in_use`: a policy that an application names. false: no such thing. */
+  deleteAccess(
+    kind: AccessKind,
+    name: string,
+    options: { readonly ifRevision?: number | undefined; readonly now: number; readonly actor: Actor },
+  ): Promise<boolean>
+  /** All or nothing, one change of version. `not_found` when an application names a policy that does not exist afterwards. */
+  applyAccess(
+    values: {
+      readonly anchors: readonly Anchor[]
+      readonly applications: readonly Application[]
+      readonly policies: readonly Policy[]
+    },
+    now: number,
+    actor: Actor,
+  ): Promise<void>
+
+  // ---- assertion keys, idempotency, audit
+
+  addAssertionKey(key: AssertionKey, actor: Actor): Promise<void>
+  findIdempotent(scope: string, key: string): Promise<IdempotentAnswer | undefined>
+  /** First writer wins; returns what is stored. Answers older than a day are dropped. */
+  keepIdempotent(scope: string, key: string, answer: IdempotentAnswer, now: number): Promise<IdempotentAnswer>
+  listAudit(page: Page): Promise<Paged<AuditEntry>>
+}
+
+/** The gateway's own append-only file: what it must say, and never more than that. */
+export type InboxEntry = {
+  readonly kind: 'seen'
+  readonly fingerprint: string
+  readonly at: number
+  readonly door: 'https' | 'mqtt'
+}
+
+export interface InboxWriter extends AsyncDisposable {
+  /** Bounded queue, off the hot path; drops the oldest when full. Never throws. @returns entries dropped so far */
+  append(entry: InboxEntry): number
+}
+
+export interface InboxReader extends AsyncDisposable {
+  /**
+   * Entries after `cursor` (all when undefined, or when the file is another one), at most `limit`; malformed ones are skipped and
+   * counted. Reads only: the writer forgets entries older than a day. An inbox that does not exist yet is empty.
+   */
+  read(
+    cursor: string | undefined,
+    limit: number,
+  ): Promise<{
+    readonly entries: readonly InboxEntry[]
+    readonly cursor: string | undefined
+    readonly malformed: number
+  }>
+}

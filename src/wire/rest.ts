@@ -1,0 +1,221 @@
+/**
+ * Every JSON body of the REST interfaces, once: schema and type in one declaration. snake_case, dates as RFC 3339 UTC.
+ * Not the routes: those are in #enroll.
+ */
+
+import Type, { type Static } from 'typebox'
+import { DEVICE_ID_PATTERN } from '#fleet/device-id.ts'
+import { DEVICE_STATES } from '#fleet/device.ts'
+import { ROLES } from '#fleet/credentials.ts'
+import { TOPIC_ACTS } from '#fleet/access.ts'
+import { DEVICE_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
+
+const closed = { additionalProperties: false } as const
+const literals = <const T extends readonly string[]>(values: T) => Type.Enum([...values] as unknown as T)
+
+const Instant = Type.String({ format: 'date-time' })
+const Hex = Type.String({ pattern: '^[0-9a-f]+$' })
+/** checked against the grammar by the use case, so that a bad one gets `device_id_invalid` and not a schema error */
+const AnyDeviceId = Type.String({ maxLength: 256 })
+const Name = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' })
+const Pem = Type.String({ maxLength: 65_536 })
+const Duration = Type.String({ maxLength: 64, examples: ['1h', '30d'] })
+
+export const EnrollRequest = Type.Object({ csr: Pem, device_id: Type.Optional(AnyDeviceId) }, closed)
+export type EnrollRequest = Static<typeof EnrollRequest>
+
+/** `certificate`: the leaf. `chain`: intermediates, no root. All PEM. `serial`: hex. `renew_after`: two thirds of the life. */
+export const EnrollResponse = Type.Object(
+  {
+    device_id: Type.String({ pattern: DEVICE_ID_PATTERN }),
+    certificate: Pem,
+    chain: Pem,
+    serial: Hex,
+    not_before: Instant,
+    not_after: Instant,
+    renew_after: Instant,
+  },
+  closed,
+)
+export type EnrollResponse = Static<typeof EnrollResponse>
+
+export const TokenCreate = Type.Object(
+  {
+    device_id: Type.Optional(AnyDeviceId),
+    uses: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
+    expires: Type.Optional(Duration),
+    cert_ttl: Type.Optional(Duration),
+  },
+  closed,
+)
+export type TokenCreate = Static<typeof TokenCreate>
+
+export const Token = Type.Object(
+  {
+    id: Type.String(),
+    device_id: Type.Union([Type.String(), Type.Null()]),
+    uses: Type.Integer(),
+    used: Type.Integer(),
+    expires_at: Instant,
+    created_at: Instant,
+    cert_ttl_seconds: Type.Integer(),
+    state: literals(['usable', 'spent', 'expired', 'revoked']),
+  },
+  closed,
+)
+export type Token = Static<typeof Token>
+
+/** The only answer that ever holds the secret. */
+export const TokenCreated = Type.Object(
+  {
+    token: Type.String(),
+    id: Type.String(),
+    device_id: Type.Union([Type.String(), Type.Null()]),
+    uses: Type.Integer(),
+    expires_at: Instant,
+    enroll_url: Type.String(),
+    root_sha256: Hex,
+  },
+  closed,
+)
+export type TokenCreated = Static<typeof TokenCreated>
+
+export const Certificate = Type.Object(
+  {
+    serial: Hex,
+    fingerprint: Hex,
+    state: literals(['live', 'revoked']),
+    not_before: Instant,
+    not_after: Instant,
+    revoked_at: Type.Optional(Instant),
+    revocation_reason: Type.Optional(Type.String()),
+  },
+  closed,
+)
+
+export const Device = Type.Object(
+  {
+    id: Type.String(),
+    state: literals(DEVICE_STATES),
+    group: Type.String(),
+    tags: Type.Record(Type.String(), Type.String()),
+    created_at: Instant,
+    last_seen_at: Type.Union([Instant, Type.Null()]),
+    revision: Type.Integer(),
+    certificates: Type.Array(Certificate),
+  },
+  closed,
+)
+export type Device = Static<typeof Device>
+
+export const RevokeRequest = Type.Object(
+  { reason: Type.Optional(literals(DEVICE_REVOCATION_REASONS)) },
+  closed,
+)
+export type RevokeRequest = Static<typeof RevokeRequest>
+
+export const OperatorCreate = Type.Object(
+  { name: Type.String({ minLength: 1, maxLength: 64 }), role: literals(ROLES) },
+  closed,
+)
+export type OperatorCreate = Static<typeof OperatorCreate>
+
+export const Operator = Type.Object(
+  {
+    id: Type.String(),
+    name: Type.String(),
+    role: literals(ROLES),
+    created_at: Instant,
+    state: literals(['usable', 'revoked']),
+  },
+  closed,
+)
+export type Operator = Static<typeof Operator>
+
+export const OperatorCreated = Type.Object(
+  { token: Type.String(), id: Type.String(), name: Type.String(), role: literals(ROLES) },
+  closed,
+)
+export type OperatorCreated = Static<typeof OperatorCreated>
+
+// ---- access: the same shapes in fleet.yaml and in PUT bodies (where the name is in the path)
+
+export const AnchorBody = Type.Object(
+  {
+    pem: Type.String({ maxLength: 262_144 }),
+    hostnames: Type.Array(Type.String({ maxLength: 253 }), { minItems: 1, maxItems: 100 }),
+  },
+  closed,
+)
+
+export const ApplicationBody = Type.Object(
+  {
+    hostnames: Type.Array(Type.String({ maxLength: 253 }), { minItems: 1, maxItems: 100 }),
+    https: Type.Optional(
+      Type.Object(
+        { path: Type.String({ maxLength: 1_024 }), origin: Type.String({ maxLength: 2_048 }) },
+        closed,
+      ),
+    ),
+    mqtt: Type.Optional(
+      Type.Object(
+        {
+          topics: Type.Optional(
+            Type.Array(
+              Type.Object(
+                {
+                  filter: Type.String({ maxLength: 1_024 }),
+                  acts: Type.Array(literals(TOPIC_ACTS), { minItems: 1 }),
+                },
+                closed,
+              ),
+              { maxItems: 1_000 },
+            ),
+          ),
+        },
+        closed,
+      ),
+    ),
+    session_duration: Type.Optional(Duration),
+    policies: Type.Array(Name, { maxItems: 100 }),
+  },
+  closed,
+)
+
+/** Rules are read one by one by the use case, so that a selector that is not built yet is refused by its name. */
+const RuleBody = Type.Record(Type.String(), Type.Unknown())
+
+export const PolicyBody = Type.Object(
+  {
+    decision: Type.String({ maxLength: 64 }),
+    include: Type.Array(RuleBody, { minItems: 1, maxItems: 1_000 }),
+    require: Type.Optional(Type.Array(RuleBody, { maxItems: 1_000 })),
+    exclude: Type.Optional(Type.Array(RuleBody, { maxItems: 1_000 })),
+    session_duration: Type.Optional(Duration),
+  },
+  closed,
+)
+
+const named = <T extends Type.TObject>(body: T) => Type.Interface([body], { name: Name }, closed)
+
+export const Anchor = named(AnchorBody)
+export const Application = named(ApplicationBody)
+export const Policy = named(PolicyBody)
+export type Anchor = Static<typeof Anchor>
+export type Application = Static<typeof Application>
+export type Policy = Static<typeof Policy>
+
+/** `fleet.yaml`, and the body of `POST /v1/apply`: all of it takes effect, or none. What it does not name stays as it is. */
+export const Fleet = Type.Object(
+  {
+    anchors: Type.Optional(Type.Array(Anchor)),
+    applications: Type.Optional(Type.Array(Application)),
+    policies: Type.Optional(Type.Array(Policy)),
+  },
+  closed,
+)
+export type Fleet = Static<typeof Fleet>
+
+/** `next`: give it back as `?after=`; null on the last page. */
+export const listOf = <T extends Type.TSchema>(item: T) =>
+  Type.Object({ items: Type.Array(item), next: Type.Union([Type.String(), Type.Null()]) }, closed)
