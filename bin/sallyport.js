@@ -1,0 +1,64 @@
+#!/usr/bin/env node
+/**
+ * `npx sallyport …`: starts the right program under the Node that this checkout pins, with its OpenSSL configuration.
+ * Plain JavaScript for any Node ≥ 20. Not the programs: src/cli, src/enroll, src/gateway.
+ */
+
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { constants } from 'node:os'
+import { join } from 'node:path'
+import { PINNED_NODE, pinnedNodeProblem, ROOT } from '../scripts/install-check.js'
+
+const DESKS = new Set(['enroll', 'gateway'])
+const USAGE = 2
+/** By then a child that a terminal's Ctrl-C reached directly has ended, or has told us that it listens. */
+const SETTLE = 100
+
+const fail = (text) => {
+  process.stderr.write(`${text}\n`)
+  process.exit(USAGE)
+}
+
+if (!existsSync(PINNED_NODE))
+  fail(
+    existsSync(join(ROOT, 'node_modules'))
+      ? pinnedNodeProblem()
+      : `Sallyport is not installed yet. Run \`npm start\` once, or \`npm ci\`, in ${ROOT}.`,
+  )
+
+const args = process.argv.slice(2)
+// the help of a desk is in the help of all the words
+const isDesk = DESKS.has(args[0]) && !args.some((arg) => arg === '--help' || arg === '-h')
+const [program, rest] = isDesk ? [`src/${args[0]}/main.ts`, args.slice(1)] : ['src/cli/main.ts', args]
+
+// the channel is how a child learns that we are gone, even by SIGKILL (src/runtime/stop.ts)
+const child = spawn(
+  PINNED_NODE,
+  [`--openssl-config=${join(ROOT, 'src/runtime/openssl.cnf')}`, join(ROOT, program), ...rest],
+  { stdio: ['inherit', 'inherit', 'inherit', 'ipc'] },
+)
+
+let stops = false
+child.on('message', (message) => {
+  if (message?.stops === true) stops = true
+})
+
+/*
+ * A Ctrl-C in a terminal reaches the child as well, and npm sends us a second one; a `kill` reaches only us. So the signal is not
+ * passed on to a child that knows how to stop: closing the channel asks it, once, however often we are asked. Its second Ctrl-C
+ * comes to it directly from the terminal.
+ */
+const passOn = (signal) => {
+  setTimeout(() => {
+    if (!stops) child.kill(signal)
+    else if (child.connected) child.disconnect()
+  }, SETTLE)
+}
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => passOn(signal))
+
+child.on('error', (error) => fail(`${PINNED_NODE} cannot be run: ${error.message}`))
+child.on('exit', (code, signal) => {
+  // ended by a signal: say so to a shell in its own way
+  process.exit(code ?? 128 + (constants.signals[signal] ?? 0))
+})

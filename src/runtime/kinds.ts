@@ -1,0 +1,105 @@
+/**
+ * What a setting's value may look like: a parser of text and the words that say what was expected. One entry per kind.
+ * Not which settings there are: settings.ts.
+ */
+
+import { isIP, isIPv6 } from 'node:net'
+import { resolve } from 'node:path'
+import { parseDuration } from '#fleet/duration.ts'
+
+/** Where a listener binds. `key`: the setting it came from, for messages. `host`: without brackets. */
+export type Listen = { readonly host: string; readonly port: number; readonly key: string }
+
+/** `[::]:8443` */
+export const showAddress = (host: string, port: number): string =>
+  `${isIPv6(host) ? `[${host}]` : host}:${port}`
+
+type Context = { readonly key: string; readonly home: string }
+
+export type Kind<T> = {
+  /** the word in docs/configuration.md */
+  readonly name: string
+  readonly expected: string
+  /** undefined: not a value of this kind */
+  readonly parse: (text: string, context: Context) => T | undefined
+}
+
+const kind = <T>(name: string, expected: string, parse: Kind<T>['parse']): Kind<T> => ({
+  name,
+  expected,
+  parse,
+})
+
+const within = (value: number | undefined, least: number, most: number): number | undefined =>
+  value !== undefined && value >= least && value <= most ? value : undefined
+
+const UNITS: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }
+
+const parseSize = (text: string): number | undefined => {
+  const [, count, unit = 'B'] = /^(\d{1,12})(B|KiB|MiB|GiB)?$/.exec(text) ?? []
+  return count === undefined ? undefined : Number(count) * (UNITS[unit] as number)
+}
+
+const HOSTNAME =
+  /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/
+
+const parseListen = (text: string, key: string): Listen | undefined => {
+  const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? []
+  const host = bracketed ?? plain
+  const port = Number(digits)
+  if (host === undefined || port > 65_535) return undefined
+  const sane =
+    bracketed === undefined ? isIP(host) === 4 || HOSTNAME.test(host.toLowerCase()) : isIP(host) === 6
+  return sane ? { host, port, key } : undefined
+}
+
+/** A base to which paths are appended: no query, no fragment, no user; without the trailing slash. */
+const parseBase = (text: string, schemes: readonly string[]): string | undefined => {
+  const url = URL.parse(text)
+  if (url === null || !schemes.includes(url.protocol)) return undefined
+  if (url.username !== '' || url.password !== '' || /[?#]/.test(text)) return undefined
+  return url.href.replace(/\/+$/, '')
+}
+
+export const path = kind('path', 'a path, absolute or relative to SALLYPORT_HOME', (text, { home }) =>
+  text === '' || text.includes('\0') ? undefined : resolve(home, text),
+)
+
+export const listen = kind(
+  'listen',
+  'host:port, such as 127.0.0.1:8080 or [::]:8443 (port 0: any free one)',
+  (text, { key }) => parseListen(text, key),
+)
+
+/** @param least ms. @param most ms */
+export const duration = (least: number, most: number, words: string): Kind<number> =>
+  kind('duration', `a duration ${words}, such as 500ms, 30s, 15m, 24h or 30d`, (text) =>
+    within(parseDuration(text), least, most),
+  )
+
+/** @param least bytes. @param most bytes */
+export const size = (least: number, most: number, words: string): Kind<number> =>
+  kind('size', `a size ${words}, such as 256KiB or 100MiB`, (text) => within(parseSize(text), least, most))
+
+export const integer = (least: number, most: number): Kind<number> =>
+  kind('integer', `a whole number from ${least} to ${most}`, (text) =>
+    /^\d{1,9}$/.test(text) ? within(Number(text), least, most) : undefined,
+  )
+
+export const choice = <const T extends string>(...values: readonly T[]): Kind<T> =>
+  kind(values.map((value) => `\`${value}\``).join(' \\| '), `one of: ${values.join(', ')}`, (text) =>
+    values.find((value) => value === text),
+  )
+
+/** RFC 5280 §8: CRL and issuer URLs over https would be circular. */
+export const httpBase = kind('URL', 'an http:// URL without query or fragment', (text) =>
+  parseBase(text, ['http:']),
+)
+
+export const httpsBase = kind('URL', 'an https:// URL without query or fragment', (text) =>
+  parseBase(text, ['https:']),
+)
+
+export const hostname = kind('host name', 'a host name in lower case, without port', (text) =>
+  HOSTNAME.test(text) && isIP(text) === 0 ? text : undefined,
+)

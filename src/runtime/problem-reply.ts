@@ -1,0 +1,32 @@
+/**
+ * The one place that turns an error into bytes for an HTTP client (RFC 9457). The table is #wire/problems.ts.
+ * Not a logger: the caller logs the error, whose cause and unknown details never leave this process.
+ */
+
+import { FleetError } from '#fleet/errors.ts'
+import { PROBLEM_TYPE, problemOf } from '#wire/problems.ts'
+
+export type ProblemReply = {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/** @param error anything thrown; what is not a FleetError becomes 500 `internal` without detail */
+export const problemReply = (error: unknown, requestId: string): ProblemReply => {
+  const problem = problemOf(error, requestId)
+  const body = JSON.stringify(problem)
+  const retryAfter = error instanceof FleetError ? error.retryAfter : undefined
+  return {
+    status: problem.status,
+    headers: {
+      'content-type': PROBLEM_TYPE,
+      'content-length': String(Buffer.byteLength(body)),
+      'cache-control': 'no-store',
+      // RFC 9110 §15.5.2: a 401 must name at least one challenge
+      ...(problem.status === 401 ? { 'www-authenticate': 'Bearer realm="sallyport"' } : {}),
+      ...(retryAfter === undefined ? {} : { 'retry-after': String(Math.max(0, Math.ceil(retryAfter))) }),
+    },
+    body,
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * The whole life of a desk's process: configuration, log, metrics, the service, its run file, stopping, the exit code.
+ * Not the service: the desk's main passes that in. The only library file that may end the process.
+ */
+
+import { once } from 'node:events'
+import { parseArgs } from 'node:util'
+import { systemClock, type Clock } from '#fleet/clock.ts'
+import { FleetError, type ErrorCode } from '#fleet/errors.ts'
+import { loadConfig, type Config } from './config.ts'
+import { listen, urlFor } from './listen.ts'
+import { createLog, type Log } from './log.ts'
+import { createMetrics, createMetricsServer, type Metrics } from './metrics.ts'
+import { removeRunFile, VERSION, writeRunFile } from './run-file.ts'
+import { listenForStop } from './stop.ts'
+
+export type Service = AsyncDisposable & {
+  /** the keys of DESK_URLS, without `metrics` */
+  readonly urls: Readonly<Record<string, string>>
+}
+
+export type Scope = {
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly clock: Clock
+  /** aborted when the process has been asked to stop */
+  readonly signal: AbortSignal
+}
+
+const EXIT_CODES: Partial<Record<ErrorCode, number>> = { config_invalid: 2, target_unreachable: 3 }
+
+/** 2: usage or configuration; 3: target unreachable; 1: anything else. */
+export const exitCodeOf = (error: unknown): number =>
+  (error instanceof FleetError ? EXIT_CODES[error.code] : undefined) ?? 1
+
+/** What was asked for has not happened by then: something hangs, and a supervisor must not have to wait for it. */
+const STOP_WITHIN = 10_000
+
+const configPathFrom = (args: readonly string[], desk: string): string | undefined => {
+  try {
+    return parseArgs({ args: [...args], options: { config: { type: 'string' } } }).values.config
+  } catch (cause) {
+    throw new FleetError(
+      'config_invalid',
+      `usage: sallyport ${desk} [--config FILE]: ${(cause as Error).message}`,
+      {
+        cause,
+      },
+    )
+  }
+}
+
+const openMetrics = async (
+  config: Config,
+  desk: 'enroll' | 'gateway',
+  metrics: Metrics,
+  ready: () => boolean,
+): Promise<AsyncDisposable & { readonly url: string }> => {
+  const server = createMetricsServer(metrics, ready)
+  const { host, port } = await listen(server, config[desk].metrics_listen)
+  return {
+    url: urlFor('http', host, port),
+    async [Symbol.asyncDispose]() {
+      server.close()
+      server.closeAllConnections()
+      await once(server, 'close')
+    },
+  }
+}
+
+const serve = async (
+  desk: 'enroll' | 'gateway',
+  config: Config,
+  log: Log,
+  signal: AbortSignal,
+  start: (config: Config, scope: Scope) => Promise<Service>,
+): Promise<void> => {
+  const metrics = createMetrics(desk)
+  let ready = false
+  await using health = await openMetrics(config, desk, metrics, () => ready && !signal.aborted)
+  await using service = await start(config, { log, metrics, clock: systemClock, signal })
+  const urls = { ...service.urls, metrics: health.url }
+  if (signal.aborted) return
+  writeRunFile(config.home, desk, urls)
+  try {
+    ready = true
+    log.info(
+      {
+        version: VERSION,
+        pid: process.pid,
+        environment: config.environment,
+        config: config.configPath,
+        urls,
+      },
+      'ready',
+    )
+    if (!signal.aborted) await once(signal, 'abort')
+    log.info({ cause: (signal.reason as Error).message }, 'stopping')
+  } finally {
+    // first of all: nobody new shall be sent here
+    removeRunFile(config.home, desk)
+  }
+}
+
+const report = (log: Log, error: unknown): number => {
+  if (error instanceof FleetError) log.fatal({ code: error.code, cause: error.cause }, error.detail)
+  else log.fatal({ code: 'internal', err: error }, 'broken')
+  return exitCodeOf(error)
+}
+
+/**
+ * A desk's main is this one call. Never returns before the process has been asked to stop, then ends it: 0 after a clean stop, 2 for
+ * configuration (a taken port is one), 3 for an unreachable target, 1 otherwise, 130 when a second signal forced it.
+ */
+export const runDesk = async (
+  desk: 'enroll' | 'gateway',
+  start: (config: Config, scope: Scope) => Promise<Service>,
+): Promise<void> => {
+  const stop = listenForStop()
+  let log = createLog(desk, 'info')
+  let home: string | undefined
+  const crash = (error: unknown): void => {
+    report(log, error)
+    if (home !== undefined) removeRunFile(home, desk)
+    process.exit(1)
+  }
+  process.on('uncaughtException', crash)
+  stop.signal.addEventListener('abort', () => {
+    setTimeout(() => {
+      log.error({ after_ms: STOP_WITHIN }, 'stopping takes too long')
+      process.exit(1)
+    }, STOP_WITHIN).unref()
+  })
+  let code = 0
+  try {
+    const configPath = configPathFrom(process.argv.slice(2), desk)
+    const config = loadConfig({ desk, env: process.env, cwd: process.cwd(), configPath })
+    home = config.home
+    log = createLog(desk, config.log.level)
+    await serve(desk, config, log, stop.signal, start)
+    log.info('stopped')
+  } catch (error) {
+    // a start that was broken off by the signal it was given is a clean stop
+    code = stop.signal.aborted && (error as Error).name === 'AbortError' ? 0 : report(log, error)
+  }
+  process.exit(code)
+}

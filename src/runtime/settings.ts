@@ -1,0 +1,309 @@
+/**
+ * Every setting of every process, once. docs/configuration.md is held against this table by a test, the type `Config` by tsc.
+ * Process settings only: anchors, applications and policies live in the registry. Not how they are read: config.ts.
+ */
+
+import { DAY, MINUTE, SECOND } from '#fleet/clock.ts'
+import * as kinds from './kinds.ts'
+import type { Kind, Listen } from './kinds.ts'
+
+/** As it is after reading: durations in ms, sizes in bytes, paths absolute. */
+export type Settings = {
+  environment: 'development' | 'production'
+  ca: { root: string; intermediate: string; intermediate_key: string; passphrase_file: string | undefined }
+  tls: { cert: string; key: string }
+  secrets: { key_file: string }
+  registry: { path: string; inbox: string }
+  enroll: {
+    devices_listen: Listen
+    status_listen: Listen
+    operator_listen: Listen
+    metrics_listen: Listen
+    status_url: string
+    public_url: string | undefined
+    crl_ttl: number
+    failures_per_minute: number
+  }
+  gateway: { https_listen: Listen; mqtts_listen: Listen; metrics_listen: Listen }
+  https: { origin_timeout: number; body_limit: number }
+  mqtt: {
+    default_hostname: string | undefined
+    max_connection: number
+    handshake_per: 'connection' | 'message'
+    connect_timeout: number
+    connect_limit: number
+    frame_limit: number
+  }
+  limits: {
+    handshake_timeout: number
+    header_timeout: number
+    header_bytes: number
+    max_connections: number
+  }
+  log: { level: 'debug' | 'info' | 'warn' | 'error' }
+}
+
+export type ReaderDesk = 'enroll' | 'gateway' | 'cli'
+
+/** `development`: the default there only. Elsewhere the setting is unset, and refused as missing by the desks in `required`. */
+export type Setting<T = unknown> = {
+  readonly kind: Kind<NonNullable<T>>
+  readonly default: string | { readonly development: string } | undefined
+  readonly doc: string
+  /** who acts on it */
+  readonly desks: readonly ReaderDesk[]
+  /** in production */
+  readonly required?: readonly ReaderDesk[]
+}
+
+type Paths<T, Prefix extends string = ''> = {
+  [K in keyof T & string]: T[K] extends Listen | string | number | undefined
+    ? `${Prefix}${K}`
+    : Paths<T[K], `${Prefix}${K}.`>
+}[keyof T & string]
+export type SettingPath = Paths<Settings>
+
+type At<T, P extends string> = P extends `${infer Head}.${infer Rest}`
+  ? Head extends keyof T
+    ? At<T[Head], Rest>
+    : never
+  : P extends keyof T
+    ? T[P]
+    : never
+
+const BOTH = ['enroll', 'gateway'] as const
+
+export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> } = {
+  environment: {
+    kind: kinds.choice('development', 'production'),
+    default: 'development',
+    doc: 'In `production` nothing is made up: what only development has a default for must be set.',
+    desks: ['enroll', 'gateway', 'cli'],
+  },
+
+  'ca.root': {
+    kind: kinds.path,
+    default: 'certs/root.pem',
+    doc: 'The root certificate, PEM. Its key is not needed by any process.',
+    desks: ['enroll', 'gateway', 'cli'],
+  },
+  'ca.intermediate': {
+    kind: kinds.path,
+    default: 'certs/intermediate.pem',
+    doc: 'The intermediate under that root which signs devices, PEM.',
+    desks: ['enroll', 'cli'],
+  },
+  'ca.intermediate_key': {
+    kind: kinds.path,
+    default: 'certs/private/intermediate.key',
+    doc: 'Its private key, PEM, mode 0600. Only the enroll desk reads it.',
+    desks: ['enroll', 'cli'],
+  },
+  'ca.passphrase_file': {
+    kind: kinds.path,
+    default: undefined,
+    doc: 'A file with the passphrase of that key, mode 0600. Unset: the key is not encrypted.',
+    desks: ['enroll', 'cli'],
+  },
+
+  'tls.cert': {
+    kind: kinds.path,
+    default: { development: 'certs/server.pem' },
+    doc: 'The certificate of every TLS listener, PEM: leaf first, then its intermediates.',
+    desks: BOTH,
+    required: BOTH,
+  },
+  'tls.key': {
+    kind: kinds.path,
+    default: { development: 'certs/private/server.key' },
+    doc: 'Its private key, PEM, mode 0600.',
+    desks: BOTH,
+    required: BOTH,
+  },
+  'secrets.key_file': {
+    kind: kinds.path,
+    default: 'certs/private/registry.key',
+    doc: 'The key that seals secrets in the registry: 32 bytes as hex or base64, mode 0600.',
+    desks: ['enroll', 'gateway', 'cli'],
+  },
+
+  'registry.path': {
+    kind: kinds.path,
+    default: 'db/sallyport.sqlite',
+    doc: 'The registry. The enroll desk opens it read-write, the gateway read-only.',
+    desks: ['enroll', 'gateway', 'cli'],
+  },
+  'registry.inbox': {
+    kind: kinds.path,
+    default: 'db/gateway-inbox.sqlite',
+    doc: 'What the gateway has to say to the enroll desk: its own append-only file.',
+    desks: BOTH,
+  },
+
+  'enroll.devices_listen': {
+    kind: kinds.listen,
+    default: '[::]:8443',
+    doc: 'REST, EST and trust for devices, over TLS with an optional client certificate.',
+    desks: ['enroll'],
+  },
+  'enroll.status_listen': {
+    kind: kinds.listen,
+    default: '[::]:8081',
+    doc: 'CRLs and issuer certificates, over plain HTTP.',
+    desks: ['enroll'],
+  },
+  'enroll.operator_listen': {
+    kind: kinds.listen,
+    default: '127.0.0.1:8080',
+    doc: 'Operator API. Plain HTTP on loopback; any other address is served over TLS and needs `tls.cert` and `tls.key` to be set.',
+    desks: ['enroll'],
+  },
+  'enroll.metrics_listen': {
+    kind: kinds.listen,
+    default: '127.0.0.1:9465',
+    doc: '`/metrics`, `/healthz`, `/readyz` of the enroll desk.',
+    desks: ['enroll'],
+  },
+  'enroll.status_url': {
+    kind: kinds.httpBase,
+    default: { development: 'http://localhost:8081' },
+    doc: 'How the world reaches `enroll.status_listen`. Written into every certificate (CDP, AIA), so it cannot change silently.',
+    desks: ['enroll'],
+    required: ['enroll'],
+  },
+  'enroll.public_url': {
+    kind: kinds.httpsBase,
+    default: undefined,
+    doc: 'How devices reach `enroll.devices_listen`; handed out with claim tokens. Unset: the URL it listens on.',
+    desks: ['enroll'],
+  },
+  'enroll.crl_ttl': {
+    kind: kinds.duration(MINUTE, 30 * DAY, 'from 1m to 30d'),
+    default: '24h',
+    doc: 'From `thisUpdate` to `nextUpdate` of a CRL. A new one is made long before, and at each revocation.',
+    desks: ['enroll'],
+  },
+  'enroll.failures_per_minute': {
+    kind: kinds.integer(1, 1_000_000),
+    default: '30',
+    doc: 'Failed credentials per address and minute before 429.',
+    desks: ['enroll'],
+  },
+
+  'gateway.https_listen': {
+    kind: kinds.listen,
+    default: '[::]:9443',
+    doc: 'The HTTPS door.',
+    desks: ['gateway'],
+  },
+  'gateway.mqtts_listen': {
+    kind: kinds.listen,
+    default: '[::]:8883',
+    doc: 'The MQTT door, over TLS.',
+    desks: ['gateway'],
+  },
+  'gateway.metrics_listen': {
+    kind: kinds.listen,
+    default: '127.0.0.1:9464',
+    doc: '`/metrics`, `/healthz`, `/readyz` of the gateway.',
+    desks: ['gateway'],
+  },
+
+  'https.origin_timeout': {
+    kind: kinds.duration(1, 60 * MINUTE, 'from 1ms to 1h'),
+    default: '30s',
+    doc: 'How long an origin may be silent before 504.',
+    desks: ['gateway'],
+  },
+  'https.body_limit': {
+    kind: kinds.size(0, 1024 ** 4, 'up to 1024GiB'),
+    default: '100MiB',
+    doc: 'Largest request body, streamed; more is 413.',
+    desks: ['gateway'],
+  },
+
+  'mqtt.default_hostname': {
+    kind: kinds.hostname,
+    default: { development: 'localhost' },
+    doc: 'The hostname of MQTT clients that send no SNI. Unset: they are refused.',
+    desks: ['gateway'],
+  },
+  'mqtt.max_connection': {
+    kind: kinds.duration(SECOND, 30 * DAY, 'from 1s to 30d'),
+    default: '24h',
+    doc: 'A connection ends after this time, ± 10 %, and never outlives its certificate.',
+    desks: ['gateway'],
+  },
+  'mqtt.handshake_per': {
+    kind: kinds.choice('connection', 'message'),
+    default: 'connection',
+    doc: '`message`: one CONNECT, one PUBLISH, and the connection is closed.',
+    desks: ['gateway'],
+  },
+  'mqtt.connect_timeout': {
+    kind: kinds.duration(1, 10 * MINUTE, 'from 1ms to 10m'),
+    default: '10s',
+    doc: 'From the end of the TLS handshake to a complete CONNECT.',
+    desks: ['gateway'],
+  },
+  'mqtt.connect_limit': {
+    kind: kinds.size(128, 1024 ** 2, 'from 128B to 1MiB'),
+    default: '4KiB',
+    doc: 'Largest CONNECT packet.',
+    desks: ['gateway'],
+  },
+  'mqtt.frame_limit': {
+    kind: kinds.size(128, 256 * 1024 ** 2, 'from 128B to 256MiB'),
+    default: '256KiB',
+    doc: 'Largest packet after CONNECT.',
+    desks: ['gateway'],
+  },
+
+  'limits.handshake_timeout': {
+    kind: kinds.duration(1, 10 * MINUTE, 'from 1ms to 10m'),
+    default: '10s',
+    doc: 'From an accepted connection to the end of its TLS handshake.',
+    desks: BOTH,
+  },
+  'limits.header_timeout': {
+    kind: kinds.duration(1, 10 * MINUTE, 'from 1ms to 10m'),
+    default: '10s',
+    doc: 'From the start of a request to the end of its headers; more is 408.',
+    desks: BOTH,
+  },
+  'limits.header_bytes': {
+    kind: kinds.size(1024, 1024 ** 2, 'from 1KiB to 1MiB'),
+    default: '16KiB',
+    doc: 'Largest request line and headers together; more is 431.',
+    desks: BOTH,
+  },
+  'limits.max_connections': {
+    kind: kinds.integer(1, 10_000_000),
+    default: '10000',
+    doc: 'Open connections per listener; further ones are closed at once.',
+    desks: BOTH,
+  },
+
+  'log.level': {
+    kind: kinds.choice('debug', 'info', 'warn', 'error'),
+    default: 'info',
+    doc: 'Least severe line that is written. One JSON line per event, on stderr.',
+    desks: BOTH,
+  },
+}
+
+/** `enroll.status_url` → `SALLYPORT_ENROLL_STATUS_URL` */
+export const environmentName = (path: string): string =>
+  `SALLYPORT_${path.toUpperCase().replaceAll('.', '_')}`
+
+/** Environment names that mean something and are no settings. */
+export const RESERVED_ENVIRONMENT: Readonly<Record<string, string>> = {
+  SALLYPORT_HOME: 'where `certs/`, `db/`, `run/` and `log/` are; default: the checkout',
+  SALLYPORT_CONFIG:
+    'the configuration file, when `--config` names none; default: `./sallyport.yaml` if it exists',
+  SALLYPORT_OPERATOR_TOKEN: 'the operator token of `npx sallyport …`',
+  SALLYPORT_ENROLL_DEVICES_URL: 'where visitors find the enroll desk',
+  SALLYPORT_ENROLL_OPERATOR_URL: 'where visitors find the operator API',
+  SALLYPORT_GATEWAY_HTTPS_URL: 'where visitors find the HTTPS door',
+  SALLYPORT_GATEWAY_MQTTS_URL: 'where visitors find the MQTT door',
+}

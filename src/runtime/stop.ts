@@ -1,0 +1,49 @@
+/**
+ * When a process has been asked to stop: SIGINT, SIGTERM, or the end of its parent. Not what stopping means: run.ts and the mains.
+ *
+ * A Ctrl-C reaches every process of the terminal's group directly, and npm sends its child a second one. So a parent of ours never
+ * passes a signal on to a child that listens here: it closes the IPC channel, which is also what its death does, even by SIGKILL.
+ * Closing may be repeated and never counts as the second Ctrl-C. `{ stops: true }` tells the parent that we listen.
+ */
+
+export type Stop = Disposable & {
+  /** `reason`: an AbortError whose message is `SIGINT`, `SIGTERM` or `parent` */
+  readonly signal: AbortSignal
+}
+
+/** A shell's way to say "ended by SIGINT". */
+const FORCED = 130
+
+/** Children tell their parent so, once, over IPC; see bin/sallyport.js and `up`. */
+export const STOPS_MESSAGE = { stops: true } as const
+
+/** @param force a second signal while stopping; default: exit at once with 130 */
+export const listenForStop = (force: () => void = () => process.exit(FORCED)): Stop => {
+  const controller = new AbortController()
+  const abort = (why: string): void => {
+    controller.abort(new DOMException(why, 'AbortError'))
+  }
+  const onSignal = (name: NodeJS.Signals): void => {
+    if (controller.signal.aborted) force()
+    else abort(name)
+  }
+  const onParentGone = (): void => {
+    abort('parent')
+  }
+  process.on('SIGINT', onSignal)
+  process.on('SIGTERM', onSignal)
+  process.on('disconnect', onParentGone)
+  if (process.channel !== undefined && process.channel !== null) {
+    process.send?.(STOPS_MESSAGE, () => {})
+    // listening for the parent's end must not keep a finished command alive
+    process.channel.unref()
+  }
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]() {
+      process.off('SIGINT', onSignal)
+      process.off('SIGTERM', onSignal)
+      process.off('disconnect', onParentGone)
+    },
+  }
+}

@@ -1,0 +1,25 @@
+/** Durations as an administrator writes them, and everything that only looks like one. */
+
+import { expect, test } from 'vitest'
+import { parseDuration } from '#fleet/duration.ts'
+
+test.each([
+  ['0s', 0],
+  ['300ms', 300],
+  ['15m', 900_000],
+  ['2h45m', 9_900_000],
+  ['30d', 2_592_000_000],
+  ['', undefined],
+  ['15', undefined],
+  ['-1s', undefined],
+  ['1.5h', undefined],
+  ['1 h', undefined],
+  ['1h ', undefined],
+  ['1w', undefined],
+  ['h', undefined],
+  ['1h\n', undefined],
+  ['9999999999s', undefined],
+  ['1s'.repeat(40), undefined],
+])('%j → %s', (text, expected) => {
+  expect(parseDuration(text)).toBe(expected)
+})

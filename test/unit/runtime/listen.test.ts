@@ -1,0 +1,68 @@
+import { createServer, type Server } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
+import { afterEach, describe, expect, it } from 'vitest'
+import { listen, urlFor } from '#runtime/listen.ts'
+
+const servers: Server[] = []
+const tracked = <T extends Server>(server: T): T => {
+  servers.push(server)
+  return server
+}
+afterEach(() => {
+  for (const server of servers.splice(0)) server.close()
+})
+
+const key = 'gateway.https_listen'
+
+describe('binding', () => {
+  it('says which port a 0 became', async () => {
+    const bound = await listen(tracked(createServer()), { host: '127.0.0.1', port: 0, key })
+    expect(bound).toEqual({ host: '127.0.0.1', port: expect.any(Number) })
+    expect(bound.port).toBeGreaterThan(0)
+  })
+
+  it.each(['127.0.0.1', '::'])('explains a port taken on %s', async (host) => {
+    const { port } = await listen(tracked(createServer()), { host: '127.0.0.1', port: 0, key })
+    await expect(listen(tracked(createServer()), { host, port, key })).rejects.toMatchObject({
+      code: 'config_invalid',
+      detail: expect.stringMatching(
+        new RegExp(
+          `port ${port} is taken \\(gateway\\.https_listen: .*SALLYPORT_GATEWAY_HTTPS_LISTEN.*npm start -- --ports 0`,
+        ),
+      ),
+    })
+  })
+
+  it('explains an address that is not here', async () => {
+    await expect(listen(tracked(createServer()), { host: '192.0.2.1', port: 0, key })).rejects.toMatchObject({
+      code: 'config_invalid',
+      detail: expect.stringContaining('192.0.2.1 is not an address of this machine (gateway.https_listen)'),
+    })
+  })
+})
+
+describe('the operator listener', () => {
+  const operator = { port: 0, key: 'enroll.operator_listen' }
+
+  it('is never plain beyond loopback, whatever the desk does', async () => {
+    const server = tracked(createServer())
+    await expect(listen(server, { host: '0.0.0.0', ...operator })).rejects.toMatchObject({
+      code: 'config_invalid',
+    })
+    expect(server.listening).toBe(false)
+  })
+
+  it('may be plain on loopback, and anywhere over TLS', async () => {
+    await listen(tracked(createServer()), { host: 'localhost', ...operator })
+    await listen(tracked(createTlsServer()), { host: '0.0.0.0', ...operator })
+  })
+})
+
+it.each([
+  ['https', '::', 8443, 'https://localhost:8443'],
+  ['mqtts', '0.0.0.0', 8883, 'mqtts://localhost:8883'],
+  ['http', '127.0.0.1', 8080, 'http://127.0.0.1:8080'],
+  ['http', '::1', 8080, 'http://[::1]:8080'],
+])('%s on %s', (scheme, host, port, url) => {
+  expect(urlFor(scheme, host, port)).toBe(url)
+})
