@@ -1,0 +1,166 @@
+/**
+ * The issuing CA: the only file that holds its private key. An async interface, so that a signer process or a PKCS #11 token
+ * can stand behind it one day. Signs what it is told, within its own life; whether it should be signed was decided before, and
+ * is on record before (docs/issuance-cycle.md).
+ */
+
+import { createPrivateKey, createPublicKey, sign, type KeyObject } from 'node:crypto'
+import { promisify } from 'node:util'
+import type { CertificateFacts } from '#fleet/certificate.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
+import { FleetError } from '#fleet/errors.ts'
+import { readCertificates } from './certificate.ts'
+import { issuedBy, verifyChain } from './chain.ts'
+import { crlTbs, type CrlEntry } from './crl.ts'
+import { sha256Hex, spkiDer } from './keys.ts'
+import { OID } from './oids.ts'
+import { toPem } from './pem.ts'
+import { crlUrl, deviceProfile } from './profile.ts'
+import { algorithmForKey, signedDer } from './signatures.ts'
+
+export interface Issuer extends AsyncDisposable {
+  readonly certificate: CertificateFacts
+  /** subject key id, hex: the issuer's name in URLs and in the registry */
+  readonly ski: string
+  readonly root: CertificateFacts
+  /** intermediates from the issuing one upwards, without the root, PEM */
+  readonly chainPem: string
+  /** @returns DER. @throws issuer_unusable when `notAfter` is beyond the issuer's, or the issuer is closed */
+  issueDevice(request: {
+    readonly deviceId: DeviceId
+    readonly spkiDer: Uint8Array
+    readonly serial: string
+    readonly notBefore: number
+    readonly notAfter: number
+  }): Promise<Uint8Array>
+  /** @returns DER. `number` only ever rises; the caller takes it from the registry. @throws issuer_unusable */
+  signCrl(request: {
+    readonly number: bigint
+    readonly thisUpdate: number
+    readonly nextUpdate: number
+    readonly entries: readonly CrlEntry[]
+  }): Promise<Uint8Array>
+}
+
+const signInThreadpool = promisify(sign)
+
+const unusable = (detail: string, cause?: unknown): FleetError =>
+  new FleetError('issuer_unusable', detail, { cause })
+
+const certificatesOf = (pem: string, what: string): readonly CertificateFacts[] => {
+  try {
+    return readCertificates(pem)
+  } catch (cause) {
+    throw unusable(
+      `the ${what} cannot be read: ${cause instanceof FleetError ? cause.detail : 'not a certificate'}`,
+      cause,
+    )
+  }
+}
+
+/** The detail never says what OpenSSL said: it may quote the file. */
+const privateKeyOf = (keyPem: string, passphrase: string | undefined): KeyObject => {
+  try {
+    return createPrivateKey(passphrase === undefined ? keyPem : { key: keyPem, passphrase })
+  } catch (cause) {
+    const encrypted = /ENCRYPTED/.test(keyPem)
+    if (encrypted && passphrase === undefined)
+      throw unusable('the intermediate key is encrypted, and there is no passphrase', cause)
+    throw unusable(
+      encrypted ? 'the passphrase does not open the intermediate key' : 'the intermediate key cannot be read',
+      cause,
+    )
+  }
+}
+
+/** What an issuing intermediate must be, in the words of the refusal. */
+const REQUIREMENTS: readonly (readonly [problem: string, holds: (issuer: CertificateFacts) => boolean])[] = [
+  ['is not a CA (basic constraints CA:TRUE)', (issuer) => issuer.isCa],
+  ['does not have path length 0: it could be used to make further CAs', (issuer) => issuer.pathLength === 0],
+  [
+    'may not sign certificates (key usage keyCertSign)',
+    (issuer) => issuer.keyUsage?.includes('keyCertSign') === true,
+  ],
+  ['may not sign CRLs (key usage cRLSign)', (issuer) => issuer.keyUsage?.includes('cRLSign') === true],
+  ['has no subject key id', (issuer) => issuer.subjectKeyId !== undefined],
+  [
+    'is limited to purposes that leave clientAuth out',
+    ({ extendedKeyUsage: uses }) =>
+      uses === undefined || uses.includes(OID.clientAuth) || uses.includes(OID.anyExtendedKeyUsage),
+  ],
+]
+
+const STATUS_URL = /^http:\/\/[\u0021-\u007e]+$/
+
+/**
+ * @param o.intermediatePem the issuing intermediate first; those above it may follow
+ * @param o.statusUrl `http://…`, as in `enroll.status_url`; a trailing slash is dropped
+ * @throws issuer_unusable, the detail says what is wrong
+ */
+export const openIssuer = async (o: {
+  readonly rootPem: string
+  readonly intermediatePem: string
+  readonly keyPem: string
+  readonly passphrase?: string
+  readonly statusUrl: string
+  readonly now: number
+}): Promise<Issuer> => {
+  const [root, ...otherRoots] = certificatesOf(o.rootPem, 'root')
+  const [certificate, ...pool] = certificatesOf(o.intermediatePem, 'intermediate')
+  if (root === undefined || otherRoots.length > 0)
+    throw unusable('the root file holds more than one certificate')
+  if (certificate === undefined) throw unusable('the intermediate file holds no certificate')
+  if (!issuedBy(root, root)) throw unusable('the root is not a self-signed CA certificate')
+  const broken = REQUIREMENTS.find(([, holds]) => !holds(certificate))
+  if (broken !== undefined) throw unusable(`the intermediate ${broken[0]}`)
+  const verified = verifyChain({ leaf: certificate, pool, roots: [root], now: o.now })
+  if (!verified.ok) throw unusable(`the intermediate does not verify to the root: ${verified.problem}`)
+  if (!STATUS_URL.test(o.statusUrl)) throw unusable('the status URL is not an http:// URL')
+
+  let key: KeyObject | undefined = privateKeyOf(o.keyPem, o.passphrase)
+  const publicKey = createPublicKey(key)
+  if (sha256Hex(spkiDer(publicKey)) !== certificate.spkiSha256)
+    throw unusable('the intermediate key does not belong to the intermediate')
+
+  const ski = certificate.subjectKeyId as string
+  const statusUrl = o.statusUrl.replace(/\/+$/, '')
+  const algorithm = algorithmForKey(publicKey)
+  const profile = deviceProfile({ subjectDer: certificate.subjectDer, ski, algorithm }, statusUrl)
+  const lastDay = Math.min(...verified.chain.map(({ notAfter }) => notAfter))
+  const openKey = (): KeyObject => {
+    if (key === undefined) throw unusable('the issuer has been closed')
+    return key
+  }
+
+  return {
+    certificate,
+    ski,
+    root,
+    chainPem: verified.chain
+      .slice(0, -1)
+      .map(({ der }) => toPem('CERTIFICATE', der))
+      .join(''),
+    // eslint-disable-next-line @typescript-eslint/require-await -- the interface is async for signers that are elsewhere
+    async issueDevice(request) {
+      if (request.notAfter > lastDay)
+        throw unusable(`the CA expires at ${new Date(lastDay).toISOString()}, before the certificate would`)
+      const tbs = profile(request)
+      return signedDer(tbs, algorithm, sign(algorithm.name, tbs, openKey()))
+    },
+    async signCrl(request) {
+      openKey()
+      const tbs = await crlTbs({
+        ...request,
+        issuerDer: certificate.subjectDer,
+        issuerSki: ski,
+        algorithm,
+        distributionPoint: crlUrl(statusUrl, ski),
+      })
+      return signedDer(tbs, algorithm, await signInThreadpool(algorithm.name, tbs, openKey()))
+    },
+    // eslint-disable-next-line @typescript-eslint/require-await
+    async [Symbol.asyncDispose]() {
+      key = undefined
+    },
+  }
+}

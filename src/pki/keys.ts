@@ -1,0 +1,119 @@
+/**
+ * Public keys: what kind, how strong, and one spelling of each. Private keys are made here but never kept: see issuer.ts.
+ *
+ * One key has exactly one SubjectPublicKeyInfo here: compressed points, explicit curve parameters and missing NULLs are
+ * refused, because the registry knows a key by the hash of these octets and a second spelling would be a second key.
+ */
+
+import { createHash, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import type { KeyFacts, KeyKind } from '#fleet/certificate.ts'
+import { FleetError } from '#fleet/errors.ts'
+import { childrenOf, contentOf, derOf, octetsOfBits, oidDer, readDer, TAG, tlv, type Node } from './der.ts'
+import { OID } from './oids.ts'
+import { toPem } from './pem.ts'
+
+/** Larger moduli cost a verification more than a handshake is worth; checked before any is made. */
+export const MAX_RSA_BITS = 8_192
+export const MIN_RSA_BITS = 2_048
+
+/** Of a kind that we know, and RSA within the bounds. */
+export const isStrongKey = ({ kind, bits }: KeyFacts): boolean =>
+  kind !== 'other' && (kind !== 'RSA' || (bits >= MIN_RSA_BITS && bits <= MAX_RSA_BITS))
+
+const OTHER: KeyFacts = { kind: 'other', bits: 0 }
+
+const algorithm = (...oids: readonly string[]): string =>
+  tlv(TAG.sequence, ...oids.map(oidDer)).toString('hex')
+
+/** AlgorithmIdentifier, in hex → the curve, and the octets of an uncompressed point (SEC 1 §2.3.3). */
+const CURVES: ReadonlyMap<string, { readonly facts: KeyFacts; readonly point: number }> = new Map([
+  [algorithm(OID.ecPublicKey, OID.prime256v1), { facts: { kind: 'P-256', bits: 256 }, point: 65 }],
+  [algorithm(OID.ecPublicKey, OID.secp384r1), { facts: { kind: 'P-384', bits: 384 }, point: 97 }],
+  [algorithm(OID.ecPublicKey, OID.secp521r1), { facts: { kind: 'P-521', bits: 521 }, point: 133 }],
+])
+const ED25519_ALGORITHM = algorithm(OID.ed25519)
+const RSA_ALGORITHM = tlv(TAG.sequence, oidDer(OID.rsaEncryption), tlv(TAG.null)).toString('hex')
+
+export const sha256Hex = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+
+const bitLength = (magnitude: Uint8Array): number =>
+  magnitude.length === 0 ? 0 : magnitude.length * 8 - Math.clz32(magnitude[0] as number) + 24
+
+/** RFC 8017 §3.1, and what goodkey asks of both numbers: an odd modulus, an odd exponent from 65537 to 32 bits. */
+const rsaFacts = (key: Buffer): KeyFacts => {
+  const [modulusNode, exponentNode] = childrenOf(readDer(key, 'RSA key'), TAG.sequence, 'RSA key', {
+    min: 2,
+    max: 2,
+  })
+  const modulus = contentOf(modulusNode, TAG.integer, 'RSA modulus')
+  const exponent = contentOf(exponentNode, TAG.integer, 'RSA exponent')
+  if ((modulus[0] as number) & 0x80 || (exponent[0] as number) & 0x80) return OTHER
+  const e = exponent.length > 5 ? 0 : exponent.readUIntBE(0, exponent.length)
+  if (e < 65_537 || e > 0xffff_ffff || e % 2 === 0 || ((modulus.at(-1) as number) & 1) === 0) return OTHER
+  return { kind: 'RSA', bits: bitLength(modulus[0] === 0 ? modulus.subarray(1) : modulus) }
+}
+
+/** y of the points of small order (RFC 7748 §6.1 has the same warning): signatures by them are valid for anyone. Little-endian, hex. */
+const SMALL_ORDER: ReadonlySet<string> = new Set([
+  '00'.repeat(32),
+  `01${'00'.repeat(31)}`,
+  `ec${'ff'.repeat(30)}7f`,
+  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+])
+
+/** A canonical y, below 2^255 − 19 (RFC 8032 §5.1.3), of large order. */
+const isSoundEd25519 = (point: Buffer): boolean => {
+  if (point.length !== 32) return false
+  const y = Buffer.from(point)
+  y[31] = (y[31] as number) & 0x7f
+  const isReduced =
+    (y[0] as number) < 0xed || y[31] !== 0x7f || y.subarray(1, 31).some((octet) => octet !== 0xff)
+  return isReduced && !SMALL_ORDER.has(y.toString('hex'))
+}
+
+/** What a SubjectPublicKeyInfo says, without any arithmetic on the key. `other`: any kind, curve or spelling not ours. */
+export const readSpki = (node: Node): { readonly facts: KeyFacts; readonly keyBits: Buffer } => {
+  const [algorithmNode, bitsNode] = childrenOf(node, TAG.sequence, 'public key', { min: 2, max: 2 })
+  const identifier = derOf(algorithmNode as Node).toString('hex')
+  const keyBits = octetsOfBits(bitsNode, 'public key')
+  const curve = CURVES.get(identifier)
+  if (curve !== undefined) {
+    const sound = keyBits.length === curve.point && keyBits[0] === 4
+    return { facts: sound ? curve.facts : OTHER, keyBits }
+  }
+  if (identifier === ED25519_ALGORITHM)
+    return { facts: isSoundEd25519(keyBits) ? { kind: 'Ed25519', bits: 255 } : OTHER, keyBits }
+  return { facts: identifier === RSA_ALGORITHM ? rsaFacts(keyBits) : OTHER, keyBits }
+}
+
+export const spkiDer = (key: KeyObject): Uint8Array => key.export({ type: 'spki', format: 'der' })
+
+export const keyFacts = (key: KeyObject): KeyFacts => readSpki(readDer(spkiDer(key), 'public key')).facts
+
+/** The imported key, on its curve (OpenSSL checks). A PEM string is the fastest way in (facts/pki.md §1). @throws weak_key */
+export const importSpki = (spki: Uint8Array): KeyObject => {
+  try {
+    return createPublicKey(toPem('PUBLIC KEY', spki))
+  } catch (cause) {
+    throw new FleetError('weak_key', 'the public key is not a point of its curve', { cause })
+  }
+}
+
+/** RFC 7093 §2 (1): the leftmost 160 bits of the SHA-256 of the key's BIT STRING. */
+export const subjectKeyIdOf = (keyBits: Uint8Array): Buffer =>
+  createHash('sha256').update(keyBits).digest().subarray(0, 20)
+
+const GENERATORS: Readonly<
+  Record<KeyKind, (bits: number) => { privateKey: KeyObject; publicKey: KeyObject }>
+> = {
+  'P-256': () => generateKeyPairSync('ec', { namedCurve: 'P-256' }),
+  'P-384': () => generateKeyPairSync('ec', { namedCurve: 'P-384' }),
+  'P-521': () => generateKeyPairSync('ec', { namedCurve: 'P-521' }),
+  Ed25519: () => generateKeyPairSync('ed25519'),
+  RSA: (bits) => generateKeyPairSync('rsa', { modulusLength: bits }),
+}
+
+/** @param bits for RSA only */
+export const generateKey = (kind: KeyKind, bits = 2_048): { privateKey: KeyObject; publicKey: KeyObject } =>
+  GENERATORS[kind](bits)

@@ -1,0 +1,203 @@
+import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto'
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { DAY } from '#fleet/clock.ts'
+import { readCertificates } from '#pki/certificate.ts'
+import { createPki, issueServerCertificate, type PkiPaths } from '#pki/ceremony.ts'
+import { verifyChain } from '#pki/chain.ts'
+import { openIssuer } from '#pki/issuer.ts'
+import { OID } from '#pki/oids.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
+
+const now = Date.UTC(2026, 10, 24, 8)
+const serverNames = ['localhost', 'gate.test', '127.0.0.1', '::1', 'fe80::1:2']
+const text = (path: string): Promise<string> => readFile(path, 'utf8')
+const first = async (path: string) => {
+  const [certificate] = readCertificates(await text(path))
+  if (certificate === undefined) throw new Error('none')
+  return certificate
+}
+const ceremony = (path: string, changes: Partial<Parameters<typeof createPki>[0]> = {}): Promise<PkiPaths> =>
+  createPki({ dir: join(path, 'certs'), now, serverNames, ...changes })
+
+describe('createPki', () => {
+  test('makes a PKI that an issuer opens, and servers and devices verify by', async () => {
+    using folder = temporaryFolder()
+    const paths = await ceremony(folder.path, { names: { organization: 'Acme' } })
+    const [root, devices, services, server] = await Promise.all(
+      [paths.root, paths.intermediate, paths.services, paths.server].map(first),
+    )
+    expect([root, devices, services].map((ca) => ca?.commonName)).toEqual([
+      'Acme Root',
+      'Acme Devices',
+      'Acme Services',
+    ])
+    expect([devices, services].map((ca) => [ca?.isCa, ca?.pathLength, ca?.extendedKeyUsage])).toEqual([
+      [true, 0, [OID.clientAuth]],
+      [true, 0, [OID.serverAuth]],
+    ])
+    const pool = [devices, services].flatMap((ca) => ca ?? [])
+    for (const leaf of [devices, services, server])
+      expect(leaf && verifyChain({ leaf, pool, roots: root ? [root] : [], now }).ok).toBe(true)
+    expect(await text(paths.chain)).toBe((await text(paths.intermediate)) + (await text(paths.root)))
+    await using issuer = await openIssuer({
+      rootPem: await text(paths.root),
+      intermediatePem: await text(paths.intermediate),
+      keyPem: await text(paths.intermediateKey),
+      statusUrl: 'http://status.test',
+      now,
+    })
+    expect(issuer.ski).toBe(devices?.subjectKeyId)
+  })
+
+  test('the server certificate: every name, server only, with its intermediate', async () => {
+    using folder = temporaryFolder()
+    const paths = await ceremony(folder.path)
+    const pem = await text(paths.server)
+    const [leaf, services] = readCertificates(pem)
+    expect(leaf).toMatchObject({
+      extendedKeyUsage: [OID.serverAuth],
+      isCa: false,
+      sanDns: ['localhost', 'gate.test'],
+    })
+    expect(services?.fingerprint).toBe((await first(paths.services)).fingerprint)
+    const openssl = new X509Certificate(pem)
+    expect(openssl.checkHost('gate.test')).toBe('gate.test')
+    for (const address of ['127.0.0.1', '::1', 'fe80::1:2']) expect(openssl.checkIP(address)).toBe(address)
+    expect(openssl.checkPrivateKey(createPrivateKey(await text(paths.serverKey)))).toBe(true)
+    expect((leaf?.notAfter ?? 0) - now).toBe(90 * DAY)
+  })
+
+  test('keys are for their owner only', async () => {
+    using folder = temporaryFolder()
+    const paths = await ceremony(folder.path)
+    const modes = await Promise.all(
+      Object.values(paths).map(async (path) => [
+        basename(path),
+        ((await stat(path)).mode & 0o777).toString(8),
+      ]),
+    )
+    expect(Object.fromEntries(modes)).toEqual({
+      'root.pem': '644',
+      'intermediate.pem': '644',
+      'services.pem': '644',
+      'chain.pem': '644',
+      'server.pem': '644',
+      'root.key': '600',
+      'intermediate.key': '600',
+      'services.key': '600',
+      'server.key': '600',
+    })
+    expect((await stat(dirname(paths.rootKey))).mode & 0o777).toBe(0o700)
+    expect((await readdir(join(folder.path, 'certs'))).toSorted()).toEqual([
+      'chain.pem',
+      'intermediate.pem',
+      'private',
+      'root.pem',
+      'server.pem',
+      'services.pem',
+    ])
+  })
+
+  test('a passphrase encrypts the CA keys', async () => {
+    using folder = temporaryFolder()
+    const paths = await ceremony(folder.path, { passphrase: 'sesame' })
+    for (const path of [paths.rootKey, paths.intermediateKey, paths.servicesKey]) {
+      const key = await text(path)
+      expect(key).toContain('BEGIN ENCRYPTED PRIVATE KEY')
+      expect(createPrivateKey({ key, passphrase: 'sesame' }).type).toBe('private')
+    }
+    const out = { cert: join(folder.path, 's.pem'), key: join(folder.path, 's.key') }
+    const ask = { dir: join(folder.path, 'certs'), out, names: ['localhost'], now }
+    await expect(issueServerCertificate(ask)).rejects.toMatchObject({ code: 'issuer_unusable' })
+    await issueServerCertificate({ ...ask, passphrase: 'sesame' })
+    expect(await text(out.cert)).toContain('BEGIN CERTIFICATE')
+  })
+
+  test.each(['root.pem', 'private/services.key', 'chain.pem'])(
+    'an existing %s is not overwritten',
+    async (name) => {
+      using folder = temporaryFolder()
+      const paths = await ceremony(folder.path)
+      const before = await Promise.all(Object.values(paths).map(text))
+      await expect(ceremony(folder.path)).rejects.toMatchObject({ code: 'conflict' })
+      expect(await Promise.all(Object.values(paths).map(text))).toEqual(before)
+
+      using other = temporaryFolder()
+      const dir = join(other.path, 'certs')
+      await ceremony(other.path)
+      for (const path of await readdir(dir, { recursive: true }))
+        if (path !== name && path.includes('.'))
+          await import('node:fs/promises').then(({ rm }) => rm(join(dir, path)))
+      await expect(ceremony(other.path)).rejects.toMatchObject({
+        code: 'conflict',
+        detail: expect.stringContaining(name) as string,
+      })
+    },
+  )
+
+  test.each(['', 'a b', 'http://x', '-a', 'a..b', 'x'.repeat(254)])(
+    '%j is no server name, and nothing is made',
+    async (name) => {
+      using folder = temporaryFolder()
+      await expect(ceremony(folder.path, { serverNames: [name] })).rejects.toMatchObject({
+        code: 'bad_request',
+      })
+      expect(await readdir(folder.path)).toEqual([])
+    },
+  )
+
+  test('no names at all', async () => {
+    using folder = temporaryFolder()
+    await expect(ceremony(folder.path, { serverNames: [] })).rejects.toMatchObject({ code: 'bad_request' })
+  })
+})
+
+describe('issueServerCertificate', () => {
+  const inFolder = async (path: string) => {
+    const paths = await ceremony(path)
+    const out = { cert: join(path, 'out', 'gate.pem'), key: join(path, 'out', 'private', 'gate.key') }
+    return { paths, out, ask: { dir: join(path, 'certs'), out, names: ['gate.test'], now } }
+  }
+
+  test('a new key each time; key 0600; leaf and intermediate', async () => {
+    using folder = temporaryFolder()
+    const { ask, out } = await inFolder(folder.path)
+    await issueServerCertificate({ ...ask, days: 7 })
+    const before = await text(out.key)
+    await issueServerCertificate({ ...ask, days: 7 })
+    expect(await text(out.key)).not.toBe(before)
+    expect((await stat(out.key)).mode & 0o777).toBe(0o600)
+    const [leaf, services] = readCertificates(await text(out.cert))
+    expect(leaf).toMatchObject({ commonName: 'gate.test', notAfter: now + 7 * DAY })
+    expect(services?.commonName).toBe('Sallyport Services')
+    expect(
+      new X509Certificate(await text(out.cert)).checkPrivateKey(createPrivateKey(await text(out.key))),
+    ).toBe(true)
+    expect(createPublicKey(await text(out.key)).asymmetricKeyType).toBe('ec')
+    expect(await readdir(dirname(out.cert))).toEqual(['gate.pem', 'private'])
+  })
+
+  test('never beyond the intermediate', async () => {
+    using folder = temporaryFolder()
+    const { ask, out, paths } = await inFolder(folder.path)
+    const { notAfter } = await first(paths.services)
+    await issueServerCertificate({ ...ask, now: notAfter - DAY })
+    expect((await first(out.cert)).notAfter).toBe(notAfter)
+    await expect(issueServerCertificate({ ...ask, now: notAfter + 1 })).rejects.toMatchObject({
+      code: 'issuer_unusable',
+    })
+  })
+
+  test('without a PKI, or with a key of another', async () => {
+    using folder = temporaryFolder()
+    using other = temporaryFolder()
+    const { ask, paths } = await inFolder(folder.path)
+    await expect(issueServerCertificate({ ...ask, dir: folder.path })).rejects.toMatchObject({
+      code: 'not_found',
+    })
+    await writeFile(paths.servicesKey, await text((await ceremony(other.path)).servicesKey))
+    await expect(issueServerCertificate(ask)).rejects.toMatchObject({ code: 'issuer_unusable' })
+  })
+})
