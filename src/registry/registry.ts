@@ -28,12 +28,17 @@ export type LiveStatus = {
   readonly issuerState: IssuerRecord['state']
 }
 
-/** A change that the doors must notice. `access`: an anchor, application or policy. */
+/**
+ * A change that the doors must notice. `access`: an anchor, application or policy. `reset`: what happened since the cursor cannot
+ * be told (an old backup was put in place, another database, a cursor too old), so everything must be checked again; it comes
+ * first, and with it come an `access`, an `assertion_keys` and one `issuer` for each issuer.
+ */
 export type Change =
   | { readonly kind: 'device'; readonly deviceId: DeviceId }
   | { readonly kind: 'issuer'; readonly ski: string }
   | { readonly kind: 'access' }
   | { readonly kind: 'assertion_keys' }
+  | { readonly kind: 'reset' }
 
 export type Changes = { readonly changes: readonly Change[]; readonly cursor: string }
 
@@ -47,7 +52,7 @@ export type AssertionKey = {
   readonly createdAt: number
 }
 
-/** Keyset paging: `after` is the `next` of the page before. */
+/** Keyset paging: `after` is the `next` of the page before (`bad_request` when it cannot be one). `limit`: 1 to 1,000, else the nearer. */
 export type Page = { readonly after?: string | undefined; readonly limit: number }
 export type Paged<T> = { readonly items: readonly T[]; readonly next: string | undefined }
 
@@ -87,11 +92,13 @@ export type Reservation = {
 
 /**
  * `reserved`: sign `certificate` (state `intended`) now. `already`: this (credential, key) was served before; `certificate` is `live`.
- * A reservation repeated after a crash gets its own old `intended` row back as `reserved`, with the old serial and dates.
+ * A reservation repeated after a crash gets its own old `intended` row back as `reserved`, with the old serial and dates; when that
+ * row's issuer is no longer the one given, or its dates are over, it is revoked instead (`superseded`: it may have been signed) and
+ * the use gets a new row.
  */
 export type Reserved = { readonly kind: 'reserved' | 'already'; readonly certificate: CertificateRecord }
 
-/** Which of (name → value) to write; `ifRevision`: If-Match. */
+/** Which of (name → value) to write; `ifRevision`: If-Match, where 0 means that it must not exist yet. */
 export type Put<T> = {
   readonly value: T
   readonly ifRevision?: number | undefined
@@ -114,7 +121,7 @@ export type IdempotentAnswer = { readonly requestHash: string; readonly sealed: 
 export interface Registry extends RegistryReader {
   // ---- credentials
 
-  /** Atomic with its audit entry. */
+  /** Atomic with its audit entry. @throws `conflict`: the id is taken */
   createToken(token: ClaimToken, actor: Actor): Promise<void>
   findToken(id: string): Promise<ClaimToken | undefined>
   listTokens(page: Page): Promise<Paged<ClaimToken>>
@@ -139,12 +146,16 @@ export interface Registry extends RegistryReader {
    * `certificate_revoked`, `certificate_unknown`), the device (`device_exists` for an unbound token, also for ids that differ only
    * in case; `device_suspended`, `device_retired`; `device_revoked` unless by a token bound to the id, which makes it `active`
    * again) and the key (`key_in_use`, `key_compromised`); makes the device when it is new; takes the serial; writes the row as
-   * `intended`; spends the credential. On any refusal nothing has changed.
+   * `intended`; spends the credential. On any refusal nothing has changed. Also `device_id_mismatch` (the credential is another
+   * device's), `certificate_revoked` (this use's certificate has been revoked), `issuer_unusable` (not on record as active),
+   * `conflict` (the serial is taken).
    */
   reserve(reservation: Reservation): Promise<Reserved>
   /**
-   * `intended` → `live`, with its audit entry and change row. Must be committed before the certificate leaves the process.
-   * @throws `certificate_revoked` when the device was revoked, suspended or retired since the reservation
+   * `intended` → `live`, with its audit entry and change row. Must be committed before the certificate leaves the process. Of two
+   * that signed the same reservation the first writer wins: hand out the `der` that is returned, never your own.
+   * @throws `certificate_revoked` when the device was revoked, suspended or retired since the reservation; `not_found` when there is
+   * no such reservation
    */
   recordCertificate(
     serial: string,
@@ -177,7 +188,7 @@ export interface Registry extends RegistryReader {
   }): Promise<Device | undefined>
   /**
    * From the inbox: keeps the newest time per device, and `inboxCursor` in the same transaction. Unknown fingerprints and times
-   * after `now` are skipped. No audit, no change row.
+   * after `now` are skipped. No audit, no change row, no new revision.
    */
   recordSightings(
     sightings: readonly { readonly fingerprint: string; readonly at: number }[],
@@ -204,12 +215,18 @@ export interface Registry extends RegistryReader {
   ): Promise<
     readonly { readonly serial: string; readonly revokedAt: number; readonly reason: RevocationReason }[]
   >
-  /** max(last + 1, Unix seconds of `now`), stored before it is used: a crash skips a number, never repeats one. */
+  /**
+   * max(last + 1, Unix seconds of `now`), stored before it is used: a crash skips a number, never repeats one.
+   * @throws `not_found`: no such issuer
+   */
   takeCrlNumber(issuerSki: string, now: number): Promise<bigint>
 
   // ---- access
 
-  /** Application ids are made by the caller and kept from the stored value on update. `precondition_failed` on a stale ifRevision. */
+  /**
+   * Application ids are made by the caller and kept from the stored value on update. `precondition_failed` on a stale ifRevision;
+   * `not_found` when an application names a policy that does not exist. A value equal to the stored one changes nothing, also no version.
+   */
   putAccess<K extends AccessKind>(kind: K, put: Put<AccessValue[K]>): Promise<Revisioned<AccessValue[K]>>
   findAccess<K extends AccessKind>(kind: K, name: string): Promise<Revisioned<AccessValue[K]> | undefined>
   listAccess<K extends AccessKind>(kind: K, page: Page): Promise<Paged<Revisioned<AccessValue[K]>>>
@@ -232,10 +249,12 @@ export interface Registry extends RegistryReader {
 
   // ---- assertion keys, idempotency, audit
 
+  /** @throws `conflict`: the kid is taken */
   addAssertionKey(key: AssertionKey, actor: Actor): Promise<void>
   findIdempotent(scope: string, key: string): Promise<IdempotentAnswer | undefined>
   /** First writer wins; returns what is stored. Answers older than a day are dropped. */
   keepIdempotent(scope: string, key: string, answer: IdempotentAnswer, now: number): Promise<IdempotentAnswer>
+  /** Oldest first. */
   listAudit(page: Page): Promise<Paged<AuditEntry>>
 }
 
@@ -248,7 +267,10 @@ export type InboxEntry = {
 }
 
 export interface InboxWriter extends AsyncDisposable {
-  /** Bounded queue, off the hot path; drops the oldest when full. Never throws. @returns entries dropped so far */
+  /**
+   * Bounded queue, off the hot path; drops the oldest when full. Of entries of one kind, door and fingerprint that wait together
+   * only the newest is kept. Never throws. @returns entries dropped so far
+   */
   append(entry: InboxEntry): number
 }
 
@@ -256,6 +278,7 @@ export interface InboxReader extends AsyncDisposable {
   /**
    * Entries after `cursor` (all when undefined, or when the file is another one), at most `limit`; malformed ones are skipped and
    * counted. Reads only: the writer forgets entries older than a day. An inbox that does not exist yet is empty.
+   * Throws `registry_unavailable` when it is locked, spoilt, or not an inbox at all.
    */
   read(
     cursor: string | undefined,

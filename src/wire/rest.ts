@@ -11,7 +11,8 @@ import { TOPIC_ACTS } from '#fleet/access.ts'
 import { DEVICE_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
 
 const closed = { additionalProperties: false } as const
-const literals = <const T extends readonly string[]>(values: T) => Type.Enum([...values] as unknown as T)
+const literals = <const T extends readonly string[]>(values: T) =>
+  Type.Unsafe<T[number]>(Type.Enum([...values]))
 
 const Instant = Type.String({ format: 'date-time' })
 const Hex = Type.String({ pattern: '^[0-9a-f]+$' })
@@ -205,6 +206,9 @@ export type Anchor = Static<typeof Anchor>
 export type Application = Static<typeof Application>
 export type Policy = Static<typeof Policy>
 
+/** As it is stored: `id` is the `aud` of its assertions, made once. */
+export const StoredApplication = Type.Interface([Application], { id: Hex }, closed)
+
 /** `fleet.yaml`, and the body of `POST /v1/apply`: all of it takes effect, or none. What it does not name stays as it is. */
 export const Fleet = Type.Object(
   {
@@ -219,3 +223,36 @@ export type Fleet = Static<typeof Fleet>
 /** `next`: give it back as `?after=`; null on the last page. */
 export const listOf = <T extends Type.TSchema>(item: T) =>
   Type.Object({ items: Type.Array(item), next: Type.Union([Type.String(), Type.Null()]) }, closed)
+
+// ---- what routes have in common
+
+export type { Static, TSchema } from 'typebox'
+
+export const NameParams = Type.Object({ name: Name }, closed)
+/** checked against its grammar by the use case: what is no device id names no device */
+export const IdParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 256 }) }, closed)
+
+const page = {
+  after: Type.Optional(Type.String({ minLength: 1, maxLength: 512 })),
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),
+}
+/** Keyset paging: `after` is the `next` of the page before. */
+export const PageQuery = Type.Object(page, closed)
+export const DevicePageQuery = Type.Object({ ...page, state: Type.Optional(literals(DEVICE_STATES)) }, closed)
+
+/** RFC 9110 §13.1.1 and §13.1.2: change it only if it is still what was read; make it only if it is not there (`*`). */
+export const ConditionalHeaders = Type.Object({
+  'if-match': Type.Optional(Type.String({ maxLength: 256 })),
+  'if-none-match': Type.Optional(Type.Enum(['*'] as const)),
+})
+/** The same key with the same request: the same answer, and nothing is made twice. */
+export const IdempotentHeaders = Type.Object({
+  'idempotency-key': Type.Optional(Type.String({ pattern: '^[\\x21-\\x7e]{1,255}$' })),
+})
+
+/** A body that says nothing: absent, null or {}. */
+export const NoBody = Type.Union([Type.Object({}, closed), Type.Null()])
+/** The same for a revocation: without a body it is `unspecified`. */
+export const RevokeBody = Type.Union([RevokeRequest, Type.Null()])
+/** 204 */
+export const Nothing = Type.Null()

@@ -7,8 +7,8 @@ export const MAX_TOPIC_BYTES = 1_024
 export const MAX_TOPIC_LEVELS = 32
 
 // Control characters may be refused by a receiver [MQTT-1.5.3-2 and its note]; we do, so that no log line or origin is surprised.
-// eslint-disable-next-line no-control-regex
 const forbidden =
+  // eslint-disable-next-line no-control-regex
   /[\u0000-\u001f\u007f-\u009f\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/
 
 const sane = (text: string): boolean =>

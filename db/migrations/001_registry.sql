@@ -1,0 +1,179 @@
+-- The registry: what Sallyport remembers. Times are ms since the epoch; hashes, serials and key ids are lower-case hex.
+-- Applied once, whole or not at all, by src/registry/sqlite/migrate.ts; never edited afterwards (its checksum is kept): add a file.
+
+-- ---- issuers and devices
+
+create table issuers (
+  ski           text not null primary key,
+  state         text not null check (state in ('active', 'retired', 'revoked')),
+  registered_at integer not null,
+  -- stored before a CRL is signed: a crash skips a number, never repeats one
+  crl_number    integer not null default 0,
+  der           blob not null
+) strict;
+
+create table devices (
+  id           text not null primary key,
+  -- foldDeviceId(id): two ids that differ only in case are one id to a careless reader
+  fold         text not null unique,
+  state        text not null check (state in ('active', 'suspended', 'revoked', 'retired')),
+  -- when it came into `state`: the revocation date of a certificateHold
+  state_since  integer not null,
+  group_name   text not null,
+  tags         text not null check (json_valid(tags)),
+  created_at   integer not null,
+  last_seen_at integer,
+  revision     integer not null
+) strict, without rowid;
+
+create index devices_by_state on devices (state, id);
+
+-- Which device a public key belongs to, for ever: a key is never shared, and never comes back once it was compromised.
+create table device_keys (
+  spki_sha256    text not null primary key check (length(spki_sha256) = 64),
+  device_id      text not null references devices (id),
+  compromised_at integer
+) strict, without rowid;
+
+create index device_keys_by_device on device_keys (device_id);
+
+-- ---- certificates
+
+-- `intended` is written before the CA signs, `live` before the certificate leaves the process (docs/issuance-cycle.md).
+create table certificates (
+  number            integer primary key autoincrement,
+  serial            text not null unique check (length(serial) = 32 and serial not glob '*[^0-9a-f]*'),
+  device_id         text not null references devices (id),
+  issuer_ski        text not null references issuers (ski),
+  spki_sha256       text not null references device_keys (spki_sha256),
+  state             text not null check (state in ('intended', 'live', 'revoked')),
+  not_before        integer not null,
+  not_after         integer not null check (not_after > not_before),
+  fingerprint       text unique check (length(fingerprint) = 64 and fingerprint not glob '*[^0-9a-f]*'),
+  revoked_at        integer,
+  revocation_reason text,
+  -- last, so that a look-up by fingerprint does not read it
+  der               blob,
+  check ((fingerprint is null) = (der is null)),
+  check (state <> 'intended' or fingerprint is null),
+  check (state <> 'live' or fingerprint is not null),
+  check ((state = 'revoked') = (revoked_at is not null)),
+  check ((revoked_at is null) = (revocation_reason is null))
+) strict;
+
+create index certificates_by_device on certificates (device_id, number);
+create index certificates_revoked on certificates (issuer_ski, number) where state = 'revoked';
+
+-- ---- credentials
+
+create table claim_tokens (
+  number          integer primary key autoincrement,
+  id              text not null unique,
+  hash            text not null,
+  -- not a reference: a token may be bound to an id whose device is yet to come
+  device_id       text,
+  uses            integer not null check (uses > 0),
+  used            integer not null check (used between 0 and uses),
+  created_at      integer not null,
+  expires_at      integer not null,
+  certificate_ttl integer not null,
+  revoked_at      integer
+) strict;
+
+create index claim_tokens_by_device on claim_tokens (device_id) where device_id is not null;
+
+create table operator_tokens (
+  number     integer primary key autoincrement,
+  id         text not null unique,
+  hash       text not null,
+  name       text not null,
+  role       text not null,
+  created_at integer not null,
+  revoked_at integer
+) strict;
+
+-- A use is (credential, key): asking again with both yields the same certificate, and spends nothing.
+-- `credential`: the id of a claim token, or the fingerprint of the certificate that was renewed.
+create table credential_uses (
+  kind        text not null check (kind in ('token', 'renewal')),
+  credential  text not null,
+  spki_sha256 text not null,
+  serial      text not null references certificates (serial),
+  used_at     integer not null,
+  primary key (kind, credential, spki_sha256)
+) strict, without rowid;
+
+-- ---- access
+
+-- One row. `version` rises with every change; `stamp` is random, so that the same number in a restored backup is not taken for the same state.
+create table access_version (
+  one     integer not null primary key check (one = 1),
+  version integer not null,
+  stamp   text not null
+) strict;
+
+insert into access_version (one, version, stamp) values (1, 0, lower(hex(randomblob(16))));
+
+create table access (
+  kind           text not null check (kind in ('anchor', 'application', 'policy')),
+  name           text not null,
+  -- the version at which it was written: never the same for two values of one name
+  revision       integer not null,
+  application_id text unique check ((kind = 'application') = (application_id is not null)),
+  value          text not null check (json_valid(value)),
+  primary key (kind, name)
+) strict;
+
+create table assertion_keys (
+  number     integer primary key autoincrement,
+  kid        text not null unique,
+  algorithm  text not null,
+  public_jwk text not null,
+  sealed     blob not null,
+  created_at integer not null
+) strict;
+
+-- ---- what happened
+
+create table audit (
+  sequence integer primary key autoincrement,
+  at       integer not null,
+  actor    text not null,
+  action   text not null,
+  subject  text not null,
+  details  text not null check (json_valid(details))
+) strict;
+
+-- newestRecordedTime
+create index audit_by_time on audit (at);
+
+-- The feed. A cursor is a row's sequence and stamp: a database with another history has another stamp there, or no such row.
+create table changes (
+  sequence integer primary key autoincrement,
+  stamp    text not null default (lower(hex(randomblob(16)))),
+  kind     text not null check (kind in ('device', 'issuer', 'access', 'assertion_keys', 'reset')),
+  -- the device's id or the issuer's ski
+  subject  text
+) strict;
+
+-- so that there is always a row to point a cursor at
+insert into changes (kind) values ('reset');
+
+-- ---- housekeeping
+
+create table idempotent_answers (
+  scope        text not null,
+  key          text not null,
+  request_hash text not null,
+  sealed       blob not null,
+  created_at   integer not null,
+  primary key (scope, key)
+) strict, without rowid;
+
+create index idempotent_answers_by_time on idempotent_answers (created_at);
+
+-- One row, once the inbox has been read.
+create table inbox_cursor (
+  one    integer not null primary key check (one = 1),
+  cursor text not null
+) strict;

@@ -1,0 +1,133 @@
+/**
+ * The gateway's side of the inbox: a bounded queue in memory, written in batches off the hot path, forgotten after a day.
+ * What is said here is a hint: nothing in it is needed for a verdict, so a full disk or a lock costs entries, never a request.
+ */
+
+import { closeSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs'
+import { dirname } from 'node:path'
+import Database from 'better-sqlite3'
+import { type Clock, DAY } from '#fleet/clock.ts'
+import { FleetError } from '#fleet/errors.ts'
+import type { InboxEntry, InboxWriter } from '../registry.ts'
+import { patiently } from '../sqlite/patience.ts'
+import { JOURNAL_MODE, makeTables, schemaOf } from './file.ts'
+
+/** Entries in memory. */
+const MOST_QUEUED = 10_000
+/** Entries in the file. */
+const MOST_KEPT = 100_000
+const FLUSH_EVERY = 250
+const BATCH = 1_000
+
+const FILE_MODE = 0o640
+const DIRECTORY_MODE = 0o700
+
+const openFile = (path: string): Database.Database => {
+  mkdirSync(dirname(path), { recursive: true, mode: DIRECTORY_MODE })
+  closeSync(openSync(path, 'a', FILE_MODE))
+  const database = new Database(path, { timeout: 0 })
+  try {
+    // before anything is written: a path that leads to another database, say the registry, must not be touched
+    if (schemaOf(database) === 'other')
+      throw new FleetError('config_invalid', `registry.inbox: ${path} is a database, but not an inbox`)
+    database.pragma(`journal_mode = ${JOURNAL_MODE}`)
+    database.pragma('synchronous = normal')
+    database
+      .transaction(() => {
+        if (schemaOf(database) === 'empty') makeTables(database)
+      })
+      .immediate()
+    return database
+  } catch (error) {
+    database.close()
+    throw error
+  }
+}
+
+const isSpoilt = (error: unknown): boolean =>
+  error instanceof Database.SqliteError && /^SQLITE_(?:CORRUPT|NOTADB)(?:_|$)/.test(error.code)
+
+/** A file that power or a disk has spoilt is put aside: nothing in it is needed. */
+const openOrReplace = (path: string): Database.Database => {
+  try {
+    return openFile(path)
+  } catch (error) {
+    if (!isSpoilt(error)) throw error
+    renameSync(path, `${path}.spoilt`)
+    rmSync(`${path}-journal`, { force: true })
+    return openFile(path)
+  }
+}
+
+/** @throws FleetError: `registry_unavailable` when the file cannot be made or opened; `config_invalid` when it is something else */
+export const openInboxWriter = async (o: {
+  readonly path: string
+  readonly clock: Clock
+}): Promise<InboxWriter> => {
+  const database = await patiently(() => openOrReplace(o.path))
+  const add = database.prepare('insert into entries (kind, fingerprint, at, door) values (?, ?, ?, ?)')
+  // entries stand nearly in order of time, so the old ones are among the first; looking at all of them would cost more than writing
+  const forgetOld = database.prepare(
+    `delete from entries where number in (select number from entries order by number limit ${BATCH}) and at < ?`,
+  )
+  const forgetMost = database.prepare(
+    'delete from entries where number <= (select max(number) from entries) - ?',
+  )
+
+  /** By certificate and door: only the newest sighting counts, so a busy device takes one place. Oldest first. */
+  const queue = new Map<string, InboxEntry>()
+  let dropped = 0
+  let timer: NodeJS.Timeout | undefined
+
+  const writeAll = database.transaction((entries: readonly InboxEntry[]) => {
+    for (const { kind, fingerprint, at, door } of entries) add.run(kind, fingerprint, at, door)
+    forgetOld.run(o.clock() - DAY)
+    forgetMost.run(MOST_KEPT)
+  })
+
+  /** @throws SqliteError: the batch is still in the queue */
+  const writeBatch = (): void => {
+    const batch = [...queue.entries()].slice(0, BATCH)
+    writeAll.immediate(batch.map(([, entry]) => entry))
+    for (const [key] of batch) queue.delete(key)
+  }
+
+  const tick = (): void => {
+    timer = undefined
+    let wait = 0
+    try {
+      writeBatch()
+    } catch {
+      // locked by the reader, or the disk is full: the queue is bounded, and a later turn tries again
+      wait = FLUSH_EVERY
+    }
+    if (queue.size > 0) later(wait)
+  }
+  const later = (wait: number): void => {
+    timer ??= setTimeout(tick, wait).unref()
+  }
+
+  return {
+    append: (entry) => {
+      const key = `${entry.kind} ${entry.door} ${entry.fingerprint}`
+      queue.delete(key)
+      queue.set(key, entry)
+      if (queue.size > MOST_QUEUED) {
+        const [oldest] = queue.keys()
+        queue.delete(oldest as string)
+        dropped += 1
+      }
+      later(FLUSH_EVERY)
+      return dropped
+    },
+    async [Symbol.asyncDispose]() {
+      clearTimeout(timer)
+      try {
+        while (queue.size > 0) await patiently(writeBatch)
+      } catch {
+        // what cannot be written by now is lost, as the first two lines say
+      }
+      database.close()
+    },
+  }
+}

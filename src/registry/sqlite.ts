@@ -1,0 +1,4 @@
+/** The registry on SQLite: the room's door for the desks. Nothing outside the room imports what is behind it. */
+
+export { openRegistry } from './sqlite/open.ts'
+export { openRegistryReader } from './sqlite/open-reader.ts'

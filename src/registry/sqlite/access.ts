@@ -1,0 +1,147 @@
+/** Anchors, applications and policies: written, read, removed, each write with its change of version. Not their meaning: #policy/access.ts. */
+
+import type { Actor } from '#fleet/credentials.ts'
+import { FleetError } from '#fleet/errors.ts'
+import type { AccessKind, AccessValue, Revisioned } from '../registry.ts'
+import { rowsToRead, toPage } from './pages.ts'
+import type { Tools, Verbs } from './verbs.ts'
+
+type Row = { readonly name: string; readonly revision: number; readonly value: string }
+
+type Writer = { readonly now: number; readonly actor: Actor }
+
+const refuseStale = (ifRevision: number | undefined, current: number | undefined, what: string): void => {
+  if (ifRevision !== undefined && ifRevision !== (current ?? 0))
+    throw new FleetError('precondition_failed', `${what} has changed since`)
+}
+
+export const accessVerbs = ({
+  database,
+  journal,
+  write,
+  read,
+}: Tools): Verbs<'putAccess' | 'findAccess' | 'listAccess' | 'deleteAccess' | 'applyAccess'> => {
+  const find = database.prepare<[AccessKind, string], Row>(
+    'select name, revision, value from access where kind = ? and name = ?',
+  )
+  const list = database.prepare<[AccessKind, string, number], Row>(
+    'select name, revision, value from access where kind = ? and name > ? order by name limit ?',
+  )
+  const store = database.prepare(`
+    insert into access (kind, name, revision, application_id, value) values (?, ?, ?, ?, ?)
+    on conflict (kind, name) do update set revision = excluded.revision, value = excluded.value`)
+  const remove = database.prepare('delete from access where kind = ? and name = ?')
+  const idHolder = database
+    .prepare<[string], string>('select name from access where application_id = ?')
+    .pluck()
+  const rise = database
+    .prepare<[], number>(
+      'update access_version set version = version + 1, stamp = lower(hex(randomblob(16))) returning version',
+    )
+    .pluck()
+  const users = database
+    .prepare<[string], string>(
+      `select a.name from access a, json_each(a.value, '$.policies') p where a.kind = 'application' and p.value = ? order by a.name`,
+    )
+    .pluck()
+  const dangling = database
+    .prepare<[string], string>(
+      `select p.value from access a, json_each(a.value, '$.policies') p where a.kind = 'application' and a.name = ?
+       and not exists (select 1 from access where kind = 'policy' and name = p.value)`,
+    )
+    .pluck()
+
+  const revisioned = <K extends AccessKind>(row: Row): Revisioned<AccessValue[K]> => ({
+    value: JSON.parse(row.value) as AccessValue[K],
+    revision: row.revision,
+  })
+
+  /** An application's id is made once: who keeps an `aud` must not find another application behind it. */
+  const withStoredId = <K extends AccessKind>(
+    value: AccessValue[K],
+    stored: Row | undefined,
+  ): AccessValue[K] =>
+    'id' in value && stored !== undefined
+      ? { ...value, id: (JSON.parse(stored.value) as AccessValue['application']).id }
+      : value
+
+  /** One change of version for as many values as a transaction writes; none when all are as they were. */
+  const versionOnce = (): (() => number) => {
+    let version: number | undefined
+    return () => {
+      if (version === undefined) {
+        version = rise.get() ?? 0
+        journal.change({ kind: 'access' })
+      }
+      return version
+    }
+  }
+
+  const put = <K extends AccessKind>(kind: K, value: AccessValue[K], by: Writer, version: () => number) => {
+    const stored = find.get(kind, value.name)
+    const kept = withStoredId(value, stored)
+    const text = JSON.stringify(kept)
+    if (stored?.value === text) return
+    const id = 'id' in kept ? kept.id : null
+    if (id !== null && stored === undefined && idHolder.get(id) !== undefined)
+      throw new FleetError('conflict', 'another application has this id')
+    store.run(kind, value.name, version(), id, text)
+    journal.audit({
+      at: by.now,
+      actor: by.actor,
+      action: `${kind}.${stored === undefined ? 'created' : 'changed'}`,
+      subject: value.name,
+    })
+  }
+
+  const refuseDangling = (application: string): void => {
+    const policy = dangling.get(application)
+    if (policy !== undefined)
+      throw new FleetError(
+        'not_found',
+        `application ${application} names policy ${policy}, which does not exist`,
+      )
+  }
+
+  return {
+    putAccess: <K extends AccessKind>(
+      kind: K,
+      { value, ifRevision, now, actor }: { value: AccessValue[K]; ifRevision?: number | undefined } & Writer,
+    ) =>
+      write(() => {
+        refuseStale(ifRevision, find.get(kind, value.name)?.revision, `${kind} ${value.name}`)
+        put(kind, value, { now, actor }, versionOnce())
+        if (kind === 'application') refuseDangling(value.name)
+        return revisioned<K>(find.get(kind, value.name) as Row)
+      }),
+    findAccess: <K extends AccessKind>(kind: K, name: string) =>
+      read(() => {
+        const row = find.get(kind, name)
+        return row && revisioned<K>(row)
+      }),
+    listAccess: <K extends AccessKind>(kind: K, page: { after?: string | undefined; limit: number }) =>
+      read(() =>
+        toPage(page, list.all(kind, page.after ?? '', rowsToRead(page)), (row) => row.name, revisioned<K>),
+      ),
+    deleteAccess: (kind, name, { ifRevision, now, actor }) =>
+      write(() => {
+        const stored = find.get(kind, name)
+        refuseStale(ifRevision, stored?.revision, `${kind} ${name}`)
+        if (stored === undefined) return false
+        const user = kind === 'policy' ? users.get(name) : undefined
+        if (user !== undefined) throw new FleetError('in_use', `application ${user} names policy ${name}`)
+        remove.run(kind, name)
+        versionOnce()()
+        journal.audit({ at: now, actor, action: `${kind}.deleted`, subject: name })
+        return true
+      }),
+    applyAccess: ({ anchors, applications, policies }, now, actor) =>
+      write(() => {
+        const version = versionOnce()
+        for (const value of anchors) put('anchor', value, { now, actor }, version)
+        for (const value of policies) put('policy', value, { now, actor }, version)
+        for (const value of applications) put('application', value, { now, actor }, version)
+        for (const { name } of applications) refuseDangling(name)
+      }),
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * Many writes, one fsync: verbs that arrive in the same turn of the event loop share a transaction, each in its own savepoint, so
+ * that a refusal undoes only itself. A promise settles after COMMIT, never before. Not the verbs: those are the files beside it.
+ */
+
+import type { Database } from 'better-sqlite3'
+import { asFleetError, isBroken, isLocked, unavailable } from './failures.ts'
+import { LOCK_PATIENCE, pauseBefore } from './patience.ts'
+
+/** Verbs in one transaction: more would hold the event loop too long. */
+const BATCH = 100
+/** Verbs waiting for a lock: more are refused at once, so that a locked database cannot fill the memory. */
+const MOST_WAITING = 10_000
+
+/** `run` may be called again after a rollback, so a verb reads and writes the database and nothing else. */
+export type Write = <T>(verb: () => T) => Promise<T>
+
+export interface GroupCommit extends AsyncDisposable {
+  readonly write: Write
+}
+
+type Waiting = {
+  readonly giveUpAt: number
+  /** Runs the verb inside its savepoint and keeps what came of it. */
+  readonly attempt: () => Outcome
+  readonly refuse: Refuse
+}
+type Refuse = (error: unknown) => void
+/** Called after COMMIT. */
+type Outcome = () => void
+
+export const createGroupCommit = (database: Database): GroupCommit => {
+  const begin = database.prepare('begin immediate')
+  const commit = database.prepare('commit')
+  const rollback = database.prepare('rollback')
+  const save = database.prepare('savepoint verb')
+  const undo = database.prepare('rollback to verb')
+  const release = database.prepare('release verb')
+
+  const waiting: Waiting[] = []
+  let timer: NodeJS.Timeout | NodeJS.Immediate | undefined
+  let lockedFor = 0
+  let closed = false
+  let idle: (() => void) | undefined
+
+  const inSavepoint = <T>(verb: () => T, resolve: (result: T) => void, refuse: Refuse): Outcome => {
+    save.run()
+    try {
+      const result = verb()
+      release.run()
+      return () => resolve(result)
+    } catch (error) {
+      // SQLite ends the whole transaction by itself on some errors of the disk; the batch is lost then, not this verb alone
+      if (!database.inTransaction || isLocked(error) || isBroken(error)) throw error
+      undo.run()
+      release.run()
+      return () => refuse(asFleetError(error))
+    }
+  }
+
+  const commitAll = (batch: readonly Waiting[]): readonly Outcome[] => {
+    begin.run()
+    try {
+      const outcomes = batch.map(({ attempt }) => attempt())
+      commit.run()
+      return outcomes
+    } catch (error) {
+      if (database.inTransaction) rollback.run()
+      throw error
+    }
+  }
+
+  const later = (): void => {
+    timer ??= lockedFor === 0 ? setImmediate(flush) : setTimeout(flush, pauseBefore(lockedFor))
+  }
+
+  const waitForLock = (batch: readonly Waiting[], error: unknown): void => {
+    lockedFor += 1
+    const now = performance.now() + pauseBefore(lockedFor)
+    waiting.unshift(...batch)
+    // in order of arrival, so those that have waited longest stand first
+    while (waiting[0] !== undefined && waiting[0].giveUpAt < now) waiting.shift()?.refuse(asFleetError(error))
+  }
+
+  const flush = (): void => {
+    timer = undefined
+    // a full batch did not wait for its timer
+    if (waiting.length === 0) return
+    const batch = waiting.splice(0, BATCH)
+    try {
+      const outcomes = commitAll(batch)
+      lockedFor = 0
+      for (const settle of outcomes) settle()
+    } catch (error) {
+      if (isLocked(error)) waitForLock(batch, error)
+      else for (const { refuse } of batch) refuse(asFleetError(error))
+    }
+    if (waiting.length > 0) later()
+    else {
+      lockedFor = 0
+      idle?.()
+    }
+  }
+
+  const write: Write = (verb) =>
+    new Promise((resolve, reject) => {
+      if (closed) return reject(unavailable('the registry is closed'))
+      if (waiting.length >= MOST_WAITING) return reject(unavailable('too many writes are waiting'))
+      waiting.push({
+        giveUpAt: performance.now() + LOCK_PATIENCE,
+        attempt: () => inSavepoint(verb, resolve, reject),
+        refuse: reject,
+      })
+      if (waiting.length >= BATCH && lockedFor === 0) flush()
+      else later()
+    })
+
+  return {
+    write,
+    /** What was asked before is still done, or refused within the patience for a lock. */
+    async [Symbol.asyncDispose]() {
+      closed = true
+      if (waiting.length > 0) await new Promise<void>((resolve) => (idle = resolve))
+    },
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * Opens the two kinds of SQLite handle: the one that writes (the enroll desk's) and the one that cannot (the gateway's).
+ * The only file that says how a handle is set up.
+ */
+
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
+import Database from 'better-sqlite3'
+
+export type Handle = Database.Database
+
+/** The group reads, for a gateway under its own uid; SQLite gives -wal and -shm the mode of the file. See db/README.md. */
+const FILE_MODE = 0o640
+const DIRECTORY_MODE = 0o700
+
+/** Makes `path` and its directory with our modes when they are missing (a stricter umask stays stricter). */
+const makeFile = (path: string): void => {
+  mkdirSync(dirname(path), { recursive: true, mode: DIRECTORY_MODE })
+  if (existsSync(path)) return
+  closeSync(openSync(path, 'a', FILE_MODE))
+  // the name too must outlive a power cut: SQLite syncs what is in the file
+  const directory = openSync(dirname(path), 'r')
+  fsyncSync(directory)
+  closeSync(directory)
+}
+
+/** @throws SqliteError, also SQLITE_BUSY: the caller waits (patience.ts) */
+export const openWriteHandle = (path: string): Handle => {
+  makeFile(path)
+  const database = new Database(path, { timeout: 0 })
+  try {
+    database.pragma('journal_mode = wal')
+    // WAL defaults to NORMAL in this build, which loses the last commits in a power cut
+    database.pragma('synchronous = full')
+    database.pragma('foreign_keys = on')
+    database.pragma('trusted_schema = off')
+    // the WAL file is cut back after a checkpoint instead of keeping the size of its worst moment
+    database.pragma('journal_size_limit = 16777216')
+  } catch (error) {
+    database.close()
+    throw error
+  }
+  return database
+}
+
+/** SQLITE_OPEN_READONLY: SQLite itself refuses every write, whatever statement is prepared on it. */
+export const openReadHandle = (path: string): Handle => {
+  const database = new Database(path, { readonly: true, fileMustExist: true, timeout: 0 })
+  try {
+    database.pragma('query_only = on')
+    database.pragma('trusted_schema = off')
+  } catch (error) {
+    database.close()
+    throw error
+  }
+  return database
+}

@@ -1,0 +1,84 @@
+/** The enroll desk's registry: opens, migrates, and puts the verbs together. The only writer of the file. */
+
+import type { Clock } from '#fleet/clock.ts'
+import type { Registry } from '../registry.ts'
+import { accessVerbs } from './access.ts'
+import { claimTokenVerbs, operatorTokenVerbs } from './credentials.ts'
+import { deviceVerbs } from './devices.ts'
+import { createGroupCommit } from './group-commit.ts'
+import { type Handle, openReadHandle, openWriteHandle } from './handle.ts'
+import { issuanceVerbs } from './issuance.ts'
+import { issuerVerbs } from './issuers.ts'
+import { createJournal } from './journal.ts'
+import { assertionKeyVerbs, auditVerbs, idempotencyVerbs } from './keepsakes.ts'
+import { migrate, MIGRATIONS, readMigrations } from './migrate.ts'
+import { patiently } from './patience.ts'
+import { createQuestions } from './questions.ts'
+import type { Tools } from './verbs.ts'
+
+/** Another process may be migrating the same file, ms. */
+const OPEN_PATIENCE = 10_000
+
+const openAndMigrate = (path: string) => {
+  const migrations = readMigrations(MIGRATIONS)
+  return patiently(() => {
+    const database = openWriteHandle(path)
+    try {
+      migrate(database, migrations)
+      return database
+    } catch (error) {
+      database.close()
+      throw error
+    }
+  }, OPEN_PATIENCE)
+}
+
+/**
+ * The last handle to close deletes -wal and -shm unless it cannot write. Without them a gateway under its own uid, which may make no
+ * files here, could not start while this desk is down; so a handle that cannot write closes last.
+ */
+const closeKeepingWal = (database: Handle, path: string): void => {
+  try {
+    const last = openReadHandle(path)
+    last.prepare('select 1 from access_version').get()
+    database.close()
+    last.close()
+  } catch {
+    database.close()
+  }
+}
+
+/**
+ * @param o.path made, with its directory, when it does not exist
+ * @throws FleetError: `registry_unavailable` when it cannot be opened; `config_invalid` when the file's schema is newer than this code
+ */
+export const openRegistry = async (o: {
+  readonly path: string
+  readonly clock: Clock
+}): Promise<Registry> => {
+  const database = await openAndMigrate(o.path)
+  const commits = createGroupCommit(database)
+  const tools: Tools = {
+    database,
+    journal: createJournal(database),
+    write: commits.write,
+    read: patiently,
+    clock: o.clock,
+  }
+  return {
+    ...createQuestions(database),
+    ...claimTokenVerbs(tools),
+    ...operatorTokenVerbs(tools),
+    ...issuanceVerbs(tools),
+    ...deviceVerbs(tools),
+    ...issuerVerbs(tools),
+    ...accessVerbs(tools),
+    ...assertionKeyVerbs(tools),
+    ...idempotencyVerbs(tools),
+    ...auditVerbs(tools),
+    async [Symbol.asyncDispose]() {
+      await commits[Symbol.asyncDispose]()
+      closeKeepingWal(database, o.path)
+    },
+  }
+}

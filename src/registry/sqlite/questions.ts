@@ -1,0 +1,58 @@
+/**
+ * The reader's verbs over one handle: what both desks may ask. Not the opening of it, nor what to do when the file is replaced: that
+ * is open-reader.ts.
+ */
+
+import type { IssuerRecord } from '#fleet/certificate.ts'
+import type { AssertionKey, RegistryReader } from '../registry.ts'
+import { createStatus } from './doors.ts'
+import { asFleetError } from './failures.ts'
+import { createFeed } from './feed.ts'
+import type { Handle } from './handle.ts'
+import { patiently } from './patience.ts'
+import { createSnapshots } from './snapshot.ts'
+
+export type Questions = Omit<RegistryReader, typeof Symbol.asyncDispose>
+
+type AssertionKeyRow = {
+  readonly kid: string
+  readonly algorithm: 'ES256'
+  readonly public_jwk: string
+  readonly sealed: Buffer
+  readonly created_at: number
+}
+
+const toAssertionKey = (row: AssertionKeyRow): AssertionKey => ({
+  kid: row.kid,
+  algorithm: row.algorithm,
+  publicJwk: row.public_jwk,
+  sealed: row.sealed,
+  createdAt: row.created_at,
+})
+
+/** A door cannot wait: a lock is `registry_unavailable` at once. */
+const atOnce =
+  <A extends unknown[], T>(ask: (...args: A) => T) =>
+  (...args: A): T => {
+    try {
+      return ask(...args)
+    } catch (error) {
+      throw asFleetError(error)
+    }
+  }
+
+export const createQuestions = (database: Handle): Questions => {
+  const issuers = database.prepare<[], IssuerRecord>(
+    'select ski, der, state from issuers order by registered_at, ski',
+  )
+  const assertionKeys = database.prepare<[], AssertionKeyRow>('select * from assertion_keys order by number')
+  const feed = createFeed(database)
+  return {
+    status: atOnce(createStatus(database)),
+    access: atOnce(createSnapshots(database)),
+    issuers: () => patiently(() => issuers.all()),
+    assertionKeys: () => patiently(() => assertionKeys.all().map(toAssertionKey)),
+    cursor: () => patiently(() => feed.cursor()),
+    changesSince: (cursor) => patiently(() => feed.changesSince(cursor)),
+  }
+}

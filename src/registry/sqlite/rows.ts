@@ -1,0 +1,114 @@
+/**
+ * Rows as SQLite gives them, and the nouns they stand for. The schema's CHECKs keep the closed sets closed, so that a row may be
+ * taken at its word. Not queries: those stand with the verbs.
+ */
+
+import type { CertificateRecord, CertificateState } from '#fleet/certificate.ts'
+import type { ClaimToken, OperatorToken, Role } from '#fleet/credentials.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
+import type { Device, DeviceState } from '#fleet/device.ts'
+import type { RevocationReason } from '#fleet/revocation-reason.ts'
+
+export type Tags = Readonly<Record<string, string>>
+
+const NO_TAGS: Tags = Object.freeze({})
+
+/** Most devices have none, and the doors ask for each request. */
+export const tagsOf = (json: string): Tags => (json === '{}' ? NO_TAGS : (JSON.parse(json) as Tags))
+
+export type DeviceRow = {
+  readonly id: DeviceId
+  readonly state: DeviceState
+  readonly group_name: string
+  readonly tags: string
+  readonly created_at: number
+  readonly last_seen_at: number | null
+  readonly revision: number
+}
+
+export const DEVICE_COLUMNS = 'id, state, group_name, tags, created_at, last_seen_at, revision'
+
+export const toDevice = (row: DeviceRow): Device => ({
+  id: row.id,
+  state: row.state,
+  group: row.group_name,
+  tags: tagsOf(row.tags),
+  createdAt: row.created_at,
+  lastSeenAt: row.last_seen_at ?? undefined,
+  revision: row.revision,
+})
+
+export type CertificateRow = {
+  readonly serial: string
+  readonly device_id: DeviceId
+  readonly issuer_ski: string
+  readonly spki_sha256: string
+  readonly state: CertificateState
+  readonly not_before: number
+  readonly not_after: number
+  readonly fingerprint: string | null
+  readonly revoked_at: number | null
+  readonly revocation_reason: RevocationReason | null
+  readonly der: Buffer | null
+}
+
+export const CERTIFICATE_COLUMNS =
+  'serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after, fingerprint, revoked_at, revocation_reason, der'
+
+export const toCertificate = (row: CertificateRow): CertificateRecord => ({
+  serial: row.serial,
+  deviceId: row.device_id,
+  issuerSki: row.issuer_ski,
+  spkiSha256: row.spki_sha256,
+  state: row.state,
+  notBefore: row.not_before,
+  notAfter: row.not_after,
+  fingerprint: row.fingerprint ?? undefined,
+  der: row.der ?? undefined,
+  revokedAt: row.revoked_at ?? undefined,
+  revocationReason: row.revocation_reason ?? undefined,
+})
+
+export type ClaimTokenRow = {
+  readonly number: number
+  readonly id: string
+  readonly hash: string
+  readonly device_id: DeviceId | null
+  readonly uses: number
+  readonly used: number
+  readonly created_at: number
+  readonly expires_at: number
+  readonly certificate_ttl: number
+  readonly revoked_at: number | null
+}
+
+export const toClaimToken = (row: ClaimTokenRow): ClaimToken => ({
+  id: row.id,
+  hash: row.hash,
+  deviceId: row.device_id ?? undefined,
+  uses: row.uses,
+  used: row.used,
+  createdAt: row.created_at,
+  expiresAt: row.expires_at,
+  certificateTtl: row.certificate_ttl,
+  revokedAt: row.revoked_at ?? undefined,
+})
+
+export type OperatorTokenRow = {
+  readonly number: number
+  readonly id: string
+  readonly hash: string
+  readonly name: string
+  readonly role: Role
+  readonly created_at: number
+  readonly revoked_at: number | null
+}
+
+export const toOperatorToken = (row: OperatorTokenRow): OperatorToken => ({
+  id: row.id,
+  hash: row.hash,
+  name: row.name,
+  role: row.role,
+  createdAt: row.created_at,
+  revokedAt: row.revoked_at ?? undefined,
+})

@@ -1,0 +1,32 @@
+/** Anchors, applications and policies as one object that stays the same until one of them changes. Not the verbs that change them. */
+
+import type { AccessSnapshot, Anchor, Application, Policy } from '#fleet/access.ts'
+import type { AccessKind } from '../registry.ts'
+import type { Handle } from './handle.ts'
+
+/** @returns a function that throws SqliteError; one cheap select a call while nothing has changed */
+export const createSnapshots = (database: Handle): (() => AccessSnapshot) => {
+  const stamp = database.prepare<[], string>('select stamp from access_version').pluck()
+  const version = database.prepare<[], number>('select version from access_version').pluck()
+  const valuesOf = database
+    .prepare<[AccessKind], string>('select value from access where kind = ? order by name')
+    .pluck()
+
+  const read = <T>(kind: AccessKind): readonly T[] => valuesOf.all(kind).map((json) => JSON.parse(json) as T)
+
+  const take = database.transaction(() => ({
+    stamp: stamp.get(),
+    snapshot: {
+      version: version.get() ?? 0,
+      anchors: read<Anchor>('anchor'),
+      applications: read<Application>('application'),
+      policies: read<Policy>('policy'),
+    },
+  }))
+
+  let kept: ReturnType<typeof take> | undefined
+  return () => {
+    if (kept === undefined || kept.stamp !== stamp.get()) kept = take()
+    return kept.snapshot
+  }
+}
