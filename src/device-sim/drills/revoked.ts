@@ -1,0 +1,44 @@
+/** A device in the middle of its work is revoked: from the operator's answer on, nothing of it gets in, and what was in is out. */
+
+import { SECOND } from '#fleet/clock.ts'
+import { FleetError } from '#fleet/errors.ts'
+import { renewDevice } from '../enroll-device.ts'
+import { pause } from '../waiting.ts'
+import type { Drill } from './drill.ts'
+
+/** ms; the promise is 100, but this is no timed test: it must end, not hang */
+const CUT = 2 * SECOND
+const ATTEMPTS = 3
+
+export const revoked: Drill = {
+  name: 'revoked',
+  needs: ['operator'],
+  async run(stage) {
+    const { ledger, expectations, meter, signal, targets } = stage
+    const device = await stage.enroll('revoked')
+    const clientId = device.deviceId
+    const context = stage.contextOf(device)
+    await stage.admits('revoked.https.before', clientId, { context })
+    const link = await stage.connects('revoked.mqtt.before', { context, clientId })
+
+    await stage.operator?.revoke(clientId)
+
+    await pause(CUT, signal, ...(link === undefined ? [] : [link.ended]))
+    expectations.check('revoked.mqtt.cut', link?.isOpen() !== true, 'the open connection was not cut')
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const fresh = stage.contextOf(device, attempt % 2 === 0 ? 'TLSv1.3' : 'TLSv1.2')
+      const answer = await stage.refuses('revoked.https.after', 'certificate_revoked', { context: fresh })
+      if (answer.status < 300) ledger.revokedThenAdmitted()
+      const asking = { context: fresh, clientId }
+      if (await stage.refusesConnect('revoked.mqtt.after', 'certificate_revoked', asking))
+        ledger.revokedThenAdmitted()
+    }
+    const renewal = await renewDevice({ server: targets.enroll, enrolled: device, meter, signal }).then(
+      () => 'a new certificate',
+      (error: unknown) => (error instanceof FleetError ? error.code : String(error)),
+    )
+    // the device is revoked, and so is its certificate: either word is true
+    const refused = ['device_revoked', 'certificate_revoked'].includes(renewal)
+    expectations.check('revoked.renewal', refused, `expected device_revoked, got ${renewal}`)
+  },
+}

@@ -1,0 +1,165 @@
+/**
+ * What a drill is given: the doors, a way to enrol devices of its own, and helpers that ask, count and check in one step, so that
+ * a drill reads as what it tries and what must come of it.
+ */
+
+import type { SecureContext } from 'node:tls'
+import type { KeyKind } from '#fleet/certificate.ts'
+import type { Clock } from '#fleet/clock.ts'
+import type { Denial } from '#fleet/denial.ts'
+import { MQTT_CODES, SUBACK_FAILURE } from '#wire/mqtt-codes.ts'
+import { clientContext } from '../connection.ts'
+import { enrollDevice } from '../enroll-device.ts'
+import { httpsOnce, type HttpsAnswer } from '../https-once.ts'
+import type { Enrolled, Targets } from '../identity.ts'
+import type { Meter } from '../meter.ts'
+import { mqttConnect, type Cut, type MqttLink, type MqttOptions } from '../mqtt-connect.ts'
+import type { Operator } from '../operator.ts'
+import type { Expectations } from './expectations.ts'
+import type { Ledger } from './ledger.ts'
+
+/** One request as the origin saw it. Read by the drill's driver, never through the gateway. */
+export type Sighting = {
+  readonly target: string
+  readonly headers: readonly (readonly [string, string])[]
+  /** as the origin's own verification of the assertion has it */
+  readonly device: string | null
+  readonly assertion: string | null
+}
+
+export type StageOptions = {
+  readonly targets: Targets
+  readonly rootPem: string
+  /** unbound, with enough uses for the drills' devices */
+  readonly token: string
+  readonly operator?: Operator | undefined
+  readonly seen?: (() => Promise<readonly Sighting[]>) | undefined
+  /** makes the names of this run's devices and targets its own */
+  readonly run: string
+  readonly meter: Meter
+  readonly ledger: Ledger
+  readonly expectations: Expectations
+  readonly clock: Clock
+  readonly signal: AbortSignal
+}
+
+/** ms for each answer: a door says no within a second, and a drill may have to ask often */
+const TIMEOUT = 5_000
+
+type Asking = {
+  readonly context: SecureContext
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly session?: Buffer | undefined
+  readonly keepSession?: boolean | undefined
+}
+
+export type Stage = StageOptions & {
+  /** a device of this drill */
+  enroll(name: string, o?: { readonly token?: string; readonly keyKind?: KeyKind }): Promise<Enrolled>
+  /** TLS with that device's certificate; with none, when undefined */
+  contextOf(device: Enrolled | undefined, version?: 'TLSv1.2' | 'TLSv1.3'): SecureContext
+  /** a target no other request of this run has */
+  target(name: string): string
+  /** One request to the HTTPS door. Counts nothing: {@link Stage.admits} and {@link Stage.refuses} do. */
+  ask(target: string, asking: Asking): Promise<HttpsAnswer>
+  /** It must get through, and is counted as `deviceId`'s. */
+  admits(
+    expectation: string,
+    deviceId: string,
+    asking: Asking & { readonly target?: string },
+  ): Promise<HttpsAnswer>
+  /** It must be refused for this reason, and is counted under the reason it got. */
+  refuses(expectation: string, reason: Denial, asking: Asking): Promise<HttpsAnswer>
+  /** CONNECT must be accepted. undefined when it was not; the expectation has failed then. */
+  connects(expectation: string, o: MqttAsking): Promise<MqttLink | undefined>
+  /** CONNECT must get the answer that belongs to this reason. @returns whether it did get in */
+  refusesConnect(expectation: string, reason: Denial, o: MqttAsking): Promise<boolean>
+  /** SUBSCRIBE must be refused, with the connection left standing. */
+  refusesTopic(expectation: string, link: MqttLink, filter: string): Promise<void>
+  /** PUBLISH must be counted as sent. */
+  publishes(expectation: string, link: MqttLink, topic: string, payload: string): Promise<'done' | Cut>
+}
+
+type MqttAsking = Omit<MqttOptions, 'url' | 'signal' | 'meter'>
+
+const shown = (answer: HttpsAnswer): string =>
+  `${answer.status} ${answer.reason ?? ''}${answer.resumed ? ', resumed' : ''}`
+
+export const createStage = (o: StageOptions): Stage => {
+  const { targets, rootPem, meter, ledger, expectations, signal } = o
+  let asked = 0
+
+  const target = (name: string): string => `/drill/${o.run}/${name}/${++asked}`
+
+  const ask: Stage['ask'] = (path, asking) =>
+    httpsOnce({ ...asking, url: new URL(path, targets.https).href, timeout: TIMEOUT, signal, meter })
+
+  const connect = (asking: MqttAsking) =>
+    mqttConnect({ ...asking, url: targets.mqtts, timeout: TIMEOUT, signal, meter })
+
+  return {
+    ...o,
+    async enroll(name, { token = o.token, keyKind } = {}) {
+      const id = `drill-${o.run}-${name}`
+      const server = targets.enroll
+      const enrolled = await enrollDevice({ server, token, id, keyKind, rootPem, signal, meter })
+      ledger.enrolled()
+      return enrolled
+    },
+    contextOf: (device, version) => clientContext({ rootPem, identity: device, version }),
+    target,
+    ask,
+    async admits(expectation, deviceId, asking) {
+      const path = asking.target ?? target(expectation)
+      const answer = await ask(path, asking)
+      const held = answer.status < 300 && !answer.resumed
+      if (answer.status < 300) ledger.admitted(path, deviceId)
+      expectations.check(expectation, held, `expected to be admitted, got ${shown(answer)}`)
+      return answer
+    },
+    async refuses(expectation, reason, asking) {
+      const path = target(expectation)
+      const answer = await ask(path, asking)
+      if (answer.status < 300) ledger.admitted(path, '(nobody)')
+      else ledger.refused('https', answer.reason ?? `http_${answer.status}`)
+      const held = answer.status === 403 && answer.reason === reason && !answer.resumed
+      expectations.check(expectation, held, `expected 403 ${reason}, got ${shown(answer)}`)
+      return answer
+    },
+    async connects(expectation, asking) {
+      const outcome = await connect(asking)
+      if (outcome.accepted) ledger.connected()
+      expectations.check(
+        expectation,
+        outcome.accepted && !outcome.resumed,
+        `expected CONNACK 0, got ${outcome.accepted ? 'a resumed session' : (outcome.code ?? 'none')}`,
+      )
+      return outcome.accepted ? outcome.link : undefined
+    },
+    async refusesConnect(expectation, reason, asking) {
+      const outcome = await connect(asking)
+      const expected = MQTT_CODES[reason].connack3
+      const got = outcome.accepted ? 0 : (outcome.code ?? 'close')
+      if (outcome.accepted) {
+        ledger.connected()
+        await outcome.link.close()
+      }
+      const held = got === expected && !outcome.resumed
+      if (held) ledger.refused('mqtt', reason)
+      expectations.check(expectation, held, `expected CONNACK ${expected} for ${reason}, got ${got}`)
+      return outcome.accepted
+    },
+    async refusesTopic(expectation, link, filter) {
+      const granted = await link.subscribe(filter)
+      const held = granted === SUBACK_FAILURE && link.isOpen()
+      if (held) ledger.refused('mqtt', 'topic_denied')
+      expectations.check(expectation, held, `expected SUBACK 0x80 for ${filter}, got ${granted}`)
+    },
+    async publishes(expectation, link, topic, payload) {
+      const outcome = await link.publish(topic, payload)
+      if (outcome === 'done') ledger.published()
+      expectations.check(expectation, outcome === 'done', `expected PUBACK for ${topic}, got ${outcome}`)
+      return outcome
+    },
+  }
+}

@@ -1,0 +1,330 @@
+/** A drill is worth what it catches: each is set on a gateway with one fault, and must name it. */
+
+import type { IncomingMessage, RequestListener } from 'node:http'
+import type { TLSSocket } from 'node:tls'
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { systemClock } from '#fleet/clock.ts'
+import { runDrills, type Drill } from '#device-sim/drills/drill.ts'
+import { createExpectations, type Expectations } from '#device-sim/drills/expectations.ts'
+import { createLedger, type Ledger } from '#device-sim/drills/ledger.ts'
+import { createStage, type Sighting, type Stage } from '#device-sim/drills/stage.ts'
+import { DRILLS } from '#device-sim/drills/table.ts'
+import type { Operator } from '#device-sim/operator.ts'
+import { createMeter, type Meter } from '#device-sim/meter.ts'
+import {
+  connack,
+  createWorld,
+  httpsServer,
+  mqttServer,
+  openBroker,
+  type World,
+} from '../../support/faulty-servers.ts'
+
+const JWT = `${Buffer.from('{"alg":"ES256"}').toString('base64url')}.e30.sig`
+
+let world: World
+beforeAll(async () => {
+  world = await createWorld()
+})
+
+let meter: Meter
+let ledger: Ledger
+let expectations: Expectations
+let seen: Sighting[]
+beforeEach(() => {
+  meter = createMeter()
+  ledger = createLedger()
+  expectations = createExpectations()
+  seen = []
+})
+afterEach(async () => {
+  await Promise.all(servers.splice(0).map((server) => server[Symbol.asyncDispose]()))
+})
+const servers: AsyncDisposable[] = []
+
+const see = (request: IncomingMessage, device = 'somebody'): void => {
+  const headers = Object.entries(request.headers).map(([name, value]) => [name, String(value)] as const)
+  seen.push({ target: request.url ?? '', headers, device, assertion: JWT })
+}
+
+/** The operator does what it is told; that nothing comes of it is the gateway's fault. */
+const operator: Operator = {
+  createToken: () => Promise.reject(new Error('not in this test')),
+  revoke: () => Promise.resolve(),
+}
+
+type Doors = { readonly https?: number; readonly mqtt?: number; readonly enroll?: number }
+
+const set = (doors: Doors) => {
+  const url = (port: number | undefined): string => `https://localhost:${port ?? 1}`
+  const stageFor = (_drill: Drill, signal: AbortSignal): Stage => ({
+    ...createStage({
+      targets: {
+        enroll: url(doors.enroll),
+        https: url(doors.https),
+        mqtts: url(doors.mqtt).replace('https', 'mqtts'),
+      },
+      rootPem: world.ca.rootPem,
+      token: 'unused',
+      operator,
+      seen: () => Promise.resolve(seen),
+      run: 'test',
+      meter,
+      ledger,
+      expectations,
+      clock: systemClock,
+      signal,
+    }),
+    enroll: (name) => world.device(`drill-test-${name}`),
+  })
+  return async (name: string, timeout?: number): Promise<readonly string[]> => {
+    const drill = DRILLS.find((each) => each.name === name)
+    if (drill === undefined) throw new Error(`no drill ${name}`)
+    await runDrills([drill], stageFor, new AbortController().signal, timeout)
+    return expectations.report().failed
+  }
+}
+
+const serve = async (listener: RequestListener, options: object = {}): Promise<number> => {
+  const server = await httpsServer({ ...world.tls, ...options }, listener)
+  servers.push(server)
+  return server.port
+}
+
+const broker = async (): Promise<number> => {
+  const server = await openBroker(world.tls)
+  servers.push(server)
+  return server.port
+}
+
+/** 403 with whatever reason, to everybody. */
+const refusing =
+  (reason: string): RequestListener =>
+  (_request, response) => {
+    response.writeHead(403, { 'content-type': 'application/problem+json' })
+    response.end(JSON.stringify({ reason }))
+  }
+
+const refusingBroker = async (code: number): Promise<number> => {
+  const server = await mqttServer(world.tls, (packet, reply) => {
+    if (packet.cmd === 'connect') reply(connack(code))
+  })
+  servers.push(server)
+  return server.port
+}
+
+describe('a gateway that lets everybody in', () => {
+  const everybody: RequestListener = (request, response) => {
+    see(request)
+    response.end('{}')
+  }
+
+  test.each([
+    ['no_certificate', ['no_certificate.https', 'no_certificate.mqtt']],
+    [
+      'other_ca',
+      [
+        'other_ca.https.forged',
+        'other_ca.mqtt.forged',
+        'other_ca.https.forged_and_expired',
+        'other_ca.mqtt.forged_and_expired',
+      ],
+    ],
+    ['revoked', ['revoked.mqtt.cut', 'revoked.https.after', 'revoked.mqtt.after', 'revoked.renewal']],
+    ['wrong_client_id', ['wrong_client_id.mqtt']],
+    ['foreign_topic', ['foreign_topic.subscribe', 'foreign_topic.publish', 'foreign_topic.nothing_heard']],
+  ])('is caught by %s', async (name, failed) => {
+    const run = set({ https: await serve(everybody), mqtt: await broker() })
+    expect(await run(name)).toEqual(failed)
+  })
+
+  test('after a revocation is counted, and none of it as refused', async () => {
+    await set({ https: await serve(everybody), mqtt: await broker() })('revoked')
+    expect(ledger.figures().revokedThenAdmitted).toBe(6)
+    expect(ledger.figures()).toMatchObject({ https: { refused: {} }, mqtt: { refused: {} } })
+  })
+})
+
+describe('a gateway that refuses for the wrong reason', () => {
+  test('is caught, and its reason counted as it came', async () => {
+    const doors = { https: await serve(refusing('certificate_expired')), mqtt: await refusingBroker(2) }
+    expect(await set(doors)('other_ca')).toEqual([
+      'other_ca.https.forged',
+      'other_ca.mqtt.forged',
+      'other_ca.https.forged_and_expired',
+      'other_ca.mqtt.forged_and_expired',
+    ])
+    expect(ledger.figures().https.refused).toEqual({ certificate_expired: 6 })
+    expect(ledger.figures().mqtt.refused).toEqual({})
+  })
+
+  test('with the right words and the wrong status is caught', async () => {
+    const https = await serve((_request, response) => {
+      response.writeHead(401, { 'content-type': 'application/problem+json' })
+      response.end(JSON.stringify({ reason: 'certificate_required' }))
+    })
+    const run = set({ https, mqtt: await refusingBroker(5) })
+    expect(await run('no_certificate')).toEqual(['no_certificate.https'])
+  })
+
+  test('for the right one passes', async () => {
+    const run = set({
+      https: await serve(refusing('certificate_required')),
+      mqtt: await refusingBroker(5),
+    })
+    expect(await run('no_certificate')).toEqual([])
+    expect(ledger.figures()).toMatchObject({
+      https: { refused: { certificate_required: 2 } },
+      mqtt: { refused: { certificate_required: 2 } },
+    })
+  })
+})
+
+describe('a gateway that resumes sessions', () => {
+  /** As stock Node does: authorized is true on a resumed connection that presents no certificate. */
+  const stock: RequestListener = (request, response) => {
+    const known = (request.socket as TLSSocket).authorized
+    if (known) response.end('{}')
+    else refusing('certificate_required')(request, response)
+  }
+
+  test('is caught on every listener, in both versions, with and without the certificate', async () => {
+    const enroll: RequestListener = (request, response) => {
+      response.statusCode = (request.socket as TLSSocket).authorized ? 400 : 403
+      response.end()
+    }
+    const mqtt = await mqttServer(world.tls, (packet, reply, socket) => {
+      if (packet.cmd === 'connect') reply(connack(socket.authorized ? 0 : 5))
+      if (packet.cmd === 'disconnect') socket.end()
+    })
+    servers.push(mqtt)
+    const run = set({ https: await serve(stock), enroll: await serve(enroll), mqtt: mqtt.port })
+    const failed = await run('resumed_session')
+    expect(failed).toEqual(
+      ['TLSv1.2', 'TLSv1.3'].flatMap((version) =>
+        ['https', 'enroll', 'mqtt'].flatMap((listener) => [
+          `resumed_session.${listener}.${version}.with_certificate`,
+          `resumed_session.${listener}.${version}.without_certificate`,
+        ]),
+      ),
+    )
+    expect(meter.figures()).toMatchObject({ handshakes: 6, resumed: 12 })
+  })
+})
+
+describe('a gateway that answers two requests on one handshake', () => {
+  test('is caught', async () => {
+    const run = set({
+      https: await serve((request, response) => {
+        see(request)
+        response.end('{}')
+      }),
+    })
+    expect(await run('pipelined_requests')).toEqual([
+      'pipelined_requests.answered_once',
+      'pipelined_requests.served_once',
+      'pipelined_requests.closed',
+    ])
+  }, 10_000)
+
+  test('is caught also when it answers one and passes both on', async () => {
+    const run = set({
+      https: await serve((request, response) => {
+        see(request)
+        response.setHeader('connection', 'close')
+        response.end('{}')
+      }),
+    })
+    expect(await run('pipelined_requests')).toEqual(['pipelined_requests.served_once'])
+  })
+})
+
+describe('a gateway that takes a token', () => {
+  test('in place of a certificate is caught, place by place', async () => {
+    const run = set({
+      https: await serve((request, response) => {
+        const { headers } = request
+        const token =
+          headers['cf-access-token'] ??
+          headers['cf-access-jwt-assertion'] ??
+          headers.cookie ??
+          headers.authorization
+        if (token === undefined && !(request.socket as TLSSocket).authorized)
+          return refusing('certificate_required')(request, response)
+        see(request, 'drill-test-replayed')
+        response.end('{}')
+      }),
+      mqtt: await broker(),
+    })
+    const failed = await run('replayed_assertion')
+    for (const place of ['header', 'cookie', 'assertion'])
+      expect(failed).toEqual(
+        expect.arrayContaining([
+          `replayed_assertion.${place}`,
+          `replayed_assertion.${place}.removed`,
+          `replayed_assertion.${place}.identity`,
+        ]),
+      )
+    expect(failed).toContain('replayed_assertion.bearer')
+    expect(failed).toContain('replayed_assertion.mqtt')
+  })
+})
+
+describe('a gateway that hands a token out', () => {
+  test.each([
+    ['in a cookie', { 'set-cookie': `CF_Authorization=${JWT}` }, ''],
+    ['in a page', {}, JWT],
+  ])('%s is counted', async (_where, headers, body) => {
+    const https = await serve((_request, response) => {
+      response.writeHead(403, { 'content-type': 'text/html', ...headers })
+      response.end(body)
+    })
+    await set({ https, mqtt: await refusingBroker(5) })('no_certificate')
+    expect(meter.figures().tokensReturned).toBe(2)
+  })
+})
+
+describe('a drill', () => {
+  const stage = (): Stage => ({ expectations }) as Stage
+
+  test('that cannot reach anything has failed by its name', async () => {
+    expect(await set({})('no_certificate')).toEqual(['no_certificate'])
+  })
+
+  test('that hangs is ended, and has failed by its name', async () => {
+    const mqtt = await mqttServer(world.tls, () => {})
+    servers.push(mqtt)
+    const run = set({ https: await serve(refusing('certificate_required')), mqtt: mqtt.port })
+    expect(await run('no_certificate', 500)).toContain('no_certificate')
+  })
+
+  test('that ignores its signal does not hold the others up', async () => {
+    const stuck: Drill = { name: 'stuck', needs: [], run: () => new Promise(() => {}) }
+    const fine: Drill = { name: 'fine', needs: [], run: () => Promise.resolve() }
+    await runDrills([stuck, fine], stage, new AbortController().signal, 100)
+    expect(expectations.report()).toMatchObject({ passed: 1, failed: ['stuck'] })
+  })
+
+  test('whose needs nobody can meet is skipped, and says so', async () => {
+    const run = (): Promise<void> => Promise.reject(new Error('should not run'))
+    const needy: Drill = { name: 'needy', needs: ['operator'], run }
+    expect(await runDrills([needy], stage, new AbortController().signal)).toEqual(['needy'])
+    expect(expectations.report().failed).toEqual([])
+  })
+
+  test('ends when the run does', async () => {
+    const stuck: Drill = { name: 'stuck', needs: [], run: () => new Promise(() => {}) }
+    await runDrills([stuck], stage, AbortSignal.timeout(50))
+    expect(expectations.report().evidence).toEqual({ stuck: 'it did not end in time' })
+  })
+})
+
+test('every drill has its own name', () => {
+  expect(new Set(DRILLS.map(({ name }) => name)).size).toBe(DRILLS.length)
+})
+
+test('an expectation that fails once has failed, with its first evidence', () => {
+  for (const held of [true, false, true]) expectations.check('a', held, `held: ${held}`)
+  expectations.check('b', true, '')
+  expect(expectations.report()).toEqual({ passed: 1, failed: ['a'], evidence: { a: 'held: false' } })
+})

@@ -1,0 +1,179 @@
+import { createHash, X509Certificate } from 'node:crypto'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { formatClaimToken } from '#wire/tokens.ts'
+import { enrollDevice, renewDevice } from '#device-sim/enroll-device.ts'
+import type { Identity } from '#device-sim/index.ts'
+import { createWorld, httpsServer, type World } from '../../support/faulty-servers.ts'
+
+let genuine: World
+let other: World
+let issued: Identity
+let token: string
+
+const SECRET = 's'.repeat(43)
+const sha256 = (pem: string): Buffer => createHash('sha256').update(new X509Certificate(pem).raw).digest()
+
+beforeAll(async () => {
+  genuine = await createWorld()
+  other = await createWorld()
+  issued = await genuine.device('pump-7')
+  token = formatClaimToken('t'.repeat(16), SECRET, sha256(genuine.ca.rootPem))
+})
+
+type Reply = { readonly status?: number; readonly type?: string; readonly body: unknown }
+
+const good = (): Record<string, string> => ({
+  device_id: 'pump-7',
+  certificate: issued.certificatePem,
+  chain: '',
+  serial: '41',
+  not_before: '2026-01-01T00:00:00.000Z',
+  not_after: '2026-02-01T00:00:00.000Z',
+  renew_after: '2026-01-21T00:00:00.000Z',
+})
+
+/** An enrol server that writes down everything it hears. */
+const recorder = async (world: World, trustPem: string, reply: Reply = { body: good() }) => {
+  const heard: string[] = []
+  const server = await httpsServer(world.tls, (request, response) => {
+    const parts: Buffer[] = []
+    request.on('data', (part: Buffer) => parts.push(part))
+    request.on('end', () => {
+      heard.push(
+        [request.method, request.url, ...request.rawHeaders, Buffer.concat(parts).toString()].join(' '),
+      )
+      const {
+        status,
+        type = 'application/json',
+        body,
+      }: Reply = request.url === '/v1/trust.pem' ? { status: 200, body: trustPem } : { status: 201, ...reply }
+      response.writeHead(status ?? 201, { 'content-type': type })
+      response.end(typeof body === 'string' ? body : JSON.stringify(body))
+    })
+  })
+  return {
+    heard,
+    url: `https://localhost:${server.port}`,
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  }
+}
+
+const enrol = (server: string, o: object = {}) =>
+  enrollDevice({ server, token, id: 'pump-7', keyPem: issued.keyPem, ...o })
+
+describe('first contact', () => {
+  test('a server that shows the pinned root, and proves it, gets the token', async () => {
+    await using server = await recorder(genuine, genuine.ca.rootPem)
+    const enrolled = await enrol(server.url)
+    expect(enrolled).toMatchObject({ deviceId: 'pump-7', serial: '41', notAfter: Date.UTC(2026, 1, 1) })
+    expect(server.heard.map((text) => text.split(' ')[1])).toEqual(['/v1/trust.pem', '/v1/enroll'])
+    expect(server.heard[0]).not.toContain(SECRET)
+    expect(server.heard[1]).toContain(`Bearer ${token}`)
+    // the private key stays
+    expect(server.heard.join()).not.toContain('PRIVATE KEY')
+  })
+
+  test.each([
+    ['another root', () => other.ca.rootPem],
+    ['no certificate', () => 'nothing here'],
+    ['a hundred roots, none of them it', () => other.ca.rootPem.repeat(100)],
+    ['a broken certificate', () => genuine.ca.rootPem.replace(/M/g, 'N')],
+  ])('a server that shows %s does not get the token', async (_what, trust) => {
+    await using server = await recorder(other, trust())
+    await expect(enrol(server.url)).rejects.toMatchObject({ code: 'target_unreachable' })
+    expect(server.heard).toHaveLength(1)
+    expect(server.heard.join()).not.toContain(SECRET)
+  })
+
+  test('an impostor that shows the genuine root, which is public, but cannot prove it, does not get the token', async () => {
+    await using server = await recorder(other, genuine.ca.rootPem)
+    await expect(enrol(server.url)).rejects.toMatchObject({ code: 'target_unreachable' })
+    expect(server.heard.join()).not.toContain(SECRET)
+  })
+
+  test('an impostor does not get it either when it hides the genuine root among its own', async () => {
+    await using server = await recorder(other, other.ca.rootPem + genuine.ca.rootPem)
+    await expect(enrol(server.url)).rejects.toMatchObject({ code: 'target_unreachable' })
+    expect(server.heard.join()).not.toContain(SECRET)
+  })
+
+  test.each([
+    ['a root given by hand that is not the one in the token', () => ({ rootPem: other.ca.rootPem })],
+    ['a hash given by hand that is not the one in the token', () => ({ rootSha256: '0'.repeat(64) })],
+  ])('%s stops it before anything is sent', async (_what, hints) => {
+    await using server = await recorder(genuine, genuine.ca.rootPem)
+    await expect(enrol(server.url, hints())).rejects.toMatchObject({ code: 'target_unreachable' })
+    expect(server.heard).toEqual([])
+  })
+
+  test.each([
+    ['PEM', () => ({ rootPem: other.ca.rootPem + genuine.ca.rootPem })],
+    ['hash', () => ({ rootSha256: sha256(genuine.ca.rootPem).toString('hex').toUpperCase() })],
+  ])('the right root given by hand as %s is taken', async (_what, hints) => {
+    await using server = await recorder(genuine, genuine.ca.rootPem)
+    expect((await enrol(server.url, hints())).rootPem).toBe(
+      new X509Certificate(genuine.ca.rootPem).toString(),
+    )
+  })
+
+  test('text that is no token is sent nowhere', async () => {
+    await using server = await recorder(genuine, genuine.ca.rootPem)
+    await expect(enrol(server.url, { token: 'spt1.nonsense' })).rejects.toMatchObject({
+      code: 'token_invalid',
+    })
+    expect(server.heard).toEqual([])
+  })
+})
+
+describe('what comes back is checked', () => {
+  test('a refusal carries the reason, the detail and the problem itself', async () => {
+    const problem = { reason: 'token_spent', detail: 'no uses left', status: 401, request_id: 'r1' }
+    const reply = { status: 401, type: 'application/problem+json', body: problem }
+    await using server = await recorder(genuine, genuine.ca.rootPem, reply)
+    await expect(enrol(server.url)).rejects.toMatchObject({
+      code: 'token_spent',
+      detail: 'no uses left',
+      cause: problem,
+    })
+  })
+
+  test('a refusal in words unknown is internal', async () => {
+    await using server = await recorder(genuine, genuine.ca.rootPem, { status: 500, body: 'oh' })
+    await expect(enrol(server.url)).rejects.toMatchObject({ code: 'internal' })
+  })
+
+  const broken: [string, () => unknown][] = [
+    ['another device', () => ({ ...good(), device_id: 'pump-8' })],
+    ['no certificate', () => ({ ...good(), certificate: '' })],
+    ['a certificate of another root', () => ({ ...good(), certificate: other.ca.rootPem })],
+    ['nothing', () => ({})],
+    ['null', () => null],
+    ['no JSON', () => '<html>'],
+  ]
+  test.each(broken)('%s', async (_what, body) => {
+    await using server = await recorder(genuine, genuine.ca.rootPem, { body: body() })
+    await expect(enrol(server.url)).rejects.toMatchObject({ code: 'expectation_broken' })
+  })
+
+  test('a certificate for another key', async () => {
+    const certificate = (await genuine.device('pump-7')).certificatePem
+    await using server = await recorder(genuine, genuine.ca.rootPem, { body: { ...good(), certificate } })
+    await expect(enrol(server.url)).rejects.toMatchObject({ code: 'expectation_broken' })
+  })
+
+  test('a certificate that another CA made for this key, under the same names', async () => {
+    const chain = other.ca.rootPem
+    await using server = await recorder(genuine, genuine.ca.rootPem, { body: { ...good(), chain } })
+    await expect(enrol(server.url)).rejects.toMatchObject({ code: 'expectation_broken' })
+  })
+})
+
+test('renewal presents the certificate and sends no token', async () => {
+  await using server = await recorder(genuine, genuine.ca.rootPem)
+  const enrolled = await enrol(server.url)
+  server.heard.length = 0
+  expect(await renewDevice({ server: server.url, enrolled })).toMatchObject({ keyPem: enrolled.keyPem })
+  expect(server.heard).toHaveLength(1)
+  expect(server.heard[0]).toMatch(/^POST \/v1\/renew/)
+  expect(server.heard[0]).not.toMatch(/authorization/i)
+})

@@ -1,0 +1,59 @@
+import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { openState } from '#device-sim/state.ts'
+
+let base: string
+let dir: string
+beforeEach(async () => {
+  base = await mkdtemp(join(tmpdir(), 'sim-state-'))
+  dir = join(base, 'fleet')
+})
+afterEach(() => rm(base, { recursive: true }))
+
+const mode = async (path: string): Promise<number> => (await stat(path)).mode & 0o777
+
+test('keeps a key, then its certificate, and finds both again', async () => {
+  const state = await openState(dir)
+  expect(await state.load('sim-a-0001')).toBeUndefined()
+  await state.keep('sim-a-0001', { keyPem: 'key' })
+  expect(await (await openState(dir)).load('sim-a-0001')).toEqual({ keyPem: 'key' })
+})
+
+test('private keys are for the owner alone, and nothing half-written stays', async () => {
+  const state = await openState(dir)
+  await state.seed('a')
+  await state.keep('sim-a-0001', { keyPem: 'key' })
+  expect(await mode(dir)).toBe(0o700)
+  expect(await readdir(dir)).toEqual(['fleet.json', 'sim-a-0001.json'])
+  for (const name of await readdir(dir)) expect(await mode(join(dir, name))).toBe(0o600)
+})
+
+test('a directory belongs to one seed', async () => {
+  expect(await (await openState(dir)).seed('a')).toBe('a')
+  expect(await (await openState(dir)).seed(undefined)).toBe('a')
+  await expect((await openState(dir)).seed('b')).rejects.toMatchObject({ code: 'config_invalid' })
+})
+
+test('without a wish the seed is random and kept', async () => {
+  const seed = await (await openState(dir)).seed(undefined)
+  expect(seed).toMatch(/^[a-z0-9]{8}$/)
+  expect(await (await openState(dir)).seed(undefined)).toBe(seed)
+})
+
+test('a file that is not JSON is named', async () => {
+  const state = await openState(dir)
+  await writeFile(join(dir, 'sim-a-0001.json'), '{')
+  await expect(state.load('sim-a-0001')).rejects.toMatchObject({
+    code: 'config_invalid',
+    detail: expect.stringContaining('sim-a-0001.json') as string,
+  })
+})
+
+test('without a directory a key is kept for the run, so that an enrolment asked again is the same one', async () => {
+  const state = await openState(undefined)
+  await state.keep('x', { keyPem: 'key' })
+  expect(await state.load('x')).toEqual({ keyPem: 'key' })
+  expect(await (await openState(undefined)).load('x')).toBeUndefined()
+})
