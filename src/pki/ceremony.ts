@@ -20,6 +20,8 @@ import { algorithmForKey, signedDer } from './signatures.ts'
 const ROOT_LIFE = 20 * 365 * DAY
 const INTERMEDIATE_LIFE = 5 * 365 * DAY
 const SERVER_DAYS = 90
+/** Clients refuse longer ones. */
+const MAX_SERVER_DAYS = 825
 /** A device whose clock is behind still accepts a PKI made a moment ago. */
 const BACKDATE = 24 * HOUR
 
@@ -90,6 +92,9 @@ const serverText = (
   }
 }
 
+/** With a purpose after it, within the 64 characters of a common name (RFC 5280, ub-common-name). */
+const ORGANIZATION = /^[\u0020-\u007e]{1,50}$/
+
 const HOST_NAME =
   /^(?=.{1,253}$)(?:\*\.)?[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?)*$/i
 
@@ -151,6 +156,8 @@ export const createPki = async (o: {
   readonly serverNames: readonly string[]
 }): Promise<PkiPaths> => {
   const organization = o.names?.organization ?? 'Sallyport'
+  if (!ORGANIZATION.test(organization))
+    throw new FleetError('bad_request', 'an organization has 1 to 50 printable characters of ASCII')
   const serverNames = serverNamesOf(o.serverNames)
   const notBefore = o.now - BACKDATE
 
@@ -182,21 +189,25 @@ export const createPki = async (o: {
   })
 }
 
-/** Whole or not at all: a reader sees the old file or the new one. */
-const replace = async (path: string, text: string, mode: number): Promise<void> => {
-  await mkdir(dirname(path), { recursive: true, mode: mode === 0o600 ? 0o700 : 0o755 })
-  const draft = `${path}.${randomBytes(6).toString('hex')}.new`
+type Written = { readonly path: string; readonly text: string; readonly mode: number }
+
+/** Each file whole or not at all; all are on disk before the first takes its place, so that key and certificate part for an instant only. */
+const replaceAll = async (files: readonly Written[]): Promise<void> => {
+  const suffix = `.${randomBytes(6).toString('hex')}.new`
   try {
-    await writeFile(draft, text, { mode, flag: 'wx', flush: true })
-    await rename(draft, path)
+    for (const { path, text, mode } of files) {
+      await mkdir(dirname(path), { recursive: true, mode: mode === 0o600 ? 0o700 : 0o755 })
+      await writeFile(path + suffix, text, { mode, flag: 'wx', flush: true })
+    }
+    for (const { path } of files) await rename(path + suffix, path)
   } finally {
-    await rm(draft, { force: true })
+    for (const { path } of files) await rm(path + suffix, { force: true })
   }
 }
 
 /**
  * A server certificate with a new key from the services intermediate in `dir`. `out.cert`: leaf, then the intermediate.
- * @throws not_found without a services intermediate; issuer_unusable when its key does not open, does not fit, or it ends too soon
+ * @throws bad_request for a name or life that cannot be; not_found without a services intermediate; issuer_unusable when its key does not open, does not fit, or it ends too soon
  */
 export const issueServerCertificate = async (o: {
   readonly dir: string
@@ -207,6 +218,9 @@ export const issueServerCertificate = async (o: {
   readonly passphrase?: string
 }): Promise<void> => {
   const names = serverNamesOf(o.names)
+  const days = o.days ?? SERVER_DAYS
+  if (!Number.isInteger(days) || days < 1 || days > MAX_SERVER_DAYS)
+    throw new FleetError('bad_request', `a server certificate lives 1 to ${MAX_SERVER_DAYS} days`)
   const paths = pathsIn(o.dir)
   const [certificatePem, keyPem] = await Promise.all([
     readFile(paths.services, 'utf8'),
@@ -238,9 +252,11 @@ export const issueServerCertificate = async (o: {
   }
   const validity = {
     notBefore: o.now - HOUR,
-    notAfter: Math.min(o.now + (o.days ?? SERVER_DAYS) * DAY, certificate.notAfter),
+    notAfter: Math.min(o.now + days * DAY, certificate.notAfter),
   }
   const made = serverText({ der: certificate.der, key, signer }, names, validity)
-  await replace(o.out.key, made.key, 0o600)
-  await replace(o.out.cert, made.cert, 0o644)
+  await replaceAll([
+    { path: o.out.key, text: made.key, mode: 0o600 },
+    { path: o.out.cert, text: made.cert, mode: 0o644 },
+  ])
 }

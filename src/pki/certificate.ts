@@ -39,9 +39,9 @@ const basicConstraintsOf = (extensions: Extensions): { isCa: boolean; pathLength
   const node = extensionNode(extensions, OID.basicConstraints, 'basic constraints')
   if (node === undefined) return { isCa: false, pathLength: undefined }
   const parts = [...childrenOf(node, TAG.sequence, 'basic constraints', { max: 2 })]
-  const isCa = parts[0] !== undefined && tagOf(parts[0]) === TAG.boolean
-  if (isCa && !booleanOf(parts.shift(), 'basic constraints'))
-    refuse('basic constraints', 'is not canonical DER')
+  // FALSE is the default; as with critical, some write it
+  const isCa =
+    parts[0] !== undefined && tagOf(parts[0]) === TAG.boolean && booleanOf(parts.shift(), 'basic constraints')
   if (parts.length > 1) refuse('basic constraints', 'has too many elements')
   return { isCa, pathLength: parts[0] === undefined ? undefined : smallIntegerOf(parts[0], 'path length') }
 }

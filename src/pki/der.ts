@@ -148,16 +148,17 @@ export const octetsOfBits = (node: Node | undefined, what: string): Buffer => {
   return content.subarray(1)
 }
 
-/** A NamedBitList (X.690 §11.2.2: no trailing zero bits): the positions that are set. */
+/**
+ * A NamedBitList: the positions that are set. Trailing zero bits are let pass though X.690 §11.2.2 forbids them: some CAs write them,
+ * and no reader takes them for anything else.
+ */
 export const namedBitsOf = (node: Node | undefined, what: string): readonly number[] => {
   const content = contentOf(node, TAG.bitString, what)
   const [unused] = content
   const last = content.at(-1) as number
   if (unused === undefined || unused > 7 || content.length > 9) return refuse(what, 'is not a BIT STRING')
-  if (
-    content.length === 1 ? unused !== 0 : (last & ((1 << unused) - 1)) !== 0 || ((last >> unused) & 1) === 0
-  )
-    refuse(what, 'is not canonical DER')
+  if (content.length === 1 ? unused !== 0 : (last & ((1 << unused) - 1)) !== 0)
+    refuse(what, 'has unused bits that are set')
   const set: number[] = []
   for (let bit = 0; bit < (content.length - 1) * 8 - unused; bit += 1)
     if ((content[1 + (bit >> 3)] as number) & (0x80 >> (bit & 7))) set.push(bit)
@@ -241,11 +242,12 @@ export const utf8Der = (text: string): Buffer => tlv(TAG.utf8String, Buffer.from
 
 /** RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050; whole seconds. @param at ms since the epoch */
 export const timeDer = (at: number): Buffer => {
-  const digits = new Date(at).toISOString().replace(/\.\d+/, '').replaceAll(/[-:T]/g, '')
-  const year = new Date(at).getUTCFullYear()
-  if (year < 1950 || year > 9999)
-    throw new FleetError('internal', `a date in the year ${year} cannot be written`)
+  const iso = new Date(at).toISOString()
+  const year = Number(iso.slice(0, 4))
+  // beyond 9999 the ISO text begins with a sign
+  if (!(year >= 1950)) throw new FleetError('internal', `${iso} cannot be written in a certificate`)
+  const rest = `${iso.slice(5, 7)}${iso.slice(8, 10)}${iso.slice(11, 13)}${iso.slice(14, 16)}${iso.slice(17, 19)}Z`
   return year < 2050
-    ? tlv(TAG.utcTime, Buffer.from(digits.slice(2), 'ascii'))
-    : tlv(TAG.generalizedTime, Buffer.from(digits, 'ascii'))
+    ? tlv(TAG.utcTime, Buffer.from(iso.slice(2, 4) + rest, 'latin1'))
+    : tlv(TAG.generalizedTime, Buffer.from(iso.slice(0, 4) + rest, 'latin1'))
 }

@@ -24,9 +24,8 @@ export const readExtensions = (node: Node | undefined, what: string): Extensions
   for (const extension of childrenOf(node, TAG.sequence, what, { min: 1, max: MAX_EXTENSIONS })) {
     const parts = childrenOf(extension, TAG.sequence, what, { min: 2, max: 3 })
     const oid = oidOf(parts[0], what)
+    // FALSE is the default and not to be written (X.690 §11.5); some CAs do, and no reader takes it for anything else
     const critical = parts.length === 3 && booleanOf(parts[1], what)
-    // DEFAULT FALSE is never written (X.690 §11.5)
-    if (parts.length === 3 && !critical) refuse(what, 'is not canonical DER')
     if (found.has(oid)) refuse(what, `has extension ${oid} twice`)
     found.set(oid, { critical, value: contentOf(parts.at(-1), TAG.octetString, what) })
   }

@@ -140,7 +140,6 @@ export const openIssuer = async (o: {
       .slice(0, -1)
       .map(({ der }) => toPem('CERTIFICATE', der))
       .join(''),
-    // eslint-disable-next-line @typescript-eslint/require-await -- the interface is async for signers that are elsewhere
     async issueDevice(request) {
       if (request.notAfter > lastDay)
         throw unusable(`the CA expires at ${new Date(lastDay).toISOString()}, before the certificate would`)
@@ -158,7 +157,6 @@ export const openIssuer = async (o: {
       })
       return signedDer(tbs, algorithm, await signInThreadpool(algorithm.name, tbs, openKey()))
     },
-    // eslint-disable-next-line @typescript-eslint/require-await
     async [Symbol.asyncDispose]() {
       key = undefined
     },

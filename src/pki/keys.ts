@@ -10,7 +10,6 @@ import type { KeyFacts, KeyKind } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { childrenOf, contentOf, derOf, octetsOfBits, oidDer, readDer, TAG, tlv, type Node } from './der.ts'
 import { OID } from './oids.ts'
-import { toPem } from './pem.ts'
 
 /** Larger moduli cost a verification more than a handshake is worth; checked before any is made. */
 export const MAX_RSA_BITS = 8_192
@@ -91,10 +90,10 @@ export const spkiDer = (key: KeyObject): Uint8Array => key.export({ type: 'spki'
 
 export const keyFacts = (key: KeyObject): KeyFacts => readSpki(readDer(spkiDer(key), 'public key')).facts
 
-/** The imported key, on its curve (OpenSSL checks). A PEM string is the fastest way in (facts/pki.md §1). @throws weak_key */
+/** The imported key, on its curve (OpenSSL checks). @throws weak_key */
 export const importSpki = (spki: Uint8Array): KeyObject => {
   try {
-    return createPublicKey(toPem('PUBLIC KEY', spki))
+    return createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
   } catch (cause) {
     throw new FleetError('weak_key', 'the public key is not a point of its curve', { cause })
   }

@@ -26,7 +26,6 @@ const MAX_TEXT = 1_024
 
 // eslint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/
-// eslint-disable-next-line no-control-regex
 const ASCII = /^[\u0020-\u007e]*$/
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })

@@ -6,9 +6,13 @@ const MAX_TEXT = 1_048_576
 const MAX_BLOCKS = 100
 const BLOCK = /-----BEGIN ([A-Z0-9 ]{1,64})-----[\t ]*\r?\n([A-Za-z0-9+/=\r\n\t ]*)-----END \1-----/g
 
+const LINE = 64
+
 export const toPem = (label: string, der: Uint8Array): string => {
   const base64 = Buffer.from(der).toString('base64')
-  return `-----BEGIN ${label}-----\n${base64.replaceAll(/(.{64})(?=.)/g, '$1\n')}\n-----END ${label}-----\n`
+  let text = `-----BEGIN ${label}-----\n`
+  for (let at = 0; at < base64.length; at += LINE) text += `${base64.slice(at, at + LINE)}\n`
+  return `${text}-----END ${label}-----\n`
 }
 
 /**

@@ -33,7 +33,7 @@ export type Subject = {
 export const crlUrl = (statusUrl: string, ski: string): string => `${statusUrl}/crl/${ski}.crl`
 const issuerUrl = (statusUrl: string, ski: string): string => `${statusUrl}/issuer/${ski}.cer`
 
-export const deviceUri = (deviceId: string): string => `urn:sallyport:device:${deviceId}`
+const deviceUri = (deviceId: string): string => `urn:sallyport:device:${deviceId}`
 
 /** Positive, no leading zero octet, 126 random bits. */
 const SERIAL = /^[4-7][0-9a-f]{31}$/

@@ -122,7 +122,7 @@ const basicConstraints = (ca: NonNullable<CertificateOptions['ca']>): Buffer =>
   )
 
 /** A whole certificate, as told. */
-export const certificateDer = (o: CertificateOptions): Buffer => {
+const certificateDer = (o: CertificateOptions): Buffer => {
   const extensions: Uint8Array[] = [
     extensionDer(OID.subjectKeyId, false, tlv(TAG.octetString, Buffer.from(skiOf(o.publicKey), 'hex'))),
   ]
@@ -251,7 +251,6 @@ const SHAPES = {
   negativeSerial: () => ({ serial: 'ff01' }),
 } satisfies Record<string, (now: number) => Partial<LeafOptions>>
 export type Shape = keyof typeof SHAPES
-export const SHAPE_NAMES = Object.keys(SHAPES) as readonly Shape[]
 
 const makeLeaf = (now: number, by: TestCa, defaults: Partial<LeafOptions>, given: LeafOptions): TestLeaf => {
   const o: LeafOptions = { ...defaults, ...(given.shape && SHAPES[given.shape](now)), ...given }

@@ -148,6 +148,13 @@ describe('createPki', () => {
     },
   )
 
+  test.each(['', 'x'.repeat(51), 'Acme\nCN=x', 'Äcme'])('%j is no organization', async (organization) => {
+    using folder = temporaryFolder()
+    await expect(ceremony(folder.path, { names: { organization } })).rejects.toMatchObject({
+      code: 'bad_request',
+    })
+  })
+
   test('no names at all', async () => {
     using folder = temporaryFolder()
     await expect(ceremony(folder.path, { serverNames: [] })).rejects.toMatchObject({ code: 'bad_request' })
@@ -188,6 +195,12 @@ describe('issueServerCertificate', () => {
     await expect(issueServerCertificate({ ...ask, now: notAfter + 1 })).rejects.toMatchObject({
       code: 'issuer_unusable',
     })
+  })
+
+  test.each([0, -1, 1.5, 826, Number.NaN])('not for %d days', async (days) => {
+    using folder = temporaryFolder()
+    const { ask } = await inFolder(folder.path)
+    await expect(issueServerCertificate({ ...ask, days })).rejects.toMatchObject({ code: 'bad_request' })
   })
 
   test('without a PKI, or with a key of another', async () => {

@@ -91,13 +91,27 @@ describe('typed readers refuse', () => {
     ['an empty BIT STRING', () => octetsOfBits(node('03 00'), 'x'), 'has unused bits'],
     ['named bits without their first octet', () => namedBitsOf(node('03 00'), 'x'), 'is not a BIT STRING'],
     ['9 unused bits', () => namedBitsOf(node('03 02 09 00'), 'x'), 'is not a BIT STRING'],
-    ['named bits with trailing zeros', () => namedBitsOf(node('03 02 00 80'), 'x'), 'is not canonical DER'],
-    ['named bits set where unused', () => namedBitsOf(node('03 02 07 81'), 'x'), 'is not canonical DER'],
+    [
+      'named bits set where unused',
+      () => namedBitsOf(node('03 02 07 81'), 'x'),
+      'has unused bits that are set',
+    ],
+    ['unused bits of nothing', () => namedBitsOf(node('03 01 01'), 'x'), 'has unused bits that are set'],
     ['a negative number', () => smallIntegerOf(node('02 01 ff'), 'x'), 'is out of range'],
     ['a number of five octets', () => smallIntegerOf(node('02 05 01 00 00 00 00'), 'x'), 'is out of range'],
   ])('%s', (_, act, problem) => {
     expect(refusal(act)).toBe(`x: ${problem}`)
   })
+})
+
+test.each<[string, readonly number[]]>([
+  ['03 01 00', []],
+  ['03 02 07 80', [0]],
+  ['03 02 00 80', [0]],
+  ['03 02 01 06', [5, 6]],
+  ['03 03 07 80 80', [0, 8]],
+])('named bits %s are %j', (der, bits) => {
+  expect(namedBitsOf(readDer(hex(der), 'x'), 'x')).toEqual(bits)
 })
 
 describe('times', () => {
