@@ -1,0 +1,68 @@
+/**
+ * Who called, according to the gateway's assertion. This is all an origin needs to do.
+ * Not authorisation: what this caller may do here is the origin's own business.
+ */
+
+import type { IncomingMessage } from 'node:http'
+import { createRemoteJWKSet, decodeJwt, errors, jwtVerify, type JWTPayload } from 'jose'
+
+/** `problem`: why the assertion was not believed; then nothing else may be relied on. */
+export type Caller = {
+  readonly device: string | null
+  readonly name: string | null
+  readonly verified: boolean
+  readonly assertion: string | undefined
+  readonly problem: string | undefined
+}
+
+const text = (value: unknown): string | null => (typeof value === 'string' ? value : null)
+
+const nobody = (assertion: string | undefined, problem: string | undefined): Caller => ({
+  device: null,
+  name: null,
+  verified: false,
+  assertion,
+  problem,
+})
+
+/** An assertion is for one request: its method and its URI without query (`htm` and `htu`, as in RFC 9449 §4.2). */
+const isForThisRequest = (claims: JWTPayload, request: IncomingMessage): boolean => {
+  const htu = text(claims['htu']) ?? ''
+  const base = `https://${request.headers.host}`
+  if (claims['htm'] !== request.method || !URL.canParse(htu) || !URL.canParse(request.url ?? '', base))
+    return false
+  const { host, pathname } = new URL(request.url ?? '', base)
+  const meant = new URL(htu)
+  return meant.host === host && meant.pathname === pathname
+}
+
+/** @param jwksUrl `https://<hostname>/cdn-cgi/access/certs` of the gateway; without it nothing is verified. */
+export const callerReader = (
+  jwksUrl: string | undefined,
+): ((request: IncomingMessage) => Promise<Caller>) => {
+  // Fetched once, kept, and fetched again for a `kid` it does not know: the gateway may change keys.
+  const keys = jwksUrl === undefined ? undefined : createRemoteJWKSet(new URL(jwksUrl))
+  return async (request) => {
+    const assertion = text(request.headers['cf-access-jwt-assertion']) ?? undefined
+    if (assertion === undefined) return nobody(undefined, 'this did not come through the gateway')
+    try {
+      const claims =
+        keys === undefined
+          ? decodeJwt(assertion)
+          : (await jwtVerify(assertion, keys, { algorithms: ['ES256'], typ: 'JWT' })).payload
+      if (!isForThisRequest(claims, request)) return nobody(assertion, 'the assertion is for another request')
+      return {
+        device: text(claims['device_id']),
+        name: text(claims['common_name']),
+        verified: keys !== undefined,
+        assertion,
+        problem: undefined,
+      }
+    } catch (error) {
+      return nobody(
+        assertion,
+        error instanceof errors.JOSEError ? error.code : 'the keys could not be fetched',
+      )
+    }
+  }
+}

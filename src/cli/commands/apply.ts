@@ -1,0 +1,38 @@
+/** `apply -f fleet.yaml`: anchors, applications and policies, all of them or none. What is judged, is judged by the desk. */
+
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { parse } from 'yaml'
+import { FleetError } from '#fleet/errors.ts'
+import type { Fleet } from '#wire/rest.ts'
+import { online, show, type Online } from '../command.ts'
+import type { Io } from '../io.ts'
+import { connect } from '../operator-api.ts'
+
+const KINDS = ['anchors', 'applications', 'policies'] as const
+
+const readFleet = (path: string, shown: string): Fleet => {
+  let fleet: unknown
+  try {
+    fleet = parse(readFileSync(path, 'utf8'))
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new FleetError('config_invalid', `${shown}: ${why}`, { cause })
+  }
+  if (typeof fleet !== 'object' || fleet === null || Array.isArray(fleet))
+    throw new FleetError('config_invalid', `${shown}: expected some of: ${KINDS.join(', ')}`)
+  return fleet
+}
+
+export const apply = (io: Io): Command =>
+  online('apply', 'put anchors, applications and policies in place, all or none', 'apply -f fleet.yaml')
+    .requiredOption('-f, --file <file>', 'YAML or JSON')
+    .action(async (_: unknown, self: Command) => {
+      const options = self.optsWithGlobals<Online & { file: string }>()
+      const fleet = readFleet(resolve(io.cwd, options.file), options.file)
+      await connect(io, options).call('POST', '/v1/apply', { body: fleet })
+      show(io, options, fleet, () =>
+        KINDS.flatMap((kind) => (fleet[kind] ?? []).map(({ name }) => `${kind}: ${name} is in place`)),
+      )
+    })

@@ -1,0 +1,26 @@
+/** The world as a command sees it, as one argument, so that a test can hand it another. Not a logger: commands print, desks log. */
+
+import { systemClock, type Clock } from '#fleet/clock.ts'
+
+export type Stream = {
+  write(text: string): unknown
+  readonly isTTY?: boolean | undefined
+  readonly columns?: number | undefined
+  readonly rows?: number | undefined
+}
+
+export type Io = {
+  readonly out: Stream
+  readonly err: Stream
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly cwd: string
+  readonly clock: Clock
+}
+
+export const processIo = (): Io => ({
+  out: process.stdout,
+  err: process.stderr,
+  env: process.env,
+  cwd: process.cwd(),
+  clock: systemClock,
+})

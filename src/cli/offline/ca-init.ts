@@ -1,0 +1,64 @@
+/** `ca init`: the ceremony, on this machine's files; no desk is asked. The root's key may be taken away afterwards. */
+
+import type { Command } from 'commander'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { createPki } from '#pki/ceremony.ts'
+import { readPrivateFile } from '#runtime/secrets.ts'
+import { command, show, type Common } from '../command.ts'
+import type { Io } from '../io.ts'
+import { pairs } from '../output.ts'
+import { readConfig } from '../settings.ts'
+import { ensureRegistryKey, serverNames } from './development.ts'
+
+type Options = Common & {
+  readonly organization?: string
+  readonly serverName?: readonly string[]
+  readonly passphraseFile?: string
+}
+
+const several = (value: string, before: readonly string[] = []): string[] => [...before, value]
+
+export const caInit = (io: Io): Command =>
+  command(
+    'init',
+    'make a root, its two intermediates and a server certificate',
+    'ca init --server-name gw.example.com',
+  )
+    .option('--organization <name>', 'in the names of the CAs (default: Sallyport)')
+    .option(
+      '--server-name <name>',
+      'a name or address of the desks; may be repeated (default: this machine)',
+      several,
+    )
+    .option('--passphrase-file <file>', 'encrypts the CA keys (default: ca.passphrase_file)')
+    .action(async (_: unknown, self: Command) => {
+      const options = self.optsWithGlobals<Options>()
+      const config = readConfig(io, options)
+      const passphraseFile = options.passphraseFile ?? config.ca.passphrase_file
+      const { server, serverKey, servicesKey, rootKey, ...rest } = await createPki({
+        dir: join(config.home, 'certs'),
+        now: io.clock(),
+        ...(options.organization === undefined ? {} : { names: { organization: options.organization } }),
+        ...(passphraseFile === undefined ? {} : { passphrase: readPrivateFile(passphraseFile) }),
+        serverNames: options.serverName ?? serverNames(hostname()),
+      })
+      ensureRegistryKey(config)
+      const answer = {
+        root: rest.root,
+        root_key: rootKey,
+        intermediate: rest.intermediate,
+        intermediate_key: rest.intermediateKey,
+        services: rest.services,
+        services_key: servicesKey,
+        chain: rest.chain,
+        server_cert: server,
+        server_key: serverKey,
+        registry_key: config.secrets.key_file,
+      }
+      show(io, options, answer, () => [
+        ...pairs(Object.entries(answer).map(([name, path]) => [name.replaceAll('_', ' '), path])),
+        '',
+        `No desk needs ${rootKey} or ${servicesKey}: keep them somewhere safe and offline.`,
+      ])
+    })

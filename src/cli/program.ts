@@ -1,0 +1,82 @@
+/** Every word of `sallyport`, put together. Not what the words do: one file each, beside and in offline/. */
+
+import type { Command } from 'commander'
+import { VERSION } from '#runtime/run-file.ts'
+import { command, group } from './command.ts'
+import { accessCommands } from './commands/access.ts'
+import { apply } from './commands/apply.ts'
+import { desks } from './commands/desks.ts'
+import { deviceEnroll } from './commands/device-enroll.ts'
+import { deviceLs } from './commands/device-ls.ts'
+import { deviceShow } from './commands/device-show.ts'
+import { deviceState } from './commands/device-state.ts'
+import { operatorTokenCreate } from './commands/operator-token-create.ts'
+import { operatorTokenLs } from './commands/operator-token-ls.ts'
+import { operatorTokenRevoke } from './commands/operator-token-revoke.ts'
+import { simRun } from './commands/sim-run.ts'
+import { tokenCreate } from './commands/token-create.ts'
+import { tokenLs } from './commands/token-ls.ts'
+import { tokenRevoke } from './commands/token-revoke.ts'
+import { up } from './commands/up.ts'
+import type { Io } from './io.ts'
+import { caInit } from './offline/ca-init.ts'
+import { caShow } from './offline/ca-show.ts'
+
+/** Settings of the parser are not inherited by commands that were made elsewhere. */
+const everywhere = (parent: Command, set: (each: Command) => void): void => {
+  set(parent)
+  for (const each of parent.commands) everywhere(each, set)
+}
+
+/** @param json errors are documents, so no help is written for them */
+export const program = (io: Io, json: boolean): Command => {
+  const sallyport = command(
+    'sallyport',
+    'Every device its own certificate; every passage a fresh handshake.',
+    'up',
+  )
+    .version(VERSION)
+    .option('--json', 'one JSON document on stdout; errors as a problem document on stderr')
+    .option('--config <file>', 'configuration (default: SALLYPORT_CONFIG, ./sallyport.yaml, or none)')
+  const members = [
+    up(io),
+    ...desks(),
+    group('ca', 'the certificate authority, offline, on its files', 'ca show', [caInit(io), caShow(io)]),
+    group('token', 'claim tokens, with which devices enrol', 'token create --device pump-7', [
+      tokenCreate(io),
+      tokenLs(io),
+      tokenRevoke(io),
+    ]),
+    group('device', 'devices', 'device ls', [
+      deviceEnroll(io),
+      deviceLs(io),
+      deviceShow(io),
+      ...(['suspend', 'resume', 'retire', 'revoke'] as const).map((verb) => deviceState(io, verb)),
+    ]),
+    apply(io),
+    ...accessCommands(io),
+    group('operator', 'operators', 'operator token ls', [
+      group('token', 'operator tokens, with which operators call the API', 'operator token ls', [
+        operatorTokenCreate(io),
+        operatorTokenLs(io),
+        operatorTokenRevoke(io),
+      ]),
+    ]),
+    group('sim', 'the fleet simulator', 'sim run calm --devices 100 --for 30s', [simRun(io)]),
+  ]
+  for (const member of members) sallyport.addCommand(member)
+  everywhere(sallyport, (each) =>
+    each
+      .exitOverride()
+      .configureHelp({ showGlobalOptions: each !== sallyport })
+      .helpCommand(false)
+      .configureOutput({
+        writeOut: (text) => io.out.write(text),
+        // the help of a word that needs another one after it
+        writeErr: (text) => (json ? undefined : io.err.write(text)),
+        // said once, by main.ts
+        outputError: () => {},
+      }),
+  )
+  return sallyport
+}

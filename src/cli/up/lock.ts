@@ -1,0 +1,84 @@
+/** One `up` per home: `run/up.pid`. Not for desks started one by one: their ports are their lock. */
+
+import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { FleetError } from '#fleet/errors.ts'
+import { readRunFile } from '#runtime/run-file.ts'
+
+const POLL = 50
+const ORPHANS_END_WITHIN = 3_000
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // EPERM: alive, and another user's
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+const holder = (path: string): number | undefined => {
+  try {
+    const pid = Number(readFileSync(path, 'utf8'))
+    return Number.isInteger(pid) && pid > 0 && isAlive(pid) ? pid : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const refuse = (home: string, pid: number, path: string): never => {
+  throw new FleetError(
+    'config_invalid',
+    `Sallyport is already up on ${home} (process ${pid}). Stop that one (Ctrl-C in its terminal), or start another beside it ` +
+      `with its own files: SALLYPORT_HOME=/some/where npm start -- --ports 0. If process ${pid} is something else, remove ${path}.`,
+  )
+}
+
+/** link(2) makes the file and its content in one step, and refuses an existing name. */
+const claim = (path: string): boolean => {
+  const draft = `${path}.${process.pid}.tmp`
+  writeFileSync(draft, `${process.pid}\n`)
+  try {
+    linkSync(draft, path)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  } finally {
+    rmSync(draft, { force: true })
+  }
+}
+
+/** A desk whose parent was killed ends by itself, but not at once. */
+const deskAlive = async (home: string): Promise<'enroll' | 'gateway' | undefined> => {
+  const find = () => (['enroll', 'gateway'] as const).find((name) => readRunFile(home, name) !== undefined)
+  for (let waited = 0; find() !== undefined && waited < ORPHANS_END_WITHIN; waited += POLL) await delay(POLL)
+  return find()
+}
+
+const lockFile = (home: string, path: string): void => {
+  if (claim(path)) return
+  const pid = holder(path)
+  if (pid !== undefined) refuse(home, pid, path)
+  // its process was killed
+  rmSync(path, { force: true })
+  if (!claim(path)) refuse(home, holder(path) ?? 0, path)
+}
+
+/** @throws config_invalid when another `up`, or a desk started by hand, is alive on this home */
+export const lockHome = async (home: string): Promise<Disposable> => {
+  const path = join(home, 'run', 'up.pid')
+  mkdirSync(join(home, 'run'), { recursive: true })
+  lockFile(home, path)
+  const lock = { [Symbol.dispose]: () => rmSync(path, { force: true }) }
+  const desk = await deskAlive(home)
+  if (desk === undefined) return lock
+  const pid = readRunFile(home, desk)?.pid
+  lock[Symbol.dispose]()
+  throw new FleetError(
+    'config_invalid',
+    `a desk is already running on ${home}: ${desk}, process ${pid}. Stop it first.`,
+  )
+}

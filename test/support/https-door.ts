@@ -1,0 +1,168 @@
+/**
+ * The gateway's core and its HTTPS door in this process, over a registry of its own that the test may change as the enroll desk
+ * would: `a.test` with anchor, application and policy; `b.test` with another CA's anchor and no application. Not the MQTT door.
+ */
+
+import { join } from 'node:path'
+import type { Anchor, Application, Policy } from '#fleet/access.ts'
+import { systemClock } from '#fleet/clock.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
+import type { DeviceState } from '#fleet/device.ts'
+import type { RevocationReason } from '#fleet/revocation-reason.ts'
+import { ensureAssertionKey } from '#enroll/assertion-keys.ts'
+import { openCore, type Core } from '#gateway/core.ts'
+import { openHttpsDoor } from '#gateway/https/door.ts'
+import type { Registry } from '#registry/registry.ts'
+import { openRegistry } from '#registry/sqlite.ts'
+import { loadConfig, type Config } from '#runtime/config.ts'
+import { createLog } from '#runtime/log.ts'
+import { createMetrics } from '#runtime/metrics.ts'
+import { createSecretKey } from '#runtime/secrets.ts'
+import { makePki, type LeafOptions, type TestLeaf, type TestPki } from './pki.ts'
+import { sayRaw, type RawOptions, type RawReply } from './raw-https.ts'
+import { openRecordingOrigin, type RecordingOrigin } from './recording-origin.ts'
+import { ACTOR, anchor, application, claimToken, policy, reservation } from './registry.ts'
+import { temporaryFolder } from './temporary.ts'
+
+export type DoorHarness = AsyncDisposable & {
+  readonly pki: TestPki
+  readonly registry: Registry
+  readonly config: Config
+  readonly core: Core
+  readonly origin: RecordingOrigin
+  readonly url: string
+  readonly port: number
+  /** every line that the gateway logged */
+  readonly log: Record<string, unknown>[]
+  metrics(): Promise<string>
+  /** as the service does when it stops; the rest is stopped with the harness */
+  stopDoor(): Promise<void>
+  /** a leaf of ours on record; `registered: false`: only signed */
+  device(id: string, o?: LeafOptions & { registered?: boolean }): Promise<TestLeaf>
+  setState(id: string, state: DeviceState, reason?: RevocationReason): Promise<void>
+  putAnchor(over: Partial<Anchor>): Promise<void>
+  putApplication(over: Partial<Application>): Promise<void>
+  putPolicy(over: Partial<Policy>): Promise<void>
+  /** these bytes on a connection of their own, as `leaf` */
+  say(bytes: string | Uint8Array, leaf?: TestLeaf, o?: Partial<RawOptions>): Promise<RawReply>
+}
+
+export type DoorHarnessOptions = {
+  /** settings, as environment names */
+  readonly env?: Readonly<Record<string, string>>
+  readonly answers?: Parameters<typeof openRecordingOrigin>[0]
+  readonly drainWithin?: number
+  /** false: the enroll desk has not made one yet */
+  readonly assertionKey?: boolean
+}
+
+const record = async (registry: Registry, pki: TestPki, leaf: TestLeaf): Promise<void> => {
+  const now = systemClock()
+  const { facts } = leaf
+  const token = claimToken({ createdAt: now, expiresAt: now + 60_000, deviceId: leaf.id as DeviceId })
+  await registry.createToken(token, ACTOR)
+  const { certificate } = await registry.reserve(
+    reservation(
+      { kind: 'token', id: token.id },
+      {
+        now,
+        deviceId: leaf.id as DeviceId,
+        spkiSha256: facts.spkiSha256,
+        serial: facts.serial,
+        issuerSki: pki.devices.ski,
+        notBefore: facts.notBefore,
+        notAfter: facts.notAfter,
+      },
+    ),
+  )
+  await registry.recordCertificate(certificate.serial, facts.fingerprint, leaf.der, now, 'system')
+}
+
+export const openDoorHarness = async (o: DoorHarnessOptions = {}): Promise<DoorHarness> => {
+  const clock = systemClock
+  await using opened = new AsyncDisposableStack()
+  const home = opened.use(temporaryFolder()).path
+  const pki = makePki({ now: clock() })
+  await pki.writeTo(join(home, 'certs'))
+  const secret = createSecretKey(join(home, 'certs/private/registry.key'))
+  const config = loadConfig({
+    desk: 'gateway',
+    cwd: home,
+    env: {
+      SALLYPORT_HOME: home,
+      SALLYPORT_GATEWAY_HTTPS_LISTEN: '127.0.0.1:0',
+      SALLYPORT_REGISTRY_PATH: 'registry.sqlite',
+      SALLYPORT_REGISTRY_INBOX: 'inbox.sqlite',
+      ...o.env,
+    },
+  })
+  const origin = opened.use(await openRecordingOrigin(o.answers))
+  const registry = opened.use(await openRegistry({ path: config.registry.path, clock }))
+  await registry.registerIssuer({ ski: pki.devices.ski, der: pki.devices.der }, clock())
+  if (o.assertionKey !== false) await ensureAssertionKey({ registry, clock, sealingKey: secret })
+
+  const put = { now: clock(), actor: ACTOR }
+  const ours = anchor({ hostnames: ['a.test'], pem: pki.devices.pem + pki.root.pem })
+  const theirs = anchor({ name: 'partner', hostnames: ['b.test'], pem: pki.other.root.pem })
+  const app = application({ hostnames: ['a.test'], https: { path: '/*', origin: origin.url } })
+  await registry.applyAccess(
+    { anchors: [ours, theirs], applications: [app], policies: [policy()] },
+    put.now,
+    ACTOR,
+  )
+
+  const log: Record<string, unknown>[] = []
+  const logger = createLog('gateway', 'debug', {
+    write: (line) => void log.push(JSON.parse(line) as Record<string, unknown>),
+  })
+  const metrics = createMetrics('gateway')
+  const scope = { log: logger, metrics, clock, signal: new AbortController().signal }
+  const core = opened.use(await openCore(config, scope))
+  const door = opened.use(
+    await openHttpsDoor({
+      ...core,
+      ...scope,
+      config,
+      contexts: core.contexts(),
+      sighting: (fingerprint) => {
+        core.sighting('https', fingerprint)
+      },
+      ...(o.drainWithin === undefined ? {} : { drainWithin: o.drainWithin }),
+    }),
+  )
+  const port = Number(new URL(door.url).port)
+  const owned = opened.move()
+  return {
+    pki,
+    registry,
+    config,
+    core,
+    origin,
+    url: door.url,
+    port,
+    log,
+    metrics: () => metrics.text(),
+    stopDoor: async () => {
+      await door[Symbol.asyncDispose]()
+    },
+    device: async (id, { registered = true, ...options } = {}) => {
+      const leaf = pki.device({ id, ...options })
+      if (registered) await record(registry, pki, leaf)
+      return leaf
+    },
+    setState: async (id, state, reason = 'unspecified') => {
+      await registry.setDeviceState({ id: id as DeviceId, state, reason, now: clock(), actor: ACTOR })
+    },
+    putAnchor: async (over) => {
+      await registry.putAccess('anchor', { value: { ...ours, ...over }, ...put })
+    },
+    putApplication: async (over) => {
+      await registry.putAccess('application', { value: { ...app, ...over }, ...put })
+    },
+    putPolicy: async (over) => {
+      await registry.putAccess('policy', { value: policy(over), ...put })
+    },
+    say: (bytes, leaf, options) => sayRaw(bytes, { port, leaf, ...options }),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}

@@ -1,0 +1,104 @@
+/** An origin that remembers what it was asked, byte for byte as Node's parser gives it, and answers as a test tells it to. */
+
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+export type Recorded = {
+  readonly method: string
+  readonly target: string
+  readonly rawHeaders: readonly string[]
+  /** lower-case names, every value */
+  readonly headers: Readonly<Record<string, readonly string[]>>
+  readonly trailers: readonly string[]
+  readonly body: string
+}
+
+export type RecordingOrigin = AsyncDisposable & {
+  readonly url: string
+  readonly seen: Recorded[]
+  /** resolves when the origin has begun to see its `count`th request since the start */
+  begun(count: number): Promise<void>
+  /** resolves when its `count`th broken-off request has been noticed */
+  aborted(count: number): Promise<void>
+}
+
+type Answer = (request: IncomingMessage, response: ServerResponse) => void
+
+const plain: Answer = (_, response) => {
+  response.writeHead(200, { 'content-type': 'text/plain' })
+  response.end('origin says ok')
+}
+
+const counter = (): { up(): void; reach(count: number): Promise<void> } => {
+  let at = 0
+  let waiting: { count: number; resolve: () => void }[] = []
+  return {
+    up: () => {
+      at += 1
+      for (const one of waiting) if (at >= one.count) one.resolve()
+      waiting = waiting.filter(({ count }) => count > at)
+    },
+    reach: (count) =>
+      at >= count
+        ? Promise.resolve()
+        : new Promise((resolve) => {
+            waiting.push({ count, resolve })
+          }),
+  }
+}
+
+/** @param answers by path; anything else gets 200. Called when the header is in; the body is recorded as it comes. */
+export const openRecordingOrigin = async (
+  answers: Readonly<Record<string, Answer>> = {},
+): Promise<RecordingOrigin> => {
+  const seen: Recorded[] = []
+  const begun = counter()
+  const aborted = counter()
+  const server = createServer((request, response) => {
+    let body = ''
+    request.setEncoding('latin1')
+    request.on('data', (chunk: string) => {
+      body += chunk
+    })
+    request.on('error', () => {})
+    response.on('close', () => {
+      if (!response.writableFinished) aborted.up()
+    })
+    const target = request.url ?? ''
+    const answer = answers[target.split('?')[0] ?? '']
+    const note = (): void => {
+      seen.push({
+        method: request.method ?? '',
+        target,
+        rawHeaders: request.rawHeaders,
+        headers: request.headersDistinct as Record<string, string[]>,
+        trailers: request.rawTrailers,
+        body,
+      })
+    }
+    begun.up()
+    if (answer === undefined)
+      request.on('end', () => {
+        note()
+        plain(request, response)
+      })
+    else {
+      request.on('end', note)
+      answer(request, response)
+    }
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    seen,
+    begun: (count) => begun.reach(count),
+    aborted: (count) => aborted.reach(count),
+    async [Symbol.asyncDispose]() {
+      server.close()
+      server.closeAllConnections()
+      await once(server, 'close')
+    },
+  }
+}

@@ -1,0 +1,163 @@
+/** The example origin by itself: whom it believes, what it keeps, how it ends. Through the gateway it is in the other tests. */
+
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { createServer, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { exportJWK, generateKeyPair, SignJWT } from 'jose'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { readRunFile } from '#runtime/run-file.ts'
+import { CHECKOUT, cleanEnvironment, type Seen } from '../support/fleet.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+
+const home = temporaryFolder()
+const keys = await generateKeyPair('ES256')
+const others = await generateKeyPair('ES256')
+
+const start = (args: readonly string[], ipc = false): ChildProcess =>
+  spawn(process.execPath, [join(CHECKOUT, 'examples/origin/main.ts'), ...args], {
+    env: { ...cleanEnvironment(), SALLYPORT_HOME: home.path },
+    stdio: ['ignore', 'pipe', 'inherit', ...(ipc ? ['ipc' as const] : [])],
+  })
+
+type Urls = { readonly origin: string; readonly seen: string }
+
+const urlsOf = async (child: ChildProcess): Promise<Urls> => {
+  const [line] = (await once(child.stdout ?? child, 'data')) as [Buffer]
+  return JSON.parse(line.toString()) as Urls
+}
+
+const jwks = createServer((_, response) => {
+  void exportJWK(keys.publicKey).then((jwk) => {
+    response.setHeader('content-type', 'application/json')
+    response.end(JSON.stringify({ keys: [{ ...jwk, kid: 'k', alg: 'ES256', use: 'sig' }] }))
+  })
+})
+let origin: ChildProcess
+let urls: Urls
+
+beforeAll(async () => {
+  await once(jwks.listen(0, '127.0.0.1'), 'listening')
+  origin = start(['--jwks', `http://127.0.0.1:${(jwks.address() as AddressInfo).port}/certs`])
+  urls = await urlsOf(origin)
+})
+afterAll(() => {
+  origin.kill('SIGKILL')
+  jwks.close()
+  home[Symbol.dispose]()
+})
+
+type Claims = Readonly<Record<string, unknown>>
+
+const good: Claims = {
+  device_id: 'pump-7',
+  common_name: 'pump-7',
+  htm: 'GET',
+  htu: 'https://gate.example:9443/a%20b',
+}
+
+const sign = (claims: Claims, o: { key?: CryptoKey; typ?: string; life?: string } = {}): Promise<string> =>
+  new SignJWT({ ...claims })
+    .setProtectedHeader({ alg: 'ES256', kid: 'k', typ: o.typ ?? 'JWT' })
+    .setIssuedAt()
+    .setExpirationTime(o.life ?? '30s')
+    .sign(o.key ?? keys.privateKey)
+
+/** fetch would not let us say which host. */
+const ask = async (
+  base: string,
+  assertion: string | undefined,
+  o: { path?: string; method?: string; host?: string; body?: string } = {},
+): Promise<{ status: number | undefined; text: string; body: Record<string, unknown> }> => {
+  const asked = request(new URL(o.path ?? '/a%20b?c=1', base), {
+    method: o.method ?? 'GET',
+    headers: {
+      host: o.host ?? 'GATE.example:9443',
+      ...(assertion === undefined ? {} : { 'cf-access-jwt-assertion': assertion }),
+    },
+  })
+  asked.end(o.body)
+  const [response] = (await once(asked, 'response')) as [NodeJS.ReadableStream & { statusCode?: number }]
+  const answer = await text(response)
+  return { status: response.statusCode, text: answer, body: JSON.parse(answer) as Record<string, unknown> }
+}
+
+const seen = async (method = 'GET', path = '/_seen'): Promise<Seen> =>
+  (await (await fetch(`${urls.seen}${path}`, { method })).json()) as Seen
+
+test('believes an assertion for this request, and does not give it away', async () => {
+  const assertion = await sign(good)
+  const { status, text: said, body } = await ask(urls.origin, assertion)
+  expect(status).toBe(200)
+  expect(body).toEqual({
+    method: 'GET',
+    path: '/a%20b?c=1',
+    body_bytes: 0,
+    caller: { device: 'pump-7', name: 'pump-7', verified: true },
+  })
+  expect(said).not.toContain(assertion)
+})
+
+test.each<[string, () => Promise<string> | undefined, Parameters<typeof ask>[2]?]>([
+  ['none at all', () => undefined],
+  ['something else', () => Promise.resolve('x.y.z')],
+  ['signed by somebody else', () => sign(good, { key: others.privateKey })],
+  ['expired', () => sign(good, { life: '-1s' })],
+  ['of another type', () => sign(good, { typ: 'dpop+jwt' })],
+  ['for another method', () => sign(good), { method: 'DELETE' }],
+  ['for another path', () => sign(good), { path: '/other' }],
+  ['for another host', () => sign(good), { host: 'other.example' }],
+  ['for no request', () => sign({ device_id: 'pump-7' })],
+])('an assertion that is %s is refused', async (_, make, o) => {
+  const { status, body } = await ask(urls.origin, await make(), o)
+  expect(status).toBe(401)
+  expect(body).toEqual({ problem: expect.any(String) })
+})
+
+test('what it saw is kept, bounded, apart from the service, and forgotten on request', async () => {
+  expect(await seen('POST', '/_seen/reset')).toEqual({ total: 0, by_caller: {}, items: [] })
+  const assertion = await sign({ ...good, htm: 'POST' })
+  await ask(urls.origin, assertion, { method: 'POST', body: 'hello' })
+  expect((await seen()).items[0]).toMatchObject({
+    method: 'POST',
+    target: '/a%20b?c=1',
+    body_bytes: 5,
+    device: 'pump-7',
+    verified: true,
+    assertion,
+    headers: expect.arrayContaining([['cf-access-jwt-assertion', assertion]]),
+  })
+  for (let at = 0; at < 1_010; at += 1) await ask(urls.origin, undefined)
+  const after = await seen()
+  expect([after.total, after.items.length]).toEqual([1_011, 1_000])
+  expect(after.by_caller).toEqual({ 'pump-7': 1, '(nobody)': 1_010 })
+  // through the gateway there is only the service
+  expect(
+    (
+      await ask(urls.origin, await sign({ ...good, htu: 'https://gate.example:9443/_seen' }), {
+        path: '/_seen',
+      })
+    ).body,
+  ).not.toHaveProperty('items')
+})
+
+test('without keys it only decodes, and says so; ends with its parent, and takes its run file away', async () => {
+  const child = start([], true)
+  const own = await urlsOf(child)
+  expect(readRunFile(home.path, 'origin')).toMatchObject({ pid: child.pid, urls: own })
+  const { status, body } = await ask(own.origin, await sign(good, { key: others.privateKey }))
+  expect([status, body['caller']]).toEqual([200, { device: 'pump-7', name: 'pump-7', verified: false }])
+  child.disconnect()
+  expect(await once(child, 'exit')).toEqual([0, null])
+  expect(existsSync(join(home.path, 'run/origin.json'))).toBe(false)
+})
+
+test('a signal ends it cleanly', async () => {
+  const child = start([])
+  await urlsOf(child)
+  child.kill('SIGTERM')
+  expect(await once(child, 'exit')).toEqual([0, null])
+})
