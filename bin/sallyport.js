@@ -8,19 +8,23 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
-import { PINNED_NODE, pinnedNodeProblem, ROOT } from '../scripts/install-check.js'
+import { nodeToRun, pinnedNodeProblem, ROOT } from '../scripts/install-check.js'
 
 const DESKS = new Set(['enroll', 'gateway'])
 const USAGE = 2
 /** By then a child that a terminal's Ctrl-C reached directly has ended, or has told us that it listens. */
 const SETTLE = 100
+const PARENT_CHECK = 500
+/** Halves the start of a command. */
+const COMPILED = join(ROOT, 'node_modules', '.cache', 'sallyport')
 
 const fail = (text) => {
   process.stderr.write(`${text}\n`)
   process.exit(USAGE)
 }
 
-if (!existsSync(PINNED_NODE))
+const node = nodeToRun()
+if (node === undefined)
   fail(
     existsSync(join(ROOT, 'node_modules'))
       ? pinnedNodeProblem()
@@ -34,9 +38,9 @@ const [program, rest] = isDesk ? [`src/${args[0]}/main.ts`, args.slice(1)] : ['s
 
 // the channel is how a child learns that we are gone, even by SIGKILL (src/runtime/stop.ts)
 const child = spawn(
-  PINNED_NODE,
+  node,
   [`--openssl-config=${join(ROOT, 'src/runtime/openssl.cnf')}`, join(ROOT, program), ...rest],
-  { stdio: ['inherit', 'inherit', 'inherit', 'ipc'] },
+  { stdio: ['inherit', 'inherit', 'inherit', 'ipc'], env: { NODE_COMPILE_CACHE: COMPILED, ...process.env } },
 )
 
 let stops = false
@@ -57,7 +61,14 @@ const passOn = (signal) => {
 }
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => passOn(signal))
 
-child.on('error', (error) => fail(`${PINNED_NODE} cannot be run: ${error.message}`))
+// npm has no channel to us: were it killed, we would go on without a terminal's owner. Anyone else may start us and leave.
+const parent = process.ppid
+if (process.env.npm_lifecycle_event !== undefined)
+  setInterval(() => {
+    if (process.ppid !== parent) passOn('SIGTERM')
+  }, PARENT_CHECK).unref()
+
+child.on('error', (error) => fail(`${node} cannot be run: ${error.message}`))
 child.on('exit', (code, signal) => {
   // ended by a signal: say so to a shell in its own way
   process.exit(code ?? 128 + (constants.signals[signal] ?? 0))

@@ -5,7 +5,7 @@
  */
 
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { delimiter, join, resolve } from 'node:path'
 import { isCurrent, pinnedNodeProblem, ROOT } from './install-check.js'
 
@@ -42,6 +42,15 @@ const noteSeconds = (seconds) => {
   writeFileSync(join(folder, 'install.json'), `${JSON.stringify({ seconds, at: Date.now() })}\n`)
 }
 
+/** npm links the commands of packages but not of the project itself, for which `npx sallyport` then takes seconds instead of none. */
+const linkCommand = () => {
+  try {
+    symlinkSync(join('..', '..', 'bin', 'sallyport.js'), join(ROOT, 'node_modules', '.bin', 'sallyport'))
+  } catch {
+    // there already, or not possible here; without it npx is slow and not wrong
+  }
+}
+
 const began = Date.now()
 const current = isCurrent()
 if (!current) {
@@ -50,6 +59,7 @@ if (!current) {
 }
 const problem = pinnedNodeProblem()
 if (problem !== undefined) stop(problem)
+linkCommand()
 if (!current) {
   const seconds = Math.round((Date.now() - began) / 100) / 10
   noteSeconds(seconds)

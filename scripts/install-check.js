@@ -11,7 +11,21 @@ import { fileURLToPath } from 'node:url'
 export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 /** The Node that everything runs on, whatever the machine has: the npm package `node`. */
 export const PINNED_NODE = join(ROOT, 'node_modules', '.bin', 'node')
+
 const LEAST_MAJOR = 26
+
+const majorOf = (version) => Number(/^v(\d+)\./.exec(version)?.[1])
+
+/**
+ * The pinned Node; or the one that runs this, where the development packages were left out on purpose and it is new enough: in an
+ * image that is a Node already.
+ * @returns {string | undefined} undefined: none that would do
+ */
+export const nodeToRun = () => {
+  if (existsSync(PINNED_NODE)) return PINNED_NODE
+  const leftOut = existsSync(join(ROOT, 'node_modules')) && !existsSync(join(ROOT, 'node_modules', 'node'))
+  return leftOut && majorOf(process.version) >= LEAST_MAJOR ? process.execPath : undefined
+}
 
 const packagesIn = (path) => JSON.parse(readFileSync(join(ROOT, path), 'utf8')).packages
 
@@ -50,7 +64,7 @@ export const pinnedNodeProblem = () => {
       'If this folder was copied from another machine, run: npm ci',
     ].join('\n')
   const version = stdout.trim()
-  if (Number(/^v(\d+)\./.exec(version)?.[1]) < LEAST_MAJOR)
+  if (!(majorOf(version) >= LEAST_MAJOR))
     return `${PINNED_NODE} is ${version}; Sallyport needs Node ${LEAST_MAJOR} or newer. Run: npm ci`
   return undefined
 }

@@ -41,7 +41,10 @@ const isAlive = (pid) => {
 const running = () => {
   const folder = join(home, 'run')
   if (!existsSync(folder)) return undefined
-  for (const name of readdirSync(folder)) {
+  // the state of simulated devices lies there too, in folders
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    const { name } = entry
     const pid = Number(/^(?:\{"pid":)?(\d+)/.exec(readFileSync(join(folder, name), 'utf8'))?.[1])
     if (pid > 0 && isAlive(pid)) return `${name.replace(/\..*$/, '')}, process ${pid}`
   }

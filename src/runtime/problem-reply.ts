@@ -15,7 +15,8 @@ export type ProblemReply = {
 /** @param error anything thrown; what is not a FleetError becomes 500 `internal` without detail */
 export const problemReply = (error: unknown, requestId: string): ProblemReply => {
   const problem = problemOf(error, requestId)
-  const body = JSON.stringify(problem)
+  // ends its line, so that a terminal's prompt does not stick to it
+  const body = `${JSON.stringify(problem)}\n`
   const retryAfter = error instanceof FleetError ? error.retryAfter : undefined
   return {
     status: problem.status,

@@ -30,7 +30,7 @@ export type Scope = {
 const EXIT_CODES: Partial<Record<ErrorCode, number>> = { config_invalid: 2, target_unreachable: 3 }
 
 /** 2: usage or configuration; 3: target unreachable; 1: anything else. */
-export const exitCodeOf = (error: unknown): number =>
+const exitCodeOf = (error: unknown): number =>
   (error instanceof FleetError ? EXIT_CODES[error.code] : undefined) ?? 1
 
 /** What was asked for has not happened by then: something hangs, and a supervisor must not have to wait for it. */

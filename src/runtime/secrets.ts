@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import {
   closeSync,
+  constants,
   fstatSync,
   fsyncSync,
   linkSync,
@@ -35,19 +36,22 @@ const explain = (path: string, error: unknown): string =>
 export const readPrivateFile = (path: string): string => {
   let fd: number
   try {
-    fd = openSync(path, 'r')
+    // a pipe in its place must not hold the process up
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch (cause) {
     throw new FleetError('config_invalid', explain(path, cause), { cause })
   }
   try {
     // the open file is asked, not the path: what is checked is what is read
-    const { mode, size } = fstatSync(fd)
-    if ((mode & 0o077) !== 0)
+    const stat = fstatSync(fd)
+    if (!stat.isFile()) throw new FleetError('config_invalid', `${path} is not a file`)
+    if ((stat.mode & 0o077) !== 0)
       throw new FleetError(
         'config_invalid',
-        `${path} may be read by others (mode ${(mode & 0o777).toString(8).padStart(4, '0')}): run chmod 600 ${path}`,
+        `${path} may be read by others (mode ${(stat.mode & 0o777).toString(8).padStart(4, '0')}): run chmod 600 ${path}`,
       )
-    if (size > MAX_SECRET_BYTES) throw new FleetError('config_invalid', `${path} is too large to be a secret`)
+    if (stat.size > MAX_SECRET_BYTES)
+      throw new FleetError('config_invalid', `${path} is too large to be a secret`)
     return readFileSync(fd, 'utf8').replace(/\r?\n$/, '')
   } catch (cause) {
     if (cause instanceof FleetError) throw cause

@@ -15,7 +15,7 @@ export type Stop = Disposable & {
 const FORCED = 130
 
 /** Children tell their parent so, once, over IPC; see bin/sallyport.js and `up`. */
-export const STOPS_MESSAGE = { stops: true } as const
+const STOPS_MESSAGE = { stops: true } as const
 
 /** @param force a second signal while stopping; default: exit at once with 130 */
 export const listenForStop = (force: () => void = () => process.exit(FORCED)): Stop => {

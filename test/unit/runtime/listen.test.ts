@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import { createServer, type Server } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -38,6 +39,27 @@ describe('binding', () => {
       code: 'config_invalid',
       detail: expect.stringContaining('192.0.2.1 is not an address of this machine (gateway.https_listen)'),
     })
+  })
+})
+
+describe('a machine without IPv6', () => {
+  /** Refuses `::` as such a machine does. */
+  class OnlyIpv4 extends EventEmitter {
+    readonly asked: string[] = []
+    listen({ host }: { host: string }): void {
+      this.asked.push(host)
+      const error = Object.assign(new Error('no IPv6'), { code: 'EAFNOSUPPORT' })
+      queueMicrotask(() => (host === '::' ? this.emit('error', error) : this.emit('listening')))
+    }
+    address(): object {
+      return { address: this.asked.at(-1), port: 7 }
+    }
+  }
+
+  it('gets IPv4 where all addresses were asked for', async () => {
+    const server = new OnlyIpv4()
+    const bound = await listen(server as unknown as Server, { host: '::', port: 0, key })
+    expect(bound).toEqual({ host: '0.0.0.0', port: 7 })
   })
 })
 

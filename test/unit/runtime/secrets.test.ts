@@ -82,7 +82,7 @@ describe('a private file', () => {
   it('that is missing, a folder or huge is said to be so', () => {
     expect(() => readPrivateFile(path)).toThrow(refused('does not exist'))
     mkdirSync(path, { mode: 0o700 })
-    expect(() => readPrivateFile(path)).toThrow(refused('EISDIR'))
+    expect(() => readPrivateFile(path)).toThrow(refused('is not a file'))
     const huge = join(folder.path, 'huge')
     writeFileSync(huge, Buffer.alloc(65_537), { mode: 0o600 })
     expect(() => readPrivateFile(huge)).toThrow(refused('too large'))
