@@ -13,9 +13,10 @@ create table issuers (
 ) strict;
 
 create table devices (
-  id           text not null primary key,
-  -- foldDeviceId(id): two ids that differ only in case are one id to a careless reader
-  fold         text not null unique,
+  -- Two ids that differ only in case are one id to a careless reader, so the second is refused. NOCASE is foldDeviceId of the
+  -- ASCII that an id is made of. Who asks for a device compares its id once more, exactly.
+  id           text not null collate nocase primary key
+                 check (length(id) between 1 and 64 and id not glob '*[^A-Za-z0-9._~:-]*'),
   state        text not null check (state in ('active', 'suspended', 'revoked', 'retired')),
   -- when it came into `state`: the revocation date of a certificateHold
   state_since  integer not null,
@@ -26,7 +27,8 @@ create table devices (
   revision     integer not null
 ) strict, without rowid;
 
-create index devices_by_state on devices (state, id);
+-- nearly all are active, and listing those needs no index
+create index devices_inactive on devices (state, id) where state <> 'active';
 
 -- Which device a public key belongs to, for ever: a key is never shared, and never comes back once it was compromised.
 create table device_keys (
@@ -34,8 +36,6 @@ create table device_keys (
   device_id      text not null references devices (id),
   compromised_at integer
 ) strict, without rowid;
-
-create index device_keys_by_device on device_keys (device_id);
 
 -- ---- certificates
 
@@ -52,13 +52,16 @@ create table certificates (
   fingerprint       text unique check (length(fingerprint) = 64 and fingerprint not glob '*[^0-9a-f]*'),
   revoked_at        integer,
   revocation_reason text,
-  -- last, so that a look-up by fingerprint does not read it
-  der               blob,
-  check ((fingerprint is null) = (der is null)),
   check (state <> 'intended' or fingerprint is null),
   check (state <> 'live' or fingerprint is not null),
   check ((state = 'revoked') = (revoked_at is not null)),
   check ((revoked_at is null) = (revocation_reason is null))
+) strict;
+
+-- Apart, so that the rows above stay small for the doors' look-ups, and a revocation does not write them again.
+create table certificate_bytes (
+  number integer primary key references certificates (number),
+  der    blob not null
 ) strict;
 
 create index certificates_by_device on certificates (device_id, number);

@@ -3,12 +3,12 @@
  * What is said here is a hint: nothing in it is needed for a verdict, so a full disk or a lock costs entries, never a request.
  */
 
-import { closeSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { renameSync, rmSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { type Clock, DAY } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { InboxEntry, InboxWriter } from '../registry.ts'
+import { makeFile } from '../sqlite/handle.ts'
 import { patiently } from '../sqlite/patience.ts'
 import { JOURNAL_MODE, makeTables, schemaOf } from './file.ts'
 
@@ -19,12 +19,8 @@ const MOST_KEPT = 100_000
 const FLUSH_EVERY = 250
 const BATCH = 1_000
 
-const FILE_MODE = 0o640
-const DIRECTORY_MODE = 0o700
-
 const openFile = (path: string): Database.Database => {
-  mkdirSync(dirname(path), { recursive: true, mode: DIRECTORY_MODE })
-  closeSync(openSync(path, 'a', FILE_MODE))
+  makeFile(path)
   const database = new Database(path, { timeout: 0 })
   try {
     // before anything is written: a path that leads to another database, say the registry, must not be touched

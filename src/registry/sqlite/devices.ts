@@ -4,10 +4,10 @@ import type { DeviceState } from '#fleet/device.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { rowsToRead, toPage } from './pages.ts'
 import {
-  CERTIFICATE_COLUMNS,
   type CertificateRow,
   DEVICE_COLUMNS,
   type DeviceRow,
+  SELECT_CERTIFICATE,
   toCertificate,
   toDevice,
 } from './rows.ts'
@@ -42,11 +42,15 @@ export const deviceVerbs = ({
   const list = database.prepare<[string, number], DeviceRow>(
     `select ${DEVICE_COLUMNS} from devices where id > ? order by id limit ?`,
   )
-  const listInState = database.prepare<[DeviceState, string, number], DeviceRow>(
-    `select ${DEVICE_COLUMNS} from devices where state = ? and id > ? order by id limit ?`,
+  const listActive = database.prepare<[string, number], DeviceRow>(
+    `select ${DEVICE_COLUMNS} from devices where state = 'active' and id > ? order by id limit ?`,
+  )
+  // the first term names the partial index
+  const listInactive = database.prepare<[DeviceState, string, number], DeviceRow>(
+    `select ${DEVICE_COLUMNS} from devices where state <> 'active' and state = ? and id > ? order by id limit ?`,
   )
   const certificates = database.prepare<[string], CertificateRow>(
-    `select ${CERTIFICATE_COLUMNS} from certificates where device_id = ? and state <> 'intended' order by number desc`,
+    `${SELECT_CERTIFICATE} where device_id = +? and state <> 'intended' order by number desc`,
   )
   const move = database.prepare(
     'update devices set state = ?, state_since = ?, revision = revision + 1 where id = ?',
@@ -57,7 +61,8 @@ export const deviceVerbs = ({
       revocation_reason = case when revocation_reason is null or :reason = 'keyCompromise' then :reason else revocation_reason end
     where device_id = :id`)
   const compromiseKeys = database.prepare(
-    'update device_keys set compromised_at = coalesce(compromised_at, :now) where device_id = :id',
+    `update device_keys set compromised_at = coalesce(compromised_at, :now)
+     where spki_sha256 in (select spki_sha256 from certificates where device_id = :id)`,
   )
   const revokeTokens = database.prepare(
     'update claim_tokens set revoked_at = :now where device_id = :id and revoked_at is null',
@@ -71,7 +76,12 @@ export const deviceVerbs = ({
   )
   const found = (id: string) => {
     const row = find.get(id)
-    return row && toDevice(row)
+    // the column does not tell case apart: 001_registry.sql
+    return row?.id === id ? toDevice(row) : undefined
+  }
+  const rowsIn = (state: DeviceState | undefined, after: string, limit: number): DeviceRow[] => {
+    if (state === undefined) return list.all(after, limit)
+    return state === 'active' ? listActive.all(after, limit) : listInactive.all(state, after, limit)
   }
 
   return {
@@ -79,9 +89,7 @@ export const deviceVerbs = ({
     listDevices: (page) =>
       read(() => {
         const [after, limit] = [page.after ?? '', rowsToRead(page)]
-        const rows =
-          page.state === undefined ? list.all(after, limit) : listInState.all(page.state, after, limit)
-        return toPage(page, rows, (row) => row.id, toDevice)
+        return toPage(page, rowsIn(page.state, after, limit), (row) => row.id, toDevice)
       }),
     certificatesOf: (id) => read(() => certificates.all(id).map(toCertificate)),
     setDeviceState: ({ id, state, reason, now, actor, ifRevision }) =>

@@ -22,11 +22,12 @@ type Row = {
 
 /** @returns a function that throws SqliteError. An `intended` certificate has no fingerprint, so it is never found. */
 export const createStatus = (database: Handle): ((fingerprint: string) => LiveStatus | undefined) => {
+  // `+?`: this SQLite has STAT4, and plans a join anew for each value that is bound to a bare `?` (31 µs instead of 10)
   const find = database.prepare<[string], Row>(`
     select c.serial, c.device_id, c.state as certificate_state, c.not_before, c.not_after,
            d.state as device_state, d.group_name, d.tags, c.issuer_ski, i.state as issuer_state
     from certificates c join devices d on d.id = c.device_id join issuers i on i.ski = c.issuer_ski
-    where c.fingerprint = ?`)
+    where c.fingerprint = +?`)
   return (fingerprint) => {
     const row = find.get(fingerprint)
     return (

@@ -33,7 +33,7 @@ export const createFeed = (database: Handle): Feed => {
   const last = database.prepare<[], Row>('select * from changes order by sequence desc limit 1')
   // the cursor's own row comes first: one statement, so one snapshot
   const from = database.prepare<[number], Row>(
-    `select * from changes where sequence >= ? order by sequence limit ${MOST + 1}`,
+    `select * from changes where sequence >= +? order by sequence limit ${MOST + 1}`,
   )
   const issuers = database.prepare<[], string>('select ski from issuers').pluck()
 

@@ -1,6 +1,6 @@
 /**
- * Opens the two kinds of SQLite handle: the one that writes (the enroll desk's) and the one that cannot (the gateway's).
- * The only file that says how a handle is set up.
+ * Opens the two kinds of handle on the registry: the one that writes (the enroll desk's) and the one that cannot (the gateway's).
+ * Not the handles of the inbox: those are another trust, set up in ../inbox.
  */
 
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from 'node:fs'
@@ -13,8 +13,14 @@ export type Handle = Database.Database
 const FILE_MODE = 0o640
 const DIRECTORY_MODE = 0o700
 
-/** Makes `path` and its directory with our modes when they are missing (a stricter umask stays stricter). */
-const makeFile = (path: string): void => {
+/** Pages kept in memory, KiB. */
+const CACHE = 65_536
+
+/**
+ * Makes `path` and its directory with our modes when they are missing (a stricter umask stays stricter). A file that is there is not
+ * even opened: closing it would drop the locks that SQLite holds on it in this process (POSIX advisory locks).
+ */
+export const makeFile = (path: string): void => {
   mkdirSync(dirname(path), { recursive: true, mode: DIRECTORY_MODE })
   if (existsSync(path)) return
   closeSync(openSync(path, 'a', FILE_MODE))
@@ -34,6 +40,7 @@ export const openWriteHandle = (path: string): Handle => {
     database.pragma('synchronous = full')
     database.pragma('foreign_keys = on')
     database.pragma('trusted_schema = off')
+    database.pragma(`cache_size = -${CACHE}`)
     // the WAL file is cut back after a checkpoint instead of keeping the size of its worst moment
     database.pragma('journal_size_limit = 16777216')
   } catch (error) {
@@ -49,6 +56,7 @@ export const openReadHandle = (path: string): Handle => {
   try {
     database.pragma('query_only = on')
     database.pragma('trusted_schema = off')
+    database.pragma(`cache_size = -${CACHE}`)
   } catch (error) {
     database.close()
     throw error

@@ -7,17 +7,16 @@
  * issuer_unusable, conflict (the serial is taken).
  */
 
-import type { IssuerRecord } from '#fleet/certificate.ts'
-import { foldDeviceId } from '#fleet/device-id.ts'
+import type { CertificateRecord, IssuerRecord } from '#fleet/certificate.ts'
 import type { DeviceState } from '#fleet/device.ts'
 import { type ErrorCode, FleetError } from '#fleet/errors.ts'
 import type { Reservation, Reserved } from '../registry.ts'
 import {
-  CERTIFICATE_COLUMNS,
   type CertificateRow,
   type ClaimTokenRow,
   DEVICE_COLUMNS,
   type DeviceRow,
+  SELECT_CERTIFICATE,
   toCertificate,
 } from './rows.ts'
 import type { Tools, Verbs } from './verbs.ts'
@@ -41,6 +40,21 @@ const refuseState = (state: DeviceState): void => {
   if (refusal !== undefined) refuse(refusal[0], refusal[1])
 }
 
+/** What a new reservation leaves on record. */
+const intended = (r: Reservation): CertificateRecord => ({
+  serial: r.serial,
+  deviceId: r.deviceId,
+  issuerSki: r.issuerSki,
+  spkiSha256: r.spkiSha256,
+  state: 'intended',
+  notBefore: r.notBefore,
+  notAfter: r.notAfter,
+  fingerprint: undefined,
+  der: undefined,
+  revokedAt: undefined,
+  revocationReason: undefined,
+})
+
 type KeyRow = { readonly device_id: string; readonly compromised_at: number | null }
 
 export const issuanceVerbs = ({
@@ -51,12 +65,13 @@ export const issuanceVerbs = ({
 }: Tools): Verbs<'findKey' | 'findTokenUse' | 'reserve' | 'recordCertificate' | 'newestRecordedTime'> => {
   const findToken = database.prepare<[string], ClaimTokenRow>('select * from claim_tokens where id = ?')
   const spend = database.prepare('update claim_tokens set used = used + 1 where id = ?')
+  // also by an id that differs in case: see checkDevice
   const findDevice = database.prepare<[string], DeviceRow>(
-    `select ${DEVICE_COLUMNS} from devices where fold = ?`,
+    `select ${DEVICE_COLUMNS} from devices where id = ?`,
   )
   const addDevice = database.prepare(`
-    insert into devices (id, fold, state, state_since, group_name, tags, created_at, revision)
-    values (:id, :fold, 'active', :now, '${FIRST_GROUP}', '{}', :now, 1)`)
+    insert into devices (id, state, state_since, group_name, tags, created_at, revision)
+    values (:id, 'active', :now, '${FIRST_GROUP}', '{}', :now, 1)`)
   const reactivate = database.prepare(
     "update devices set state = 'active', state_since = ?, revision = revision + 1 where id = ?",
   )
@@ -70,20 +85,20 @@ export const issuanceVerbs = ({
     .prepare<[string], IssuerRecord['state']>('select state from issuers where ski = ?')
     .pluck()
   const findCertificate = database.prepare<[string], CertificateRow>(
-    `select ${CERTIFICATE_COLUMNS} from certificates where serial = ?`,
+    `${SELECT_CERTIFICATE} where serial = +?`,
   )
   const findByFingerprint = database.prepare<[string], CertificateRow>(
-    `select ${CERTIFICATE_COLUMNS} from certificates where fingerprint = ?`,
+    `${SELECT_CERTIFICATE} where fingerprint = +?`,
   )
+  const isTaken = database.prepare<[string], 1>('select 1 from certificates where serial = ?').pluck()
   const intend = database.prepare(`
     insert into certificates (serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after)
     values (:serial, :deviceId, :issuerSki, :spkiSha256, 'intended', :notBefore, :notAfter)`)
   const abandon = database.prepare(
     "update certificates set state = 'revoked', revoked_at = ?, revocation_reason = 'superseded' where serial = ?",
   )
-  const goLive = database.prepare(
-    "update certificates set state = 'live', fingerprint = ?, der = ? where serial = ?",
-  )
+  const goLive = database.prepare("update certificates set state = 'live', fingerprint = ? where number = ?")
+  const keepBytes = database.prepare('insert into certificate_bytes (number, der) values (?, ?)')
   const findUse = database
     .prepare<[string, string, string], string>(
       'select serial from credential_uses where kind = ? and credential = ? and spki_sha256 = ?',
@@ -115,7 +130,7 @@ export const issuanceVerbs = ({
     if (current.device_id !== deviceId)
       refuse('device_id_mismatch', 'the certificate belongs to another device')
     // before the certificate's own state: of a revoked device it is revoked too, but the device's is the better word
-    refuseState((findDevice.get(foldDeviceId(deviceId)) as DeviceRow).state)
+    refuseState((findDevice.get(deviceId) as DeviceRow).state)
     if (current.state !== 'live') refuse('certificate_revoked', 'the certificate has been revoked')
     return undefined
   }
@@ -133,7 +148,7 @@ export const issuanceVerbs = ({
 
   const writeIntent = (r: Reservation): Reserved => {
     checkIssuer(r.issuerSki)
-    if (findCertificate.get(r.serial) !== undefined) refuse('conflict', 'the serial is taken')
+    if (isTaken.get(r.serial) !== undefined) refuse('conflict', 'the serial is taken')
     addKey.run(r.spkiSha256, r.deviceId)
     intend.run({
       serial: r.serial,
@@ -151,16 +166,16 @@ export const issuanceVerbs = ({
       actor: r.actor,
       action: 'certificate.reserved',
       subject: r.serial,
-      details: { device_id: r.deviceId, credential: kind, spki_sha256: r.spkiSha256 },
+      details: { device_id: r.deviceId, credential: kind },
     })
-    return { kind: 'reserved', certificate: toCertificate(findCertificate.get(r.serial) as CertificateRow) }
+    return { kind: 'reserved', certificate: intended(r) }
   }
 
   /** The same credential and key again: the answer was lost, or the process died before it. */
   const repeat = (r: Reservation, row: CertificateRow): Reserved => {
     if (row.device_id !== r.deviceId)
       refuse('device_id_mismatch', 'this credential and key were used for another device id')
-    refuseState((findDevice.get(foldDeviceId(r.deviceId)) as DeviceRow).state)
+    refuseState((findDevice.get(r.deviceId) as DeviceRow).state)
     checkKey(r)
     if (row.state === 'revoked') refuse('certificate_revoked', 'the certificate of this use has been revoked')
     if (row.state === 'live') return { kind: 'already', certificate: toCertificate(row) }
@@ -177,11 +192,11 @@ export const issuanceVerbs = ({
 
   /** Makes the device, or brings a revoked one back; {@link checkDevice} has said that it may. */
   const prepareDevice = (r: Reservation): void => {
-    const device = findDevice.get(foldDeviceId(r.deviceId))
+    const device = findDevice.get(r.deviceId)
     const audit = (action: string) =>
       journal.audit({ at: r.now, actor: r.actor, action, subject: r.deviceId })
     if (device === undefined) {
-      addDevice.run({ id: r.deviceId, fold: foldDeviceId(r.deviceId), now: r.now })
+      addDevice.run({ id: r.deviceId, now: r.now })
       audit('device.created')
       return
     }
@@ -193,7 +208,7 @@ export const issuanceVerbs = ({
 
   /** Says no while nothing is written yet. */
   const checkDevice = (r: Reservation, token: ClaimTokenRow | undefined): void => {
-    const device = findDevice.get(foldDeviceId(r.deviceId))
+    const device = findDevice.get(r.deviceId)
     if (device === undefined) return
     if (device.id !== r.deviceId) refuse('device_exists', `the id differs only in case from ${device.id}`)
     if (token === undefined) return
@@ -238,10 +253,11 @@ export const issuanceVerbs = ({
           findCertificate.get(serial) ?? refuse('not_found', 'there is no reservation of this serial')
         // the first writer wins: two requests may have signed the same reservation, and only one signature leaves the house
         if (row.state === 'live') return toCertificate(row)
-        const device = findDevice.get(foldDeviceId(row.device_id)) as DeviceRow
+        const device = findDevice.get(row.device_id) as DeviceRow
         if (row.state === 'revoked' || device.state !== 'active')
           refuse('certificate_revoked', `the device has become ${device.state} since the reservation`)
-        goLive.run(fingerprint, der, serial)
+        goLive.run(fingerprint, row.number)
+        keepBytes.run(row.number, der)
         journal.audit({
           at: now,
           actor,
@@ -255,7 +271,7 @@ export const issuanceVerbs = ({
           },
         })
         journal.change({ kind: 'device', deviceId: row.device_id })
-        return toCertificate(findCertificate.get(serial) as CertificateRow)
+        return { ...toCertificate(row), state: 'live', fingerprint, der }
       }),
     newestRecordedTime: () => read(() => newest.get() ?? 0),
   }

@@ -11,6 +11,18 @@ const CHUNK = 2_000
 
 type Entry = { readonly serial: string; readonly revokedAt: number; readonly reason: RevocationReason }
 type Row = Entry & { readonly number: number }
+type Suspended = { readonly id: string; readonly since: number }
+
+/** Lets the desk answer between two chunks. @param chunkAfter gives the keys it has read */
+const inChunks = async <K>(first: K, chunkAfter: (after: K) => Promise<readonly K[]>): Promise<void> => {
+  for (let after = first; ;) {
+    const keys = await chunkAfter(after)
+    const last = keys.at(-1)
+    if (last === undefined || keys.length < CHUNK) return
+    after = last
+    await nextTurn()
+  }
+}
 
 export const issuerVerbs = ({
   database,
@@ -22,11 +34,11 @@ export const issuerVerbs = ({
   const add = database.prepare(
     "insert into issuers (ski, state, registered_at, der) values (?, 'active', ?, ?)",
   )
-  const held = database.prepare<[string, number, number, number], Row>(`
-    select c.number, c.serial, d.state_since as revokedAt, 'certificateHold' as reason
-    from certificates c join devices d on d.id = c.device_id
-    where c.issuer_ski = ? and c.not_after >= ? and c.number > ? and c.state = 'live' and d.state = 'suspended'
-    order by c.number limit ?`)
+  const suspended = database.prepare<[string, number], Suspended>(`
+    select id, state_since as since from devices where state <> 'active' and state = 'suspended' and id > ? order by id limit ?`)
+  const liveOf = database.prepare<[string, string, number], { readonly serial: string }>(
+    "select serial from certificates where device_id = ? and issuer_ski = ? and not_after >= ? and state = 'live'",
+  )
   const revoked = database.prepare<[string, number, number, number], Row>(`
     select number, serial, revoked_at as revokedAt, revocation_reason as reason from certificates
     where issuer_ski = ? and not_after >= ? and number > ? and state = 'revoked' order by number limit ?`)
@@ -46,23 +58,22 @@ export const issuerVerbs = ({
         journal.change({ kind: 'issuer', ski })
         return { ski, der, state: 'active' }
       }),
-    /**
-     * In chunks, so that the desk answers meanwhile. Held ones first: a device that goes from suspended to revoked between the two
-     * is then met at least once.
-     */
+    /** Held ones first: a device that goes from suspended to revoked between the two is then met at least once. */
     revokedCertificates: async (issuerSki, notAfterFrom) => {
       const entries = new Map<string, Entry>()
-      for (const query of [held, revoked]) {
-        for (let after = 0; ;) {
-          const from = after
-          const rows = await read(() => query.all(issuerSki, notAfterFrom, from, CHUNK))
-          for (const { serial, revokedAt, reason } of rows) entries.set(serial, { serial, revokedAt, reason })
-          const last = rows.at(-1)
-          if (last === undefined || rows.length < CHUNK) break
-          after = last.number
-          await nextTurn()
-        }
-      }
+      const heldAfter = (id: string) =>
+        suspended.all(id, CHUNK).map((device) => {
+          for (const { serial } of liveOf.all(device.id, issuerSki, notAfterFrom))
+            entries.set(serial, { serial, revokedAt: device.since, reason: 'certificateHold' })
+          return device.id
+        })
+      const revokedAfter = (number: number) =>
+        revoked.all(issuerSki, notAfterFrom, number, CHUNK).map((row) => {
+          entries.set(row.serial, { serial: row.serial, revokedAt: row.revokedAt, reason: row.reason })
+          return row.number
+        })
+      await inChunks('', (after) => read(() => heldAfter(after)))
+      await inChunks(0, (after) => read(() => revokedAfter(after)))
       return [...entries.values()]
     },
     takeCrlNumber: (issuerSki, now) =>

@@ -42,9 +42,7 @@ const atOnce =
   }
 
 export const createQuestions = (database: Handle): Questions => {
-  const issuers = database.prepare<[], IssuerRecord>(
-    'select ski, der, state from issuers order by registered_at, ski',
-  )
+  const issuers = database.prepare<[], IssuerRecord>('select ski, der, state from issuers order by rowid')
   const assertionKeys = database.prepare<[], AssertionKeyRow>('select * from assertion_keys order by number')
   const feed = createFeed(database)
   return {

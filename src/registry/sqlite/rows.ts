@@ -39,6 +39,7 @@ export const toDevice = (row: DeviceRow): Device => ({
 })
 
 export type CertificateRow = {
+  readonly number: number
   readonly serial: string
   readonly device_id: DeviceId
   readonly issuer_ski: string
@@ -52,8 +53,10 @@ export type CertificateRow = {
   readonly der: Buffer | null
 }
 
-export const CERTIFICATE_COLUMNS =
-  'serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after, fingerprint, revoked_at, revocation_reason, der'
+/** To be completed by a `where`, with `+?` for the reason in doors.ts. A certificate has its bytes from when it is `live`. */
+export const SELECT_CERTIFICATE = `
+  select number, serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after, fingerprint, revoked_at, revocation_reason, der
+  from certificates left join certificate_bytes using (number)`
 
 export const toCertificate = (row: CertificateRow): CertificateRecord => ({
   serial: row.serial,

@@ -4,7 +4,8 @@ import { mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { isMigrated, migrate, MIGRATIONS, readMigrations } from '#registry/sqlite/migrate.ts'
+import { openWriteHandle } from '#registry/sqlite/handle.ts'
+import { isMigrated, migrate, readMigrations } from '#registry/sqlite/migrate.ts'
 import { openRegistry, openRegistryReader } from '#registry/sqlite.ts'
 import { NOW } from '../../support/registry.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
@@ -117,11 +118,16 @@ describe('openRegistry', () => {
     for (const each of opened) await each[Symbol.asyncDispose]()
   })
 
-  it('sets the handle up as promised', async () => {
-    await using _registry = await openRegistry({ path, clock: () => NOW })
-    using database = new Closing(path)
-    expect(database.pragma('journal_mode', { simple: true })).toBe('wal')
-    expect(isMigrated(database, readMigrations(MIGRATIONS))).toBe(true)
+  it.each([
+    ['journal_mode', 'wal'],
+    ['synchronous', 2],
+    ['foreign_keys', 1],
+    ['busy_timeout', 0],
+    ['trusted_schema', 0],
+  ])('writes through a handle with %s = %s', (pragma, value) => {
+    const database = openWriteHandle(path)
+    expect(database.pragma(pragma, { simple: true })).toBe(value)
+    database.close()
   })
 
   it.each([

@@ -33,7 +33,7 @@ describe('cannot write', () => {
     ["update certificates set state = 'live'"],
     ["update access_version set version = 99, stamp = ''"],
     ['drop table devices'],
-    ['drop index devices_by_state'],
+    ['drop index devices_inactive'],
     ['create table mine (x)'],
     ['create index mine on audit (actor)'],
     ['create trigger mine after insert on audit begin delete from audit; end'],

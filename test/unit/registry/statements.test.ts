@@ -1,0 +1,60 @@
+/** Every statement the registry prepares, asked how it would be run: what is asked often must not read a whole table that grows. */
+
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import { expect, it } from 'vitest'
+import { createGroupCommit } from '#registry/sqlite/group-commit.ts'
+import { openRegistry } from '#registry/sqlite.ts'
+import { NOW } from '../../support/registry.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
+
+/** One row or a handful, for ever; or read from one end, with a limit. */
+const MAY_BE_SCANNED = [
+  /^SCAN (?:access_version|inbox_cursor|issuers|assertion_keys|p VIRTUAL TABLE)/,
+  /^SCAN CONSTANT ROW/,
+]
+const FROM_ONE_END = /order by (?:sequence|number|created_at)(?: desc)? limit/
+
+it('none of them scans a table that grows, and none sorts one', async () => {
+  using folder = temporaryFolder()
+  const sources = new Set<string>()
+  const { prepare } = Database.prototype
+  Database.prototype.prepare = function (this: Database.Database, sql: string) {
+    sources.add(sql)
+    return prepare.call(this, sql)
+  } as typeof prepare
+  try {
+    const path = join(folder.path, 'registry.sqlite')
+    await using registry = await openRegistry({ path, clock: () => NOW })
+    expect(registry).toBeDefined()
+    const database = new Database(path)
+    await createGroupCommit(database)[Symbol.asyncDispose]()
+    const bad = [...sources]
+      .filter(
+        (sql) =>
+          /^\s*(?:select|update|delete|insert)/.test(sql) && !/\b(?:sqlite_schema|migrations)\b/.test(sql),
+      )
+      .flatMap((sql) => {
+        const plan = prepare.call(database, `explain query plan ${sql}`) as Database.Statement<
+          unknown[],
+          { detail: string }
+        >
+        const named = Object.fromEntries([...sql.matchAll(/:(\w+)/g)].map(([, name]) => [name, 1]))
+        const values = Array.from({ length: sql.split('?').length - 1 }, () => 1)
+        const rows = Object.keys(named).length > 0 ? plan.all(named) : plan.all(...values)
+        return rows
+          .map(({ detail }) => detail)
+          .filter(
+            (detail) =>
+              /^SCAN|TEMP B-TREE/.test(detail) && !MAY_BE_SCANNED.some((allowed) => allowed.test(detail)),
+          )
+          .filter((detail) => !(detail.startsWith('SCAN') && FROM_ONE_END.test(sql)))
+          .map((detail) => `${detail} ← ${sql.replace(/\s+/g, ' ').trim()}`)
+      })
+    database.close()
+    expect(sources.size).toBeGreaterThan(50)
+    expect(bad).toEqual([])
+  } finally {
+    Database.prototype.prepare = prepare
+  }
+})
