@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
+import type { RevocationReason } from '#fleet/revocation-reason.ts'
 import type { Issuer } from '#pki/issuer.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
@@ -38,7 +39,8 @@ const MAX_PAUSE = 5 * SECOND
 /** Readers whose clocks are behind take a CRL made a moment ago (as notBefore of certificates). */
 const BACKDATE = 5 * MINUTE
 
-type Made = { readonly crl: Crl; readonly held: ReadonlySet<string> }
+/** `listed`: serial → reason. What the CRL says, to be held against what the registry says of a device that changed. */
+type Made = { readonly crl: Crl; readonly listed: ReadonlyMap<string, RevocationReason> }
 
 /** Reads what is revoked, takes a number, signs. A crash between the two skips a number (RFC 5280 §5.2.3 asks only that it rises). */
 const makeCrl = async ({ registry, issuer, clock }: Deps, ttl: number): Promise<Made> => {
@@ -47,27 +49,43 @@ const makeCrl = async ({ registry, issuer, clock }: Deps, ttl: number): Promise<
   const number = await registry.takeCrlNumber(issuer.ski, now)
   const [thisUpdate, nextUpdate] = [now - BACKDATE, now + ttl]
   const der = await issuer.signCrl({ number, thisUpdate, nextUpdate, entries })
-  const held = entries.filter(({ reason }) => reason === 'certificateHold').map(({ serial }) => serial)
-  return { crl: { der, number, thisUpdate, nextUpdate }, held: new Set(held) }
+  const listed = new Map(entries.map(({ serial, reason }) => [serial, reason]))
+  return { crl: { der, number, thisUpdate, nextUpdate }, listed }
 }
 
-/** Enrolments are changes too, thousands of them; only a device that is not active, or was on hold, moves the CRL. */
-const movesCrl = async (registry: Registry, id: DeviceId, held: ReadonlySet<string>): Promise<boolean> => {
+/**
+ * Enrolments are changes too, thousands of them: only a certificate of which the CRL says something else than the registry does moves
+ * it. Not the device's state: one that was revoked and has enrolled again since is active, and its old certificate is still news.
+ */
+const movesCrl = async (
+  registry: Registry,
+  id: DeviceId,
+  { listed, crl }: Made,
+  issuerSki: string,
+): Promise<boolean> => {
   const device = await registry.findDevice(id)
-  if (device === undefined || device.state !== 'active') return true
-  return held.size > 0 && (await registry.certificatesOf(id)).some(({ serial }) => held.has(serial))
+  const certificates = await registry.certificatesOf(id)
+  return certificates.some((certificate) => {
+    if (certificate.issuerSki !== issuerSki || certificate.notAfter < crl.thisUpdate) return false
+    const hold = certificate.state === 'live' && device?.state === 'suspended'
+    return listed.get(certificate.serial) !== (hold ? 'certificateHold' : certificate.revocationReason)
+  })
 }
 
 /** Everything after `cursor`, page by page. */
 const readChanges = async (
   registry: Registry,
   cursor: string,
-): Promise<{ readonly devices: ReadonlySet<DeviceId>; readonly cursor: string }> => {
+): Promise<{ readonly devices: ReadonlySet<DeviceId>; readonly reset: boolean; readonly cursor: string }> => {
   const devices = new Set<DeviceId>()
+  let reset = false
   for (let at = cursor; ;) {
     const page = await registry.changesSince(at)
-    for (const change of page.changes) if (change.kind === 'device') devices.add(change.deviceId)
-    if (page.changes.length === 0 || page.cursor === at) return { devices, cursor: page.cursor }
+    for (const change of page.changes) {
+      if (change.kind === 'device') devices.add(change.deviceId)
+      if (change.kind === 'reset') reset = true
+    }
+    if (page.changes.length === 0 || page.cursor === at) return { devices, reset, cursor: page.cursor }
     at = page.cursor
   }
 }
@@ -94,8 +112,9 @@ export const openCrlPublisher = async (
     // the cursor first: what is revoked while the CRL is made is then seen the next time, never missed
     cursor ??= await registry.cursor()
     const changes = await readChanges(registry, cursor)
+    stale ||= changes.reset || made === undefined
     for (const id of changes.devices)
-      if (!stale) stale = await movesCrl(registry, id, made?.held ?? new Set())
+      if (!stale && made !== undefined) stale = await movesCrl(registry, id, made, o.issuer.ski)
     cursor = changes.cursor
     if (!stale && !isDue()) return
     made = await makeCrl(o, o.ttl)

@@ -84,7 +84,8 @@ export type TokenCreated = Static<typeof TokenCreated>
 export const Certificate = Type.Object(
   {
     serial: Hex,
-    fingerprint: Hex,
+    /** absent: revoked before it was ever signed for sure */
+    fingerprint: Type.Optional(Hex),
     state: literals(['live', 'revoked']),
     not_before: Instant,
     not_after: Instant,

@@ -1,0 +1,65 @@
+/**
+ * Reads what an administrator pastes as a trust anchor, and says what is wrong with it in words. Not the judging of clients: the
+ * gateway verifies with it what this file let through.
+ */
+
+import type { CertificateFacts } from '#fleet/certificate.ts'
+import { FleetError } from '#fleet/errors.ts'
+import { readCertificate } from '#pki/certificate.ts'
+import { issuedBy } from '#pki/chain.ts'
+import { fromPem } from '#pki/pem.ts'
+import { judgeKey } from '#policy/keys.ts'
+
+/** A root and a rollover's worth of intermediates; each costs every handshake. */
+const MAX_CERTIFICATES = 16
+
+const bad = (detail: string): FleetError => new FleetError('bad_request', `pem: ${detail}`)
+
+/** How people find it in their file. */
+const called = (facts: CertificateFacts, at: number): string =>
+  `certificate ${at + 1} (${facts.commonName ?? 'without a common name'}, serial ${facts.serial})`
+
+const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
+
+const problemOf = (facts: CertificateFacts, now: number): string | undefined => {
+  if (!facts.isCa) return 'is not a CA certificate (basicConstraints CA:TRUE is missing)'
+  if (facts.keyUsage !== undefined && !facts.keyUsage.includes('keyCertSign')) {
+    return 'is a CA certificate whose keyUsage does not allow it to sign certificates (keyCertSign)'
+  }
+  if (now > facts.notAfter) return `expired on ${day(facts.notAfter)}`
+  if (judgeKey(facts.key) !== undefined) return 'has a key that is too weak or of a kind we do not verify'
+  return undefined
+}
+
+/**
+ * @returns the certificates in their order
+ * @throws FleetError `bad_request`: nothing there, unreadable, not a CA, expired, weak, twice, or a chain that does not reach a root
+ */
+export const readAnchorPem = (pem: string, now: number): readonly CertificateFacts[] => {
+  const ders = fromPem(pem, 'CERTIFICATE')
+  if (ders.length === 0) throw bad('holds no certificate (-----BEGIN CERTIFICATE-----)')
+  if (ders.length > MAX_CERTIFICATES) {
+    throw bad(`holds ${ders.length} certificates; at most ${MAX_CERTIFICATES} make one anchor`)
+  }
+  if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem))
+    throw bad('holds a private key; an anchor needs certificates only')
+  const all = ders.map((der) => readCertificate(der))
+  for (const [at, facts] of all.entries()) {
+    const problem = problemOf(facts, now)
+    if (problem !== undefined) throw bad(`${called(facts, at)} ${problem}`)
+    const first = all.findIndex(({ fingerprint }) => fingerprint === facts.fingerprint)
+    if (first < at) throw bad(`${called(facts, at)} is the same certificate as certificate ${first + 1}`)
+  }
+  // Every certificate that is not a root needs its issuer beside it, or nothing under it can be verified to a root.
+  for (const [at, facts] of all.entries()) {
+    if (!all.some((issuer) => issuedBy(facts, issuer))) {
+      throw bad(
+        `the chain is incomplete: the issuer of ${called(facts, at)} is missing; add it, up to the root`,
+      )
+    }
+  }
+  if (!all.some((facts) => issuedBy(facts, facts))) {
+    throw bad('the chain is incomplete: there is no root (a certificate signed by itself)')
+  }
+  return all
+}

@@ -1,0 +1,311 @@
+/**
+ * A fastify instance as every listener of this desk has it: our limits, our errors (RFC 9457) for everything fastify and Node refuse,
+ * no banner, one log line a request. Not the routes, and not TLS options: those are #runtime/tls.ts.
+ */
+
+import {
+  STATUS_CODES,
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import type { Duplex } from 'node:stream'
+import { TLSSocket, type TlsOptions } from 'node:tls'
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyTypeProvider,
+  type RawReplyDefaultExpression,
+  type RawRequestDefaultExpression,
+} from 'fastify'
+import { FleetError, type ErrorCode } from '#fleet/errors.ts'
+import type { Peer } from '#fleet/peer.ts'
+import type { Config } from '#runtime/config.ts'
+import type { Log } from '#runtime/log.ts'
+import type { Metrics } from '#runtime/metrics.ts'
+import { readPeer } from '#runtime/peer.ts'
+import { problemReply } from '#runtime/problem-reply.ts'
+import { newRequestId } from '#runtime/request-id.ts'
+import type { Static, TSchema } from '#wire/rest.ts'
+
+/** Handlers get the types of their schemas. */
+export interface SchemaTypes extends FastifyTypeProvider {
+  validator: this['schema'] extends TSchema ? Static<this['schema']> : unknown
+  serializer: this['schema'] extends TSchema ? Static<this['schema']> : unknown
+}
+
+export type App = FastifyInstance<
+  Server,
+  RawRequestDefaultExpression<Server>,
+  RawReplyDefaultExpression<Server>,
+  FastifyBaseLogger,
+  SchemaTypes
+>
+
+/** CONTRACT "Limits" */
+const MAX_BODY_BYTES = 1_048_576
+/** A body has this long to arrive, headers included, ms. */
+const REQUEST_TIMEOUT = 30_000
+/** Longer than a client's usual idle time between two enrolments, shorter than a proxy's. */
+const KEEP_ALIVE_TIMEOUT = 15_000
+const TWO_YEARS = 63_072_000
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** what a route adds to the request's log line; no secrets */
+    logged: Record<string, string | number | boolean>
+  }
+}
+
+export const httpServer = (limits: Config['limits'], tls: TlsOptions | undefined): Server => {
+  const options: ServerOptions = {
+    maxHeaderSize: limits.header_bytes,
+    headersTimeout: limits.header_timeout,
+    requestTimeout: Math.max(REQUEST_TIMEOUT, limits.header_timeout),
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT,
+    // Node looks for late ones every 30 s by default, which would make 10 s into 40.
+    connectionsCheckingInterval: 1_000,
+    insecureHTTPParser: false,
+    // Checked below instead, so that its absence gets a problem document too.
+    requireHostHeader: false,
+  }
+  const server = tls === undefined ? createServer(options) : createTlsServer({ ...options, ...tls })
+  server.maxConnections = limits.max_connections
+  return server
+}
+
+const peers = new WeakMap<TLSSocket, Peer>()
+
+/** Read once per connection. undefined: not a TLS connection. */
+export const peerOf = (request: FastifyRequest): Peer | undefined => {
+  const { socket } = request.raw
+  if (!(socket instanceof TLSSocket)) return undefined
+  const known = peers.get(socket)
+  if (known !== undefined) return known
+  const peer = readPeer(socket)
+  peers.set(socket, peer)
+  return peer
+}
+
+/** Of the socket: a header can say anything. */
+export const addressOf = (request: FastifyRequest): string =>
+  (request.raw.socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '')
+
+const FASTIFY_CODES: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: ['body_too_large', 'the body is larger than this route takes'],
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: ['unsupported_media_type', 'send application/json'],
+  FST_ERR_CTP_EMPTY_JSON_BODY: ['bad_request', 'the body is empty; JSON was announced'],
+  FST_ERR_CTP_INVALID_JSON_BODY: ['bad_request', 'the body is not valid JSON'],
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['bad_request', 'Content-Length and body disagree'],
+}
+
+/** Where and what, never the value: it may be a secret, and it is the client's. */
+const schemaRefusal = (error: FastifyError): FleetError => {
+  const [first] = error.validation ?? []
+  const where = `${error.validationContext ?? 'request'}${first?.instancePath ?? ''}`
+  const too = first?.keyword === 'maxLength' && first.instancePath === '/csr'
+  return new FleetError(
+    too ? 'body_too_large' : 'bad_request',
+    `${where} ${first?.message ?? 'is not valid'}`,
+  )
+}
+
+/** Total: whatever is thrown becomes one of our codes. What we do not know is `internal`, and its text stays in the log. */
+export const asFleetError = (error: unknown): FleetError => {
+  if (error instanceof FleetError) return error
+  const thrown = error as Partial<FastifyError>
+  if (thrown.validation !== undefined) return schemaRefusal(thrown as FastifyError)
+  const known = FASTIFY_CODES[thrown.code ?? '']
+  if (known !== undefined) return new FleetError(known[0], known[1], { cause: error })
+  if (thrown.statusCode !== undefined && thrown.statusCode >= 400 && thrown.statusCode < 500) {
+    return new FleetError('bad_request', 'the request is malformed', { cause: error })
+  }
+  return new FleetError('internal', 'see the log', { cause: error })
+}
+
+/** Writes the problem; a request whose body has not been read is not read on, its connection ends. */
+const replyProblem = (request: FastifyRequest, reply: FastifyReply, error: FleetError): FastifyReply => {
+  const { status, headers, body } = problemReply(error, request.id)
+  // A URL that cannot be read gets here before any hook.
+  request.logged ??= {}
+  request.logged['reason'] = error.code
+  if (!request.raw.complete) reply.header('connection', 'close')
+  return reply
+    .code(status)
+    .headers({ ...headers, 'x-request-id': request.id })
+    .send(Buffer.from(body))
+}
+
+/** RFC 9110 §15.5: what Node's parser refuses before there is a request. */
+const CLIENT_ERRORS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+  HPE_HEADER_OVERFLOW: ['headers_too_large', 'the headers are larger than this listener takes'],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: ['body_too_large', 'the chunk extensions are too large'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'the request took too long to arrive'],
+}
+
+/**
+ * Of request lines: flat, of fields that are named in this room. The process log's own rule looks for secrets at every depth, which
+ * costs 60 µs a line, a fifth of an enrolment.
+ */
+const REQUEST_LINE = { redact: { paths: ['authorization', 'token', 'csr', 'secret'], censor: '[removed]' } }
+
+/** For a socket on which there is no response to write to. */
+const endWithProblem = (socket: Duplex, error: FleetError): void => {
+  const { status, headers, body } = problemReply(error, newRequestId())
+  const lines = Object.entries({ ...headers, connection: 'close' }).map(
+    ([name, value]) => `${name}: ${value}\r\n`,
+  )
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`, () =>
+    socket.destroy(),
+  )
+}
+
+const onClientError = (error: NodeJS.ErrnoException, socket: Duplex): void => {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const [code, detail] = CLIENT_ERRORS[error.code ?? ''] ?? ['bad_request', 'this is not an HTTP/1.1 request']
+  endWithProblem(socket, new FleetError(code, detail))
+}
+
+/** RFC 9110 §9.3.6; without a listener Node closes the connection and says nothing. */
+const onConnect = (_request: IncomingMessage, socket: Duplex): void => {
+  socket.on('error', () => socket.destroy())
+  endWithProblem(socket, new FleetError('method_not_allowed', 'this is not a proxy'))
+}
+
+/** RFC 9110 §10.1.1: an expectation that is not 100-continue; Node's own answer has no body. */
+const onExpectation = (request: IncomingMessage, response: ServerResponse): void => {
+  const error = new FleetError('expectation_failed', 'only Expect: 100-continue is understood')
+  const { status, headers, body } = problemReply(error, newRequestId())
+  request.resume()
+  response.writeHead(status, { ...headers, connection: 'close' }).end(body)
+}
+
+/** `:name` → one segment, `*` → the rest. Our routes use nothing else of find-my-way's grammar. */
+const routeMatcher = (url: string): RegExp =>
+  new RegExp(
+    `^${url
+      .replace(/[.+^${}()|[\]\\?]/g, '\\$&')
+      .replace(/:[A-Za-z]+/g, '[^/]+')
+      .replace(/\*/g, '.*')}$`,
+  )
+
+/** From the first hook on, so that nobody reads a body that no route takes. */
+const refuseUnknown = (app: App): void => {
+  const routes: { readonly method: string; readonly matches: RegExp }[] = []
+  app.addHook('onRoute', ({ method, url }) => {
+    for (const each of [method].flat()) routes.push({ method: each, matches: routeMatcher(url) })
+  })
+  app.addHook('onRequest', (request, reply, done) => {
+    if (!request.is404) {
+      done()
+      return
+    }
+    const [path = ''] = request.url.split('?')
+    const allowed = routes.filter(({ matches }) => matches.test(path)).map(({ method }) => method)
+    if (allowed.length > 0) reply.header('allow', [...new Set(allowed)].join(', '))
+    done(
+      allowed.length > 0
+        ? new FleetError('method_not_allowed', 'see the Allow header')
+        : new FleetError('not_found', 'no such path'),
+    )
+  })
+  // Without one of our own, the default 404 runs no hooks of ours.
+  app.setNotFoundHandler((request, reply) =>
+    replyProblem(request, reply, new FleetError('not_found', 'no such path')),
+  )
+}
+
+/**
+ * @param o.name the listener, for the log
+ * @param o.server from {@link httpServer}; the caller listens and closes
+ */
+export const createApp = (o: {
+  readonly name: string
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly server: Server
+  /** over TLS */
+  readonly secure: boolean
+}): App => {
+  const requests = o.metrics.counter('sallyport_enroll_requests_total', 'Requests, by outcome', [
+    'listener',
+    'route',
+    'status',
+    'reason',
+  ])
+  const app: App = fastify({
+    serverFactory: (handler) => {
+      o.server.on('request', handler as RequestListener)
+      o.server.on('clientError', onClientError)
+      o.server.on('checkExpectation', onExpectation)
+      o.server.on('connect', onConnect)
+      return o.server
+    },
+    // One line a request is written below; fastify's own two would hold the same.
+    logger: false,
+    bodyLimit: MAX_BODY_BYTES,
+    genReqId: newRequestId,
+    return503OnClosing: true,
+    forceCloseConnections: 'idle',
+    onProtoPoisoning: 'error',
+    onConstructorPoisoning: 'error',
+    routerOptions: { maxParamLength: 256 },
+    frameworkErrors: (error, request, reply) => void replyProblem(request, reply, asFleetError(error)),
+    // Nothing is dropped and nothing is guessed: a body is what its schema says, or refused.
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false } },
+  })
+
+  const always: Readonly<Record<string, string>> = {
+    'x-content-type-options': 'nosniff',
+    'cache-control': 'no-store',
+    ...(o.secure ? { 'strict-transport-security': `max-age=${TWO_YEARS}` } : {}),
+  }
+  // fastify takes plain text too, and no route of ours does
+  app.removeContentTypeParser('text/plain')
+  app.decorateRequest('logged')
+  app.addHook('onRequest', (request, reply, done) => {
+    request.logged = {}
+    reply.headers(always).header('x-request-id', request.id)
+    // RFC 9112 §3.2
+    const hostless = request.headers.host === undefined && request.raw.httpVersion !== '1.0'
+    done(hostless ? new FleetError('bad_request', 'there is no Host header') : undefined)
+  })
+  const lines = o.log.child({ listener: o.name }, REQUEST_LINE)
+  app.addHook('onResponse', (request, reply, done) => {
+    // The pattern, not the URL: a query may hold anything.
+    const route = request.routeOptions.url ?? 'unknown'
+    const { reason = '' } = request.logged
+    requests.inc({ listener: o.name, route, status: String(reply.statusCode), reason: String(reason) })
+    lines.info(
+      {
+        request_id: request.id,
+        method: request.method,
+        route,
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime * 10) / 10,
+        address: addressOf(request),
+        ...request.logged,
+      },
+      'request',
+    )
+    done()
+  })
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = asFleetError(thrown)
+    if (error.code === 'internal')
+      o.log.error({ request_id: request.id, err: error.cause ?? error }, 'broken')
+    return replyProblem(request, reply, error)
+  })
+  refuseUnknown(app)
+  return app
+}

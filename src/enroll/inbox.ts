@@ -1,0 +1,60 @@
+/**
+ * Reads what the gateway has to say and applies it by this desk's own rules: the inbox is the exposed desk's word, so it can make a
+ * device "seen" and nothing more trusted than it was. Not the file: that is #registry/inbox.ts.
+ */
+
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Clock } from '#fleet/clock.ts'
+import type { InboxEntry, InboxReader, Registry } from '#registry/registry.ts'
+import type { Log } from '#runtime/log.ts'
+
+const EVERY = 1_000
+const BATCH = 1_000
+const FINGERPRINT = /^[0-9a-f]{64}$/
+
+/** The registry skips unknown fingerprints and times to come; what has no sane shape does not get that far. */
+const isSane = ({ kind, fingerprint, at }: InboxEntry): boolean =>
+  kind === 'seen' && FINGERPRINT.test(fingerprint) && Number.isSafeInteger(at) && at > 0
+
+type Deps = {
+  readonly registry: Registry
+  readonly inbox: InboxReader
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** All there is now. @returns entries applied */
+export const drainInbox = async ({ registry, inbox, clock, log }: Deps): Promise<number> => {
+  let applied = 0
+  for (;;) {
+    const { entries, cursor, malformed } = await inbox.read(await registry.inboxCursor(), BATCH)
+    const sane = entries.filter(isSane)
+    const bad = malformed + entries.length - sane.length
+    if (bad > 0) log.warn({ malformed: bad }, 'entries of the gateway inbox were skipped')
+    if (cursor !== undefined && (entries.length > 0 || malformed > 0)) {
+      await registry.recordSightings(sane, cursor, clock())
+    }
+    applied += sane.length
+    if (entries.length < BATCH) return applied
+  }
+}
+
+/** Until disposed. A failure is logged and tried again: sightings are not worth stopping a CA for. */
+export const followInbox = (deps: Deps): AsyncDisposable => {
+  const stop = new AbortController()
+  const follow = async (): Promise<void> => {
+    while (!stop.signal.aborted) {
+      await drainInbox(deps).catch((error: unknown) =>
+        deps.log.warn({ err: error }, 'the gateway inbox cannot be read'),
+      )
+      await pause(EVERY, undefined, { signal: stop.signal }).catch(() => undefined)
+    }
+  }
+  const following = follow()
+  return {
+    async [Symbol.asyncDispose]() {
+      stop.abort()
+      await following
+    },
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * One certificate, in the order that survives a power cut: reserve → sign → record → (the caller) reply. docs/issuance-cycle.md says
+ * what is left behind after each step. Not who may have one: the use cases have decided that before they come here.
+ */
+
+import { randomBytes } from 'node:crypto'
+import type { CertificateRecord } from '#fleet/certificate.ts'
+import type { Clock } from '#fleet/clock.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
+import { FleetError } from '#fleet/errors.ts'
+import type { CsrFacts } from '#pki/csr.ts'
+import { readCsr } from '#pki/csr.ts'
+import type { Issuer } from '#pki/issuer.ts'
+import { sha256Hex } from '#pki/keys.ts'
+import { certificateValidity, judgeClock } from '#policy/enrollment.ts'
+import { judgeKey } from '#policy/keys.ts'
+import { renewAfter } from '#policy/renewal.ts'
+import type { Registry, Reservation } from '#registry/registry.ts'
+import type { FailureLimits } from './limits.ts'
+
+export type IssuanceDeps = {
+  readonly registry: Registry
+  readonly issuer: Issuer
+  readonly clock: Clock
+  /** of claim tokens, by address */
+  readonly failures: FailureLimits
+}
+
+/** Times are ms since the epoch. `fresh`: made now, and not handed out again. */
+export type Issued = {
+  readonly deviceId: DeviceId
+  readonly serial: string
+  readonly notBefore: number
+  readonly notAfter: number
+  readonly renewAfter: number
+  readonly der: Uint8Array
+  readonly fresh: boolean
+}
+
+/** CONTRACT "Limits". Larger ones are refused unread. */
+export const MAX_CSR_BYTES = 65_536
+
+/**
+ * Cheap checks first; the signature is verified last, inside {@link readCsr}. Call it only for a client that has proved itself.
+ * @throws `body_too_large`, `bad_csr`, `csr_signature_invalid`, `weak_key`
+ */
+export const acceptCsr = (csr: string | Uint8Array): CsrFacts => {
+  if (csr.length > MAX_CSR_BYTES)
+    throw new FleetError('body_too_large', `the CSR is larger than ${MAX_CSR_BYTES} bytes`)
+  const facts = readCsr(csr)
+  const refusal = judgeKey(facts.key)
+  if (refusal !== undefined) throw new FleetError(refusal, 'use P-256, P-384, P-521, Ed25519, or RSA ≥ 2048')
+  return facts
+}
+
+/** 16 octets, positive and never shortened: 01 in the top bits, 126 random ones (RFC 5280 §4.1.2.2; ours in CONTRACT "PKI"). */
+const newSerial = (): string => {
+  const octets = randomBytes(16)
+  octets[0] = ((octets[0] as number) & 0x3f) | 0x40
+  return octets.toString('hex')
+}
+
+const issuedFrom = (record: CertificateRecord, fresh: boolean): Issued => {
+  if (record.der === undefined) throw new FleetError('internal', 'a live certificate without its bytes')
+  return {
+    deviceId: record.deviceId,
+    serial: record.serial,
+    notBefore: record.notBefore,
+    notAfter: record.notAfter,
+    renewAfter: renewAfter(record),
+    der: record.der,
+    fresh,
+  }
+}
+
+/**
+ * @param ttl ms
+ * @throws `clock_behind`, `issuer_unusable`, `registry_unavailable`, and what {@link Registry.reserve} refuses: in each case nothing
+ * was signed that is not on record, and the same request may be made again
+ */
+export const issueCertificate = async (
+  { registry, issuer, clock }: IssuanceDeps,
+  ask: Pick<Reservation, 'actor' | 'credential' | 'deviceId'> & {
+    readonly csr: CsrFacts
+    readonly ttl: number
+  },
+): Promise<Issued> => {
+  const now = clock()
+  if (judgeClock(now, await registry.newestRecordedTime()) !== undefined) {
+    throw new FleetError('clock_behind', 'nothing is signed until the clock has been put right', {
+      retryAfter: 60,
+    })
+  }
+  const validity = certificateValidity({
+    now,
+    ttl: ask.ttl,
+    issuerNotAfter: Math.min(issuer.certificate.notAfter, issuer.root.notAfter),
+  })
+  if (validity === undefined) throw new FleetError('issuer_unusable', 'the issuing CA has expired')
+
+  // What a crash leaves: nothing before; after it a row `intended` that says what was meant, and that the same request completes.
+  const reserved = await registry.reserve({
+    now,
+    actor: ask.actor,
+    deviceId: ask.deviceId,
+    credential: ask.credential,
+    spkiSha256: ask.csr.spkiSha256,
+    serial: newSerial(),
+    issuerSki: issuer.ski,
+    ...validity,
+  })
+  if (reserved.kind === 'already') return issuedFrom(reserved.certificate, false)
+
+  const intended = reserved.certificate
+  // From the row and never from this request: one serial stands for one content, whoever completes it.
+  const der = await issuer.issueDevice({
+    deviceId: intended.deviceId,
+    spkiDer: ask.csr.spkiDer,
+    serial: intended.serial,
+    notBefore: intended.notBefore,
+    notAfter: intended.notAfter,
+  })
+  // Two that raced for one row get what the first of them recorded.
+  return issuedFrom(
+    await registry.recordCertificate(intended.serial, sha256Hex(der), der, clock(), ask.actor),
+    true,
+  )
+}

@@ -1,0 +1,25 @@
+/** What the operator routes are given, and who is asking. Not the routes. */
+
+import type { Actor, OperatorToken } from '#fleet/credentials.ts'
+import type { Clock } from '#fleet/clock.ts'
+import { FleetError } from '#fleet/errors.ts'
+import type { Registry } from '#registry/registry.ts'
+import type { FailureLimits } from './limits.ts'
+
+export type OperatorApiDeps = {
+  readonly registry: Registry
+  readonly clock: Clock
+  /** of operator tokens, by address: not the same as those of claim tokens */
+  readonly failures: FailureLimits
+  readonly sealingKey: Buffer
+  /** hex SHA-256 of the root */
+  readonly rootSha256: string
+  /** what a device is told to enrol at */
+  readonly enrollUrl: string
+}
+
+/** Who did it, for the audit. Only behind a role, so there is one. */
+export const actorOf = (request: { readonly operator: OperatorToken | undefined }): Actor => {
+  if (request.operator === undefined) throw new FleetError('credential_required', 'send an operator token')
+  return `operator:${request.operator.id}`
+}

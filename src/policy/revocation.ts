@@ -1,0 +1,50 @@
+/**
+ * VERDICTS on a device's states: what an operator may do to it, and with which reason (RFC 5280 §5.3.1) that shows in the CRL.
+ * Not the change itself: the registry makes it, and checks the same table inside its transaction.
+ */
+
+import type { DeviceState } from '#fleet/device.ts'
+import type { DeviceRevocationReason, RevocationReason } from '#fleet/revocation-reason.ts'
+
+type Verb = {
+  readonly to: DeviceState
+  readonly from: readonly DeviceState[]
+  /** undefined: the operator says, `unspecified` when they do not */
+  readonly reason: RevocationReason | undefined
+}
+
+/** A verb on a device that is already in its `to` state changes nothing, so it is always allowed. */
+export const DEVICE_VERBS = {
+  suspend: { to: 'suspended', from: ['active'], reason: 'certificateHold' },
+  // Absent from the next CRL; there is no reason to give.
+  resume: { to: 'active', from: ['suspended'], reason: 'unspecified' },
+  retire: { to: 'retired', from: ['active', 'suspended', 'revoked'], reason: 'cessationOfOperation' },
+  revoke: { to: 'revoked', from: ['active', 'suspended'], reason: undefined },
+} as const satisfies Readonly<Record<string, Verb>>
+
+export type DeviceVerb = keyof typeof DEVICE_VERBS
+export const DEVICE_VERB_NAMES = Object.keys(DEVICE_VERBS) as readonly DeviceVerb[]
+
+const WAYS_OUT: Readonly<Record<DeviceState, string>> = {
+  active: 'it is active',
+  suspended: 'it is suspended: resume it first',
+  revoked: 'it is revoked: only a new token bound to its id brings it back',
+  retired: 'it is retired, which is final',
+}
+
+export type DeviceChange =
+  | { readonly ok: true; readonly state: DeviceState; readonly reason: RevocationReason }
+  | { readonly ok: false; readonly reason: 'conflict'; readonly detail: string }
+
+/** @param given the operator's reason; only `revoke` has one */
+export const judgeDeviceChange = (
+  verb: DeviceVerb,
+  from: DeviceState,
+  given: DeviceRevocationReason | undefined,
+): DeviceChange => {
+  const row: Verb = DEVICE_VERBS[verb]
+  if (from !== row.to && !row.from.includes(from)) {
+    return { ok: false, reason: 'conflict', detail: `cannot ${verb} the device: ${WAYS_OUT[from]}` }
+  }
+  return { ok: true, state: row.to, reason: row.reason ?? given ?? 'unspecified' }
+}

@@ -1,0 +1,135 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import {
+  authenticateClaim,
+  authenticateOperator,
+  bearerOf,
+  newClaimSecret,
+  newOperatorSecret,
+} from '#enroll/credentials.ts'
+import { createFailureLimits, type FailureLimits } from '#enroll/limits.ts'
+import { ROLES, type Role } from '#fleet/credentials.ts'
+import { parseClaimToken, parseOperatorToken } from '#wire/tokens.ts'
+import { addClaimToken, addOperatorToken } from '../../support/enroll-desk.ts'
+import { openTestRegistry, type TestRegistry } from '../../support/test-registry.ts'
+
+const ROOT = 'ab'.repeat(32)
+const HERE = '192.0.2.1'
+
+let store: TestRegistry
+let failures: FailureLimits
+beforeEach(async () => {
+  store = await openTestRegistry()
+  failures = createFailureLimits({ perMinute: 3, clock: store.clock })
+})
+afterEach(() => store[Symbol.asyncDispose]())
+
+const desk = () => ({ registry: store.registry, clock: store.clock, failures })
+const claim = (options = {}) => addClaimToken(store.registry, ROOT, { now: store.clock(), ...options })
+const code = (expected: string) => expect.objectContaining({ code: expected }) as Error
+/** the same token with one character of its secret changed */
+const forged = (text: string): string => {
+  const [head, id, secret = '', root] = text.split('.')
+  return [head, id, `${secret.startsWith('A') ? 'B' : 'A'}${secret.slice(1)}`, root].filter(Boolean).join('.')
+}
+
+describe('secrets', () => {
+  it('parse as the wire says, carry the root, and are stored as a hash only', () => {
+    const made = newClaimSecret(ROOT)
+    const parts = parseClaimToken(made.text)
+    expect(parts?.id).toBe(made.id)
+    expect(Buffer.from(parts?.rootSha256 ?? []).toString('hex')).toBe(ROOT)
+    expect(made.hash).toMatch(/^[0-9a-f]{64}$/)
+    expect(JSON.stringify({ id: made.id, hash: made.hash })).not.toContain(parts?.secret)
+    expect(parseOperatorToken(newOperatorSecret().text)).toBeDefined()
+  })
+
+  it('are never the same', () => {
+    expect(new Set(Array.from({ length: 100 }, () => newOperatorSecret().text)).size).toBe(100)
+  })
+})
+
+describe('authenticateClaim', () => {
+  it('lets a usable token through', async () => {
+    const { text, token } = await claim()
+    expect(await authenticateClaim(desk(), text, HERE)).toEqual(token)
+  })
+
+  it('lets a spent one through too: it may be asked again for the key it was used with', async () => {
+    const { text } = await claim({ uses: 1 })
+    expect((await authenticateClaim(desk(), text, HERE)).uses).toBe(1)
+  })
+
+  it.each([
+    ['not a token', () => 'hello', 'token_invalid'],
+    ['an operator token', () => newOperatorSecret().text, 'token_invalid'],
+    ['never made', () => newClaimSecret(ROOT).text, 'token_invalid'],
+    ['a wrong secret for a real id', async () => forged((await claim()).text), 'token_invalid'],
+    ['expired', async () => (await claim({ expiresAt: store.clock() })).text, 'token_expired'],
+    ['revoked', async () => (await claim({ revokedAt: store.clock() })).text, 'token_revoked'],
+    [
+      'a wrong secret for a revoked one',
+      async () => forged((await claim({ revokedAt: 1 })).text),
+      'token_invalid',
+    ],
+  ])('refuses and counts: %s', async (_, make, expected) => {
+    const text = await make()
+    for (let n = 0; n < 3; n += 1)
+      await expect(authenticateClaim(desk(), text, HERE)).rejects.toThrow(code(expected))
+    await expect(authenticateClaim(desk(), text, HERE)).rejects.toThrow(code('rate_limited'))
+  })
+
+  it('asks for one when there is none, without counting', async () => {
+    for (let n = 0; n < 5; n += 1) {
+      await expect(authenticateClaim(desk(), undefined, HERE)).rejects.toThrow(code('credential_required'))
+    }
+  })
+
+  it('holds off an address that guesses, even with the right token, and nobody else', async () => {
+    const { text } = await claim()
+    for (let n = 0; n < 3; n += 1) await authenticateClaim(desk(), 'x', HERE).catch(() => undefined)
+    await expect(authenticateClaim(desk(), text, HERE)).rejects.toThrow(code('rate_limited'))
+    await expect(authenticateClaim(desk(), text, '192.0.2.2')).resolves.toBeDefined()
+  })
+})
+
+describe('authenticateOperator', () => {
+  it.each(ROLES.flatMap((has) => ROLES.map((needs) => [has, needs] as const)))(
+    '%s asked for %s',
+    async (has, needs) => {
+      const text = await addOperatorToken(store.registry, has)
+      const asked = authenticateOperator(desk(), text, HERE, needs)
+      if (ROLES.indexOf(has) >= ROLES.indexOf(needs)) expect((await asked).role).toBe(has)
+      else await expect(asked).rejects.toThrow(code('forbidden'))
+    },
+  )
+
+  it.each([
+    ['not a token', () => Promise.resolve('hello'), 'token_invalid'],
+    ['a claim token', async () => (await claim()).text, 'token_invalid'],
+    ['a wrong secret', async () => forged(await addOperatorToken(store.registry, 'admin')), 'token_invalid'],
+    ['none', () => Promise.resolve(undefined), 'credential_required'],
+  ])('refuses: %s', async (_, make, expected) => {
+    const role: Role = 'viewer'
+    await expect(authenticateOperator(desk(), await make(), HERE, role)).rejects.toThrow(code(expected))
+  })
+
+  it('refuses a revoked one', async () => {
+    const text = await addOperatorToken(store.registry, 'admin')
+    await store.registry.revokeOperatorToken(parseOperatorToken(text)?.id ?? '', store.clock(), 'offline')
+    await expect(authenticateOperator(desk(), text, HERE, 'viewer')).rejects.toThrow(code('token_revoked'))
+  })
+})
+
+describe('bearerOf', () => {
+  it.each([
+    ['Bearer abc', 'abc'],
+    ['bearer   abc  ', 'abc'],
+    ['Basic abc', undefined],
+    ['Bearer', undefined],
+    ['Bearer ', undefined],
+    ['Bearer a b', undefined],
+    [undefined, undefined],
+  ])('%s → %s', (header, token) => {
+    expect(bearerOf(header)).toBe(token)
+  })
+})

@@ -1,0 +1,221 @@
+import 'reflect-metadata'
+import { X509Crl } from '@peculiar/x509'
+import { describe, expect, test, vi } from 'vitest'
+import { DAY, HOUR, MINUTE, SECOND } from '#fleet/clock.ts'
+import { openCrlPublisher, type CrlPublisher } from '#enroll/crl-publisher.ts'
+import { FleetError } from '#fleet/errors.ts'
+import type { DeviceState } from '#fleet/device.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
+import { REVOCATION_REASONS, type RevocationReason } from '#fleet/revocation-reason.ts'
+import type { Registry } from '#registry/registry.ts'
+import { createLog } from '#runtime/log.ts'
+import { makePki, randomSerial } from '../../support/pki.ts'
+import {
+  givenDevice,
+  givenIssuer,
+  givenToken,
+  NOW,
+  recordReserved,
+  reservation,
+} from '../../support/registry.ts'
+import { openTestRegistry } from '../../support/test-registry.ts'
+
+const TTL = HOUR
+const now = NOW
+
+/** serial → reason code, as an implementation that is not ours reads them. */
+const listed = (publisher: CrlPublisher): Record<string, number> => {
+  const crl = publisher.current()
+  if (crl === undefined) return { none: -1 }
+  const { entries } = new X509Crl(new Uint8Array(crl.der))
+  return Object.fromEntries(
+    entries.map(({ serialNumber, reason }) => [serialNumber.toLowerCase(), reason ?? 0]),
+  )
+}
+
+const setUp = async (wrap: (registry: Registry) => Registry = (registry) => registry) => {
+  await using opened = new AsyncDisposableStack()
+  const test = opened.use(await openTestRegistry(now))
+  const pki = makePki({ now })
+  const issuer = opened.use(await pki.openIssuer())
+  await givenIssuer(test.registry, issuer.ski)
+  const lines: { level: string; msg: string; reason?: string }[] = []
+  const log = createLog('enroll', 'debug', {
+    write: (line) => lines.push(JSON.parse(line) as (typeof lines)[number]),
+  })
+  const calls = { takeCrlNumber: 0 }
+  const inner = wrap(test.registry)
+  /** counts CRLs by the numbers they take */
+  const registry = new Proxy(inner, {
+    get: (target, name) => {
+      if (name === 'takeCrlNumber') calls.takeCrlNumber += 1
+      const member: unknown = Reflect.get(target, name, target)
+      return typeof member === 'function' ? (member.bind(target) as unknown) : member
+    },
+  })
+  const deps = { registry, issuer, clock: test.clock, log, ttl: TTL, poll: 5 }
+  const device = async () => {
+    const { id, certificate } = await givenDevice(test.registry, {
+      issuerSki: issuer.ski,
+      serial: randomSerial(),
+      now,
+      notBefore: now,
+      notAfter: now + DAY,
+    })
+    return { id, serial: certificate.serial }
+  }
+  const owned = opened.move()
+  return {
+    ...test,
+    pki,
+    deps,
+    calls,
+    lines,
+    device,
+    set: (id: DeviceId, state: DeviceState, reason: RevocationReason = 'unspecified') =>
+      test.registry.setDeviceState({ id, state, reason, now: test.clock(), actor: 'operator:x' }),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+const soon = <T>(act: () => T): Promise<T> => vi.waitFor(act, { timeout: SECOND, interval: 5 })
+
+describe('the CRL', () => {
+  test('is there at once, empty, and says its times', async () => {
+    await using desk = await setUp()
+    await using publisher = await openCrlPublisher(desk.deps)
+    expect(listed(publisher)).toEqual({})
+    expect(publisher.current()).toMatchObject({ thisUpdate: now - 5 * MINUTE, nextUpdate: now + TTL })
+    const crl = new X509Crl(new Uint8Array(publisher.current()?.der ?? []))
+    expect(crl.nextUpdate?.getTime()).toBe(now + TTL)
+  })
+
+  test('has what was revoked before it started', async () => {
+    await using desk = await setUp()
+    const { id, serial } = await desk.device()
+    await desk.set(id, 'revoked', 'keyCompromise')
+    await using publisher = await openCrlPublisher(desk.deps)
+    expect(listed(publisher)).toEqual({ [serial]: REVOCATION_REASONS.keyCompromise })
+  })
+
+  test('follows a revocation, a suspension and a resumption, each with a higher number', async () => {
+    await using desk = await setUp()
+    const [lost, held] = [await desk.device(), await desk.device()]
+    await using publisher = await openCrlPublisher(desk.deps)
+    const numbers = [publisher.current()?.number ?? 0n]
+    const expectListed = async (expected: Record<string, number>) => {
+      await soon(() => expect(listed(publisher)).toEqual(expected))
+      numbers.push(publisher.current()?.number ?? 0n)
+    }
+    await desk.set(lost.id, 'revoked', 'superseded')
+    await expectListed({ [lost.serial]: REVOCATION_REASONS.superseded })
+    await desk.set(held.id, 'suspended', 'certificateHold')
+    await expectListed({
+      [lost.serial]: REVOCATION_REASONS.superseded,
+      [held.serial]: REVOCATION_REASONS.certificateHold,
+    })
+    await desk.set(held.id, 'active')
+    await expectListed({ [lost.serial]: REVOCATION_REASONS.superseded })
+    expect(numbers).toEqual(numbers.toSorted((a, b) => Number(a - b)))
+    expect(new Set(numbers).size).toBe(4)
+  })
+
+  test('lists what a device lost, though it has enrolled again before anybody looked', async () => {
+    await using desk = await setUp()
+    const { id, serial } = await desk.device()
+    await using publisher = await openCrlPublisher({ ...desk.deps, poll: 100 })
+    await desk.set(id, 'revoked', 'keyCompromise')
+    const { issuerSki } = (await desk.registry.certificatesOf(id))[0] as { issuerSki: string }
+    const { id: token } = await givenToken(desk.registry, {
+      deviceId: id,
+      createdAt: now,
+      expiresAt: now + HOUR,
+    })
+    const ask = reservation({ kind: 'token', id: token }, { deviceId: id, issuerSki, serial: randomSerial() })
+    await recordReserved(desk.registry, (await desk.registry.reserve(ask)).certificate.serial, now)
+    expect((await desk.registry.findDevice(id))?.state).toBe('active')
+    await soon(() => {
+      expect(listed(publisher)).toEqual({ [serial]: REVOCATION_REASONS.keyCompromise })
+    })
+  })
+
+  test('is not made again for enrolments, and once for many revocations', async () => {
+    await using desk = await setUp()
+    const devices = []
+    for (let at = 0; at < 20; at += 1) devices.push(await desk.device())
+    await using publisher = await openCrlPublisher(desk.deps)
+    for (let at = 0; at < 10; at += 1) await desk.device()
+    await Promise.all(devices.map(({ id }) => desk.set(id, 'revoked', 'keyCompromise')))
+    await soon(() => expect(Object.keys(listed(publisher))).toHaveLength(20))
+    expect(desk.calls.takeCrlNumber).toBeLessThanOrEqual(4)
+  })
+
+  test('is made again at half of its life, and never served beyond it', async () => {
+    await using desk = await setUp()
+    await using publisher = await openCrlPublisher(desk.deps)
+    const first = publisher.current()
+    desk.pass(TTL / 2 - 1)
+    await desk.device()
+    expect(publisher.current()?.number).toBe(first?.number)
+    desk.pass(1)
+    await soon(() => expect(publisher.current()?.nextUpdate).toBe(now + TTL / 2 + TTL))
+    desk.pass(TTL)
+    expect(publisher.current()).toBeUndefined()
+    await soon(() => expect(publisher.current()).toBeDefined())
+  })
+
+  test('rises from what another run left, though the clock was set back', async () => {
+    await using desk = await setUp()
+    const before = await openCrlPublisher(desk.deps)
+    const number = before.current()?.number ?? 0n
+    await before[Symbol.asyncDispose]()
+    desk.pass(-HOUR)
+    await using publisher = await openCrlPublisher(desk.deps)
+    expect(publisher.current()?.number).toBe(number + 1n)
+  })
+})
+
+describe('when the registry fails', () => {
+  const unavailable = () => Promise.reject(new FleetError('registry_unavailable', 'locked'))
+
+  test.each(['cursor', 'revokedCertificates', 'takeCrlNumber', 'changesSince', 'findDevice'] as const)(
+    'in %s: tries again, one line for the outage, nothing lost',
+    async (verb) => {
+      let broken = true
+      await using desk = await setUp(
+        (registry) =>
+          new Proxy(registry, {
+            get: (target, name) => {
+              if (broken && name === verb) return unavailable
+              const member: unknown = Reflect.get(target, name, target)
+              return typeof member === 'function' ? (member.bind(target) as unknown) : member
+            },
+          }),
+      )
+      const { id, serial } = await desk.device()
+      await using publisher = await openCrlPublisher(desk.deps)
+      await desk.set(id, 'revoked', 'keyCompromise')
+      await soon(() => expect(desk.lines.filter(({ level }) => level === 'warn')).toHaveLength(1))
+      expect(desk.lines.find(({ level }) => level === 'warn')).toMatchObject({
+        msg: 'crl not made',
+        reason: 'registry_unavailable',
+      })
+      broken = false
+      await soon(() => expect(listed(publisher)).toEqual({ [serial]: REVOCATION_REASONS.keyCompromise }))
+      await soon(() => expect(desk.lines.map(({ msg }) => msg)).toContain('crl recovered'))
+      expect(desk.lines.filter(({ level }) => level === 'warn')).toHaveLength(1)
+    },
+  )
+
+  test('a closed publisher does nothing any more', async () => {
+    await using desk = await setUp()
+    const publisher = await openCrlPublisher(desk.deps)
+    await publisher[Symbol.asyncDispose]()
+    const { takeCrlNumber } = desk.calls
+    const { id } = await desk.device()
+    await desk.set(id, 'revoked')
+    desk.pass(TTL * 2)
+    expect(desk.calls.takeCrlNumber).toBe(takeCrlNumber)
+    expect(publisher.current()).toBeUndefined()
+  })
+})

@@ -1,0 +1,83 @@
+import { randomBytes } from 'node:crypto'
+import { expect, it } from 'vitest'
+import { drainInbox, followInbox } from '#enroll/inbox.ts'
+import type { InboxEntry, InboxReader, Registry } from '#registry/registry.ts'
+import { createLog } from '#runtime/log.ts'
+
+const NOW = Date.UTC(2026, 10, 24)
+const FINGERPRINT = randomBytes(32).toString('hex')
+const seen = (change: Partial<InboxEntry> = {}): InboxEntry => ({
+  kind: 'seen',
+  fingerprint: FINGERPRINT,
+  at: NOW,
+  door: 'https',
+  ...change,
+})
+
+/** An inbox of pages, and a registry that remembers what it was told. */
+const setUp = (pages: readonly (readonly InboxEntry[])[], malformed = 0) => {
+  const told: { entries: readonly unknown[]; cursor: string }[] = []
+  const inbox: InboxReader = {
+    read: (cursor) => {
+      const at = Number(cursor ?? 0)
+      const entries = pages[at] ?? []
+      const next = entries.length === 0 && malformed === 0 ? cursor : String(at + 1)
+      return Promise.resolve({ entries, cursor: next, malformed: at === 0 ? malformed : 0 })
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  }
+  const registry = {
+    inboxCursor: () => Promise.resolve(told.at(-1)?.cursor),
+    recordSightings: (entries: readonly unknown[], cursor: string) => {
+      told.push({ entries, cursor })
+      return Promise.resolve()
+    },
+  } as unknown as Registry
+  const lines: string[] = []
+  const log = createLog('enroll', 'debug', { write: (line) => lines.push(line) })
+  return { told, lines, deps: { registry, inbox, clock: () => NOW, log } }
+}
+
+it('applies what is there, and goes on where it was', async () => {
+  const { deps, told } = setUp([[seen(), seen({ door: 'mqtt' })]])
+  expect(await drainInbox(deps)).toBe(2)
+  expect(told).toEqual([{ entries: [seen(), seen({ door: 'mqtt' })], cursor: '1' }])
+  expect(await drainInbox(deps)).toBe(0)
+  expect(told).toHaveLength(1)
+})
+
+it('reads page after page', async () => {
+  const page = Array.from({ length: 1_000 }, () => seen())
+  const { deps, told } = setUp([page, page, [seen()]])
+  expect(await drainInbox(deps)).toBe(2_001)
+  expect(told.map(({ cursor }) => cursor)).toEqual(['1', '2', '3'])
+})
+
+it.each([
+  ['a fingerprint that is none', { fingerprint: 'x' }],
+  ['upper case', { fingerprint: FINGERPRINT.toUpperCase() }],
+  ['SQL', { fingerprint: "' or 1=1 --" }],
+  ['a time that is no number', { at: Number.NaN }],
+  ['a fraction', { at: 1.5 }],
+  ['before the epoch', { at: -1 }],
+  ['a kind that is not known', { kind: 'revoke' as 'seen' }],
+])('skips and counts, but moves on: %s', async (_, change) => {
+  const { deps, told, lines } = setUp([[seen(change), seen()]])
+  expect(await drainInbox(deps)).toBe(1)
+  expect(told).toEqual([{ entries: [seen()], cursor: '1' }])
+  expect(lines.join('')).toContain('"malformed":1')
+})
+
+it('moves on past a page that holds nothing good', async () => {
+  const { deps, told } = setUp([[]], 3)
+  expect(await drainInbox(deps)).toBe(0)
+  expect(told).toEqual([{ entries: [], cursor: '1' }])
+})
+
+it('goes on after a failure, and ends when asked', async () => {
+  const { deps, lines } = setUp([])
+  const broken = { ...deps.inbox, read: () => Promise.reject(new Error('gone')) }
+  await using follower = followInbox({ ...deps, inbox: broken })
+  await expect.poll(() => lines.join('')).toContain('cannot be read')
+  await follower[Symbol.asyncDispose]()
+})
