@@ -1,0 +1,137 @@
+/**
+ * Anchors as an operator wrote them → what may be trusted on each hostname. Every CA certificate of an anchor is itself a trust
+ * anchor there (`allowPartialTrustChain`), so the chain above each one is verified here, and what does not verify is left out and
+ * told. Not the judging of leaves: anchor-paths.ts.
+ */
+
+import type { AccessSnapshot, Anchor } from '#fleet/access.ts'
+import type { CertificateFacts, IssuerRecord } from '#fleet/certificate.ts'
+import { readCertificate } from '#pki/certificate.ts'
+import { verifyChain } from '#pki/chain.ts'
+import { fromPem, toPem } from '#pki/pem.ts'
+import type { Span } from '#policy/admission.ts'
+
+/** A CA certificate that is trusted on a hostname. */
+export type Authority = {
+  readonly facts: CertificateFacts
+  readonly anchor: string
+  /** it is an issuer of ours, or stands above one: what it vouches for must be on record */
+  readonly ours: boolean
+  /** itself and what is above it, root last */
+  readonly chain: readonly CertificateFacts[]
+  readonly span: Span
+}
+
+export type HostAnchors = {
+  readonly authorities: readonly Authority[]
+  /** PEM, for OpenSSL */
+  readonly ca: readonly string[]
+}
+
+export type LoadedAnchors = {
+  readonly hosts: ReadonlyMap<string, HostAnchors>
+  /** the next notBefore or notAfter of any CA certificate: from then on this is stale */
+  readonly until: number
+}
+
+export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
+
+export const isRoot = ({ subjectDer, issuerDer }: CertificateFacts): boolean =>
+  sameBytes(subjectDer, issuerDer)
+
+/** @param chain at least one */
+export const spanOf = (chain: readonly CertificateFacts[]): Span => ({
+  notBefore: Math.max(...chain.map(({ notBefore }) => notBefore)),
+  notAfter: Math.min(...chain.map(({ notAfter }) => notAfter)),
+})
+
+/** A key is an issuer of ours, or has signed one (through others of the same anchor), at whatever time both were valid. */
+const isOurs = (
+  authority: CertificateFacts,
+  pool: readonly CertificateFacts[],
+  issuers: readonly CertificateFacts[],
+): boolean =>
+  issuers.some(
+    (issuer) =>
+      issuer.spkiSha256 === authority.spkiSha256 ||
+      verifyChain({
+        leaf: issuer,
+        pool,
+        roots: [authority],
+        now: Math.max(issuer.notBefore, ...pool.map(({ notBefore }) => notBefore)),
+      }).ok,
+  )
+
+/** What of them our reader can read. */
+export const readAll = (ders: readonly Uint8Array[]): CertificateFacts[] =>
+  ders.flatMap((der) => {
+    try {
+      return [readCertificate(der)]
+    } catch {
+      return []
+    }
+  })
+
+const readAnchor = (
+  anchor: Anchor,
+  issuers: readonly CertificateFacts[],
+  now: number,
+  problem: (text: string) => void,
+): { readonly authorities: readonly Authority[]; readonly all: readonly CertificateFacts[] } => {
+  let all: CertificateFacts[]
+  try {
+    all = fromPem(anchor.pem, 'CERTIFICATE').map((der) => readCertificate(der))
+  } catch (cause) {
+    problem(`anchor "${anchor.name}" cannot be read: ${String(cause)}`)
+    return { authorities: [], all: [] }
+  }
+  const roots = all.filter(isRoot)
+  const authorities = all.flatMap((facts): Authority[] => {
+    if (!facts.isCa) {
+      problem(`anchor "${anchor.name}" holds a certificate that is not a CA's: it is left out`)
+      return []
+    }
+    const verified = verifyChain({ leaf: facts, pool: all, roots, now })
+    if (!verified.ok) {
+      problem(`anchor "${anchor.name}" holds a certificate that is left out: ${verified.problem}`)
+      return []
+    }
+    const { chain } = verified
+    return [{ facts, anchor: anchor.name, ours: isOurs(facts, all, issuers), chain, span: spanOf(chain) }]
+  })
+  return { authorities, all }
+}
+
+const nextDate = (certificates: readonly CertificateFacts[], now: number): number =>
+  Math.min(
+    Infinity,
+    ...certificates.flatMap(({ notBefore, notAfter }) => [notBefore, notAfter + 1]).filter((at) => at > now),
+  )
+
+/**
+ * @param issuers what registry.issuers() says
+ * @param now ms; what is outside its dates then is left out
+ */
+export const loadAnchors = (
+  snapshot: AccessSnapshot,
+  issuers: readonly IssuerRecord[],
+  now: number,
+  problem: (text: string) => void,
+): LoadedAnchors => {
+  const known = readAll(issuers.map(({ der }) => der))
+  const drafts = new Map<string, Authority[]>()
+  const seen: CertificateFacts[] = []
+  for (const anchor of snapshot.anchors) {
+    const { authorities, all } = readAnchor(anchor, known, now, problem)
+    seen.push(...all)
+    for (const hostname of new Set(anchor.hostnames.map((name) => name.toLowerCase())))
+      drafts.set(hostname, [...(drafts.get(hostname) ?? []), ...authorities])
+  }
+  const hosts = new Map<string, HostAnchors>()
+  for (const [hostname, authorities] of drafts) {
+    if (authorities.length === 0) continue
+    const ders = new Map(authorities.map(({ facts }) => [facts.fingerprint, facts.der]))
+    hosts.set(hostname, { authorities, ca: [...ders.values()].map((der) => toPem('CERTIFICATE', der)) })
+  }
+  return { hosts, until: nextDate(seen, now) }
+}

@@ -1,0 +1,83 @@
+/**
+ * From a leaf up to an authority of its hostname: which one it is, and, when OpenSSL refused, whether it was ours all the same. Our own
+ * signature checks, bounded, on certificates that a stranger may have sent. Not a replacement for OpenSSL's verdict.
+ */
+
+import type { CertificateFacts } from '#fleet/certificate.ts'
+import type { Denial } from '#fleet/denial.ts'
+import type { Peer } from '#fleet/peer.ts'
+import { issuedBy, verifyChain } from '#pki/chain.ts'
+import type { DeviceRecord, Span } from '#policy/admission.ts'
+import { judgeClientLeaf, judgeKey } from '#policy/keys.ts'
+import { readAll, sameBytes, spanOf, type Authority, type HostAnchors } from './anchor-load.ts'
+
+/** A client's own intermediates may not be slow to verify with. */
+const MAX_SENT_RSA_BITS = 4_096
+
+/** How a leaf reaches an authority: `chain` is everything above the leaf, root last. */
+export type Path = {
+  readonly authority: Authority
+  readonly chain: readonly CertificateFacts[]
+  readonly span: Span
+}
+
+export type RecordOfIssuer = DeviceRecord & { readonly issuerSki: string }
+
+/** What the client sent above its leaf, as far as it is readable and cheap to verify with. */
+const sentAbove = (peer: Peer): CertificateFacts[] =>
+  readAll(peer.sentChain).filter(
+    ({ key }) => judgeKey(key) === undefined && (key.kind !== 'RSA' || key.bits <= MAX_SENT_RSA_BITS),
+  )
+
+/** @param at ms: the time at which every certificate of the path must be valid */
+export const findPath = (
+  leaf: CertificateFacts,
+  peer: Peer,
+  host: HostAnchors,
+  at: number,
+): Path | undefined => {
+  const verified = verifyChain({
+    leaf,
+    pool: sentAbove(peer),
+    roots: host.authorities.map(({ facts }) => facts),
+    now: at,
+  })
+  if (!verified.ok) return undefined
+  const above = verified.chain.slice(1)
+  const top = above.at(-1)
+  const authority = host.authorities.find(({ facts }) => facts.fingerprint === top?.fingerprint)
+  if (authority === undefined) return undefined
+  const chain = [...above, ...authority.chain.slice(1)]
+  return { authority, chain, span: spanOf(chain) }
+}
+
+/** Why OpenSSL refused: its own error names only the last fault, and is the same for a real expired device and a forged one. */
+export const explain = (
+  leaf: CertificateFacts,
+  peer: Peer,
+  host: HostAnchors | undefined,
+  now: number,
+): Denial => {
+  if (host === undefined) return 'certificate_untrusted'
+  const at = now < leaf.notBefore ? leaf.notBefore : now > leaf.notAfter ? leaf.notAfter : now
+  // really signed under this hostname's anchors, at a time when leaf and issuer were both valid: then the fault is the leaf's own
+  const really =
+    host.authorities.some(({ facts }) => issuedBy(leaf, facts)) ||
+    findPath(leaf, peer, host, at) !== undefined
+  if (!really) return 'certificate_untrusted'
+  if (now < leaf.notBefore) return 'certificate_not_yet_valid'
+  if (now > leaf.notAfter) return 'certificate_expired'
+  return judgeClientLeaf(leaf) ?? 'certificate_untrusted'
+}
+
+/** The usual case without any signature check of ours: OpenSSL has made it, and the record says which issuer it was. */
+export const pathByRecord = (
+  leaf: CertificateFacts,
+  record: RecordOfIssuer,
+  host: HostAnchors,
+): Path | undefined => {
+  const authority = host.authorities.find(
+    ({ facts }) => facts.subjectKeyId === record.issuerSki && sameBytes(facts.subjectDer, leaf.issuerDer),
+  )
+  return authority === undefined ? undefined : { authority, chain: authority.chain, span: authority.span }
+}

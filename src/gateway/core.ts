@@ -1,0 +1,112 @@
+/**
+ * What both doors stand on, opened once: registry, anchors, admission, assertion keys, who is connected, the inbox, the feed that
+ * keeps them true. Not the doors: service.ts opens those on this.
+ */
+
+import { openInboxWriter } from '#registry/inbox.ts'
+import type { Change, InboxEntry } from '#registry/registry.ts'
+import { openRegistryReader } from '#registry/sqlite.ts'
+import type { Config } from '#runtime/config.ts'
+import type { Scope } from '#runtime/run.ts'
+import { readSecretKey } from '#runtime/secrets.ts'
+import { deviceContext, serverOptions } from '#runtime/tls.ts'
+import { createAccessReader, createAdmission, type Admission } from './admission.ts'
+import { createAnchors, type Anchors } from './anchors.ts'
+import { createAssertions, type Assertions } from './assertion.ts'
+import { createContexts, type Contexts } from './contexts.ts'
+import { startFeed } from './feed.ts'
+import { createLive, type LiveControl } from './live.ts'
+import { openServerIdentity } from './server-identity.ts'
+
+export type Core = AsyncDisposable & {
+  readonly admission: Admission
+  readonly anchors: Anchors
+  readonly assertions: Assertions
+  readonly live: LiveControl
+  /** @param defaultHostname whose anchors clients without SNI are held against; undefined: nobody's */
+  contexts(defaultHostname?: string): Contexts
+  /** hostnames that exist to a stranger; throws `registry_unavailable` */
+  isKnownHost(hostname: string): boolean
+  sighting(door: InboxEntry['door'], fingerprint: string): void
+}
+
+/** @throws FleetError `config_invalid`, `registry_unavailable` */
+export const openCore = async (config: Config, { log, metrics, clock }: Scope): Promise<Core> => {
+  await using opened = new AsyncDisposableStack()
+
+  const identity = opened.use(openServerIdentity(config.tls, log))
+  const secret = readSecretKey(config.secrets.key_file)
+  const registry = opened.use(await openRegistryReader({ path: config.registry.path }))
+  const inbox = opened.use(await openInboxWriter({ path: config.registry.inbox, clock }))
+
+  const problem = (text: string): void => {
+    log.warn(text)
+  }
+  const access = createAccessReader(registry, problem)
+  const anchors = createAnchors({
+    snapshot: () => registry.access(),
+    clock,
+    makeContext: (ca) => deviceContext({ ...identity.current(), ca }),
+    problem,
+  })
+  const assertions = createAssertions({ secret, clock, life: config.https.origin_timeout, log })
+  const live = createLive()
+  metrics.gauge('sallyport_live_entries', 'Requests and connections being served', [], () => live.size())
+
+  const made: ReturnType<typeof createContexts>[] = []
+  const reload = (): void => {
+    for (const contexts of made) contexts.reload()
+  }
+  identity.onChange(() => {
+    anchors.forgetContexts()
+    reload()
+  })
+
+  const apply = async (changes: readonly Change[]): Promise<void> => {
+    const kinds = new Set(changes.map(({ kind }) => kind))
+    if (kinds.has('issuer') || kinds.has('reset')) anchors.setIssuers(await registry.issuers())
+    if (kinds.has('assertion_keys') || kinds.has('reset')) assertions.load(await registry.assertionKeys())
+    if (kinds.has('access') || kinds.has('reset')) reload()
+    live.recheck(changes)
+  }
+  // the cursor first: what changes while we read is told again
+  const cursor = await registry.cursor()
+  anchors.setIssuers(await registry.issuers())
+  assertions.load(await registry.assertionKeys())
+  const feed = opened.use(startFeed({ registry, cursor, log, onChanges: apply }))
+
+  const admission = createAdmission({
+    access,
+    registry,
+    anchors,
+    clock,
+    log,
+    metrics,
+    epoch: () => feed.epoch(),
+  })
+  const stack = opened.move()
+  return {
+    admission,
+    anchors,
+    assertions,
+    live,
+    contexts: (defaultHostname) => {
+      const contexts = createContexts({
+        contextFor: (hostname) => anchors.contextFor(hostname),
+        options: () =>
+          serverOptions({
+            ...identity.current(),
+            ca: defaultHostname === undefined ? [] : anchors.caFor(defaultHostname),
+            handshakeTimeout: config.limits.handshake_timeout,
+          }),
+      })
+      made.push(contexts)
+      return contexts
+    },
+    isKnownHost: (hostname) => access().access.known.has(hostname),
+    sighting: (door, fingerprint) => {
+      inbox.append({ kind: 'seen', fingerprint, at: clock(), door })
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  }
+}

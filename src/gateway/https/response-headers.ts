@@ -1,0 +1,33 @@
+/** The header that the client gets: the origin's, without what is not for clients, and with what this door says on every answer. */
+
+import { endsAtThisHop, isOriginSpoof, setsSessionCookie } from './spoofs.ts'
+
+/** A year, this host only: which of its subdomains speak TLS is not ours to say (RFC 6797). */
+const OWN: readonly string[] = ['Connection', 'close', 'Strict-Transport-Security', 'max-age=31536000']
+
+export const ownHeaders = (): string[] => [...OWN]
+
+const NONE: ReadonlySet<string> = new Set()
+
+/** @param headers lower-case names, as undici gives them. @returns name, value, …, for writeHead */
+export const responseHeaders = (
+  headers: Readonly<Record<string, string | readonly string[] | undefined>>,
+): string[] => {
+  const connection = headers['connection']
+  const named =
+    connection === undefined
+      ? NONE
+      : new Set(
+          String(connection)
+            .split(',')
+            .map((token) => token.trim().toLowerCase()),
+        )
+  const kept = ownHeaders()
+  for (const name of Object.keys(headers)) {
+    if (endsAtThisHop(name, named) || isOriginSpoof(name)) continue
+    const value = headers[name] as string | readonly string[]
+    for (const one of typeof value === 'string' ? [value] : value)
+      if (name !== 'set-cookie' || !setsSessionCookie(one)) kept.push(name, one)
+  }
+  return kept
+}

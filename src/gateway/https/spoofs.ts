@@ -1,0 +1,103 @@
+/**
+ * Names that only the gateway may say to an origin, and that an origin may not say to a client, in any spelling that some origin
+ * reads as the same name. One table for both directions. Not what the gateway says: request-headers.ts.
+ */
+
+/**
+ * CGI and its heirs turn `-` into `_`, PHP turns `.` and ` ` into it too: to them `Cf_Access.Jwt-Assertion` is the real thing. So
+ * everything that is not a letter or digit counts as `-`.
+ */
+const fold = (name: string): string => {
+  const lower = name.toLowerCase()
+  return /[^a-z0-9-]/.test(lower) ? lower.replace(/[^a-z0-9]/g, '-') : lower
+}
+
+/** Who called, from where, and by which certificate, as this and other gateways write it (prefixes). */
+const IDENTITY = [
+  'cf-',
+  'client-cert',
+  'x-client-cert',
+  'x-forwarded',
+  'x-ssl-',
+  'ssl-client-',
+  'x-amzn-mtls-',
+  'x-arr-clientcert',
+  'x-envoy-',
+  'x-pomerium-',
+  'x-tls-client-',
+]
+const IDENTITY_EXACT: ReadonlySet<string> = new Set([
+  'forwarded',
+  'x-real-ip',
+  'true-client-ip',
+  'x-client-ip',
+  'x-cluster-client-ip',
+  'x-remote-user',
+  'remote-user',
+  // they would make the origin serve another path than the one that was judged
+  'x-original-url',
+  'x-original-uri',
+  'x-rewrite-url',
+])
+const FIRST_LETTERS = new Set([...IDENTITY, ...IDENTITY_EXACT].map((name) => name.charCodeAt(0)))
+
+/** RFC 9110 §7.6.1, and the ones that everybody treats so. */
+const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-authentication-info',
+  'te',
+  'trailer',
+  'trailers',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+])
+
+/** May a client not say this to the origin? */
+export const isClientSpoof = (name: string): boolean => {
+  if (!FIRST_LETTERS.has(name.charCodeAt(0) | 0x20)) return false
+  const folded = fold(name)
+  return IDENTITY_EXACT.has(folded) || IDENTITY.some((prefix) => folded.startsWith(prefix))
+}
+
+const isHopByHop = (name: string): boolean => HOP_BY_HOP.has(name)
+
+/** Spelling counts here too: to an origin behind CGI, `Transfer_Encoding` is one. */
+export const endsAtThisHop = (name: string, connection: ReadonlySet<string>): boolean => {
+  const lower = name.toLowerCase()
+  return isHopByHop(lower) || (connection.size > 0 && connection.has(lower)) || isHopByHop(fold(lower))
+}
+
+/** What would pass for the gateway's own word, or is nobody's business: an origin's token, its certificate echo, its banner. */
+const ORIGIN_SPOOFS = ['cf-access-', 'cf-client-cert', 'client-cert', 'cf-authorization']
+const ORIGIN_SPOOFS_EXACT: ReadonlySet<string> = new Set([
+  'server',
+  'x-powered-by',
+  'alt-svc',
+  'strict-transport-security',
+])
+
+export const isOriginSpoof = (name: string): boolean => {
+  const folded = fold(name)
+  return ORIGIN_SPOOFS_EXACT.has(folded) || ORIGIN_SPOOFS.some((prefix) => folded.startsWith(prefix))
+}
+
+/** `CF_Authorization`, as any cookie parser may spell it: PHP decodes names and folds dots, others read past quotes and commas. */
+const SESSION_COOKIE = /cf(?:[^a-z0-9;]|%[0-9a-f]{2})?authorization/i
+
+/** @returns the Cookie field without the session cookie; undefined when nothing is left */
+export const withoutSessionCookie = (cookie: string): string | undefined => {
+  if (!SESSION_COOKIE.test(cookie)) return cookie
+  const kept = cookie.split(';').filter((pair) => !SESSION_COOKIE.test(pair))
+  const text = kept.join(';').trim()
+  return text === '' ? undefined : text
+}
+
+export const setsSessionCookie = (setCookie: string): boolean => {
+  const end = setCookie.search(/[=;]/)
+  return SESSION_COOKIE.test(end === -1 ? setCookie : setCookie.slice(0, end))
+}

@@ -1,0 +1,74 @@
+/**
+ * Who is connected: what must be judged again when something changed, and told to leave when the gateway stops.
+ * Not who may connect, and no socket is touched here: an entry ends itself.
+ */
+
+import type { Change } from '#registry/registry.ts'
+
+/** Entries judged before other work gets a turn: 10,000 connections must not stop the loop for a tenth of a second. */
+const SLICE = 256
+
+/** Changes that may concern anybody. */
+const WIDE: ReadonlySet<Change['kind']> = new Set(['access', 'issuer', 'reset'])
+
+export type LiveEntry = {
+  /** undefined: a foreign certificate; it is judged again when access or issuers change */
+  readonly deviceId: string | undefined
+  /** judges again and ends itself when denied; must not throw */
+  recheck(): void
+  /** the gateway is stopping */
+  drain(): void
+}
+
+export interface Live {
+  add(entry: LiveEntry): Disposable
+  size(): number
+}
+
+/** The same, for whoever holds the feed. */
+export interface LiveControl extends Live {
+  recheck(changes: readonly Change[]): void
+  drain(): void
+}
+
+export const createLive = (): LiveControl => {
+  const all = new Set<LiveEntry>()
+  const byDevice = new Map<string, Set<LiveEntry>>()
+
+  const recheckAll = (entries: readonly LiveEntry[]): void => {
+    for (const entry of entries.slice(0, SLICE)) if (all.has(entry)) entry.recheck()
+    if (entries.length > SLICE) setImmediate(recheckAll, entries.slice(SLICE))
+  }
+
+  return {
+    add: (entry) => {
+      all.add(entry)
+      const { deviceId } = entry
+      if (deviceId !== undefined) {
+        const peers = byDevice.get(deviceId)
+        if (peers === undefined) byDevice.set(deviceId, new Set([entry]))
+        else peers.add(entry)
+      }
+      return {
+        [Symbol.dispose]: () => {
+          all.delete(entry)
+          if (deviceId === undefined) return
+          const peers = byDevice.get(deviceId)
+          if (peers?.delete(entry) === true && peers.size === 0) byDevice.delete(deviceId)
+        },
+      }
+    },
+    size: () => all.size,
+    recheck: (changes) => {
+      const wide = changes.some(({ kind }) => WIDE.has(kind))
+      if (wide) return recheckAll([...all])
+      const devices = new Set(
+        changes.flatMap((change) => (change.kind === 'device' ? [change.deviceId] : [])),
+      )
+      recheckAll([...devices].flatMap((id) => [...(byDevice.get(id) ?? [])]))
+    },
+    drain: () => {
+      for (const entry of all) entry.drain()
+    },
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * The MQTT door: a TLS listener, and a policy-enforcing front before a broker (DESIGN §4). Stateless: sessions live in the broker, verdicts
+ * in admission. Not a connection's life, which is ./connection.ts.
+ */
+
+import type { Socket } from 'node:net'
+import { isIP } from 'node:net'
+import { createSecureContext, createServer, type SecureContext, type TLSSocket } from 'node:tls'
+import { SECOND, type Clock } from '#fleet/clock.ts'
+import type { Config } from '#runtime/config.ts'
+import { listen, urlFor } from '#runtime/listen.ts'
+import type { Log } from '#runtime/log.ts'
+import type { Metrics } from '#runtime/metrics.ts'
+import { readPeer } from '#runtime/peer.ts'
+import type { Admission } from '../admission.ts'
+import type { Contexts } from '../contexts.ts'
+import type { Live } from '../live.ts'
+import { serveConnection, type Connection } from './connection.ts'
+import type { DoorParts } from './door-parts.ts'
+import { openEmbeddedBroker } from './embedded/broker.ts'
+import { createHolders } from './holders.ts'
+import { createTally } from './tally.ts'
+
+/** ms between two looks at what has no timer of its own */
+const SWEEP = SECOND
+/** ms for clients to read what they were sent, when the door closes */
+const DRAIN = 2 * SECOND
+
+export type MqttDoor = AsyncDisposable & {
+  /** `mqtts://…` */
+  readonly url: string
+}
+
+export type MqttDoorOptions = {
+  readonly config: Pick<Config, 'gateway' | 'mqtt' | 'limits'>
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly clock: Clock
+  readonly admission: Admission
+  readonly live: Live
+  /** `server`: its default context is for clients without SNI, and trusts whom `mqtt.default_hostname` trusts */
+  readonly contexts: Pick<Contexts, 'server' | 'contextFor' | 'onReload'>
+  /** a device was admitted with this certificate */
+  sighting(fingerprint: string): void
+}
+
+/** A literal address is not a name (RFC 6066 §3), though some clients send it as one. */
+const nameIn = (serverName: string | undefined): string | undefined =>
+  serverName === undefined || isIP(serverName) !== 0 ? undefined : serverName
+
+/** @throws FleetError `config_invalid` when the port is taken */
+export const openMqttDoor = async (o: MqttDoorOptions): Promise<MqttDoor> => {
+  const { config, log, metrics, clock, contexts } = o
+  const { mqtt, limits } = config
+  const connections = new Set<Connection>()
+  const tally = createTally(metrics, () => connections.size)
+  const upstream = await openEmbeddedBroker({ frameLimit: mqtt.frame_limit, dropped: tally.dropped })
+  const parts: DoorParts = {
+    admission: o.admission,
+    live: o.live,
+    upstream,
+    holders: createHolders(upstream),
+    tally,
+    log,
+    clock,
+    random: Math.random,
+    sighting: o.sighting,
+    connectTimeout: mqtt.connect_timeout,
+    connectLimit: mqtt.connect_limit,
+    frameLimit: mqtt.frame_limit,
+    maxConnection: mqtt.max_connection,
+    handshakePer: mqtt.handshake_per,
+  }
+
+  /** For a name that is nobody's: not the default context, whose anchors are another host's. Made anew with the server's certificate. */
+  const makeNobody = (options: typeof contexts.server): SecureContext =>
+    createSecureContext({ ...options, ca: [] })
+  let nobody = makeNobody(contexts.server)
+
+  const contextFor = (serverName: string): SecureContext => {
+    const name = nameIn(serverName) ?? mqtt.default_hostname
+    try {
+      return (name === undefined ? undefined : contexts.contextFor(name)) ?? nobody
+    } catch {
+      // nobody is trusted now; CONNECT is answered with the reason
+      return nobody
+    }
+  }
+
+  const server = createServer({
+    ...contexts.server,
+    // a client without ALPN is let in too; one that offers only other protocols is not (RFC 7301 §3.2)
+    ALPNProtocols: ['mqtt'],
+    SNICallback: (serverName, done) => done(null, contextFor(serverName)),
+  })
+  contexts.onReload((options) => {
+    server.setSecureContext(options)
+    nobody = makeNobody(options)
+  })
+
+  // beyond it a connection is dropped before there is any TLS to it
+  server.maxConnections = limits.max_connections
+  server.on('drop', () => tally.ended('max_connections'))
+
+  const sockets = new Set<Socket>()
+  /** Handshakes that have not ended, by remote address and port: Node does not say which raw socket a TLS socket came from. */
+  const shaking = new Map<string, { readonly raw: Socket; readonly late: NodeJS.Timeout }>()
+  const keyOf = (socket: Socket): string => `${socket.remoteAddress} ${socket.remotePort}`
+
+  server.on('connection', (raw: Socket) => {
+    const key = keyOf(raw)
+    // Node's handshakeTimeout starts anew with every byte: this one does not
+    const late = setTimeout(() => raw.destroy(), limits.handshake_timeout)
+    const handshake = { raw, late }
+    shaking.set(key, handshake)
+    sockets.add(raw)
+    raw.on('close', () => {
+      sockets.delete(raw)
+      clearTimeout(late)
+      if (shaking.get(key) === handshake) shaking.delete(key)
+    })
+  })
+  server.on('tlsClientError', (error, socket) => {
+    tally.ended('handshake_failed')
+    log.debug({ door: 'mqtt', err: error, address: socket.remoteAddress }, 'handshake failed')
+    socket.destroy()
+  })
+  server.on('secureConnection', (socket: TLSSocket) => {
+    const key = keyOf(socket)
+    clearTimeout(shaking.get(key)?.late)
+    shaking.delete(key)
+    socket.setNoDelay(true)
+    const read = readPeer(socket)
+    const serverName = nameIn(read.serverName)
+    const connection = serveConnection(
+      parts,
+      socket,
+      { ...read, serverName },
+      serverName ?? mqtt.default_hostname,
+      () => connections.delete(connection),
+    )
+    connections.add(connection)
+  })
+
+  const sweep = setInterval(() => {
+    const now = clock()
+    for (const connection of connections) connection.sweep(now)
+    tally.flush()
+  }, SWEEP).unref()
+
+  const at = await listen(server, config.gateway.mqtts_listen).catch(async (error: unknown) => {
+    clearInterval(sweep)
+    await upstream[Symbol.asyncDispose]()
+    throw error
+  })
+
+  return {
+    url: urlFor('mqtts', at.host, at.port),
+    async [Symbol.asyncDispose]() {
+      clearInterval(sweep)
+      const closed = new Promise<void>((resolve) => {
+        server.close(() => resolve())
+      })
+      for (const connection of connections) connection.drain()
+      for (const { raw } of shaking.values()) raw.destroy()
+      // whatever is left then: clients that do not read
+      const deadline = setTimeout(() => {
+        for (const raw of sockets) raw.destroy()
+      }, DRAIN)
+      await closed
+      clearTimeout(deadline)
+      await upstream[Symbol.asyncDispose]()
+      tally.flush()
+    },
+  }
+}

@@ -1,0 +1,33 @@
+/** `mqtt.handshake_per: message`: one handshake carries one PUBLISH, and the connection is over with its last acknowledgement. */
+
+import { TYPE } from './packets.ts'
+
+export type OneMessage = {
+  /** @returns false: it is not the one. The same packet sent again is. */
+  published(qos: number, id: number): boolean
+  /** a packet from the broker */
+  acknowledged(type: number, id: number): void
+  readonly over: boolean
+}
+
+/** By QoS, what ends it [MQTT-4.3]. QoS 0 ends with itself. */
+const LAST_WORD = [0, TYPE.puback, TYPE.pubcomp]
+
+export const createOneMessage = (): OneMessage => {
+  let sent: { readonly qos: number; readonly id: number } | undefined
+  let over = false
+  return {
+    published: (qos, id) => {
+      if (sent !== undefined) return qos > 0 && !over && sent.qos === qos && sent.id === id
+      sent = { qos, id }
+      over = qos === 0
+      return true
+    },
+    acknowledged: (type, id) => {
+      if (sent !== undefined && sent.id === id && type === LAST_WORD[sent.qos]) over = true
+    },
+    get over() {
+      return over
+    },
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * The broker behind the door, as the door sees it: a stream of MQTT bytes per client. The embedded one is ./embedded/broker.ts; a
+ * broker on a socket is another file with this shape. Not who may use it: whatever reaches a link has been judged.
+ */
+
+export type LinkEvents = {
+  /** Whole packets or not, in order. */
+  data(bytes: Buffer): void
+  /** after a {@link Link.write} that said false */
+  drain(): void
+  /** Once, and the last: the broker has finished with this client, its will is out or void, and its ClientID is free. */
+  closed(): void
+}
+
+/**
+ * `abort`: as if the network had failed once all that was written has been read; the will is published.
+ * `finish`: after a DISCONNECT has been written; all that was written is read, the will is void.
+ * `drop`: at once, after a DISCONNECT has been written; unread packets are lost, the will is void.
+ */
+export type Ending = 'abort' | 'finish' | 'drop'
+
+export interface Link {
+  /** @returns false: wait for `drain` before more. The bytes are the link's from now on. */
+  write(bytes: Uint8Array): boolean
+  /** No `data` until {@link Link.resume}. What the broker does with a client that is slow to read is its own business. */
+  pause(): void
+  resume(): void
+  /** `closed` follows. */
+  end(how: Ending): void
+}
+
+export interface Upstream extends AsyncDisposable {
+  /** Does it know `$share/<group>/<filter>`? */
+  readonly sharedSubscriptions: boolean
+  /** Never throws: a broker that cannot be reached is a link that closes. No event before it returns. */
+  open(events: LinkEvents): Link
+}

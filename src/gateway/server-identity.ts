@@ -1,0 +1,79 @@
+/**
+ * The certificate that the doors present: read at start, read again when the file changes, so that a renewal drops nobody.
+ * Not how it is used: #runtime/tls.ts. A file that is half written or does not fit its key changes nothing.
+ */
+
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
+import { FleetError } from '#fleet/errors.ts'
+import type { Log } from '#runtime/log.ts'
+import { readPrivateFile } from '#runtime/secrets.ts'
+
+/** ms between two looks at the files: `up` renews days before the end. */
+const LOOK_EVERY = 5_000
+
+export type ServerIdentity = Disposable & {
+  /** PEM */
+  current(): { readonly cert: string; readonly key: string }
+  /** `listener` is called after each change */
+  onChange(listener: () => void): void
+}
+
+type Files = { readonly cert: string; readonly key: string }
+
+const read = (files: Files): { cert: string; key: string } => {
+  let cert: string
+  try {
+    cert = readFileSync(files.cert, 'utf8')
+  } catch (cause) {
+    throw new FleetError('config_invalid', `tls.cert: ${files.cert} cannot be read`, { cause })
+  }
+  const key = readPrivateFile(files.key)
+  let fits: boolean
+  try {
+    fits = new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))
+  } catch (cause) {
+    throw new FleetError('config_invalid', `tls.cert or tls.key is not PEM (${files.cert}, ${files.key})`, {
+      cause,
+    })
+  }
+  if (!fits) throw new FleetError('config_invalid', `tls.key (${files.key}) is not the key of ${files.cert}`)
+  return { cert, key }
+}
+
+const stampOf = (files: Files): string =>
+  [files.cert, files.key]
+    .map((path) => statSync(path, { throwIfNoEntry: false }))
+    .map((found) => (found === undefined ? '' : `${found.ino}:${found.mtimeMs}:${found.size}`))
+    .join(' ')
+
+/** @throws FleetError `config_invalid` when the files cannot be used at start */
+export const openServerIdentity = (files: Files, log: Log, lookEvery = LOOK_EVERY): ServerIdentity => {
+  let stamp = stampOf(files)
+  let pair = read(files)
+  const listeners: (() => void)[] = []
+  const look = (): void => {
+    const seen = stampOf(files)
+    if (seen === stamp) return
+    try {
+      pair = read(files)
+      stamp = seen
+    } catch (err) {
+      // the certificate and its key are two files: between the two writes they do not fit, and the next look sees both
+      log.warn({ err }, 'the new server certificate is not usable yet')
+      return
+    }
+    log.info({ cert: files.cert }, 'the server certificate was read again')
+    for (const listener of listeners) listener()
+  }
+  const timer = setInterval(look, lookEvery).unref()
+  return {
+    current: () => pair,
+    onChange: (listener) => {
+      listeners.push(listener)
+    },
+    [Symbol.dispose]: () => {
+      clearInterval(timer)
+    },
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * One canonical request target: what policy judges is what the origin gets. Whatever two parsers could read differently is
+ * refused, never repaired. Not the matching of applications: access.ts.
+ *
+ * Forwarded is `target`: percent-encoded unreserved characters decoded, other escapes in upper case (RFC 3986 §6.2.2.2, §6.2.2.1),
+ * the query as it came. Judged are two readings: `decoded`, and `plain`, in which `;parameters` are cut from each segment as
+ * servlet containers do. Both must lead to the same application.
+ */
+
+const MAX_TARGET_BYTES = 8_192
+
+export type Target = {
+  /** canonical, percent-encoded */
+  readonly path: string
+  /** with its `?`; empty when there is none */
+  readonly query: string
+  /** `path` + `query`, for the origin */
+  readonly target: string
+  /** `path` as an origin sees it after decoding once */
+  readonly decoded: string
+  /** `decoded` without `;parameters` */
+  readonly plain: string
+}
+
+export type Canonical = ({ readonly ok: true } & Target) | { readonly ok: false; readonly problem: string }
+
+const refused = (problem: string): Canonical => ({ ok: false, problem })
+
+/** Nearly every request: segments that begin with a letter or digit and hold nothing that could be read in two ways. */
+const SIMPLE =
+  /^\/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*\/?)?(?:\?[A-Za-z0-9._~=&+:,/-]*)?$/
+
+const ABSOLUTE = /^https:\/\/([^/?#]*)(.*)$/i
+const BAD_PERCENT = /%(?![0-9A-Fa-f]{2})/
+/** RFC 3986 §3.3: pchar, the separator and the escape itself */
+const NOT_PATH = /[^A-Za-z0-9\-._~!$&'()*+,;=:@/%]/
+const ESCAPE = /%([0-9A-Fa-f]{2})/g
+const UNRESERVED = /^[A-Za-z0-9\-._~]$/
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+const simple = (raw: string): Canonical => {
+  const mark = raw.indexOf('?')
+  const path = mark === -1 ? raw : raw.slice(0, mark)
+  return {
+    ok: true,
+    path,
+    query: mark === -1 ? '' : raw.slice(mark),
+    target: raw,
+    decoded: path,
+    plain: path,
+  }
+}
+
+/** Escapes of unreserved characters are the characters (RFC 3986 §6.2.2.2). */
+const normalize = (path: string): string =>
+  path.replace(ESCAPE, (escape, hex: string) => {
+    const character = String.fromCharCode(Number.parseInt(hex, 16))
+    return UNRESERVED.test(character) ? character : escape.toUpperCase()
+  })
+
+/** undefined: not UTF-8, overlong forms included (`%c0%ae` is a dot to careless decoders). */
+const decode = (path: string): string | undefined => {
+  if (!path.includes('%')) return path
+  const bytes = Buffer.from(
+    path.replace(ESCAPE, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+    'latin1',
+  )
+  try {
+    return utf8.decode(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+const isDots = (segment: string): boolean => /^\.[. ]*$/.test(segment)
+
+/** Does a compatibility form (`／`, `．`) turn into syntax where an origin normalises Unicode? */
+const foldsIntoSyntax = (decoded: string): boolean => {
+  // eslint-disable-next-line no-control-regex
+  if (/^[\u0000-\u007f]*$/.test(decoded)) return false
+  const folded = decoded.normalize('NFKC')
+  const syntax = (text: string): string => text.replace(/[^/\\%;]/g, '')
+  return syntax(folded) !== syntax(decoded) || folded.split('/').some(isDots)
+}
+
+const readPath = (raw: string, query: string): Canonical => {
+  if (NOT_PATH.test(raw)) return refused('the path holds a character that must be percent-encoded')
+  const path = normalize(raw)
+  if (/%(?:2F|5C)/.test(path)) return refused('the path holds an encoded slash or backslash')
+  if (/%(?:[01][0-9A-F]|7F)/.test(path)) return refused('the path holds an encoded control character')
+  // after normalize(), so that %25%32%65 is seen for the %252e that it is
+  if (/%25[0-9A-Fa-f]{2}/.test(path)) return refused('the path is percent-encoded twice')
+  if (path.includes('//')) return refused('the path holds an empty segment')
+  const decoded = decode(path)
+  // eslint-disable-next-line no-control-regex
+  if (decoded === undefined || /[\u0080-\u009f]/.test(decoded)) return refused('the path is not UTF-8 text')
+  if (foldsIntoSyntax(decoded)) return refused('the path holds look-alikes of its separators')
+  const segments = decoded.split('/').slice(1)
+  const plain = segments.map((segment) => segment.replace(/;.*$/s, ''))
+  if (plain.some(isDots)) return refused('the path holds a dot segment')
+  if (plain.some((segment, at) => segment === '' && segments[at] !== ''))
+    return refused('the path holds a segment of parameters only')
+  return { ok: true, path, query, target: path + query, decoded, plain: `/${plain.join('/')}` }
+}
+
+/**
+ * @param raw the request target as it came, bytes as latin1
+ * @param authority what an absolute-form target must name: the Host field, lower case. undefined: origin-form only.
+ */
+export const canonicalTarget = (raw: string, authority?: string): Canonical => {
+  if (raw.length > MAX_TARGET_BYTES) return refused(`the target is longer than ${MAX_TARGET_BYTES} bytes`)
+  if (SIMPLE.test(raw)) return simple(raw)
+  // eslint-disable-next-line no-control-regex
+  if (/[^\u0021-\u007e]/.test(raw)) return refused('the target holds a character outside visible ASCII')
+  if (/[#\\]/.test(raw)) return refused('the target holds a fragment or a backslash')
+  if (BAD_PERCENT.test(raw)) return refused('the target holds a broken percent-encoding')
+
+  let origin = raw
+  if (!raw.startsWith('/')) {
+    // RFC 9112 §3.2.2; asterisk-form and authority-form end here too
+    const [, host, rest] = ABSOLUTE.exec(raw) ?? []
+    if (
+      host === undefined ||
+      rest === undefined ||
+      authority === undefined ||
+      host.toLowerCase() !== authority
+    )
+      return refused('the target is not a path on this host')
+    origin = rest.startsWith('/') ? rest : `/${rest}`
+  }
+  const mark = origin.indexOf('?')
+  return mark === -1 ? readPath(origin, '') : readPath(origin.slice(0, mark), origin.slice(mark))
+}

@@ -1,0 +1,79 @@
+/**
+ * Which topics an identity may use: rules with templates against one topic name or filter. Pure.
+ * Not the grammar of topics, which is #wire/topics.ts, and not who the identity is.
+ */
+
+import type { TopicAct, TopicRule } from '#fleet/access.ts'
+import { filterCovers, isTopicFilter } from '#wire/topics.ts'
+import type { Identity } from './decision.ts'
+
+/** What holds for a device when an application names no topics. */
+export const DEFAULT_TOPICS: readonly TopicRule[] = [
+  { filter: 'devices/${device.id}/#', acts: ['publish', 'subscribe', 'receive'] },
+  { filter: 'fleet/broadcast/#', acts: ['subscribe', 'receive'] },
+]
+
+/** And for a certificate of a foreign anchor: its own prefix, and nothing of the fleet's. */
+const FOREIGN_TOPICS: readonly TopicRule[] = [
+  { filter: 'foreign/${foreign.anchor}/${foreign.name}/#', acts: ['publish', 'subscribe', 'receive'] },
+]
+
+type Value = (identity: Identity) => string | undefined
+
+/** Certificates of ours name the device in CN and SAN (CONTRACT "PKI"), and only the fingerprint made this one the device. */
+const VALUES: Readonly<Record<string, Value>> = {
+  'device.id': (who) => (who.kind === 'device' ? who.id : undefined),
+  'device.group': (who) => (who.kind === 'device' ? who.group : undefined),
+  'cert.common_name': (who) => (who.kind === 'device' ? who.id : who.name),
+  'cert.san_uri': (who) => (who.kind === 'device' ? `urn:sallyport:device:${who.id}` : undefined),
+  'foreign.anchor': (who) => (who.kind === 'foreign' ? who.anchor : undefined),
+  'foreign.name': (who) => (who.kind === 'foreign' ? who.name : undefined),
+}
+
+const TAG = 'device.tags.'
+
+const valueOf = (name: string, identity: Identity): string | undefined => {
+  if (name.startsWith(TAG)) {
+    const key = name.slice(TAG.length)
+    return identity.kind === 'device' && Object.hasOwn(identity.tags, key) ? identity.tags[key] : undefined
+  }
+  return Object.hasOwn(VALUES, name) ? VALUES[name]?.(identity) : undefined
+}
+
+/** A value must be one ordinary level of a topic, or part of one: anything else could climb out of its place, so it is not used at all. */
+// eslint-disable-next-line no-control-regex
+const unusable = /[/+#$\u0000-\u001f\u007f-\u009f]/
+const usable = (value: string | undefined): value is string =>
+  value !== undefined && value !== '' && !unusable.test(value)
+
+const template = /\$\{([^{}]*)\}/g
+
+/** @returns the filter for this identity, or undefined when a template has no usable value: the rule then gives nothing. */
+export const expandFilter = (filter: string, identity: Identity): string | undefined => {
+  let whole = true
+  const text = filter.replace(template, (_, name: string) => {
+    const value = valueOf(name, identity)
+    if (usable(value)) return value
+    whole = false
+    return ''
+  })
+  return whole && isTopicFilter(text) ? text : undefined
+}
+
+/**
+ * @param rules an application's; empty means the defaults
+ * @param topic a topic name; for `subscribe` a filter, without `$share/<group>/`
+ */
+export const mayUseTopic = (
+  rules: readonly TopicRule[],
+  identity: Identity,
+  act: TopicAct,
+  topic: string,
+): boolean => {
+  const defaults = identity.kind === 'device' ? DEFAULT_TOPICS : FOREIGN_TOPICS
+  return (rules.length === 0 ? defaults : rules).some((rule) => {
+    if (!rule.acts.includes(act)) return false
+    const filter = expandFilter(rule.filter, identity)
+    return filter !== undefined && filterCovers(filter, topic)
+  })
+}

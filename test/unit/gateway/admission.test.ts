@@ -1,0 +1,156 @@
+import { describe, expect, test } from 'vitest'
+import type { DeviceId } from '#fleet/device-id.ts'
+import { FleetError } from '#fleet/errors.ts'
+import type { Peer } from '#fleet/peer.ts'
+import { createAccessReader, createAdmission } from '#gateway/admission.ts'
+import type { Anchors } from '#gateway/anchors.ts'
+import type { Decision } from '#policy/decision.ts'
+import { createLog } from '#runtime/log.ts'
+import { createMetrics } from '#runtime/metrics.ts'
+import { application, policy } from '../../support/registry.ts'
+
+const peer: Peer = {
+  leaf: undefined,
+  sentChain: [],
+  trusted: false,
+  resumed: false,
+  serverName: 'a.test',
+  address: '192.0.2.1',
+}
+const ask = { door: 'https', host: 'a.test', method: 'GET', target: '/x' } as const
+
+const open = (broken: { registry?: Error; standing?: Error } = {}) => {
+  const lines: Record<string, unknown>[] = []
+  const log = createLog('gateway', 'info', {
+    write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>),
+  })
+  const metrics = createMetrics('gateway')
+  const snapshot = {
+    version: 1,
+    anchors: [],
+    applications: [application({ hostnames: ['a.test'] })],
+    policies: [policy()],
+  }
+  const registry = {
+    access: () => {
+      if (broken.registry !== undefined) throw broken.registry
+      return snapshot
+    },
+    status: () => undefined,
+  }
+  const anchors = {
+    standing: () => {
+      if (broken.standing !== undefined) throw broken.standing
+      return { kind: 'absent' }
+    },
+  } as unknown as Anchors
+  const access = createAccessReader(registry, () => {})
+  const admission = createAdmission({
+    access,
+    registry,
+    anchors,
+    clock: () => 0,
+    log,
+    metrics,
+    epoch: () => 7,
+  })
+  return { admission, lines, metrics, broken }
+}
+
+describe('judging', () => {
+  test.each([
+    ['the registry', { registry: new FleetError('registry_unavailable', 'locked') }],
+    ['anything on the way', { standing: new TypeError('a bug') }],
+  ])('%s that throws is a reason, not an error', (_, broken) => {
+    expect(open(broken).admission.judge(peer, ask)).toEqual({ allow: false, reason: 'registry_unavailable' })
+  })
+  test('an outage has one line at its beginning and one at its end', () => {
+    const { admission, lines, broken } = open({ registry: new Error('locked') })
+    admission.judge(peer, ask)
+    admission.judge(peer, ask)
+    delete broken.registry
+    admission.judge(peer, ask)
+    admission.judge(peer, ask)
+    expect(lines.map(({ level }) => level)).toEqual(['error', 'info'])
+  })
+  test('by itself it writes nothing', () => {
+    const { admission, lines } = open()
+    expect(admission.judge(peer, ask)).toEqual({ allow: false, reason: 'certificate_required' })
+    expect(lines).toEqual([])
+  })
+  test('the epoch is the feed’s', () => {
+    expect(open().admission.epoch()).toBe(7)
+  })
+})
+
+describe('recording: one line, one count', () => {
+  const refused: Decision = { allow: false, reason: 'policy_denied' }
+  const admitted: Decision = {
+    allow: true,
+    identity: { kind: 'device', id: 'lamp-1' as DeviceId, group: '', tags: {} },
+    application: application({ name: 'example' }),
+    policy: 'valid',
+  }
+  test.each([
+    [
+      'https',
+      ask,
+      admitted,
+      { method: 'GET', path: '/x', reason: 'allowed', identity: 'lamp-1', policy: 'valid' },
+    ],
+    ['https, refused', ask, refused, { method: 'GET', path: '/x', reason: 'policy_denied' }],
+    ['a query', { ...ask, target: '/x?token=secret' }, refused, { path: '/x' }],
+    ['a long path', { ...ask, target: `/${'x'.repeat(5_000)}` }, refused, { path: `/${'x'.repeat(255)}` }],
+    [
+      'connect',
+      { door: 'mqtt', host: 'a.test', act: 'connect', clientId: 'lamp-1' },
+      admitted,
+      { act: 'connect', client_id: 'lamp-1' },
+    ],
+    [
+      'publish',
+      { door: 'mqtt', host: 'a.test', act: 'publish', topic: 'a/b' },
+      refused,
+      { act: 'publish', topic: 'a/b' },
+    ],
+  ] as const)('%s', async (_, asked, decision, line) => {
+    const { admission, lines, metrics } = open()
+    admission.record(peer, asked, decision, 'r-1')
+    expect(lines).toEqual([
+      expect.objectContaining({
+        ...line,
+        door: asked.door,
+        host: 'a.test',
+        address: '192.0.2.1',
+        request_id: 'r-1',
+      }),
+    ])
+    expect(JSON.stringify(lines)).not.toContain('secret')
+    const reason = decision.allow ? 'allowed' : decision.reason
+    expect(await metrics.text()).toContain(
+      `sallyport_decisions_total{door="${asked.door}",reason="${reason}",desk="gateway"} 1`,
+    )
+  })
+})
+
+test('a snapshot is compiled once, and its problems are told once', () => {
+  let reads = 0
+  const problems: string[] = []
+  const snapshot = {
+    version: 1,
+    anchors: [],
+    applications: [],
+    policies: [policy({ decision: 'allow' as 'non_identity' })],
+  }
+  const read = createAccessReader(
+    {
+      access: () => {
+        reads += 1
+        return snapshot
+      },
+    },
+    (text) => problems.push(text),
+  )
+  expect(read().access).toBe(read().access)
+  expect([reads, problems.length]).toEqual([2, 1])
+})

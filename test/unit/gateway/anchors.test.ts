@@ -1,0 +1,239 @@
+import type { SecureContext } from 'node:tls'
+import { beforeAll, describe, expect, test } from 'vitest'
+import type { AccessSnapshot, Anchor } from '#fleet/access.ts'
+import { DAY, HOUR } from '#fleet/clock.ts'
+import { createAnchors } from '#gateway/anchors.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
+import type { Peer } from '#fleet/peer.ts'
+import { makeCa, makePki, type TestCa, type TestLeaf, type TestPki } from '../../support/pki.ts'
+import { anchor } from '../../support/registry.ts'
+
+const NOW = Date.UTC(2026, 10, 24, 12)
+let pki: TestPki
+let lamp: TestLeaf
+beforeAll(() => {
+  pki = makePki({ now: NOW })
+  lamp = pki.device({ id: 'lamp-1' })
+})
+
+const HOST = 'a.test'
+const peerOf = (leaf: Pick<TestLeaf, 'facts'>, over: Partial<Peer> = {}): Peer => ({
+  leaf: leaf.facts,
+  sentChain: [],
+  trusted: true,
+  resumed: false,
+  serverName: HOST,
+  address: '192.0.2.1',
+  ...over,
+})
+const snapshotOf = (...anchors: Anchor[]): AccessSnapshot => ({
+  version: 1,
+  anchors,
+  applications: [],
+  policies: [],
+})
+const on = (...cas: readonly Pick<TestCa, 'pem'>[]): Anchor =>
+  anchor({ name: 'development', hostnames: [HOST], pem: cas.map(({ pem }) => pem).join('') })
+
+const record = (issuerSki = pki.devices.ski) => ({
+  deviceId: 'lamp-1' as DeviceId,
+  certificateState: 'live' as const,
+  deviceState: 'active' as const,
+  group: '',
+  tags: {},
+  issuerState: 'active' as const,
+  issuerSki,
+})
+type Recorded = ReturnType<typeof record>
+
+const open = (snapshot: AccessSnapshot, o: { now?: number; ours?: boolean } = {}) => {
+  const time = { now: o.now ?? NOW }
+  const problems: string[] = []
+  const made: (readonly string[])[] = []
+  const anchors = createAnchors({
+    snapshot: () => snapshot,
+    clock: () => time.now,
+    makeContext: (ca) => {
+      made.push(ca)
+      return {} as SecureContext
+    },
+    problem: (text) => problems.push(text),
+  })
+  if (o.ours !== false) anchors.setIssuers([{ ski: pki.devices.ski, der: pki.devices.der, state: 'active' }])
+  return {
+    anchors,
+    problems,
+    made,
+    time,
+    standing: (peer: Peer, found?: Recorded) => anchors.standing(snapshot, peer, HOST, () => found),
+  }
+}
+
+describe('whose a trusted leaf is', () => {
+  test('on record: ours, with the dates of what is above it', () => {
+    const { standing } = open(snapshotOf(on(pki.devices, pki.root)))
+    expect(standing(peerOf(lamp), record())).toEqual({
+      kind: 'ours',
+      record: record(),
+      above: { notBefore: pki.devices.facts.notBefore, notAfter: pki.root.facts.notAfter },
+    })
+  })
+  test('on record, with only the root as anchor, the intermediate sent along', () => {
+    const { standing, anchors } = open(snapshotOf(on(pki.root)))
+    const peer = peerOf(lamp, { sentChain: [pki.devices.der] })
+    expect(standing(peer, record()).kind).toBe('ours')
+    expect(anchors.chainAbove(peer, HOST)).toEqual([pki.devices.der])
+  })
+  test('not on record, under our issuer or our root: ours and unknown', () => {
+    expect(open(snapshotOf(on(pki.devices, pki.root))).standing(peerOf(lamp))).toMatchObject({
+      kind: 'ours',
+      record: undefined,
+    })
+    const sister = makeCa({ name: 'Sister', now: NOW, by: pki.root, pathLength: 0 })
+    const child = pki.device({ by: sister, id: 'lamp-1' })
+    expect(
+      open(snapshotOf(on(pki.devices, pki.root))).standing(peerOf(child, { sentChain: [sister.der] })),
+    ).toMatchObject({ kind: 'ours', record: undefined })
+  })
+  test('another issuer that the operator named, beside ours under one root: foreign', () => {
+    const sister = makeCa({ name: 'Sister', now: NOW, by: pki.root, pathLength: 0 })
+    const child = pki.device({ by: sister, id: 'lamp-1' })
+    const { standing } = open(snapshotOf(on(pki.devices, pki.root, sister)))
+    expect(standing(peerOf(child))).toMatchObject({ kind: 'foreign', anchor: 'development' })
+  })
+  test('under another anchor: foreign, by its name, although all names in it are ours', () => {
+    const partner = anchor({
+      name: 'partner',
+      hostnames: [HOST],
+      pem: pki.other.devices.pem + pki.other.root.pem,
+    })
+    const { standing } = open(snapshotOf(on(pki.devices, pki.root), partner))
+    const theirs = pki.device({ by: pki.other.devices, id: 'lamp-1' })
+    expect(standing(peerOf(theirs))).toMatchObject({ kind: 'foreign', anchor: 'partner' })
+  })
+  test('an issuer of ours that was made again with the same key is still ours', () => {
+    const again = makeCa({
+      name: 'Test Devices',
+      now: NOW,
+      by: pki.root,
+      key: pki.devices,
+      subjectDer: pki.devices.subjectDer,
+      pathLength: 0,
+    })
+    expect(open(snapshotOf(on(again, pki.root))).standing(peerOf(lamp))).toMatchObject({
+      kind: 'ours',
+      record: undefined,
+    })
+  })
+  test('trusted in the handshake, but the anchor is gone since', () => {
+    const { standing } = open(snapshotOf(on(pki.other.devices, pki.other.root)))
+    expect(standing(peerOf(lamp), record())).toEqual({ kind: 'rejected', reason: 'certificate_untrusted' })
+  })
+  test('no certificate', () => {
+    const { standing } = open(snapshotOf(on(pki.devices, pki.root)))
+    expect(standing({ ...peerOf(lamp), leaf: undefined, trusted: false })).toEqual({ kind: 'absent' })
+  })
+})
+
+describe('why an untrusted leaf was refused', () => {
+  const reasonOf = (leaf: TestLeaf, over: Partial<Peer> = {}): unknown =>
+    open(snapshotOf(on(pki.devices, pki.root))).standing(peerOf(leaf, { trusted: false, ...over }))
+  test.each([
+    ['expired', 'certificate_expired'],
+    ['notYetValid', 'certificate_not_yet_valid'],
+    ['serverAuthOnly', 'certificate_wrong_purpose'],
+    ['noEku', 'certificate_wrong_purpose'],
+    ['caTrue', 'certificate_wrong_purpose'],
+    ['weakRsa', 'certificate_weak_key'],
+  ] as const)('%s', (shape, reason) => {
+    expect(reasonOf(pki.device({ shape }))).toEqual({ kind: 'rejected', reason })
+    // the same from another CA with our names: all that can be said is that it is not ours
+    const forged = pki.device({ shape, by: pki.other.devices })
+    expect(reasonOf(forged)).toEqual({ kind: 'rejected', reason: 'certificate_untrusted' })
+    expect(reasonOf(forged, { sentChain: [pki.other.devices.der, pki.other.root.der] })).toEqual({
+      kind: 'rejected',
+      reason: 'certificate_untrusted',
+    })
+  })
+  test('nothing is wrong with it, and yet: untrusted', () => {
+    expect(reasonOf(lamp)).toEqual({ kind: 'rejected', reason: 'certificate_untrusted' })
+  })
+  test('a sent intermediate that would be slow to verify with is not', () => {
+    const slow = makeCa({ name: 'Slow', now: NOW, by: pki.root, key: { ...lamp } })
+    const leaf = pki.device({ by: { ...slow, ...slow }, shape: 'expired' })
+    expect(reasonOf(leaf, { sentChain: Array.from({ length: 9 }, () => pki.root.der) })).toMatchObject({
+      kind: 'rejected',
+    })
+  })
+  test('a host without anchors', () => {
+    expect(open(snapshotOf()).standing(peerOf(lamp, { trusted: false }))).toEqual({
+      kind: 'rejected',
+      reason: 'certificate_untrusted',
+    })
+  })
+})
+
+describe('what is trusted on a hostname', () => {
+  test('its own anchors and nobody else’s; the same context as long as nothing changes', () => {
+    const elsewhere = anchor({ name: 'partner', hostnames: ['b.test'], pem: pki.other.root.pem })
+    const { anchors, made } = open(snapshotOf(on(pki.devices, pki.root), elsewhere))
+    expect(anchors.contextFor(HOST)).toBe(anchors.contextFor(HOST))
+    expect(made).toEqual([[pki.devices.pem, pki.root.pem]])
+    expect(anchors.caFor('b.test')).toEqual([pki.other.root.pem])
+    expect(anchors.contextFor('c.test')).toBeUndefined()
+    expect(anchors.caFor('c.test')).toEqual([])
+  })
+  test('a new server certificate means new contexts', () => {
+    const { anchors, made } = open(snapshotOf(on(pki.devices, pki.root)))
+    anchors.contextFor(HOST)
+    anchors.forgetContexts()
+    anchors.contextFor(HOST)
+    expect(made).toHaveLength(2)
+  })
+  const leftOut: readonly (readonly [string, () => Anchor, number])[] = [
+    ['text that is no PEM', () => anchor({ hostnames: [HOST], pem: 'hello' }), 0],
+    ['an intermediate without its root', () => on(pki.devices), 0],
+    ["an intermediate with another's root", () => on(pki.devices, pki.other.root), 1],
+    ['a leaf', () => on({ pem: lamp.certPem }, pki.root), 1],
+    [
+      'an expired root',
+      () => on(makeCa({ name: 'Old', now: NOW, notBefore: NOW - 2 * DAY, notAfter: NOW - DAY })),
+      0,
+    ],
+  ]
+  test.each(leftOut)('left out, and told: %s', (_, made, kept) => {
+    const { anchors, problems } = open(snapshotOf(made()))
+    expect(anchors.caFor(HOST)).toHaveLength(kept)
+    expect(problems).toHaveLength(1)
+  })
+  test('an intermediate that expires is trusted no longer, without any change in the registry', () => {
+    const short = makeCa({ name: 'Short', now: NOW, by: pki.root, pathLength: 0, notAfter: NOW + HOUR })
+    const { anchors, time } = open(snapshotOf(on(short, pki.root)))
+    expect(anchors.caFor(HOST)).toHaveLength(2)
+    time.now = NOW + HOUR + 1_000
+    expect(anchors.caFor(HOST)).toHaveLength(1)
+  })
+  test('one that is not valid yet will be', () => {
+    const soon = makeCa({ name: 'Soon', now: NOW, by: pki.root, pathLength: 0, notBefore: NOW + HOUR })
+    const { anchors, time } = open(snapshotOf(on(soon, pki.root)))
+    expect(anchors.caFor(HOST)).toHaveLength(1)
+    time.now = NOW + HOUR
+    expect(anchors.caFor(HOST)).toHaveLength(2)
+  })
+  test('a registry that cannot be read: the last contexts serve, for admission to refuse on', () => {
+    let fails = false
+    const snapshot = snapshotOf(on(pki.devices, pki.root))
+    const anchors = createAnchors({
+      snapshot: () => {
+        if (fails) throw new Error('locked')
+        return snapshot
+      },
+      clock: () => NOW,
+      makeContext: () => ({}) as SecureContext,
+      problem: () => {},
+    })
+    const before = anchors.contextFor(HOST)
+    fails = true
+    expect(anchors.contextFor(HOST)).toBe(before)
+  })
+})

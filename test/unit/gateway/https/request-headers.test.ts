@@ -1,0 +1,80 @@
+import { describe, expect, test } from 'vitest'
+import type { CertificateFacts } from '#fleet/certificate.ts'
+import { openEnvelope } from '#gateway/https/envelope.ts'
+import { requestHeaders } from '#gateway/https/request-headers.ts'
+
+const leafOf = (octets: number): CertificateFacts =>
+  ({ der: new Uint8Array(octets).fill(1), fingerprint: 'f'.repeat(64) }) as unknown as CertificateFacts
+
+const build = (
+  raw: readonly string[],
+  o: { leaf?: number; above?: readonly number[] } = {},
+): Map<string, string[]> => {
+  const opened = openEnvelope(['Host', 'a.test', ...raw], '1.1')
+  if (!opened.ok) throw new Error(opened.problem)
+  const flat = requestHeaders(['Host', 'a.test', ...raw], opened.envelope, {
+    assertion: 'minted',
+    leaf: leafOf(o.leaf ?? 100),
+    above: (o.above ?? []).map((octets) => new Uint8Array(octets)),
+    address: '2001:db8::1',
+  })
+  const headers = new Map<string, string[]>()
+  for (let at = 0; at < flat.length; at += 2) {
+    const name = (flat[at] as string).toLowerCase()
+    headers.set(name, [...(headers.get(name) ?? []), flat[at + 1] as string])
+  }
+  return headers
+}
+
+describe('what the gateway says', () => {
+  test('of an ordinary certificate', () => {
+    expect(Object.fromEntries(build([]))).toEqual({
+      host: ['a.test'],
+      'cf-access-jwt-assertion': ['minted'],
+      'cf-client-cert-der-base64': [Buffer.alloc(100, 1).toString('base64')],
+      'cf-client-cert-sha256': ['f'.repeat(64)],
+      'client-cert': [`:${Buffer.alloc(100, 1).toString('base64')}:`],
+      'x-forwarded-for': ['2001:db8::1'],
+      'x-forwarded-proto': ['https'],
+      'x-forwarded-host': ['a.test'],
+    })
+  })
+  test('of its chain, in order (RFC 9440 §2.3)', () => {
+    const chain = build([], { above: [3, 6] }).get('client-cert-chain')
+    expect(chain).toEqual([':AAAA:, :AAAAAAAA:'])
+  })
+  test('RFC 9440 fields that are too long are left out, and only those', () => {
+    const large = build([], { leaf: 8_000, above: [13_000] })
+    expect(large.has('client-cert')).toBe(false)
+    expect(large.has('client-cert-chain')).toBe(false)
+    expect(large.has('cf-client-cert-der-base64')).toBe(true)
+    const fits = build([], { leaf: 7_677, above: [12_000] })
+    expect(fits.get('client-cert')?.[0]?.length).toBeLessThanOrEqual(10_240)
+    expect(fits.get('client-cert-chain')?.[0]?.length).toBeLessThanOrEqual(16_384)
+  })
+})
+
+describe('what the client may say', () => {
+  test.each([
+    'accept',
+    'authorization',
+    'content-type',
+    'cookie',
+    'x-custom',
+    'x-forward',
+    'cfg',
+    'client',
+    'range',
+    'user-agent',
+    'x-real-ipv6',
+    'origin',
+    'sec-websocket-key',
+  ])('%s goes on', (name) => {
+    expect(build([name, 'v']).get(name)).toEqual(['v'])
+  })
+  test('its body’s length, even when Connection names it', () => {
+    expect(build(['Content-Length', '5', 'Connection', 'content-length']).get('content-length')).toEqual([
+      '5',
+    ])
+  })
+})

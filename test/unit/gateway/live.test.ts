@@ -1,0 +1,79 @@
+import { describe, expect, test } from 'vitest'
+import type { DeviceId } from '#fleet/device-id.ts'
+import { createLive } from '#gateway/live.ts'
+import type { Change } from '#registry/registry.ts'
+
+const device = (id: string): Change => ({ kind: 'device', deviceId: id as DeviceId })
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+const populated = () => {
+  const live = createLive()
+  const said: string[] = []
+  const enter = (name: string, deviceId: string | undefined) =>
+    live.add({
+      deviceId,
+      recheck: () => said.push(`recheck ${name}`),
+      drain: () => said.push(`drain ${name}`),
+    })
+  return { live, said, enter }
+}
+
+describe('a change is told to whom it concerns', () => {
+  const rows: readonly (readonly [string, readonly Change[], readonly string[]])[] = [
+    ['a device', [device('a')], ['a1', 'a2']],
+    ['a device twice', [device('a'), device('a')], ['a1', 'a2']],
+    ['two devices', [device('a'), device('b')], ['a1', 'a2', 'b1']],
+    ['a device that is not here', [device('z')], []],
+    ['access', [{ kind: 'access' }], ['a1', 'a2', 'b1', 'x1']],
+    ['an issuer', [{ kind: 'issuer', ski: 'x' }], ['a1', 'a2', 'b1', 'x1']],
+    ['everything', [{ kind: 'reset' }], ['a1', 'a2', 'b1', 'x1']],
+    ['a device and access: once', [device('a'), { kind: 'access' }], ['a1', 'a2', 'b1', 'x1']],
+    ['keys', [{ kind: 'assertion_keys' }], []],
+  ]
+  test.each(rows)('%s', (_, changes, names) => {
+    const { live, said, enter } = populated()
+    enter('a1', 'a')
+    enter('a2', 'a')
+    enter('b1', 'b')
+    enter('x1', undefined)
+    live.recheck(changes)
+    expect(said).toEqual(names.map((name) => `recheck ${name}`))
+  })
+})
+
+test('who has left is told nothing, even when it left while others were told', () => {
+  const { live, said, enter } = populated()
+  const second: { entry?: Disposable } = {}
+  live.add({ deviceId: 'a', recheck: () => second.entry?.[Symbol.dispose](), drain: () => {} })
+  second.entry = enter('a2', 'a')
+  live.recheck([device('a')])
+  expect(said).toEqual([])
+  expect(live.size()).toBe(1)
+})
+
+test('leaving twice is leaving once, and a namesake stays', () => {
+  const { live, said, enter } = populated()
+  const one = enter('a1', 'a')
+  enter('a2', 'a')
+  one[Symbol.dispose]()
+  one[Symbol.dispose]()
+  live.recheck([device('a')])
+  expect(said).toEqual(['recheck a2'])
+})
+
+test('many are judged in turns, so that others get one too', async () => {
+  const { live, said, enter } = populated()
+  for (let at = 0; at < 1_000; at += 1) enter(`a${at}`, undefined)
+  live.recheck([{ kind: 'access' }])
+  expect(said.length).toBeLessThan(1_000)
+  for (let turns = 0; turns < 10 && said.length < 1_000; turns += 1) await turn()
+  expect(new Set(said).size).toBe(1_000)
+})
+
+test('draining reaches everybody', () => {
+  const { live, said, enter } = populated()
+  enter('a1', 'a')
+  enter('x1', undefined)
+  live.drain()
+  expect(said).toEqual(['drain a1', 'drain x1'])
+})

@@ -1,0 +1,198 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { createPipe, type BrokerClient, type Pipe } from '#gateway/mqtt/embedded/pipe.ts'
+
+const KIB = 1024
+const BACKLOG = 1024 * KIB
+
+let heard: Buffer[]
+let told: string[]
+let pipe: Pipe
+let turn: (() => void)[]
+let client: { -readonly [K in keyof BrokerClient]: BrokerClient[K] }
+
+const nextTurn = (): void => {
+  for (const flush of turn.splice(0)) flush()
+}
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  heard = []
+  // what an earlier test's pipe still has to say is not ours
+  const mine: string[] = []
+  told = mine
+  turn = []
+  pipe = createPipe(
+    {
+      data: (bytes) => void heard.push(bytes),
+      drain: () => void mine.push('drain'),
+      closed: () => void mine.push('closed'),
+    },
+    { backlog: BACKLOG },
+    (flush) => void turn.push(flush),
+  )
+  client = {
+    closed: false,
+    connected: true,
+    connecting: false,
+    close: vi.fn((done?: () => void) => {
+      // as aedes does: everything first, the connection last
+      if (client.closed) return done?.()
+      client.closed = true
+      client.connected = false
+      pipe.conn.destroy()
+      done?.()
+    }),
+  }
+  pipe.attach(client)
+  pipe.conn.on('drain', () => told.push('broker drain'))
+  pipe.conn.on('error', () => told.push('error'))
+})
+afterEach(() => void vi.useRealTimers())
+
+describe('from the broker', () => {
+  test('crumbs are gathered, and strings are bytes', () => {
+    for (const crumb of [Buffer.from('a'), 'é', Buffer.from('c')]) expect(pipe.conn.write(crumb)).toBe(true)
+    expect(heard).toEqual([])
+    nextTurn()
+    expect(heard.map(String)).toEqual(['aéc'])
+    nextTurn()
+    expect(heard).toHaveLength(1)
+  })
+
+  test('nothing comes to one that is paused, and all of it after', () => {
+    pipe.pause()
+    pipe.conn.write('a')
+    nextTurn()
+    expect(heard).toEqual([])
+    pipe.resume()
+    pipe.conn.write('b')
+    nextTurn()
+    expect(heard.map(String)).toEqual(['ab'])
+  })
+
+  test('a broker that says much at once waits, and goes on', () => {
+    expect(pipe.conn.write(Buffer.alloc(200 * KIB))).toBe(true)
+    expect(pipe.conn.write(Buffer.alloc(100 * KIB))).toBe(false)
+    nextTurn()
+    expect(told).toEqual(['broker drain'])
+  })
+
+  test('a client that does not read makes the broker wait a moment, and only once', () => {
+    pipe.pause()
+    expect(pipe.conn.write(Buffer.alloc(300 * KIB))).toBe(false)
+    expect(pipe.slow).toBe(false)
+    vi.advanceTimersByTime(199)
+    expect(told).toEqual([])
+    vi.advanceTimersByTime(1)
+    expect(told).toEqual(['broker drain'])
+    expect(pipe.slow).toBe(true)
+    expect(pipe.conn.write(Buffer.alloc(KIB))).toBe(true)
+    // it reads again
+    pipe.resume()
+    nextTurn()
+    expect(pipe.slow).toBe(false)
+    // and stops again
+    pipe.pause()
+    expect(pipe.conn.write(Buffer.alloc(300 * KIB))).toBe(true)
+    expect(pipe.slow).toBe(true)
+  })
+
+  test('a client that reads again in time was not slow', () => {
+    pipe.pause()
+    expect(pipe.conn.write(Buffer.alloc(300 * KIB))).toBe(false)
+    vi.advanceTimersByTime(150)
+    pipe.resume()
+    nextTurn()
+    expect(told).toEqual(['broker drain'])
+    vi.advanceTimersByTime(1_000)
+    expect(pipe.slow).toBe(false)
+  })
+
+  test('a backlog beyond all bounds ends the connection', () => {
+    pipe.pause()
+    for (let at = 0; at < 4; at++) pipe.conn.write(Buffer.alloc(256 * KIB))
+    expect(pipe.conn.destroyed).toBe(false)
+    pipe.conn.write('x')
+    expect(pipe.conn.destroyed).toBe(true)
+    // what aedes still has to say to it is taken, and forgotten
+    expect(pipe.conn.write('y')).toBe(true)
+  })
+
+  test('a queue is paced by what the client takes', async () => {
+    expect(pipe.pace()).toBeUndefined()
+    pipe.pause()
+    pipe.conn.write(Buffer.alloc(100 * KIB))
+    const room = pipe.pace()
+    expect(room).toBeInstanceOf(Promise)
+    pipe.resume()
+    nextTurn()
+    await room
+    expect(pipe.pace()).toBeUndefined()
+  })
+})
+
+describe('to the broker', () => {
+  test('in order, and no more than it takes', () => {
+    expect(pipe.write(Buffer.from('a'))).toBe(true)
+    expect(pipe.write(Buffer.alloc(100 * KIB))).toBe(false)
+    expect(String(pipe.conn.read())).toBe('a')
+    expect(told).toEqual([])
+    expect((pipe.conn.read() as Buffer).length).toBe(100 * KIB)
+    expect(told).toEqual(['drain'])
+  })
+
+  test('an abort is read after what came before it', async () => {
+    const ended = new Promise<void>((resolve) => void pipe.conn.on('end', resolve))
+    pipe.write(Buffer.from('last words'))
+    pipe.end('abort')
+    pipe.write(Buffer.from('never'))
+    expect(pipe.willVoid).toBe(false)
+    expect(String(pipe.conn.read())).toBe('last words')
+    pipe.conn.read()
+    await ended
+    expect(client.close).not.toHaveBeenCalled()
+  })
+
+  test('an end in order makes the will void, whatever else is read', () => {
+    pipe.end('finish')
+    expect(pipe.willVoid).toBe(true)
+    expect(client.close).not.toHaveBeenCalled()
+  })
+
+  test('a drop is at once', async () => {
+    pipe.write(Buffer.from('unread'))
+    pipe.end('drop')
+    expect(pipe.willVoid).toBe(true)
+    expect(client.close).toHaveBeenCalledOnce()
+    await vi.waitUntil(() => told.includes('closed'))
+  })
+
+  test('a drop after an end in order is still a drop', () => {
+    pipe.end('abort')
+    pipe.end('drop')
+    expect(pipe.willVoid).toBe(true)
+    expect(client.close).toHaveBeenCalledOnce()
+  })
+
+  test('a broker that does not read the end is not waited for for ever', () => {
+    pipe.end('finish')
+    vi.advanceTimersByTime(4_999)
+    expect(client.close).not.toHaveBeenCalled()
+    vi.advanceTimersByTime(1)
+    expect(client.close).toHaveBeenCalledOnce()
+    expect(told).toEqual(['closed'])
+  })
+})
+
+test('closed is said once, after the broker has done with the client', async () => {
+  // DISCONNECT: aedes destroys the connection first, and puts the client away after
+  pipe.conn.destroy()
+  await new Promise(setImmediate)
+  expect(told).toEqual([])
+  client.close()
+  await new Promise(setImmediate)
+  expect(told).toEqual(['closed'])
+  pipe.end('drop')
+  await new Promise(setImmediate)
+  expect(told).toEqual(['closed'])
+})

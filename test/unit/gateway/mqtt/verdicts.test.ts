@@ -1,0 +1,88 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import { createVerdicts, type Verdicts } from '#gateway/mqtt/verdicts.ts'
+import { createFakeAdmission, fakePeer, type FakeAdmission } from '../../../support/mqtt-front.ts'
+
+let admission: FakeAdmission
+let verdicts: Verdicts
+let now = 0
+beforeEach(() => {
+  admission = createFakeAdmission()
+  now = 1_000
+  verdicts = createVerdicts({ admission, peer: fakePeer('lamp-1'), host: 'a.test', clock: () => now })
+})
+const topic = (act: 'publish' | 'receive', text: string | Buffer): string => {
+  const bytes = Buffer.concat([Buffer.from('xx'), Buffer.from(text), Buffer.from('yy')])
+  return verdicts.topic(act, bytes, 2, bytes.length - 2)
+}
+
+describe('a topic', () => {
+  test('is asked once, for each act', () => {
+    for (let time = 0; time < 3; time++) {
+      expect(topic('publish', 'devices/lamp-1/x')).toBe('allowed')
+      expect(topic('receive', 'fleet/broadcast/x')).toBe('allowed')
+      expect(topic('publish', 'fleet/broadcast/x')).toBe('topic_denied')
+    }
+    expect(admission.asked).toEqual([
+      { door: 'mqtt', host: 'a.test', act: 'publish', topic: 'devices/lamp-1/x' },
+      { door: 'mqtt', host: 'a.test', act: 'receive', topic: 'fleet/broadcast/x' },
+      { door: 'mqtt', host: 'a.test', act: 'publish', topic: 'fleet/broadcast/x' },
+    ])
+    expect(admission.recorded).toHaveLength(1)
+  })
+
+  test('is asked again when something has changed', () => {
+    expect(topic('publish', 'devices/lamp-1/x')).toBe('allowed')
+    admission.denied.set('lamp-1', 'certificate_revoked')
+    expect(topic('publish', 'devices/lamp-1/x')).toBe('allowed')
+    admission.changed()
+    expect(topic('publish', 'devices/lamp-1/x')).toBe('certificate_revoked')
+  })
+
+  test('is asked again and again while the registry cannot be read', () => {
+    admission.denied.set('lamp-1', 'registry_unavailable')
+    expect(topic('publish', 'devices/lamp-1/x')).toBe('registry_unavailable')
+    admission.denied.clear()
+    expect(topic('publish', 'devices/lamp-1/x')).toBe('allowed')
+  })
+
+  test.each([
+    ['a wildcard', 'devices/lamp-1/+'],
+    ['everything', '#'],
+    ['nothing', ''],
+    ['NUL', 'devices/lamp-1/\u0000'],
+    ['a control character', 'devices/lamp-1/\n'],
+    ['bytes that are no text', Buffer.from('devices/lamp-1/\u00ff', 'latin1')],
+    ['too long', `devices/lamp-1/${'x'.repeat(1_024)}`],
+    ['too deep', `devices/lamp-1${'/x'.repeat(40)}`],
+  ])('is not: %s', (_, text) => {
+    expect(topic('publish', text)).toBe('bad_request')
+    expect(admission.asked).toEqual([])
+  })
+
+  test('in letters of many bytes is not taken for another', () => {
+    admission.rules = [{ filter: 'é/#', acts: ['publish'] }]
+    expect(topic('publish', 'é/x')).toBe('allowed')
+    expect(topic('publish', 'Ã©/x')).toBe('topic_denied')
+  })
+
+  test('is forgotten in the end: memory is bounded, verdicts stay right', () => {
+    for (let round = 0; round < 3; round++)
+      for (let at = 0; at < 3_000; at++) expect(topic('publish', `devices/lamp-1/${at}`)).toBe('allowed')
+    expect(admission.asked).toHaveLength(9_000)
+    // in use all the time, it is not
+    admission.asked.length = 0
+    for (let at = 0; at < 3_000; at++) {
+      topic('publish', 'devices/lamp-1/favourite')
+      topic('publish', `devices/lamp-1/${at}`)
+    }
+    expect(admission.asked.filter((ask) => 'topic' in ask && ask.topic.endsWith('favourite'))).toHaveLength(1)
+  })
+})
+
+test('what is recorded has a bound; what is denied has none', () => {
+  for (let at = 0; at < 200; at++) expect(verdicts.filter(`yours/${at}`)).toBe('topic_denied')
+  expect(admission.recorded).toHaveLength(60)
+  now += 60_000
+  expect(verdicts.filter('yours/again')).toBe('topic_denied')
+  expect(admission.recorded).toHaveLength(61)
+})
