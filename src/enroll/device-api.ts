@@ -1,5 +1,5 @@
 /**
- * The REST of devices: enrol with a claim token, renew with the current certificate, fetch the trust anchor (CONTRACT "REST").
+ * The REST of devices: enrol with a claim token, renew with the current certificate, fetch the trust anchor.
  * Each route in four beats: parse, authorize, act, answer. The credential is judged from the headers, before a byte of the body is
  * read, so that nobody without one costs more than a look-up. Not EST: the same use cases in another dress.
  */

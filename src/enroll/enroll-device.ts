@@ -6,7 +6,7 @@
 import type { ClaimToken } from '#fleet/credentials.ts'
 import { FleetError, type ErrorCode } from '#fleet/errors.ts'
 import { nameDevice } from '#policy/enrollment.ts'
-import { acceptCsr, issueCertificate, type IssuanceDeps, type Issued } from './issuance.ts'
+import { acceptCsrInTurn, issueCertificate, type IssuanceDeps, type Issued } from './issuance.ts'
 
 /** What the registry may still find wrong with the credential; counted against the address like a wrong one. */
 const CREDENTIAL_REFUSALS: ReadonlySet<ErrorCode> = new Set([
@@ -32,7 +32,7 @@ export const enrollWithClaim = async (
   token: ClaimToken,
   ask: EnrollAsk,
 ): Promise<Issued> => {
-  const csr = acceptCsr(ask.csr)
+  const csr = await acceptCsrInTurn(ask.csr)
   const named = nameDevice({ bound: token.deviceId, asked: ask.deviceId, commonName: csr.commonName })
   if (!named.ok) throw new FleetError(named.reason, named.detail)
   try {

@@ -2,7 +2,7 @@
  * EST (RFC 7030, RFC 8951) on the device listener: cacerts, csrattrs, simpleenroll with a claim token as HTTP Basic password,
  * simplereenroll with the current certificate. Translates only: the use cases are those of the REST API.
  *
- * Where clients and the RFC differ (each was tried, facts/interop.md):
+ * Where clients and the RFC differ (each was tried):
  * - Content-Transfer-Encoding is not looked at, and base64 may be wrapped or not: clients send all four.
  * - Answers are wrapped only for clients that name themselves: strongSwan, which sends no User-Agent, cannot read wrapped base64,
  *   and another common client cannot read more than 1 KB of unwrapped.

@@ -30,7 +30,7 @@ import type { Peer } from '#fleet/peer.ts'
 import type { Config } from '#runtime/config.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
-import { readPeer } from '#runtime/peer.ts'
+import { addressOf as addressOfSocket, readPeer } from '#runtime/peer.ts'
 import { problemReply } from '#runtime/problem-reply.ts'
 import { newRequestId } from '#runtime/request-id.ts'
 import type { Static, TSchema } from '#wire/rest.ts'
@@ -49,7 +49,7 @@ export type App = FastifyInstance<
   SchemaTypes
 >
 
-/** CONTRACT "Limits" */
+/** Larger bodies are refused unread. */
 const MAX_BODY_BYTES = 1_048_576
 /** A body has this long to arrive, headers included, ms. */
 const REQUEST_TIMEOUT = 30_000
@@ -95,8 +95,7 @@ export const peerOf = (request: FastifyRequest): Peer | undefined => {
 }
 
 /** Of the socket: a header can say anything. */
-export const addressOf = (request: FastifyRequest): string =>
-  (request.raw.socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '')
+export const addressOf = (request: FastifyRequest): string => addressOfSocket(request.raw.socket)
 
 const FASTIFY_CODES: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: ['body_too_large', 'the body is larger than this route takes'],

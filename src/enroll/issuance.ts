@@ -17,6 +17,7 @@ import { judgeKey } from '#policy/keys.ts'
 import { renewAfter } from '#policy/renewal.ts'
 import type { Registry, Reservation } from '#registry/registry.ts'
 import type { FailureLimits } from './limits.ts'
+import { createTogether } from './together.ts'
 
 export type IssuanceDeps = {
   readonly registry: Registry
@@ -37,7 +38,7 @@ export type Issued = {
   readonly fresh: boolean
 }
 
-/** CONTRACT "Limits". Larger ones are refused unread. */
+/** Larger ones are refused unread. */
 export const MAX_CSR_BYTES = 65_536
 
 /**
@@ -53,7 +54,15 @@ export const acceptCsr = (csr: string | Uint8Array): CsrFacts => {
   return facts
 }
 
-/** 16 octets, positive and never shortened: 01 in the top bits, 126 random ones (RFC 5280 §4.1.2.2; ours in CONTRACT "PKI"). */
+const together = createTogether()
+
+/** {@link acceptCsr}, next to those of the requests that came in the same turn. */
+export const acceptCsrInTurn = async (csr: string | Uint8Array): Promise<CsrFacts> => {
+  await together()
+  return acceptCsr(csr)
+}
+
+/** 16 octets, positive and never shortened: 01 in the top bits, 126 random ones (RFC 5280 §4.1.2.2). */
 const newSerial = (): string => {
   const octets = randomBytes(16)
   octets[0] = ((octets[0] as number) & 0x3f) | 0x40

@@ -8,7 +8,7 @@ import { FleetError } from '#fleet/errors.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { nameDevice } from '#policy/enrollment.ts'
 import { judgeRenewal, lifeOf } from '#policy/renewal.ts'
-import { acceptCsr, issueCertificate, type IssuanceDeps, type Issued } from './issuance.ts'
+import { acceptCsrInTurn, issueCertificate, type IssuanceDeps, type Issued } from './issuance.ts'
 
 /** Who may renew on this connection. `life`: ms */
 export type Renewer = { readonly deviceId: DeviceId; readonly fingerprint: string; readonly life: number }
@@ -49,7 +49,7 @@ export const renewFor = async (
   renewer: Renewer,
   ask: { readonly csr: string | Uint8Array; readonly deviceId?: string | undefined },
 ): Promise<Issued> => {
-  const csr = acceptCsr(ask.csr)
+  const csr = await acceptCsrInTurn(ask.csr)
   const named = nameDevice({ bound: renewer.deviceId, asked: ask.deviceId, commonName: csr.commonName })
   if (!named.ok) throw new FleetError(named.reason, named.detail)
   return issueCertificate(deps, {

@@ -5,6 +5,7 @@
 
 import { once } from 'node:events'
 import type { Server } from 'node:http'
+import { DAY, SECOND } from '#fleet/clock.ts'
 import { listen, urlFor } from '#runtime/listen.ts'
 import type { Config, Listen } from '#runtime/config.ts'
 import { isLoopback } from '#runtime/config.ts'
@@ -24,9 +25,13 @@ import { openConfiguredIssuer, readPublicFile } from './issuing.ts'
 import { createFailureLimits } from './limits.ts'
 import { registerOperatorApi } from './operator-api.ts'
 import { registerStatusApi } from './status-api.ts'
+import { instant } from './wire-time.ts'
 
 /** Answers that are under way get this long when the desk stops, ms. */
 const GRACE = 5_000
+
+/** A CA is not replaced in a day: devices must have the new chain before the old one ends. */
+const EXPIRY_WARNING = 90 * DAY
 
 const tlsOf = (config: Config, ca: readonly string[]) =>
   serverOptions({
@@ -67,6 +72,14 @@ export const openEnrollDesk = async (
   const issuer = opened.use(await make.openIssuer({ config, registry, clock }))
   const inbox = opened.use(await openInboxReader({ path: config.registry.inbox }))
   if (await ensureAssertionKey({ registry, clock, sealingKey })) log.info('the first assertion key was made')
+
+  const issuerEnd = Math.min(issuer.certificate.notAfter, issuer.root.notAfter)
+  metrics.gauge('sallyport_issuer_life_seconds', 'Until the issuing CA or its root expires', [], () =>
+    Math.floor((issuerEnd - clock()) / SECOND),
+  )
+  if (issuerEnd - clock() < EXPIRY_WARNING) {
+    log.warn({ not_after: instant(issuerEnd) }, 'the issuing CA expires soon: no certificate outlives it')
+  }
 
   const limits = () => createFailureLimits({ perMinute: config.enroll.failures_per_minute, clock })
   const issuance: IssuanceDeps = { registry, issuer, clock, failures: limits() }

@@ -1,6 +1,6 @@
 /**
  * The status listener, plain HTTP because https would be circular (RFC 5280 §8): the CRL, and issuer certificates, under the URLs that
- * stand in our certificates (CONTRACT "PKI"). Everything on it is public and signed. Nothing else is here.
+ * stand in our certificates. Everything on it is public and signed. Nothing else is here.
  */
 
 import { FleetError } from '#fleet/errors.ts'

@@ -1,5 +1,5 @@
 /**
- * Why a door said no: the closed set of CONTRACT.md, the same word in the log, the metric, the reply and docs/admission.md.
+ * Why a door said no: a closed set, the same word in the log, the metric, the reply and docs/admission.md.
  * Not errors: a denial is a verdict. Broken machinery is a {@link FleetError}.
  */
 

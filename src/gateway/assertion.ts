@@ -1,5 +1,5 @@
 /**
- * The assertion: a JWT that tells the origin, for this one request, who called (CONTRACT "Assertion"). Signed synchronously with a
+ * The assertion: a JWT that tells the origin, for this one request, who called (claims: docs/no-duration.md). Signed synchronously with a
  * bare KeyObject, the fastest way Node has. Not a session token, and no door accepts one.
  *
  * Keys come sealed from the registry; the enroll desk makes them, the newest signs, all of them are published.

@@ -3,12 +3,13 @@
  * It fails closed: while it cannot read, every remembered verdict is void (the epoch rises), and each new one asks the registry itself.
  */
 
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Change, RegistryReader } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
 
-/** ms. A door's remembered verdict may be this old, plus the time of one question (DESIGN §3: at most 100 ms). */
-const EVERY = 25
+/** ms. A door's remembered verdict may be this old, plus the time of one question (docs/no-duration.md: at most 100 ms). */
+const EVERY = 40
+/** So many at once means that there are more: a fleet that is revoked does not wait between its parts. */
+const FULL = 1_000
 
 export type Feed = AsyncDisposable & {
   epoch(): number
@@ -25,12 +26,13 @@ export const startFeed = (o: {
   readonly onChanges: (changes: readonly Change[]) => void | Promise<void>
   readonly every?: number
 }): Feed => {
-  const stop = new AbortController()
+  const every = o.every ?? EVERY
   let cursor = o.cursor
   let epoch = 0
   let failing = false
 
-  const step = async (): Promise<void> => {
+  /** @returns ms until the next one */
+  const step = async (): Promise<number> => {
     try {
       const { changes, cursor: next } = await o.registry.changesSince(cursor)
       if (changes.length > 0) {
@@ -41,25 +43,30 @@ export const startFeed = (o: {
       cursor = next
       if (failing) o.log.info('the change feed works again')
       failing = false
+      return changes.length >= FULL ? 0 : every
     } catch (err) {
       epoch += 1
       if (!failing) o.log.error({ err }, 'the change feed cannot be read')
       failing = true
+      return every
     }
   }
 
-  const run = async (): Promise<void> => {
-    while (!stop.signal.aborted) {
-      await step()
-      await pause(o.every ?? EVERY, undefined, { signal: stop.signal }).catch(() => {})
-    }
+  let stopped = false
+  let timer: NodeJS.Timeout | undefined
+  let running: Promise<void> = Promise.resolve()
+  const turn = (): void => {
+    running = step().then((wait) => {
+      if (!stopped) timer = setTimeout(turn, wait)
+    })
   }
-  const running = run()
+  turn()
 
   return {
     epoch: () => epoch,
     async [Symbol.asyncDispose]() {
-      stop.abort()
+      stopped = true
+      clearTimeout(timer)
       await running
     },
   }

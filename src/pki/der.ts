@@ -11,7 +11,7 @@ import { FleetError } from '#fleet/errors.ts'
 
 export type Node = forge.asn1.Asn1
 
-/** CONTRACT "Limits": a CSR. Nothing that we read is larger. */
+/** The largest CSR. Nothing that we read is larger. */
 export const MAX_DER_BYTES = 65_536
 const MAX_DEPTH = 32
 const MAX_NODES = 4_096

@@ -1,5 +1,5 @@
 /**
- * What our certificates look like, one profile per kind: device, server, intermediate, root (CONTRACT "PKI", RFC 5280 §4).
+ * What our certificates look like, one profile per kind: device, server, intermediate, root (RFC 5280 §4).
  * Writes the TBSCertificate; signs nothing and reads nothing from a request but the key.
  */
 

@@ -20,7 +20,7 @@ const FOREIGN_TOPICS: readonly TopicRule[] = [
 
 type Value = (identity: Identity) => string | undefined
 
-/** Certificates of ours name the device in CN and SAN (CONTRACT "PKI"), and only the fingerprint made this one the device. */
+/** Certificates of ours name the device in CN and SAN (#pki/profile.ts), and only the fingerprint made this one the device. */
 const VALUES: Readonly<Record<string, Value>> = {
   'device.id': (who) => (who.kind === 'device' ? who.id : undefined),
   'device.group': (who) => (who.kind === 'device' ? who.group : undefined),

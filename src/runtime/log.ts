@@ -30,6 +30,12 @@ const redacted = SECRET_NAMES.flatMap((name) => {
 
 type Level = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
+/** Claim and operator tokens (#wire/tokens.ts), wherever a client has put them: a path, a ClientID, a User-Agent. */
+const TOKEN = /\b(sp[to]1\.[a-z0-9]{16})\.[A-Za-z0-9_.-]+/g
+
+const withoutTokens = (line: string): string =>
+  line.includes('sp') ? line.replace(TOKEN, '$1.[removed]') : line
+
 /** @param desk stands in every line. @param to default stderr */
 export const createLog = (desk: string, level: Level, to: { write(line: string): void } = toStderr()): Log =>
   pino(
@@ -38,6 +44,7 @@ export const createLog = (desk: string, level: Level, to: { write(line: string):
       base: { desk },
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      hooks: { streamWrite: withoutTokens },
       redact: { paths: redacted, censor: '[removed]' },
     },
     to,

@@ -53,6 +53,10 @@ const serverNameOf = (name: TLSSocket['servername'] | undefined): string | undef
   return name.toLowerCase().replace(/\.$/, '')
 }
 
+/** An IPv4 peer of a dual-stack listener is written as IPv4, so that one address has one spelling. '' when it is gone already. */
+export const addressOf = (socket: Pick<TLSSocket, 'remoteAddress'>): string =>
+  (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '')
+
 /**
  * Call once, after 'secureConnection': getPeerX509Certificate() costs 25 µs.
  * A leaf that our reader refuses counts as not presented, and is never trusted.
@@ -66,6 +70,6 @@ export const readPeer = (socket: TLSSocket): Peer => {
     trusted: leaf !== undefined && socket.authorized,
     resumed: socket.isSessionReused(),
     serverName: serverNameOf(socket.servername),
-    address: (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, ''),
+    address: addressOf(socket),
   }
 }

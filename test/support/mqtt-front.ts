@@ -16,6 +16,7 @@ import { serveConnection } from '#gateway/mqtt/connection.ts'
 import type { DoorParts } from '#gateway/mqtt/door-parts.ts'
 import { openEmbeddedBroker } from '#gateway/mqtt/embedded/broker.ts'
 import { createHolders } from '#gateway/mqtt/holders.ts'
+import { createSleepers } from '#gateway/mqtt/sleepers.ts'
 import { createTally, type Tally } from '#gateway/mqtt/tally.ts'
 import type { Upstream } from '#gateway/mqtt/upstream.ts'
 import type { Ask, Decision } from '#policy/decision.ts'
@@ -110,11 +111,13 @@ export const openFront = async (
   const admission = createFakeAdmission()
   const live = createLive()
   const sightings: string[] = []
+  const holders = createHolders(upstream)
   const parts: DoorParts = {
     admission,
     live,
     upstream,
-    holders: createHolders(upstream),
+    holders,
+    sleepers: createSleepers(admission, live, holders),
     tally,
     log: createLog('gateway', 'debug', {
       write: (line) => void log.push(JSON.parse(line) as Record<string, unknown>),

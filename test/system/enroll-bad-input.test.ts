@@ -360,6 +360,12 @@ describe('what is too much, too slow or no HTTP', () => {
     expect(ms).toBeLessThan(5_000)
   })
 
+  it('a connection that says nothing at all is given up', async () => {
+    const { text, ms } = await raw('')
+    expect([statusOf(text), reasonOf(text)]).toEqual([408, 'request_timeout'])
+    expect(ms).toBeLessThan(5_000)
+  })
+
   it('a handshake that never comes is given up', async () => {
     const url = new URL(desk.urls['devices'] ?? '')
     const socket = tcpConnect(Number(url.port), url.hostname)

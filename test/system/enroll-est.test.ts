@@ -1,4 +1,4 @@
-/** EST over real sockets, octet by octet: what clients send that differ, what they get, and what is refused (RFC 7030, facts/interop.md). */
+/** EST over real sockets, octet by octet: what clients send that differ, what they get, and what is refused (RFC 7030). */
 
 import Database from 'better-sqlite3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'

@@ -1,4 +1,4 @@
-/** The demo's last line, as CONTRACT.md has it. Its figures come from the clients and the origin; none is the gateway's own. */
+/** The demo's last line, as docs/simulator.md describes it. Its figures come from the clients and the origin; none is the gateway's own. */
 
 import type { createExpectations, createLedger, createMeter } from '#device-sim/index.ts'
 

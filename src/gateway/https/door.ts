@@ -1,5 +1,5 @@
 /**
- * The HTTPS door: one TLS listener on which every connection serves exactly one request, whatever the client does (DESIGN §3), and
+ * The HTTPS door: one TLS listener on which every connection serves exactly one request, whatever the client does (docs/no-duration.md), and
  * which stops in order. Not the request: exchange.ts.
  */
 
@@ -13,6 +13,7 @@ import type { Clock } from '#fleet/clock.ts'
 import type { Config } from '#runtime/config.ts'
 import { listen, urlFor } from '#runtime/listen.ts'
 import type { Metrics } from '#runtime/metrics.ts'
+import { addressOf } from '#runtime/peer.ts'
 import { newRequestId } from '#runtime/request-id.ts'
 import type { Contexts } from '../contexts.ts'
 import type { Exchange, Expectation } from './admitted.ts'
@@ -140,7 +141,7 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
   const refuseRaw = (socket: Socket, error: FleetError): void => {
     const requestId = newRequestId()
     failures.inc({ reason: error.code })
-    const seen = { door: 'https', reason: error.code, address: socket.remoteAddress, request_id: requestId }
+    const seen = { door: 'https', reason: error.code, address: addressOf(socket), request_id: requestId }
     log.info(seen, 'not served')
     replyProblemRaw(socket, error, requestId)
   }
@@ -158,7 +159,7 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
   })
   server.on('tlsClientError', (err, socket) => {
     handshakes.inc({ door: 'https' })
-    log.debug({ err, address: socket.remoteAddress }, 'TLS handshake failed')
+    log.debug({ err, address: addressOf(socket) }, 'TLS handshake failed')
     socket.destroy()
   })
 

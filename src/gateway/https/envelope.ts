@@ -6,10 +6,8 @@
 export type Envelope = {
   /** lower case, no port, no trailing dot: held against the TLS server name */
   readonly host: string
-  /** `host`, and the port when it is not 443: what a target or `htu` names */
+  /** `host`, and the port when it is not 443: what a target or `htu` names, and what the origin hears */
   readonly authority: string
-  /** the Host field as it came */
-  readonly hostField: string
   /** lower-case names that Connection declares hop-by-hop (RFC 9110 §7.6.1) */
   readonly connection: ReadonlySet<string>
   /** octets; undefined: chunked, or no body */
@@ -79,7 +77,6 @@ export const openEnvelope = (rawHeaders: readonly string[], version: string): Op
     envelope: {
       host,
       authority: port === undefined || port === '443' ? host : `${host}:${Number(port)}`,
-      hostField,
       connection: connection === undefined ? NONE : tokensOf(connection),
       length: octets,
       hasBody: coding !== undefined || (octets !== undefined && octets > 0),

@@ -29,8 +29,9 @@ const byteSequence = (text: string): string => `:${text}:`
 export const requestHeaders = (rawHeaders: readonly string[], envelope: Envelope, said: Said): string[] => {
   const leaf = base64(said.leaf.der)
   const headers = [
+    // the name that was judged: what a client adds to it, a dot at the end, is for nobody
     'Host',
-    envelope.hostField,
+    envelope.authority,
     'Cf-Access-Jwt-Assertion',
     said.assertion,
     'Cf-Client-Cert-Der-Base64',
@@ -42,7 +43,7 @@ export const requestHeaders = (rawHeaders: readonly string[], envelope: Envelope
     'X-Forwarded-Proto',
     'https',
     'X-Forwarded-Host',
-    envelope.hostField,
+    envelope.authority,
   ]
   if (leaf.length + 2 <= MAX_LEAF) headers.push('Client-Cert', byteSequence(leaf))
   if (said.above.length > 0) {

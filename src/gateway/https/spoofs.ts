@@ -38,6 +38,9 @@ const IDENTITY_EXACT: ReadonlySet<string> = new Set([
   'x-original-url',
   'x-original-uri',
   'x-rewrite-url',
+  // or another site
+  'x-original-host',
+  'x-host',
 ])
 const FIRST_LETTERS = new Set([...IDENTITY, ...IDENTITY_EXACT].map((name) => name.charCodeAt(0)))
 

@@ -15,9 +15,10 @@ import { makeConnect, type Connect } from './connect-packet.ts'
 import type { DoorParts } from './door-parts.ts'
 import { judgeDownward } from './downward.ts'
 import { createFramer, type Decide, type Refusal } from './frames.ts'
-import { endsSession, greet, refusalOf, type ConnectAsk, type Greeting } from './greeting.ts'
+import { greet, refusalOf, type ConnectAsk, type Greeting } from './greeting.ts'
 import { createOneMessage, type OneMessage } from './one-message.ts'
 import { DISCONNECT, opensConnect, opensFromBroker, opensFromClient } from './packets.ts'
+import { endsSession, type Sleeper } from './sleepers.ts'
 import type { Plan } from './subscribing.ts'
 import { createTimers, lifetimeOf } from './timers.ts'
 import type { Ending, Link } from './upstream.ts'
@@ -50,7 +51,7 @@ export const serveConnection = (
   host: string | undefined,
   ended: () => void,
 ): Connection => {
-  const { admission, clock, holders, tally } = door
+  const { admission, clock, holders, sleepers, tally } = door
   const verdicts = createVerdicts({ admission, peer, host: host ?? '', clock })
   const timers = createTimers()
   const oneMessage: OneMessage | undefined = door.handshakePer === 'message' ? createOneMessage() : undefined
@@ -59,6 +60,10 @@ export const serveConnection = (
   let ask: ConnectAsk | undefined
   /** its ClientID at the broker, once it is admitted */
   let name: string | undefined
+  let deviceId: string | undefined
+  /** its session ends with it */
+  let clean = true
+  let slept: Sleeper | undefined
   let link: Link | undefined
   let liveEntry: Disposable | undefined
   /** the broker has accepted it */
@@ -93,6 +98,15 @@ export const serveConnection = (
     if (name !== undefined) holders.release(name, holder, discard)
   }
 
+  /** What stays at the broker is watched until the client comes back. */
+  const putToSleep = (): void => {
+    if (name === undefined || ask === undefined) return
+    if (discard || (open && clean)) return sleepers.forget(name)
+    // a clean one that came to nothing may have ended the session that was there, or not
+    const sleeper = clean ? slept : { peer, ask, deviceId }
+    if (sleeper !== undefined) sleepers.sleep(name, sleeper)
+  }
+
   /** @param close what becomes of the client's side */
   const end = (close: () => void, wanted: Ending): void => {
     if (over) return
@@ -100,6 +114,7 @@ export const serveConnection = (
     timers.stop()
     liveEntry?.[Symbol.dispose]()
     close()
+    putToSleep()
     if (link === undefined) release()
     else {
       const ending = endingFor(wanted)
@@ -151,10 +166,9 @@ export const serveConnection = (
     if (greeting.kind === 'malformed') return { reason: 'bad_request', detail: `CONNECT: ${greeting.detail}` }
     if (greeting.kind === 'admitted') admitted(greeting)
     else {
-      const { reason, detail, connack, endSession } = greeting
+      const { reason, detail, connack } = greeting
       tally.ended(reason)
       if (detail !== undefined) note('refused', { reason, detail })
-      if (endSession !== undefined) holders.discard(endSession)
       refuse(connack)
     }
     return 'hold'
@@ -164,12 +178,15 @@ export const serveConnection = (
     const { identity } = greeting
     const { leaf } = peer
     connect = greeting.connect
+    // a connection for one message has no session to go on with: nothing is delivered on it
+    clean = connect.clean || oneMessage !== undefined
+    deviceId = identity.kind === 'device' ? identity.id : undefined
     ask = greeting.ask
     name = nameOf(identity)
     judgePackets(connect)
     if (leaf !== undefined) door.sighting(leaf.fingerprint)
     liveEntry = door.live.add({
-      deviceId: identity.kind === 'device' ? identity.id : undefined,
+      deviceId,
       recheck,
       drain: () => end(close, 'abort'),
     })
@@ -178,6 +195,7 @@ export const serveConnection = (
     const notAfter = leaf?.notAfter ?? now
     timers.live(lifetimeOf({ longest: door.maxConnection, notAfter, now, random: door.random() }), outlived)
     client.hold(HOLD.packet)
+    slept = sleepers.wake(name)
     holders.claim(name, holder)
   }
 
@@ -190,8 +208,7 @@ export const serveConnection = (
         drain: () => client.release(HOLD.broker),
         closed: brokerClosed,
       })
-      // a connection for one message has no session to go on with: nothing is delivered on it
-      toBroker(makeConnect(oneMessage === undefined ? connect : { ...connect, clean: true }, name))
+      toBroker(makeConnect({ ...connect, clean }, name))
     },
     superseded: (): void => {
       if (!over) note('taken over')

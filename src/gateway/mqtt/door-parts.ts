@@ -5,6 +5,7 @@ import type { Log } from '#runtime/log.ts'
 import type { Admission } from '../admission.ts'
 import type { Live } from '../live.ts'
 import type { Holders } from './holders.ts'
+import type { Sleepers } from './sleepers.ts'
 import type { Tally } from './tally.ts'
 import type { Upstream } from './upstream.ts'
 
@@ -13,6 +14,7 @@ export type DoorParts = {
   readonly live: Live
   readonly upstream: Upstream
   readonly holders: Holders
+  readonly sleepers: Sleepers
   readonly tally: Tally
   readonly log: Log
   readonly clock: Clock

@@ -1,5 +1,5 @@
 /**
- * The MQTT door: a TLS listener, and a policy-enforcing front before a broker (DESIGN §4). Stateless: sessions live in the broker, verdicts
+ * The MQTT door: a TLS listener, and a policy-enforcing front before a broker (docs/architecture.md). Stateless: sessions live in the broker, verdicts
  * in admission. Not a connection's life, which is ./connection.ts.
  */
 
@@ -11,7 +11,7 @@ import type { Config } from '#runtime/config.ts'
 import { listen, urlFor } from '#runtime/listen.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
-import { readPeer } from '#runtime/peer.ts'
+import { addressOf, readPeer } from '#runtime/peer.ts'
 import type { Admission } from '../admission.ts'
 import type { Contexts } from '../contexts.ts'
 import type { Live } from '../live.ts'
@@ -19,6 +19,7 @@ import { serveConnection, type Connection } from './connection.ts'
 import type { DoorParts } from './door-parts.ts'
 import { openEmbeddedBroker } from './embedded/broker.ts'
 import { createHolders } from './holders.ts'
+import { createSleepers } from './sleepers.ts'
 import { createTally } from './tally.ts'
 
 /** ms between two looks at what has no timer of its own */
@@ -55,11 +56,13 @@ export const openMqttDoor = async (o: MqttDoorOptions): Promise<MqttDoor> => {
   const connections = new Set<Connection>()
   const tally = createTally(metrics, () => connections.size)
   const upstream = await openEmbeddedBroker({ frameLimit: mqtt.frame_limit, dropped: tally.dropped })
+  const holders = createHolders(upstream)
   const parts: DoorParts = {
     admission: o.admission,
     live: o.live,
     upstream,
-    holders: createHolders(upstream),
+    holders,
+    sleepers: createSleepers(o.admission, o.live, holders),
     tally,
     log,
     clock,
@@ -122,7 +125,7 @@ export const openMqttDoor = async (o: MqttDoorOptions): Promise<MqttDoor> => {
   })
   server.on('tlsClientError', (error, socket) => {
     tally.ended('handshake_failed')
-    log.debug({ door: 'mqtt', err: error, address: socket.remoteAddress }, 'handshake failed')
+    log.debug({ door: 'mqtt', err: error, address: addressOf(socket) }, 'handshake failed')
     socket.destroy()
   })
   server.on('secureConnection', (socket: TLSSocket) => {

@@ -25,8 +25,6 @@ export type Greeting =
       readonly connack: Buffer
       /** what admission has not recorded, because it was not asked */
       readonly detail?: string
-      /** the device whose session at the broker must not wait for it */
-      readonly endSession?: string
     }
   /** not answered, only closed */
   | { readonly kind: 'malformed'; readonly detail: string }
@@ -63,17 +61,6 @@ const judge = (
   return { ask: named, decision: admission.judge(peer, named) }
 }
 
-/**
- * Only what is said of the device itself: one revoked certificate of a device says nothing of the session that its new one holds, and
- * whoever has it may knock as often as he likes.
- */
-const sessionToEnd = (decision: Decision): { endSession?: string } =>
-  !decision.allow &&
-  (decision.reason === 'device_suspended' || decision.reason === 'device_retired') &&
-  decision.identity?.kind === 'device'
-    ? { endSession: decision.identity.id }
-    : {}
-
 /** @param body where the variable header of the CONNECT begins */
 export const greet = (
   {
@@ -105,22 +92,10 @@ export const greet = (
   if (!decision.allow) {
     admission.record(peer, ask, decision, newRequestId())
     const { reason } = decision
-    return { kind: 'refused', reason, connack: refusalOf(reason), ...sessionToEnd(decision) }
+    return { kind: 'refused', reason, connack: refusalOf(reason) }
   }
   const will = connect.will === undefined ? 'allowed' : verdicts.will(connect.will.topic)
   if (will !== 'allowed') return { kind: 'refused', reason: will, connack: refusalOf(will) }
   admission.record(peer, ask, decision, newRequestId())
   return { kind: 'admitted', connect, ask, identity: decision.identity }
 }
-
-/** The registry's word that this device is no longer wanted: nothing that the broker keeps may wait for its return. */
-const ENDS_SESSION = new Set<string>([
-  'certificate_revoked',
-  'issuer_revoked',
-  'device_suspended',
-  'device_retired',
-])
-
-/** Of a connection that stood, and is cut. */
-export const endsSession = (decision: Decision): boolean =>
-  !decision.allow && ENDS_SESSION.has(decision.reason)

@@ -6,7 +6,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { asFleetError, isLocked } from './failures.ts'
 
-/** How long a verb waits for a lock in total, ms. CONTRACT: registry.ts. */
+/** How long a verb waits for a lock in total, ms. Promised in registry.ts. */
 export const LOCK_PATIENCE = 800
 
 const FIRST_PAUSE = 2

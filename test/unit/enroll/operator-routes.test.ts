@@ -1,4 +1,4 @@
-/** What every operator route must have (CONTRACT "REST"). A route that lacks any of it fails here by name. */
+/** What every operator route must have. A route that lacks any of it fails here by name. */
 
 import type { RouteOptions } from 'fastify'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -1,4 +1,4 @@
-/** The device id grammar of CONTRACT.md "PKI". */
+/** The device id grammar. */
 
 import { describe, expect, test } from 'vitest'
 import { foldDeviceId, isDeviceId, type DeviceId } from '#fleet/device-id.ts'

@@ -133,6 +133,6 @@ test('a long CRL is written in slices: others run meanwhile', async () => {
   const tbs = await crlTbs(content(entries))
   written = true
   expect(turns).toBeGreaterThanOrEqual(2)
-  // 49 octets each (facts/pki.md §4): what is in them, openssl says in test/interop/pki-crl.test.ts
+  // 49 octets each: what is in them, openssl says in test/interop/pki-crl.test.ts
   expect(tbs.length - (await crlTbs(content([]))).length).toBeGreaterThanOrEqual(490_000)
 })

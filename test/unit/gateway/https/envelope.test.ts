@@ -18,7 +18,7 @@ describe('Host', () => {
   ])('%s', (field, name, authority) => {
     expect(openEnvelope(['Host', field], '1.1')).toMatchObject({
       ok: true,
-      envelope: { host: name, authority, hostField: field },
+      envelope: { host: name, authority },
     })
   })
   test.each([

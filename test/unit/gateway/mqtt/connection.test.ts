@@ -461,23 +461,56 @@ describe('a session that stays', () => {
     },
   )
 
-  test('ends when its suspended device knocks, but not for one revoked certificate', async () => {
+  const present = async (): Promise<boolean | undefined> => {
+    const client = front.dial('lamp-1')
+    client.send(connectPacket({ clean: false }))
+    const { sessionPresent } = await client.until('connack')
+    client.send({ cmd: 'disconnect' })
+    await client.closed()
+    return sessionPresent
+  }
+
+  test.each<[Denial, boolean]>([
+    ['device_suspended', false],
+    ['certificate_revoked', false],
+    ['certificate_expired', false],
+    ['policy_denied', true],
+    ['registry_unavailable', true],
+  ])('is there after %s while it was away: %s', async (reason, stays) => {
     everyoneHears()
     await away()
-    const knock = async (reason: Denial): Promise<boolean | undefined> => {
-      front.admission.denied.set('lamp-1', reason)
-      const knocking = front.dial('lamp-1')
-      expect(await knocking.connect()).toBe(5)
-      front.admission.denied.clear()
-      const after = front.dial('lamp-1')
-      after.send(connectPacket({ clean: false }))
-      const { sessionPresent } = await after.until('connack')
-      after.send({ cmd: 'disconnect' })
-      await after.closed()
-      return sessionPresent
+    expect(await present()).toBe(true)
+    front.admission.denied.set('lamp-1', reason)
+    front.live.recheck([{ kind: 'device', deviceId: 'lamp-1' as never }])
+    front.admission.denied.clear()
+    expect(await present()).toBe(stays)
+  })
+
+  test('is not there for a new certificate when the old one was revoked a moment ago', async () => {
+    everyoneHears()
+    await away()
+    // the feed has not told yet: the old certificate is asked about when the new one comes
+    const { judge } = front.admission
+    let asked = 0
+    front.admission.judge = (peer, ask) =>
+      ask.door === 'mqtt' && ask.act === 'connect' && ++asked === 2
+        ? { allow: false, reason: 'certificate_revoked' }
+        : judge(peer, ask)
+    expect(await present()).toBe(false)
+    expect(asked).toBe(2)
+  })
+
+  test('is not watched any more when it has gone', async () => {
+    const watched = async (clean: boolean): Promise<number> => {
+      const client = await front.enter('lamp-1', { clean })
+      client.send({ cmd: 'disconnect' })
+      await client.closed()
+      await vi.waitUntil(() => front.open === 0)
+      return front.live.size()
     }
-    expect(await knock('certificate_revoked')).toBe(true)
-    expect(await knock('device_suspended')).toBe(false)
+    expect(await watched(false)).toBe(1)
+    expect(await watched(false)).toBe(1)
+    expect(await watched(true)).toBe(0)
   })
 })
 

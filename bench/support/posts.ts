@@ -1,0 +1,76 @@
+/**
+ * The load of bench/enroll.ts, as a process on IPC: so many POSTs over kept connections, one at a time on each. As little client as
+ * HTTP/1.1 allows; it counts what it saw and does not time the server.
+ */
+
+import { once } from 'node:events'
+import { connect as tcpConnect, type Socket } from 'node:net'
+import { connect as tlsConnect } from 'node:tls'
+
+export type Post = { readonly path: string; readonly headers: string; readonly body: string }
+export type Posts = {
+  readonly url: string
+  /** PEM; for https */
+  readonly ca: string
+  readonly connections: number
+  readonly posts: readonly Post[]
+}
+export type Posted = { readonly seconds: number; readonly statuses: Readonly<Record<string, number>> }
+
+const openConnection = async (
+  url: URL,
+  ca: string,
+): Promise<{ send(post: Post): Promise<string>; close(): void }> => {
+  const at = { host: url.hostname, port: Number(url.port) }
+  const secure = url.protocol === 'https:'
+  const socket: Socket = secure ? tlsConnect({ ...at, ca }) : tcpConnect(at)
+  await once(socket, secure ? 'secureConnect' : 'connect')
+  socket.setNoDelay(true)
+  let text = ''
+  let answered: (status: string) => void = () => undefined
+  socket.setEncoding('latin1')
+  socket.on('data', (data: string) => {
+    text += data
+    const head = text.indexOf('\r\n\r\n')
+    const length = Number(/content-length: (\d+)/i.exec(text)?.[1])
+    if (head < 0 || text.length < head + 4 + length) return
+    const status = text.slice(9, 12)
+    text = ''
+    answered(status)
+  })
+  socket.on('close', () => answered('closed'))
+  return {
+    send: ({ path, headers, body }) =>
+      new Promise((resolve) => {
+        answered = resolve
+        socket.write(
+          `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n${headers}content-length: ${body.length}\r\n\r\n${body}`,
+        )
+      }),
+    close: () => socket.destroy(),
+  }
+}
+
+const run = async ({ url, ca, connections, posts }: Posts): Promise<Posted> => {
+  const opened = await Promise.all(
+    Array.from({ length: connections }, () => openConnection(new URL(url), ca)),
+  )
+  const statuses: Record<string, number> = {}
+  let next = 0
+  const started = performance.now()
+  await Promise.all(
+    opened.map(async ({ send, close }) => {
+      for (let post = posts[next++]; post !== undefined; post = posts[next++]) {
+        const status = await send(post)
+        statuses[status] = (statuses[status] ?? 0) + 1
+      }
+      close()
+    }),
+  )
+  return { seconds: (performance.now() - started) / 1_000, statuses }
+}
+
+process.on('message', (posts: Posts) => {
+  void run(posts).then((posted) => process.send?.(posted))
+})
+process.on('disconnect', () => process.exit())
