@@ -81,7 +81,7 @@ export const TokenCreated = Type.Object(
 )
 export type TokenCreated = Static<typeof TokenCreated>
 
-export const Certificate = Type.Object(
+const Certificate = Type.Object(
   {
     serial: Hex,
     /** absent: revoked before it was ever signed for sure */

@@ -1,6 +1,7 @@
 /**
  * One client's connection from its first byte to its last: CONNECT, admission, the broker behind, and every way in which it can end.
  * Not the verdicts on its packets: ./upward.ts and ./downward.ts. Not the listener: ./door.ts.
+ * Long, because every ending must be seen beside every state in which it can come.
  */
 
 import type { Duplex } from 'node:stream'

@@ -19,17 +19,21 @@ test('a known error tells its code, its detail and the request id', () => {
   })
 })
 
-test.each([[new Error('ENOENT /etc/secret')], ['a string'], [undefined], [{ code: 'token_spent', detail: 'x' }]])(
-  'an unknown error %j becomes `internal` without its text',
-  (error) => {
-    const problem = problemOf(error, 'r1')
-    expect(problem).toMatchObject({ status: 500, reason: 'internal' })
-    expect(problem).not.toHaveProperty('detail')
-    expect(JSON.stringify(problem)).not.toContain('secret')
-  },
-)
+test.each([
+  [new Error('ENOENT /etc/secret')],
+  ['a string'],
+  [undefined],
+  [{ code: 'token_spent', detail: 'x' }],
+])('an unknown error %j becomes `internal` without its text', (error) => {
+  const problem = problemOf(error, 'r1')
+  expect(problem).toMatchObject({ status: 500, reason: 'internal' })
+  expect(problem).not.toHaveProperty('detail')
+  expect(JSON.stringify(problem)).not.toContain('secret')
+})
 
 test('the cause of an error stays inside', () => {
-  const error = new FleetError('registry_unavailable', 'try again', { cause: new Error('/home/x/db.sqlite is locked') })
+  const error = new FleetError('registry_unavailable', 'try again', {
+    cause: new Error('/home/x/db.sqlite is locked'),
+  })
   expect(JSON.stringify(problemOf(error, 'r1'))).not.toContain('sqlite')
 })
