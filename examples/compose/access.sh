@@ -36,6 +36,8 @@ YAML
 sallyport apply -f "$fleet"
 
 umask 022
+# what the origin tells its own assertions by
+sallyport app show example --json | "$node" -p 'JSON.parse(require("node:fs").readFileSync(0, "utf8")).id' >"$claim/example.audience"
 cp "$certs/root.pem" "$claim/root.pem"
 # a visitor reads it, so it is no secret of this machine: it names new devices only, a few of them, for a day
 sallyport token create --quiet --uses 25 --expires 24h >"$claim/token"

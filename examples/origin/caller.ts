@@ -36,12 +36,25 @@ const isForThisRequest = (claims: JWTPayload, request: IncomingMessage): boolean
   return meant.host === host && meant.pathname === pathname
 }
 
-/** @param jwksUrl `https://<hostname>/cdn-cgi/access/certs` of the gateway; without it nothing is verified. */
-export const callerReader = (
-  jwksUrl: string | undefined,
-): ((request: IncomingMessage) => Promise<Caller>) => {
+/**
+ * `audience`: the id of the application that this origin stands behind. Without it, another origin behind the same gateway could
+ * send on here what it was sent itself: `htu` is held against a Host that the sender chooses.
+ * `hostnames`: those of the application; an assertion's `iss` is `https://<hostname>`.
+ */
+export type Trust = {
+  readonly jwksUrl: string
+  readonly audience: string
+  readonly hostnames: readonly string[]
+}
+
+/** @param trust without it nothing is verified. `jwksUrl`: `https://<hostname>/cdn-cgi/access/certs` of the gateway */
+export const callerReader = (trust: Trust | undefined): ((request: IncomingMessage) => Promise<Caller>) => {
   // Fetched once, kept, and fetched again for a `kid` it does not know: the gateway may change keys.
-  const keys = jwksUrl === undefined ? undefined : createRemoteJWKSet(new URL(jwksUrl))
+  const keys = trust === undefined ? undefined : createRemoteJWKSet(new URL(trust.jwksUrl))
+  const expected =
+    trust === undefined
+      ? {}
+      : { audience: trust.audience, issuer: trust.hostnames.map((hostname) => `https://${hostname}`) }
   return async (request) => {
     const assertion = text(request.headers['cf-access-jwt-assertion']) ?? undefined
     if (assertion === undefined) return nobody(undefined, 'this did not come through the gateway')
@@ -49,7 +62,7 @@ export const callerReader = (
       const claims =
         keys === undefined
           ? decodeJwt(assertion)
-          : (await jwtVerify(assertion, keys, { algorithms: ['ES256'], typ: 'JWT' })).payload
+          : (await jwtVerify(assertion, keys, { ...expected, algorithms: ['ES256'], typ: 'JWT' })).payload
       if (!isForThisRequest(claims, request)) return nobody(assertion, 'the assertion is for another request')
       return {
         device: text(claims['device_id']),

@@ -2,7 +2,7 @@
  * An example origin: a plain HTTP server on loopback, behind the gateway, that checks who called before it believes it.
  * Not part of Sallyport: it imports nothing of it. Copy `caller.ts` into your own service, in any language with a JOSE library.
  *
- *   node examples/origin/main.ts [--jwks URL --ca FILE] [--port N]
+ *   node examples/origin/main.ts [--jwks URL --audience ID --hostname NAME … [--ca FILE]] [--port N]
  *
  * Without --jwks it only decodes the assertion, and says so (`verified: false`).
  */
@@ -19,6 +19,9 @@ import { createSeen } from './seen.ts'
 const { values: flags } = parseArgs({
   options: {
     jwks: { type: 'string' },
+    // the application's id: npx sallyport app show <name>
+    audience: { type: 'string' },
+    hostname: { type: 'string', multiple: true, default: [] },
     ca: { type: 'string' },
     port: { type: 'string', default: '0' },
   },
@@ -28,7 +31,14 @@ const { values: flags } = parseArgs({
 if (flags.ca !== undefined)
   setDefaultCACertificates([...getCACertificates('default'), readFileSync(flags.ca, 'utf8')])
 
-const readCaller = callerReader(flags.jwks)
+const { jwks, audience, hostname } = flags
+if (jwks !== undefined && (audience === undefined || hostname.length === 0)) {
+  console.error('--jwks needs --audience and --hostname: an assertion for another origin is not for this one')
+  process.exit(2)
+}
+const readCaller = callerReader(
+  jwks === undefined || audience === undefined ? undefined : { jwksUrl: jwks, audience, hostnames: hostname },
+)
 const seen = createSeen()
 
 const answer = (response: ServerResponse, status: number, body: unknown): void => {

@@ -41,7 +41,17 @@ let urls: Urls
 
 beforeAll(async () => {
   await once(jwks.listen(0, '127.0.0.1'), 'listening')
-  origin = start(['--jwks', `http://127.0.0.1:${(jwks.address() as AddressInfo).port}/certs`])
+  const url = `http://127.0.0.1:${(jwks.address() as AddressInfo).port}/certs`
+  origin = start([
+    '--jwks',
+    url,
+    '--audience',
+    AUDIENCE,
+    '--hostname',
+    'gate.example',
+    '--hostname',
+    'b.example',
+  ])
   urls = await urlsOf(origin)
 })
 afterAll(() => {
@@ -52,7 +62,11 @@ afterAll(() => {
 
 type Claims = Readonly<Record<string, unknown>>
 
+const AUDIENCE = 'a0'.repeat(32)
+
 const good: Claims = {
+  iss: 'https://gate.example',
+  aud: [AUDIENCE],
   device_id: 'pump-7',
   common_name: 'pump-7',
   htm: 'GET',
@@ -110,7 +124,10 @@ test.each<[string, () => Promise<string> | undefined, Parameters<typeof ask>[2]?
   ['for another method', () => sign(good), { method: 'DELETE' }],
   ['for another path', () => sign(good), { path: '/other' }],
   ['for another host', () => sign(good), { host: 'other.example' }],
-  ['for no request', () => sign({ device_id: 'pump-7' })],
+  ['for no request', () => sign({ iss: good['iss'], aud: good['aud'], device_id: 'pump-7' })],
+  ['for another application', () => sign({ ...good, aud: ['b1'.repeat(32)] })],
+  ['for no application', () => sign({ ...good, aud: undefined })],
+  ['from another hostname', () => sign({ ...good, iss: 'https://evil.example' })],
 ])('an assertion that is %s is refused', async (_, make, o) => {
   const { status, body } = await ask(urls.origin, await make(), o)
   expect(status).toBe(401)
@@ -153,6 +170,13 @@ test('without keys it only decodes, and says so; ends with its parent, and takes
   child.disconnect()
   expect(await once(child, 'exit')).toEqual([0, null])
   expect(existsSync(join(home.path, 'run/origin.json'))).toBe(false)
+})
+
+test('keys without an audience are a mistake, and said to be one', async () => {
+  expect(await once(start(['--jwks', 'https://gate.example/cdn-cgi/access/certs']), 'exit')).toEqual([
+    2,
+    null,
+  ])
 })
 
 test('a signal ends it cleanly', async () => {

@@ -11,49 +11,58 @@ import type { OperatorApi } from '../operator-api.ts'
 
 const NAMES = { anchor: 'development', policy: 'devices', application: 'example' } as const
 
-const find = async (api: OperatorApi, name: string): Promise<Application | undefined> => {
+/** What is read has an id, which is not ours to write. */
+type Stored = Application & { readonly id: string }
+
+const find = async (api: OperatorApi, name: string): Promise<Stored | undefined> => {
   try {
-    // what is read has an id, which is not ours to write
-    const { id: _, ...rest } = await api.call<Application & { id: string }>('GET', `/v1/applications/${name}`)
-    return rest
+    return await api.call<Stored>('GET', `/v1/applications/${name}`)
   } catch (error) {
     if (error instanceof FleetError && error.code === 'not_found') return undefined
     throw error
   }
 }
 
-const fresh = (hostnames: readonly string[], origin: string): Pick<Fleet, 'policies' | 'applications'> => ({
+const fresh = (hostnames: readonly string[]): Pick<Fleet, 'policies' | 'applications'> => ({
   policies: [{ name: NAMES.policy, decision: 'non_identity', include: [{ certificate: {} }] }],
   applications: [
     {
       name: NAMES.application,
       hostnames: [...hostnames],
-      https: { path: '/*', origin },
+      // until the origin is there: nobody listens on the discard port
+      https: { path: '/*', origin: 'http://127.0.0.1:9' },
       mqtt: {},
       policies: [NAMES.policy],
     },
   ],
 })
 
+/** @returns what the example origin must know to tell an assertion that is meant for it */
 export const registerExample = async (
   api: OperatorApi,
-  o: { readonly config: Config; readonly hostnames: readonly string[]; readonly origin: string },
-): Promise<void> => {
+  o: { readonly config: Config; readonly hostnames: readonly string[] },
+): Promise<{ readonly audience: string; readonly hostnames: readonly string[] }> => {
   const { ca } = o.config
   const pem = readFileSync(ca.root, 'utf8') + readFileSync(ca.intermediate, 'utf8')
+  const anchors = [{ name: NAMES.anchor, pem, hostnames: [...o.hostnames] }]
   const known = await find(api, NAMES.application)
-  const rest =
-    known === undefined
-      ? fresh(o.hostnames, o.origin)
-      : {
-          applications: [
-            {
-              ...known,
-              hostnames: [...new Set([...known.hostnames, ...o.hostnames])],
-              ...(known.https === undefined ? {} : { https: { ...known.https, origin: o.origin } }),
-            },
-          ],
-        }
-  const body: Fleet = { anchors: [{ name: NAMES.anchor, pem, hostnames: [...o.hostnames] }], ...rest }
-  await api.call('POST', '/v1/apply', { body })
+  await api.call('POST', '/v1/apply', {
+    body: { anchors, ...(known === undefined ? fresh(o.hostnames) : {}) } satisfies Fleet,
+  })
+  const { id, hostnames } = known ?? (await api.call<Stored>('GET', `/v1/applications/${NAMES.application}`))
+  return { audience: id, hostnames: [...new Set([...hostnames, ...o.hostnames])] }
+}
+
+/** Its port is another one at every start. */
+export const pointExampleAt = async (
+  api: OperatorApi,
+  o: { readonly hostnames: readonly string[]; readonly origin: string },
+): Promise<void> => {
+  const known = await find(api, NAMES.application)
+  if (known === undefined) throw new FleetError('not_found', `the application ${NAMES.application} is gone`)
+  const { id: _, ...application } = known
+  const https = application.https === undefined ? {} : { https: { ...application.https, origin: o.origin } }
+  await api.call('POST', '/v1/apply', {
+    body: { applications: [{ ...application, hostnames: [...o.hostnames], ...https }] } satisfies Fleet,
+  })
 }

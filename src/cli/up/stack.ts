@@ -17,7 +17,7 @@ import { ensureDevelopmentPki, hostnames } from '../offline/development.ts'
 import { ensureOperatorToken } from '../offline/operator-token.ts'
 import { operatorApi } from '../operator-api.ts'
 import { startDesk, type DeskProcess } from './desk-process.ts'
-import { registerExample } from './example.ts'
+import { pointExampleAt, registerExample } from './example.ts'
 import { lockHome } from './lock.ts'
 
 const CHECKOUT = resolve(import.meta.dirname, '../../..')
@@ -172,9 +172,12 @@ export const startStack = async (o: StackOptions): Promise<Stack> => {
   if (operatorToken !== undefined) {
     const jwks = `${need(gateway, 'https')}/cdn-cgi/access/certs`
     const program = join(CHECKOUT, 'examples/origin/main.ts')
-    origin = scope.use(await start('origin', [program, '--jwks', jwks, '--ca', config.ca.root]))
     const api = operatorApi({ url: need(enroll, 'operator'), token: operatorToken.token })
-    await registerExample(api, { config, hostnames: hostnames(machine), origin: need(origin, 'origin') })
+    const example = await registerExample(api, { config, hostnames: hostnames(machine) })
+    const named = example.hostnames.flatMap((name) => ['--hostname', name])
+    const trust = ['--jwks', jwks, '--ca', config.ca.root, '--audience', example.audience, ...named]
+    origin = scope.use(await start('origin', [program, ...trust]))
+    await pointExampleAt(api, { hostnames: example.hostnames, origin: need(origin, 'origin') })
   }
 
   const desks = [enroll, gateway, ...(origin === undefined ? [] : [origin])]
