@@ -9,6 +9,8 @@ create table issuers (
   registered_at integer not null,
   -- stored before a CRL is signed: a crash skips a number, never repeats one
   crl_number    integer not null default 0,
+  -- what its certificates say as CDP and AIA; null until the first is to be signed
+  status_url    text,
   der           blob not null
 ) strict;
 

@@ -9,6 +9,7 @@ import { FleetError } from '#fleet/errors.ts'
 import { openIssuer, type Issuer } from '#pki/issuer.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { Config } from '#runtime/config.ts'
+import type { Log } from '#runtime/log.ts'
 import { readPrivateFile } from '#runtime/secrets.ts'
 
 /** @throws FleetError `config_invalid`, with the setting */
@@ -25,11 +26,38 @@ export const readPublicFile = (key: string, path: string): string => {
   }
 }
 
+/**
+ * Certificates that are out there name the old URL for as long as they live, so another one needs a word: in production the old
+ * value, in `enroll.status_url_before`. In development, where ports change with every start, the log and the audit say it.
+ */
+const keepStatusUrl = async (
+  o: { readonly config: Config; readonly registry: Registry; readonly log: Log },
+  issuerSki: string,
+  now: number,
+): Promise<void> => {
+  const { environment, enroll } = o.config
+  const keep = { issuerSki, url: enroll.status_url, now, actor: 'system' }
+  const before = await o.registry.keepStatusUrl({ ...keep, replace: false })
+  if (before === enroll.status_url) return
+  if (environment === 'production' && enroll.status_url_before !== before) {
+    throw new FleetError(
+      'config_invalid',
+      `enroll.status_url: got ${enroll.status_url}, expected ${before}, which stands in certificates already issued; to change it all the same, set enroll.status_url_before to ${before} and keep that URL answering`,
+    )
+  }
+  await o.registry.keepStatusUrl({ ...keep, replace: true })
+  o.log.warn(
+    { before, after: enroll.status_url },
+    'enroll.status_url has changed: older certificates name the old one',
+  )
+}
+
 /** @throws FleetError `config_invalid`: which file, and why it cannot be the issuer; `registry_unavailable` */
 export const openConfiguredIssuer = async (o: {
   readonly config: Config
   readonly registry: Registry
   readonly clock: Clock
+  readonly log: Log
 }): Promise<Issuer> => {
   const { ca, enroll } = o.config
   const now = o.clock()
@@ -53,5 +81,6 @@ export const openConfiguredIssuer = async (o: {
   if (state !== 'active') {
     throw new FleetError('config_invalid', `ca.intermediate (${ca.intermediate}) is ${state} in the registry`)
   }
+  await keepStatusUrl(o, issuer.ski, now)
   return issuer
 }

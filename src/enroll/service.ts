@@ -69,7 +69,7 @@ export const openEnrollDesk = async (
 
   const sealingKey = readSecretKey(config.secrets.key_file)
   const registry = opened.use(await make.openRegistry({ path: config.registry.path, clock }))
-  const issuer = opened.use(await make.openIssuer({ config, registry, clock }))
+  const issuer = opened.use(await make.openIssuer({ config, registry, clock, log }))
   const inbox = opened.use(await openInboxReader({ path: config.registry.inbox }))
   if (await ensureAssertionKey({ registry, clock, sealingKey })) log.info('the first assertion key was made')
 

@@ -200,6 +200,17 @@ export interface Registry extends RegistryReader {
 
   // ---- issuers and CRLs
 
+  /**
+   * What the certificates of this issuer name as CDP and AIA. The first `url` is kept; with `replace` another one takes its place, with
+   * an audit entry. `not_found`: no such issuer. @returns the one that stands now
+   */
+  keepStatusUrl(keep: {
+    readonly issuerSki: string
+    readonly url: string
+    readonly replace: boolean
+    readonly now: number
+    readonly actor: Actor
+  }): Promise<string>
   /** Known issuers stay as they are; a new one is added as `active`. */
   registerIssuer(
     issuer: { readonly ski: string; readonly der: Uint8Array },

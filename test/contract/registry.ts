@@ -839,6 +839,28 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
         expect(new Set(many).size).toBe(20)
         await refusedUnchanged(() => registry.takeCrlNumber('e5'.repeat(20), NOW), 'not_found')
       })
+
+      it('keeps the first status URL, and another one only when told to replace it', async () => {
+        await givenIssuer(registry)
+        const keep = { issuerSki: ISSUER, url: 'http://a.test', replace: false, now: NOW, actor: ACTOR }
+        expect(await registry.keepStatusUrl(keep)).toBe('http://a.test')
+        expect(await registry.keepStatusUrl({ ...keep, url: 'http://b.test' })).toBe('http://a.test')
+        expect(await registry.keepStatusUrl({ ...keep, url: 'http://b.test', replace: true })).toBe(
+          'http://b.test',
+        )
+        expect(await registry.keepStatusUrl(keep)).toBe('http://b.test')
+        const { items } = await registry.listAudit({ limit: 100 })
+        expect(
+          items.filter(({ action }) => action === 'issuer.status_url').map(({ details }) => details),
+        ).toEqual([
+          { before: null, after: 'http://a.test' },
+          { before: 'http://a.test', after: 'http://b.test' },
+        ])
+        await refusedUnchanged(
+          () => registry.keepStatusUrl({ ...keep, issuerSki: 'e5'.repeat(20) }),
+          'not_found',
+        )
+      })
     })
 
     describe('access', () => {

@@ -55,7 +55,7 @@ const policies: Kind<Policy> = {
 const commandsFor = <T>(io: Io, word: string, kind: Kind<T>): Command =>
   group(word, kind.about, `${word} ls`, [
     listing(`list ${kind.about}`, `${word} ls`).action(list<T>(io, kind)),
-    online('show', `show one, as \`apply\` takes it`, `${word} show ${kind.example}`)
+    online('show', `show one`, `${word} show ${kind.example}`)
       .argument('<name>')
       .action(async (name: string, _: unknown, self: Command) => {
         const options = self.optsWithGlobals<Online>()

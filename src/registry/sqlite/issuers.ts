@@ -29,11 +29,15 @@ export const issuerVerbs = ({
   journal,
   write,
   read,
-}: Tools): Verbs<'registerIssuer' | 'revokedCertificates' | 'takeCrlNumber'> => {
+}: Tools): Verbs<'registerIssuer' | 'keepStatusUrl' | 'revokedCertificates' | 'takeCrlNumber'> => {
   const find = database.prepare<[string], IssuerRecord>('select ski, der, state from issuers where ski = ?')
   const add = database.prepare(
     "insert into issuers (ski, state, registered_at, der) values (?, 'active', ?, ?)",
   )
+  const statusUrl = database
+    .prepare<[string], string | null>('select status_url from issuers where ski = ?')
+    .pluck()
+  const setStatusUrl = database.prepare('update issuers set status_url = ? where ski = ?')
   const suspended = database.prepare<[string, number], Suspended>(`
     select id, state_since as since from devices where state <> 'active' and state = 'suspended' and id > ? order by id limit ?`)
   const liveOf = database.prepare<[string, string, number], { readonly serial: string }>(
@@ -57,6 +61,16 @@ export const issuerVerbs = ({
         journal.audit({ at: now, actor: 'system', action: 'issuer.registered', subject: ski })
         journal.change({ kind: 'issuer', ski })
         return { ski, der, state: 'active' }
+      }),
+    keepStatusUrl: ({ issuerSki, url, replace, now, actor }) =>
+      write(() => {
+        const known = statusUrl.get(issuerSki)
+        if (known === undefined) throw new FleetError('not_found', `no issuer ${issuerSki}`)
+        if (known === url || (known !== null && !replace)) return known
+        setStatusUrl.run(url, issuerSki)
+        const details = { before: known, after: url }
+        journal.audit({ at: now, actor, action: 'issuer.status_url', subject: issuerSki, details })
+        return url
       }),
     /** Held ones first: a device that goes from suspended to revoked between the two is then met at least once. */
     revokedCertificates: async (issuerSki, notAfterFrom) => {
