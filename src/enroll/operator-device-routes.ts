@@ -99,6 +99,7 @@ export const deviceRoutes = (app: App, deps: OperatorApiDeps): void => {
           },
           actorOf(request),
         )
+        request.logged['device_id'] = device.id
         return reply.header('etag', etagOf(device.revision)).send(await deviceToWire(registry, device))
       },
     )
