@@ -46,6 +46,9 @@ export const foreignTopic: Drill = {
       if (outcome === 'cut') ledger.refused('mqtt', 'topic_denied')
       expectations.check('foreign_topic.publish', outcome === 'cut', `${topic} was acknowledged`)
     }
+    // the cut was for the topic: a server that fell over would have cut it too
+    await using still = await stage.connects('foreign_topic.attacker', own)
+    if (still === undefined) return
     // its own message comes after anything that was let through before it
     await stage.publishes('foreign_topic.own', listening, `${theirs}/telemetry`, 'last')
     await Promise.race([last.promise, listening.closed])
