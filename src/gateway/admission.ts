@@ -7,19 +7,25 @@ import type { AccessSnapshot } from '#fleet/access.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { compileAccess, type Access } from '#policy/access.ts'
-import { admit, nameOf, type Facts } from '#policy/admission.ts'
-import type { Ask, Decision } from '#policy/decision.ts'
+import { admit, judgeTopics, nameOf, type Facts } from '#policy/admission.ts'
+import type { Ask, Decision, TopicJudge } from '#policy/decision.ts'
 import type { RegistryReader } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
 import type { Anchors } from './anchors.ts'
+import type { AnonymousLines } from './anonymous-lines.ts'
 
 const MAX_LOGGED_PATH = 256
 
 export interface Admission {
   /** Synchronous, no log. Never throws: a registry that cannot be read is the reason `registry_unavailable`. */
   judge(peer: Peer, ask: Ask): Decision
-  /** one log line, one count by door and reason */
+  /**
+   * The same for any number of topics: who it is and whether it may be here is judged now, once. Good for this epoch; where `standing`
+   * is `registry_unavailable`, for this call only, since no epoch tells when the registry can be read again.
+   */
+  judgeTopics(peer: Peer, host: string): TopicJudge
+  /** One count by door and reason, and one log line; of refusals without an identity as many lines as {@link AnonymousLines} allows. */
   record(peer: Peer, ask: Ask, decision: Decision, requestId: string): void
   /** Rises whenever the feed saw any change or failed: a remembered verdict is good for one epoch. */
   epoch(): number
@@ -62,6 +68,8 @@ export const createAdmission = (o: {
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
+  /** for refusals of those who are nobody yet */
+  readonly anonymousLines: AnonymousLines
   readonly epoch: () => number
 }): Admission => {
   const { registry, anchors, clock, log } = o
@@ -71,12 +79,12 @@ export const createAdmission = (o: {
   ])
   let readable = true
 
-  const gather = (peer: Peer, ask: Ask): Facts['registry'] => {
+  const gather = (peer: Peer, host: string): Facts['registry'] => {
     try {
       const { snapshot, access } = o.access()
       const facts = {
         access,
-        standing: anchors.standing(snapshot, peer, ask.host, (fingerprint) => registry.status(fingerprint)),
+        standing: anchors.standing(snapshot, peer, host, (fingerprint) => registry.status(fingerprint)),
       }
       if (!readable) log.info('the registry can be read again')
       readable = true
@@ -90,10 +98,12 @@ export const createAdmission = (o: {
   }
 
   return {
-    judge: (peer, ask) => admit({ now: clock(), peer, ask, registry: gather(peer, ask) }),
+    judge: (peer, ask) => admit({ now: clock(), peer, ask, registry: gather(peer, ask.host) }),
+    judgeTopics: (peer, host) => judgeTopics({ now: clock(), peer, host, registry: gather(peer, host) }),
     record: (peer, ask, decision, requestId) => {
       const reason = decision.allow ? 'allowed' : decision.reason
       decisions.inc({ door: ask.door, reason })
+      if (!decision.allow && decision.identity === undefined && !o.anonymousLines.take()) return
       const who = decision.identity === undefined ? {} : { identity: nameOf(decision.identity) }
       const why = decision.allow ? { application: decision.application.name, policy: decision.policy } : {}
       log.info(

@@ -6,13 +6,18 @@
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Denial } from '#fleet/denial.ts'
 import type { Peer } from '#fleet/peer.ts'
-import { issuedBy, verifyChain } from '#pki/chain.ts'
+import { createChecks, issuedBy, verifyChain, type Checks } from '#pki/chain.ts'
 import type { DeviceRecord, Span } from '#policy/admission.ts'
 import { judgeClientLeaf, judgeKey } from '#policy/keys.ts'
 import { readAll, sameBytes, spanOf, type Authority, type HostAnchors } from './anchor-load.ts'
 
 /** A client's own intermediates may not be slow to verify with. */
 const MAX_SENT_RSA_BITS = 4_096
+
+/** Signature checks per refusal: the right way up is one or two of them, and a stranger makes us look for it once per handshake. */
+const MAX_CHECKS = 4
+/** The same for a leaf that OpenSSL trusts: as long a chain as OpenSSL may have taken. */
+const MAX_CHECKS_TRUSTED = 16
 
 /** How a leaf reaches an authority: `chain` is everything above the leaf, root last. */
 export type Path = {
@@ -23,11 +28,25 @@ export type Path = {
 
 export type RecordOfIssuer = DeviceRecord & { readonly issuerSki: string }
 
-/** What the client sent above its leaf, as far as it is readable and cheap to verify with. */
-const sentAbove = (peer: Peer): CertificateFacts[] =>
-  readAll(peer.sentChain).filter(
-    ({ key }) => judgeKey(key) === undefined && (key.kind !== 'RSA' || key.bits <= MAX_SENT_RSA_BITS),
+/** What the client sent above its leaf, as far as it is readable and cheap to verify with. One of each: the same CA twice proves nothing. */
+const sentAbove = (peer: Peer, at: number): CertificateFacts[] => {
+  const cheap = readAll(peer.sentChain).filter(
+    ({ key, notBefore, notAfter }) =>
+      judgeKey(key) === undefined &&
+      (key.kind !== 'RSA' || key.bits <= MAX_SENT_RSA_BITS) &&
+      notBefore <= at &&
+      at <= notAfter,
   )
+  // the issuer too: a CA that is cross-signed is sent once for each root
+  const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
+  const distinct = new Map(
+    cheap.map((facts) => [
+      `${facts.spkiSha256} ${hex(facts.subjectDer)} ${hex(facts.issuerDer)} ${facts.authorityKeyId}`,
+      facts,
+    ]),
+  )
+  return [...distinct.values()]
+}
 
 /** @param at ms: the time at which every certificate of the path must be valid */
 export const findPath = (
@@ -35,10 +54,12 @@ export const findPath = (
   peer: Peer,
   host: HostAnchors,
   at: number,
+  checks: Checks = createChecks(MAX_CHECKS_TRUSTED),
 ): Path | undefined => {
   const verified = verifyChain({
     leaf,
-    pool: sentAbove(peer),
+    checks,
+    pool: sentAbove(peer, at),
     roots: host.authorities.map(({ facts }) => facts),
     now: at,
   })
@@ -60,10 +81,11 @@ export const explain = (
 ): Denial => {
   if (host === undefined) return 'certificate_untrusted'
   const at = now < leaf.notBefore ? leaf.notBefore : now > leaf.notAfter ? leaf.notAfter : now
+  const checks = createChecks(MAX_CHECKS)
   // really signed under this hostname's anchors, at a time when leaf and issuer were both valid: then the fault is the leaf's own
   const really =
-    host.authorities.some(({ facts }) => issuedBy(leaf, facts)) ||
-    findPath(leaf, peer, host, at) !== undefined
+    host.authorities.some(({ facts }) => issuedBy(leaf, facts, checks)) ||
+    findPath(leaf, peer, host, at, checks) !== undefined
   if (!really) return 'certificate_untrusted'
   if (now < leaf.notBefore) return 'certificate_not_yet_valid'
   if (now > leaf.notAfter) return 'certificate_expired'

@@ -22,6 +22,8 @@ export type AssertionClaims = {
   readonly commonName: string
   /** undefined: a foreign certificate */
   readonly deviceId: string | undefined
+  /** whose word the common name is, for a foreign certificate; undefined: a device */
+  readonly anchor: string | undefined
   /** of the certificate, SHA-256, hex */
   readonly fingerprint: string
   /** ms; the assertion never outlives the certificate */
@@ -105,6 +107,7 @@ export const createAssertions = (o: {
           sub: '',
           common_name: claims.commonName,
           ...(claims.deviceId === undefined ? {} : { device_id: claims.deviceId }),
+          ...(claims.anchor === undefined ? {} : { anchor: claims.anchor }),
           iat: Math.floor(now / 1_000),
           exp: Math.floor(Math.min(now + o.life, claims.notAfter) / 1_000),
           jti: randomUUID(),

@@ -19,10 +19,12 @@ export type Contexts = {
 /**
  * @param o.contextFor by lower-case hostname without trailing dot
  * @param o.options server options with this default context's anchors, made anew at each call
+ * @param o.problem told of what could not be reloaded: the old context serves on, and the other doors reload
  */
 export const createContexts = (o: {
   readonly contextFor: (hostname: string) => SecureContext | undefined
   readonly options: () => TlsOptions
+  readonly problem: (error: unknown) => void
 }): Contexts & { reload(): void } => {
   const listeners: ((options: TlsOptions) => void)[] = []
   // Node gives the name as it came ("B.TEST", "b.test."), and 'servername' too: #runtime/peer.ts folds it the same way
@@ -47,8 +49,13 @@ export const createContexts = (o: {
       listeners.push(apply)
     },
     reload: () => {
-      const options = o.options()
-      for (const apply of listeners) apply(options)
+      for (const apply of listeners) {
+        try {
+          apply(o.options())
+        } catch (error) {
+          o.problem(error)
+        }
+      }
     },
   }
 }

@@ -9,14 +9,15 @@ import { openRegistryReader } from '#registry/sqlite.ts'
 import type { Config } from '#runtime/config.ts'
 import type { Scope } from '#runtime/run.ts'
 import { readSecretKey } from '#runtime/secrets.ts'
+import { openServerIdentity } from '#runtime/server-identity.ts'
 import { deviceContext, serverOptions } from '#runtime/tls.ts'
 import { createAccessReader, createAdmission, type Admission } from './admission.ts'
+import { createAnonymousLines, type AnonymousLines } from './anonymous-lines.ts'
 import { createAnchors, type Anchors } from './anchors.ts'
 import { createAssertions, type Assertions } from './assertion.ts'
 import { createContexts, type Contexts } from './contexts.ts'
 import { startFeed } from './feed.ts'
 import { createLive, type LiveControl } from './live.ts'
-import { openServerIdentity } from './server-identity.ts'
 
 export type Core = AsyncDisposable & {
   readonly admission: Admission
@@ -27,6 +28,9 @@ export type Core = AsyncDisposable & {
   contexts(defaultHostname?: string): Contexts
   /** hostnames that exist to a stranger; throws `registry_unavailable` */
   isKnownHost(hostname: string): boolean
+  /** Can it judge? While the registry cannot be read, everybody is refused. */
+  ready(): boolean
+  readonly anonymousLines: AnonymousLines
   sighting(door: InboxEntry['door'], fingerprint: string): void
 }
 
@@ -75,7 +79,9 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
   assertions.load(await registry.assertionKeys())
   const feed = opened.use(startFeed({ registry, cursor, log, onChanges: apply }))
 
+  const anonymousLines = opened.use(createAnonymousLines(log))
   const admission = createAdmission({
+    anonymousLines,
     access,
     registry,
     anchors,
@@ -92,6 +98,9 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     live,
     contexts: (defaultHostname) => {
       const contexts = createContexts({
+        problem: (err) => {
+          log.error({ err }, 'a door goes on with its old TLS context')
+        },
         contextFor: (hostname) => anchors.contextFor(hostname),
         options: () =>
           serverOptions({
@@ -103,6 +112,8 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
       made.push(contexts)
       return contexts
     },
+    ready: () => feed.works(),
+    anonymousLines,
     isKnownHost: (hostname) => access().access.known.has(hostname),
     sighting: (door, fingerprint) => {
       inbox.append({ kind: 'seen', fingerprint, at: clock(), door })

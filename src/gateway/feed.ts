@@ -13,6 +13,8 @@ const FULL = 1_000
 
 export type Feed = AsyncDisposable & {
   epoch(): number
+  /** Could the registry be read the last time? */
+  works(): boolean
 }
 
 /**
@@ -64,6 +66,7 @@ export const startFeed = (o: {
 
   return {
     epoch: () => epoch,
+    works: () => !failing,
     async [Symbol.asyncDispose]() {
       stopped = true
       clearTimeout(timer)

@@ -18,10 +18,13 @@ export type LiveEntry = {
   recheck(): void
   /** the gateway is stopping */
   drain(): void
+  /** nobody is connected: it is judged again like the others, and not counted */
+  readonly asleep?: boolean
 }
 
 export interface Live {
   add(entry: LiveEntry): Disposable
+  /** those who are connected */
   size(): number
 }
 
@@ -33,6 +36,7 @@ export interface LiveControl extends Live {
 
 export const createLive = (): LiveControl => {
   const all = new Set<LiveEntry>()
+  let asleep = 0
   const byDevice = new Map<string, Set<LiveEntry>>()
 
   const recheckAll = (entries: readonly LiveEntry[]): void => {
@@ -43,6 +47,7 @@ export const createLive = (): LiveControl => {
   return {
     add: (entry) => {
       all.add(entry)
+      if (entry.asleep === true) asleep += 1
       const { deviceId } = entry
       if (deviceId !== undefined) {
         const peers = byDevice.get(deviceId)
@@ -51,14 +56,14 @@ export const createLive = (): LiveControl => {
       }
       return {
         [Symbol.dispose]: () => {
-          all.delete(entry)
+          if (all.delete(entry) && entry.asleep === true) asleep -= 1
           if (deviceId === undefined) return
           const peers = byDevice.get(deviceId)
           if (peers?.delete(entry) === true && peers.size === 0) byDevice.delete(deviceId)
         },
       }
     },
-    size: () => all.size,
+    size: () => all.size - asleep,
     recheck: (changes) => {
       const wide = changes.some(({ kind }) => WIDE.has(kind))
       if (wide) return recheckAll([...all])

@@ -35,6 +35,7 @@ export const openGateway = async (config: Config, scope: Scope): Promise<Service
     assertions,
     live,
     contexts,
+    anonymousLines: core.anonymousLines,
     isKnownHost: (hostname) => core.isKnownHost(hostname),
     sighting: (fingerprint) => {
       core.sighting('https', fingerprint)
@@ -48,6 +49,7 @@ export const openGateway = async (config: Config, scope: Scope): Promise<Service
     clock,
     admission,
     live,
+    anonymousLines: core.anonymousLines,
     contexts: core.contexts(config.mqtt.default_hostname),
     sighting: (fingerprint) => {
       core.sighting('mqtt', fingerprint)
@@ -57,6 +59,7 @@ export const openGateway = async (config: Config, scope: Scope): Promise<Service
   const stack = opened.move()
   return {
     urls: { https: https.url, mqtts: mqtts.url },
+    ready: () => core.ready(),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }

@@ -11,8 +11,10 @@ import { OID } from './oids.ts'
 import { isStrongSignature } from './signatures.ts'
 
 const MAX_DEPTH = 10
-/** Signature checks per call: cross-signed pools cannot make it search for long. */
+/** Signature checks per search, unless the caller says less. */
 const MAX_CHECKS = 64
+/** Links tried by name alone per search: cross-signed pools cannot make it search for long. */
+const MAX_STEPS = 256
 
 /** What we process; any other critical extension (name constraints, policy constraints) refuses the chain (§4.2). */
 const PROCESSED: ReadonlySet<string> = new Set([
@@ -48,13 +50,39 @@ const isSignedBy = (child: CertificateFacts, issuer: CertificateFacts): boolean 
   }
 }
 
+/** Did the issuer's key sign the child? Each pair is checked once; 'spent': as many as allowed were checked, and not this one. */
+export type Checks = (child: CertificateFacts, issuer: CertificateFacts) => boolean | 'spent'
+
+/** @param most signature checks, for all who share it: a stranger chooses the certificates, and 1 ms each is a lot */
+export const createChecks = (most: number = MAX_CHECKS): Checks => {
+  const known = new Map<string, boolean>()
+  return (child, issuer) => {
+    const link = `${child.fingerprint} ${issuer.fingerprint}`
+    const verdict = known.get(link)
+    if (verdict !== undefined) return verdict
+    if (known.size >= most) return 'spent'
+    const signed = isSignedBy(child, issuer)
+    known.set(link, signed)
+    return signed
+  }
+}
+
 /** Names byte for byte, key ids where both have one, the issuer a CA that may sign, and the signature. Not dates. */
-export const issuedBy = (child: CertificateFacts, issuer: CertificateFacts): boolean =>
-  mayIssue(child, issuer) && isSignedBy(child, issuer)
+export const issuedBy = (
+  child: CertificateFacts,
+  issuer: CertificateFacts,
+  checks: Checks = isSignedBy,
+): boolean => mayIssue(child, issuer) && checks(child, issuer) === true
+
+/** One CA under two issuers is no link of its own path (RFC 4158 §2.4.2): without it, circles. */
+const isSameCa = (a: CertificateFacts, b: CertificateFacts): boolean =>
+  a.spkiSha256 === b.spkiSha256 && sameBytes(a.subjectDer, b.subjectDer)
+
+const named = ({ commonName, fingerprint }: CertificateFacts): string => `"${commonName ?? fingerprint}"`
 
 /** `below`: how many CA certificates that are not self-issued stand below this one (§6.1.4 (l), (m)). */
 const problemOf = (certificate: CertificateFacts, now: number, below: number): string | undefined => {
-  const name = `"${certificate.commonName ?? certificate.fingerprint}"`
+  const name = named(certificate)
   if (now < certificate.notBefore)
     return `${name} is not valid before ${new Date(certificate.notBefore).toISOString()}`
   if (now > certificate.notAfter) return `${name} expired at ${new Date(certificate.notAfter).toISOString()}`
@@ -72,6 +100,9 @@ export type Chain =
 
 /**
  * From `leaf` through `pool` to one of `roots`, which are trusted for what they are. A leaf may itself be a CA.
+ *
+ * A path is found by names and key ids, and only one that ends at a root is verified, from the top: what a stranger signed with keys of
+ * his own never costs a signature check.
  * @param o.now ms since the epoch; dates of every certificate, the root's too, are held against it
  * @returns `chain`: leaf first, root last; or the problem of the path that came nearest
  */
@@ -80,13 +111,27 @@ export const verifyChain = (o: {
   readonly pool: readonly CertificateFacts[]
   readonly roots: readonly CertificateFacts[]
   readonly now: number
+  readonly checks?: Checks
 }): Chain => {
-  let checks = 0
+  const { checks = createChecks() } = o
+  let steps = 0
   let nearest: { depth: number; problem: string } = { depth: -1, problem: '' }
   const fail = (depth: number, problem: string): undefined => {
     if (depth >= nearest.depth) nearest = { depth, problem }
   }
+  const tooMany = (): undefined => fail(MAX_DEPTH + 1, 'there are too many possible chains')
   const rootPrints = new Set(o.roots.map((root) => root.fingerprint))
+  const issuers = [...o.roots, ...o.pool]
+
+  const verified = (path: readonly CertificateFacts[]): readonly CertificateFacts[] | undefined => {
+    for (let at = path.length - 1; at > 0; at -= 1) {
+      const [child, issuer] = [path[at - 1] as CertificateFacts, path[at] as CertificateFacts]
+      const signed = checks(child, issuer)
+      if (signed === 'spent') return tooMany()
+      if (!signed) return fail(path.length, `${named(child)} is not signed by "${issuer.commonName ?? ''}"`)
+    }
+    return path
+  }
 
   const extend = (
     path: readonly CertificateFacts[],
@@ -96,21 +141,17 @@ export const verifyChain = (o: {
     const depth = path.length
     const own = problemOf(last, o.now, below)
     if (own !== undefined) return fail(depth, own)
-    if (rootPrints.has(last.fingerprint)) return path
+    if (rootPrints.has(last.fingerprint)) return verified(path)
     if (!isStrongSignature(last.signatureAlgorithm))
-      return fail(depth, `"${last.commonName ?? last.fingerprint}" is signed with ${last.signatureAlgorithm}`)
+      return fail(depth, `${named(last)} is signed with ${last.signatureAlgorithm}`)
     if (depth === MAX_DEPTH) return fail(depth, `the chain is longer than ${MAX_DEPTH}`)
-    fail(depth, `"${last.commonName ?? last.fingerprint}" is not issued by a certificate that is known here`)
+    fail(depth, `${named(last)} is not issued by a certificate that is known here`)
     // a CA at the bottom counts: it is here as an issuer, and its leaves are still to come
     const next = below + (last.isCa && !isSelfIssued(last) ? 1 : 0)
-    for (const issuer of [...o.roots, ...o.pool]) {
-      if (!mayIssue(last, issuer) || path.some((seen) => seen.fingerprint === issuer.fingerprint)) continue
-      checks += 1
-      if (checks > MAX_CHECKS) return fail(MAX_DEPTH + 1, 'there are too many possible chains')
-      if (!isSignedBy(last, issuer)) {
-        fail(depth, `"${last.commonName ?? last.fingerprint}" is not signed by "${issuer.commonName ?? ''}"`)
-        continue
-      }
+    for (const issuer of issuers) {
+      if (!mayIssue(last, issuer) || path.some((seen) => isSameCa(seen, issuer))) continue
+      steps += 1
+      if (steps > MAX_STEPS) return tooMany()
       const found = extend([...path, issuer], next)
       if (found !== undefined) return found
     }

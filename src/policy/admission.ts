@@ -9,10 +9,10 @@ import type { DeviceId } from '#fleet/device-id.ts'
 import type { DeviceState } from '#fleet/device.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { admittingPolicy, findHttps, findMqtt, type Access, type CompiledApplication } from './access.ts'
-import type { Ask, Decision, Identity } from './decision.ts'
+import type { Ask, Decision, Identity, TopicJudge } from './decision.ts'
 import { judgeClientLeaf } from './keys.ts'
 import { canonicalTarget, type Canonical } from './target.ts'
-import { mayUseTopic } from './topics.ts'
+import { topicsOf, type MayUse } from './topics.ts'
 
 /** What the registry remembers of a certificate of ours; the part of its LiveStatus that is judged. */
 export type DeviceRecord = {
@@ -52,6 +52,8 @@ type Case = Facts & {
   readonly identity: Identity | undefined
   readonly application: CompiledApplication | undefined
   readonly policy: string | undefined
+  /** MQTT, where there is an application for it */
+  readonly mayUse: MayUse | undefined
 }
 
 type Rung = {
@@ -108,7 +110,8 @@ const recordReason = (record: DeviceRecord): Denial | undefined => {
   return record.deviceState === 'suspended' ? 'device_suspended' : undefined
 }
 
-export const LADDER: readonly Rung[] = [
+/** Everything that does not depend on the topic. */
+const STANDING_RUNGS: readonly Rung[] = [
   // ---- the connection and the request, whoever it is
   { reasons: ['session_resumed'], judge: ({ peer }) => (peer.resumed ? 'session_resumed' : undefined) },
   {
@@ -200,19 +203,19 @@ export const LADDER: readonly Rung[] = [
         ? 'client_id_mismatch'
         : undefined,
   },
-  {
-    reasons: ['topic_denied'],
-    judge: ({ ask, identity, application }) => {
-      if (ask.door !== 'mqtt' || ask.act === 'connect') return undefined
-      const rules = application?.application.mqtt?.topics
-      if (rules === undefined || identity === undefined) return 'topic_denied'
-      return mayUseTopic(rules, identity, ask.act, ask.topic) ? undefined : 'topic_denied'
-    },
-  },
 ]
 
-/** @returns the first rung's reason, or leave to pass: by which application and which of its policies */
-export const admit = (facts: Facts): Decision => {
+const TOPIC_RUNG: Rung = {
+  reasons: ['topic_denied'],
+  judge: ({ ask, mayUse }) => {
+    if (ask.door !== 'mqtt' || ask.act === 'connect') return undefined
+    return mayUse?.(ask.act, ask.topic) === true ? undefined : 'topic_denied'
+  },
+}
+
+export const LADDER: readonly Rung[] = [...STANDING_RUNGS, TOPIC_RUNG]
+
+const caseOf = (facts: Facts): Case => {
   const { ask, peer, registry } = facts
   const target = ask.door === 'https' ? canonicalTarget(ask.target) : undefined
   const identity = identityOf(registry?.standing, peer.leaf)
@@ -221,14 +224,51 @@ export const admit = (facts: Facts): Decision => {
     application === undefined || identity === undefined
       ? undefined
       : admittingPolicy(application, { commonName: commonNameOf(identity) })
-  const seen: Case = { ...facts, target, identity, application, policy }
+  const rules = ask.door === 'mqtt' ? application?.application.mqtt?.topics : undefined
+  const mayUse = rules === undefined || identity === undefined ? undefined : topicsOf(rules, identity)
+  return { ...facts, target, identity, application, policy, mayUse }
+}
 
-  for (const { judge } of LADDER) {
+const denial = (reason: Denial, { identity }: Case): Decision => ({
+  allow: false,
+  reason,
+  ...(identity === undefined ? {} : { identity }),
+})
+
+const climb = (rungs: readonly Rung[], seen: Case): Decision => {
+  for (const { judge } of rungs) {
     const reason = judge(seen)
-    if (reason !== undefined) return { allow: false, reason, ...(identity === undefined ? {} : { identity }) }
+    if (reason !== undefined) return denial(reason, seen)
   }
-  // every rung has passed, so all three are there; said again because a later rung could forget it
-  if (application === undefined || identity === undefined || policy === undefined)
+  const { identity, application, policy, peer, registry } = seen
+  const standing = registry?.standing
+  // every rung has passed, so all of them are there; said again because a later rung could forget it
+  if (
+    application === undefined ||
+    identity === undefined ||
+    policy === undefined ||
+    peer.leaf === undefined ||
+    (standing?.kind !== 'ours' && standing?.kind !== 'foreign')
+  )
     return { allow: false, reason: 'policy_denied' }
-  return { allow: true, identity, application: application.application, policy }
+  const notAfter = Math.min(peer.leaf.notAfter, standing.above.notAfter)
+  return { allow: true, identity, application: application.application, policy, notAfter }
+}
+
+/** @returns the first rung's reason, or leave to pass: by which application and which of its policies */
+export const admit = (facts: Facts): Decision => climb(LADDER, caseOf(facts))
+
+/** {@link admit} of any number of topics on one host, for the price of one. */
+export const judgeTopics = (facts: Omit<Facts, 'ask'> & { readonly host: string }): TopicJudge => {
+  const { host } = facts
+  const seen = caseOf({ ...facts, ask: { door: 'mqtt', host, act: 'receive', topic: '' } })
+  const standing = climb(STANDING_RUNGS, seen)
+  if (!standing.allow) return { standing, judge: () => standing }
+  return {
+    standing,
+    judge: (act, topic) => {
+      const reason = TOPIC_RUNG.judge({ ...seen, ask: { door: 'mqtt', host, act, topic } })
+      return reason === undefined ? standing : denial(reason, seen)
+    },
+  }
 }

@@ -1,6 +1,6 @@
 /** One decision, two doors: what may be asked of admission, and what it answers. A third door is one member of {@link Ask}. */
 
-import type { Application } from '#fleet/access.ts'
+import type { Application, TopicAct } from '#fleet/access.ts'
 import type { Denial } from '#fleet/denial.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 
@@ -11,7 +11,7 @@ export type Ask =
   | {
       readonly door: 'mqtt'
       readonly host: string
-      readonly act: 'publish' | 'subscribe' | 'receive'
+      readonly act: TopicAct
       readonly topic: string
     }
 
@@ -31,6 +31,16 @@ export type Decision =
       readonly identity: Identity
       readonly application: Application
       readonly policy: string
+      /** ms: the last moment at which the leaf and everything above it are valid. Whoever keeps this decision asks again after it. */
+      readonly notAfter: number
     }
   /** `identity`: who it was, when that much is sure; for the log only */
   | { readonly allow: false; readonly reason: Denial; readonly identity?: Identity }
+
+/** The ladder climbed once for everything but the topic. As good as any decision: until the next change, and until `notAfter`. */
+export type TopicJudge = {
+  /** on everything but the topic; a denial here is every topic's */
+  readonly standing: Decision
+  /** What the whole ladder says of this topic: `standing`, or `topic_denied`. For `subscribe` a filter, without `$share/<group>/`. */
+  judge(act: TopicAct, topic: string): Decision
+}

@@ -53,10 +53,8 @@ export const judgeRenewal = (o: {
   return judgeClientLeaf(o.leaf) ?? DEVICE_REFUSALS[o.record.deviceState]
 }
 
-/** The life that was given to a certificate, without the backdate: its successor gets the same. */
-export const lifeOf = ({ notBefore, notAfter }: Validity): number =>
-  Math.max(0, notAfter - notBefore - BACKDATE)
-
 /** Two thirds of the life, counted from when it was made and not from its backdated beginning. */
-export const renewAfter = (validity: Validity): number =>
-  Math.floor(validity.notBefore + BACKDATE + (lifeOf(validity) * 2) / 3)
+export const renewAfter = ({ notBefore, notAfter }: Validity): number => {
+  const made = notBefore + BACKDATE
+  return Math.floor(made + (Math.max(0, notAfter - made) * 2) / 3)
+}

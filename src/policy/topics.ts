@@ -20,11 +20,14 @@ const FOREIGN_TOPICS: readonly TopicRule[] = [
 
 type Value = (identity: Identity) => string | undefined
 
-/** Certificates of ours name the device in CN and SAN (#pki/profile.ts), and only the fingerprint made this one the device. */
+/**
+ * Certificates of ours name the device in CN and SAN (#pki/profile.ts), and only the fingerprint made this one the device. What a foreign
+ * certificate calls itself is under `foreign.` alone: whoever runs that CA could put any device's name there.
+ */
 const VALUES: Readonly<Record<string, Value>> = {
   'device.id': (who) => (who.kind === 'device' ? who.id : undefined),
   'device.group': (who) => (who.kind === 'device' ? who.group : undefined),
-  'cert.common_name': (who) => (who.kind === 'device' ? who.id : who.name),
+  'cert.common_name': (who) => (who.kind === 'device' ? who.id : undefined),
   'cert.san_uri': (who) => (who.kind === 'device' ? `urn:sallyport:device:${who.id}` : undefined),
   'foreign.anchor': (who) => (who.kind === 'foreign' ? who.anchor : undefined),
   'foreign.name': (who) => (who.kind === 'foreign' ? who.name : undefined),
@@ -60,20 +63,18 @@ export const expandFilter = (filter: string, identity: Identity): string | undef
   return whole && isTopicFilter(text) ? text : undefined
 }
 
+export type MayUse = (act: TopicAct, topic: string) => boolean
+
 /**
+ * Templates are filled in once, topics asked often.
  * @param rules an application's; empty means the defaults
- * @param topic a topic name; for `subscribe` a filter, without `$share/<group>/`
+ * @returns of a topic name; for `subscribe` a filter, without `$share/<group>/`
  */
-export const mayUseTopic = (
-  rules: readonly TopicRule[],
-  identity: Identity,
-  act: TopicAct,
-  topic: string,
-): boolean => {
+export const topicsOf = (rules: readonly TopicRule[], identity: Identity): MayUse => {
   const defaults = identity.kind === 'device' ? DEFAULT_TOPICS : FOREIGN_TOPICS
-  return (rules.length === 0 ? defaults : rules).some((rule) => {
-    if (!rule.acts.includes(act)) return false
+  const own = (rules.length === 0 ? defaults : rules).flatMap((rule) => {
     const filter = expandFilter(rule.filter, identity)
-    return filter !== undefined && filterCovers(filter, topic)
+    return filter === undefined ? [] : [{ acts: rule.acts, filter }]
   })
+  return (act, topic) => own.some(({ acts, filter }) => acts.includes(act) && filterCovers(filter, topic))
 }

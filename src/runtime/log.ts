@@ -7,7 +7,7 @@ import { destination, pino, stdTimeFunctions, type Logger } from 'pino'
 
 export type Log = Logger
 
-const SECRET_NAMES = [
+const SECRET_NAMES: ReadonlySet<string> = new Set([
   'authorization',
   'proxy-authorization',
   'cookie',
@@ -21,12 +21,37 @@ const SECRET_NAMES = [
   'private_key',
   'cf-access-jwt-assertion',
   'cf-access-token',
-]
+])
+/** A field of the line, of what is in it, and of what is in that. */
+const DEPTH = 3
+const CENSOR = '[removed]'
 
-const redacted = SECRET_NAMES.flatMap((name) => {
-  const key = `["${name}"]`
-  return [key, `*${key}`, `*.*${key}`]
-})
+type Fields = Record<string, unknown>
+
+/** By hand: pino's own rule costs 60 µs a line when it looks at every depth. @returns the same object when there is nothing to remove */
+const withoutSecrets = (fields: Fields, depth = 1): Fields => {
+  let copy: Fields | undefined
+  for (const name of Object.keys(fields)) {
+    const value = fields[name]
+    if (value === undefined) continue
+    let kept = value
+    if (SECRET_NAMES.has(name)) kept = CENSOR
+    else if (depth < DEPTH && typeof value === 'object' && value !== null)
+      kept = withoutSecrets(value as Fields, depth + 1)
+    if (kept !== value) (copy ??= copyOf(fields))[name] = kept
+  }
+  return copy ?? fields
+}
+
+/** Of the same kind: pino writes errors in its own way, and their message and stack are not among their keys. */
+const copyOf = (value: object): Fields => {
+  if (Array.isArray(value)) return [...(value as unknown[])] as unknown as Fields
+  if (!(value instanceof Error)) return { ...value }
+  const copy = Object.create(Object.getPrototypeOf(value) as object) as Fields
+  Object.defineProperties(copy, Object.getOwnPropertyDescriptors(value))
+  Object.defineProperty(copy, 'stack', { value: value.stack })
+  return copy
+}
 
 type Level = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 
@@ -43,9 +68,10 @@ export const createLog = (desk: string, level: Level, to: { write(line: string):
       level,
       base: { desk },
       timestamp: stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
+      formatters: { level: (label) => ({ level: label }), log: withoutSecrets },
       hooks: { streamWrite: withoutTokens },
-      redact: { paths: redacted, censor: '[removed]' },
+      // what a child logger carries does not pass the formatter
+      redact: { paths: [...SECRET_NAMES].map((name) => `["${name}"]`), censor: CENSOR },
     },
     to,
   )

@@ -77,14 +77,17 @@ export const createMetrics = (desk: string): Metrics => {
 }
 
 /**
- * GET `/metrics`, `/healthz` (the process answers), `/readyz` (it serves; 503 while starting and stopping). Not listening yet.
- * @param ready asked at each request
+ * GET `/metrics`, `/healthz` (the process answers), `/readyz` (it serves; 503 while starting and stopping, and while it cannot). Not listening yet.
+ * @param ready asked at each request; a rejection is a no
  */
-export const createMetricsServer = (metrics: Metrics, ready: () => boolean): Server => {
+export const createMetricsServer = (metrics: Metrics, ready: () => boolean | Promise<boolean>): Server => {
   const answers: Readonly<Record<string, () => Promise<[number, string]>>> = {
     '/metrics': async () => [200, await metrics.text()],
     '/healthz': () => Promise.resolve([200, 'ok\n']),
-    '/readyz': () => Promise.resolve(ready() ? [200, 'ready\n'] : [503, 'not ready\n']),
+    '/readyz': async () => {
+      const yes = await Promise.try(ready).catch(() => false)
+      return yes ? [200, 'ready\n'] : [503, 'not ready\n']
+    },
   }
   const server = createServer({ maxHeaderSize: 8_192, headersTimeout: 5_000, requestTimeout: 5_000 })
   server.on('request', (request, reply) => {

@@ -17,6 +17,8 @@ import { listenForStop } from './stop.ts'
 export type Service = AsyncDisposable & {
   /** the keys of DESK_URLS, without `metrics` */
   readonly urls: Readonly<Record<string, string>>
+  /** For /readyz, at each request: false, or a rejection, while it serves nobody. Without it, a service that has started is ready. */
+  ready?(): boolean | Promise<boolean>
 }
 
 export type Scope = {
@@ -54,7 +56,7 @@ const openMetrics = async (
   config: Config,
   desk: 'enroll' | 'gateway',
   metrics: Metrics,
-  ready: () => boolean,
+  ready: () => boolean | Promise<boolean>,
 ): Promise<AsyncDisposable & { readonly url: string }> => {
   const server = createMetricsServer(metrics, ready)
   const { host, port } = await listen(server, config[desk].metrics_listen)
@@ -76,14 +78,14 @@ const serve = async (
   start: (config: Config, scope: Scope) => Promise<Service>,
 ): Promise<void> => {
   const metrics = createMetrics(desk)
-  let ready = false
-  await using health = await openMetrics(config, desk, metrics, () => ready && !signal.aborted)
+  let ready: () => boolean | Promise<boolean> = () => false
+  await using health = await openMetrics(config, desk, metrics, () => !signal.aborted && ready())
   await using service = await start(config, { log, metrics, clock: systemClock, signal })
   const urls = { ...service.urls, metrics: health.url }
   if (signal.aborted) return
   writeRunFile(config.home, desk, urls)
   try {
-    ready = true
+    ready = () => service.ready?.() ?? true
     log.info(
       {
         version: VERSION,

@@ -79,6 +79,18 @@ const contextOptions = ({ cert, key }: Identity, ca: string[]): SecureContextOpt
 })
 
 /**
+ * Would OpenSSL serve with these, by the rules of this file? It reads the whole chain, and weighs the key, which a look at the leaf does not.
+ * @throws FleetError `config_invalid`
+ */
+export const checkIdentity = (identity: Identity): void => {
+  try {
+    createSecureContext(contextOptions(identity, []))
+  } catch (cause) {
+    throw new FleetError('config_invalid', 'tls.cert or tls.key cannot be served with', { cause })
+  }
+}
+
+/**
  * For `tls.createServer`, `https.createServer` and fastify's `https`.
  * @param o.cert PEM, leaf first. @param o.key PEM
  * @param o.ca PEM anchors for clients; `[]`: nobody is trusted (the default context of a listener that chooses by SNI)

@@ -15,12 +15,13 @@ import { createLive, type LiveControl } from '#gateway/live.ts'
 import { serveConnection } from '#gateway/mqtt/connection.ts'
 import type { DoorParts } from '#gateway/mqtt/door-parts.ts'
 import { openEmbeddedBroker } from '#gateway/mqtt/embedded/broker.ts'
+import type { MemoryLimits } from '#gateway/mqtt/embedded/memory.ts'
 import { createHolders } from '#gateway/mqtt/holders.ts'
 import { createSleepers } from '#gateway/mqtt/sleepers.ts'
 import { createTally, type Tally } from '#gateway/mqtt/tally.ts'
 import type { Upstream } from '#gateway/mqtt/upstream.ts'
 import type { Ask, Decision } from '#policy/decision.ts'
-import { mayUseTopic } from '#policy/topics.ts'
+import { topicsOf } from '#policy/topics.ts'
 import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
 import { mqttClient, type MqttClient } from './mqtt-client.ts'
@@ -49,20 +50,29 @@ export const createFakeAdmission = (): FakeAdmission => {
     },
     epoch: () => epoch,
     record: (_, ask, decision) => void admission.recorded.push({ ask, decision }),
+    judgeTopics: (peer, host) => ({
+      standing: judge(peer, undefined),
+      judge: (act, topic) => admission.judge(peer, { door: 'mqtt', host, act, topic }),
+    }),
     judge: (peer, ask) => {
       admission.asked.push(ask)
-      const id = peer.leaf?.commonName
-      if (id === undefined) return { allow: false, reason: 'certificate_required' }
-      const identity = { kind: 'device', id: id as DeviceId, group: 'lamps', tags: {} } as const
-      const deny = (reason: Denial): Decision => ({ allow: false, reason, identity })
-      const reason = admission.denied.get(id)
-      if (reason !== undefined) return deny(reason)
-      if (ask.door === 'https') return deny('no_application')
-      if (ask.act === 'connect' && ask.clientId !== id) return deny('client_id_mismatch')
-      if (ask.act !== 'connect' && !mayUseTopic(admission.rules, identity, ask.act, ask.topic))
-        return deny('topic_denied')
-      return { allow: true, identity, application: application(), policy: 'valid' }
+      return judge(peer, ask)
     },
+  }
+  /** @param ask undefined: of no topic */
+  const judge = (peer: Peer, ask: Ask | undefined): Decision => {
+    const { leaf } = peer
+    const id = leaf?.commonName
+    if (leaf === undefined || id === undefined) return { allow: false, reason: 'certificate_required' }
+    const identity = { kind: 'device', id: id as DeviceId, group: 'lamps', tags: {} } as const
+    const deny = (reason: Denial): Decision => ({ allow: false, reason, identity })
+    const reason = admission.denied.get(id)
+    if (reason !== undefined) return deny(reason)
+    if (ask?.door === 'https') return deny('no_application')
+    if (ask?.act === 'connect' && ask.clientId !== id) return deny('client_id_mismatch')
+    if (ask !== undefined && ask.act !== 'connect')
+      if (!topicsOf(admission.rules, identity)(ask.act, ask.topic)) return deny('topic_denied')
+    return { allow: true, identity, application: application(), policy: 'valid', notAfter: leaf.notAfter }
   }
   return admission
 }
@@ -99,7 +109,10 @@ export type Front = AsyncDisposable & {
 }
 
 export const openFront = async (
-  over: Partial<DoorParts> & { readonly makeUpstream?: () => Promise<Upstream> } = {},
+  over: Partial<DoorParts> & {
+    readonly makeUpstream?: () => Promise<Upstream>
+    readonly memory?: Partial<MemoryLimits>
+  } = {},
 ): Promise<Front> => {
   const log: Record<string, unknown>[] = []
   const metrics = createMetrics('gateway')
@@ -107,7 +120,14 @@ export const openFront = async (
   const tally = createTally(metrics, () => connections.size)
   const frameLimit = over.frameLimit ?? 256 * 1024
   const upstream =
-    (await over.makeUpstream?.()) ?? (await openEmbeddedBroker({ frameLimit, dropped: tally.dropped }))
+    (await over.makeUpstream?.()) ??
+    (await openEmbeddedBroker({
+      frameLimit,
+      clock: over.clock ?? systemClock,
+      dropped: tally.dropped,
+      expired: () => {},
+      ...(over.memory === undefined ? {} : { limits: over.memory }),
+    }))
   const admission = createFakeAdmission()
   const live = createLive()
   const sightings: string[] = []
@@ -125,6 +145,7 @@ export const openFront = async (
     clock: systemClock,
     random: () => 0.5,
     sighting: (fingerprint) => void sightings.push(fingerprint),
+    anonymousLine: () => true,
     connectTimeout: 10_000,
     connectLimit: 4_096,
     frameLimit,
@@ -139,9 +160,10 @@ export const openFront = async (
     near.on('close', () => far.destroy())
     far.on('close', () => near.destroy())
     const host = 'host' in o ? o.host : 'a.test'
-    const connection = serveConnection(parts, far, fakePeer(id, o.notAfter), host, () =>
-      connections.delete(connection),
-    )
+    const connection = serveConnection(parts, far, fakePeer(id, o.notAfter), host, {
+      admitted: () => {},
+      ended: () => connections.delete(connection),
+    })
     connections.add(connection)
     const client = mqttClient(near)
     streams.add(client)

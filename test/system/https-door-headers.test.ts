@@ -216,10 +216,20 @@ describe('what the client is told', () => {
     ' CF_Authorization=x',
     'CF%5fAuthorization=x',
     'CF_Authorization',
+    '=CF_Authorization=x',
+    ' ==CF_Authorization; Path=/',
   ])('Set-Cookie %s is not passed on', async (cookie) => {
     const reply = await ask({ 'set-cookie': [cookie, 'a=CF_Authorization', 'b=2'] })
     expect(reply.headers['set-cookie']).toBe('a=CF_Authorization, b=2')
   })
+  test.each(['Set-Cookie2', 'Set_Cookie', 'set.cookie', 'Set_Cookie2'])(
+    '%s is not passed on',
+    async (name) => {
+      const reply = await ask({ [name]: 'CF_Authorization=x', 'Set-Cookie': ['a=1', '=nameless'] })
+      expect(reply.raw).not.toContain('CF_Authorization')
+      expect(reply.headers['set-cookie']).toBe('a=1, =nameless')
+    },
+  )
   test("hop-by-hop fields, the origin's banner and its word on TLS stay behind", async () => {
     const reply = await ask({
       connection: 'X-Private',

@@ -23,6 +23,9 @@ beforeAll(async () => {
     },
     answers: {
       '/silent': () => {},
+      '/unread': (request) => {
+        request.pause()
+      },
       '/half': (_, response) => {
         response.writeHead(200, { 'content-length': '100' })
         response.write('half of it')
@@ -153,6 +156,22 @@ describe('bodies', () => {
     expect(readReply(raw)).toMatchObject({ status: 408 })
     expect(ms).toBeGreaterThan(900)
     expect(ms).toBeLessThan(2_000)
+  })
+  test('an octet now and then is no upload: 408', async () => {
+    using client = await openRaw({ port: door.port, leaf: lamp })
+    client.send('POST /up HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000\r\n\r\n')
+    const drip = setInterval(() => {
+      client.send('x')
+    }, 100)
+    const [raw, ms] = await timed(() => client.closed())
+    clearInterval(drip)
+    expect(readReply(raw)).toMatchObject({ status: 408 })
+    expect(ms).toBeLessThan(3_000)
+  })
+  test('an origin that does not read is not held against the client: 504', async () => {
+    const body = 'x'.repeat(1.9 * MIB)
+    const reply = await door.say(requestText('/unread', { method: 'POST', body }), lamp)
+    expect(reply.status).toBe(504)
   })
   test('down, at the pace of a slow client: little is kept here', async () => {
     using client = await openRaw({ port: door.port, leaf: lamp })
@@ -386,10 +405,28 @@ describe('headers and handshakes', () => {
       /sallyport_connections_dropped_total\{door="https",desk="gateway"\} [1-9]/,
     )
   })
+  test('one identity has its share, and no more', async () => {
+    const leaf = await door.device('greedy')
+    const streams = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const client = await openRaw({ port: door.port, leaf })
+        client.send(requestText('/ticks'))
+        await client.until(/tick/)
+        return client
+      }),
+    )
+    const reply = await door.say(requestText('/'), leaf)
+    expect([reply.status, reply.headers['retry-after']]).toEqual([429, undefined])
+    expect(reply.body).toContain('rate_limited')
+    expect((await door.say(requestText('/'), lamp)).status).toBe(200)
+    for (const client of streams) client[Symbol.dispose]()
+    await expect.poll(async () => (await door.say(requestText('/'), leaf)).status).toBe(200)
+  })
   test('when all who are here were admitted, the next one is not let in, until one leaves', async () => {
+    const leaves = await Promise.all(Array.from({ length: 5 }, (_, at) => door.device(`many-${at}`)))
     const many = await Promise.all(
-      Array.from({ length: 40 }, async () => {
-        const client = await openRaw({ port: door.port, leaf: lamp })
+      Array.from({ length: 40 }, async (_, at) => {
+        const client = await openRaw({ port: door.port, leaf: leaves[at % 5] })
         client.send(requestText('/ticks'))
         await client.until(/tick/)
         return client

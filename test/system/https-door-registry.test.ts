@@ -34,13 +34,16 @@ test('gone: 503 for everybody, running answers and the keys included; back: as b
   expect((await ask()).status).toBe(200)
 
   const { path } = door.config.registry
+  expect(door.core.ready()).toBe(true)
   renameSync(path, `${path}.away`)
+  await expect.poll(() => door.core.ready()).toBe(false)
   const refused = await eventually(ask, 503)
   expect(JSON.parse(refused.body)).toMatchObject({ status: 503, reason: 'registry_unavailable' })
   expect(await door.say(requestText('/'))).toMatchObject({ status: 503 })
   expect(await door.say(requestText('/cdn-cgi/access/certs'))).toMatchObject({ status: 503 })
 
   renameSync(`${path}.away`, path)
+  await expect.poll(() => door.core.ready()).toBe(true)
   expect((await eventually(ask, 200)).status).toBe(200)
   expect((await door.say(requestText('/'))).body).toContain('certificate_required')
   expect(door.log.filter(({ msg }) => String(msg).includes('cannot be read')).length).toBeLessThan(5)

@@ -60,14 +60,15 @@ describe('admitted', () => {
     expect(reply.status).toBe(200)
   })
   test.each([
-    ['in capitals', 'A.TEST', 'A.Test'],
-    ['with a port', 'a.test', 'a.test:9443'],
-    ['with a dot', 'a.test', 'a.test.'],
-    ['with a dot and a port', 'a.test', 'a.test.:443'],
-  ])('the host %s', async (_, serverName, host) => {
+    ['in capitals', 'A.TEST', 'A.Test', 'a.test'],
+    ['with a port', 'a.test', 'a.test:9443', 'a.test:9443'],
+    ['with a dot', 'a.test', 'a.test.', 'a.test'],
+    ['with a dot and the usual port', 'a.test', 'a.test.:443', 'a.test'],
+  ])('the host %s; the origin hears one spelling of it', async (_, serverName, host, heard) => {
     const reply = await door.say(requestText('/', { host }), lamp, { serverName })
     expect(reply.status).toBe(200)
-    expect(door.origin.seen[0]?.headers['host']).toEqual([host])
+    expect(door.origin.seen[0]?.headers['host']).toEqual([heard])
+    expect(door.origin.seen[0]?.headers['x-forwarded-host']).toEqual([heard])
   })
   test('a foreign device, as foreign, when an application is on its host', async () => {
     await door.putApplication({ hostnames: ['a.test', 'b.test'] })
@@ -78,7 +79,7 @@ describe('admitted', () => {
       expect.objectContaining({ reason: 'allowed', identity: 'partner/lamp-1' }),
     )
     const claims = claimsOf(door.origin.seen[0]?.headers['cf-access-jwt-assertion']?.[0] ?? '')
-    expect(claims).toMatchObject({ common_name: 'lamp-1', iss: 'https://b.test' })
+    expect(claims).toMatchObject({ common_name: 'lamp-1', anchor: 'partner', iss: 'https://b.test' })
     expect(claims).not.toHaveProperty('device_id')
   })
 })
@@ -244,6 +245,20 @@ describe('refused by target and method', () => {
   test('what the policy judged is what the origin got', async () => {
     await door.say(requestText('/%61dmin/%7euser?q=%2e'), lamp)
     expect(door.origin.seen[0]?.target).toBe('/admin/~user?q=%2e')
+  })
+  test.each(['SOURCE', 'PURGE', 'M-SEARCH', 'NOTIFY', 'SUBSCRIBE'])(
+    'the method %s, which is not HTTP’s',
+    async (method) => {
+      expectRefused(await door.say(requestText('/', { method }), lamp), 405, 'method_not_allowed')
+    },
+  )
+  test.each(['PROPFIND', 'REPORT', 'QUERY', 'OPTIONS'])('but not %s', async (method) => {
+    expect((await door.say(requestText('/', { method }), lamp)).status).toBe(200)
+  })
+  test('RTSP’s methods', async () => {
+    const text = requestText('/', { method: 'PLAY' })
+    for (const sent of [text, text.replace('HTTP/1.1', 'RTSP/1.0')])
+      expect([400, 405]).toContain((await door.say(sent, lamp)).status)
   })
   test('TRACE and CONNECT', async () => {
     expectRefused(await door.say(requestText('/', { method: 'TRACE' }), lamp), 405, 'method_not_allowed')

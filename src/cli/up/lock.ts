@@ -1,6 +1,6 @@
 /** One `up` per home: `run/up.pid`. Not for desks started one by one: their ports are their lock. */
 
-import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { FleetError } from '#fleet/errors.ts'
@@ -51,6 +51,25 @@ const claim = (path: string): boolean => {
   }
 }
 
+/** Removes a stale lock, and only that: between our look and our hand, another `up` may have done the same and put its own there. */
+const setAside = (path: string): void => {
+  const aside = `${path}.${process.pid}.stale`
+  try {
+    renameSync(path, aside)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
+    throw error
+  }
+  try {
+    // not stale: back with it, unless a third one was faster, who then finds two alive and is told so
+    if (holder(aside) !== undefined) linkSync(aside, path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  } finally {
+    rmSync(aside, { force: true })
+  }
+}
+
 /** A desk whose parent was killed ends by itself, but not at once. */
 const deskAlive = async (home: string): Promise<'enroll' | 'gateway' | undefined> => {
   const find = () => (['enroll', 'gateway'] as const).find((name) => readRunFile(home, name) !== undefined)
@@ -63,7 +82,7 @@ const lockFile = (home: string, path: string): void => {
   const pid = holder(path)
   if (pid !== undefined) refuse(home, pid, path)
   // its process was killed
-  rmSync(path, { force: true })
+  setAside(path)
   if (!claim(path)) refuse(home, holder(path) ?? 0, path)
 }
 

@@ -41,7 +41,7 @@ export const showing = (o: {
   const live = canRedraw(io) && !o.quiet
   const screen = createScreen(io.out)
   const tally = createTally(o.devices, (name) => SIMULATED.test(name))
-  const readers = stack.desks.map(({ logPath, logFrom }) => readLogFile(logPath, logFrom))
+  const readers = stack.desks.map(({ logPath, logFrom }) => readLogFile(logPath, logFrom, { turns: true }))
   const began = io.clock()
   let started = false
   let ticked = began

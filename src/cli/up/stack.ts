@@ -146,7 +146,9 @@ const bothOrNone = async (
 export const startStack = async (o: StackOptions): Promise<Stack> => {
   const cwd = o.cwd ?? process.cwd()
   const home = resolve(cwd, o.home)
-  const given = { ...(o.env ?? process.env), SALLYPORT_HOME: home }
+  // without a configuration this is the one thing that says so: a desk by itself is of production
+  const environment = o.development ? { SALLYPORT_ENVIRONMENT: 'development' } : {}
+  const given = { ...environment, ...(o.env ?? process.env), SALLYPORT_HOME: home }
   const config = loadConfig({ desk: 'cli', env: given, cwd, configPath: o.configPath })
   const free = o.ports === 0 ? await freePorts(config) : {}
   // a desk has no use for an operator's secret

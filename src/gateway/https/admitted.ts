@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { Peer } from '#fleet/peer.ts'
+import { nameOf } from '#policy/admission.ts'
 import type { Ask, Decision } from '#policy/decision.ts'
 import type { Target } from '#policy/target.ts'
 import type { Admission } from '../admission.ts'
@@ -14,10 +15,11 @@ import type { Anchors } from '../anchors.ts'
 import type { Assertions } from '../assertion.ts'
 import type { Live } from '../live.ts'
 import { denialError } from './details.ts'
-import type { Envelope } from './envelope.ts'
+import { isForwardedMethod, type Envelope } from './envelope.ts'
 import { forward } from './forward.ts'
 import type { Origins } from './origins.ts'
 import { requestHeaders } from './request-headers.ts'
+import type { Shares } from './shares.ts'
 
 export type AdmittedDeps = {
   readonly admission: Admission
@@ -25,7 +27,10 @@ export type AdmittedDeps = {
   readonly assertions: Assertions
   readonly live: Live
   readonly origins: Origins
+  readonly shares: Shares
   readonly bodyLimit: number
+  /** octets of a body that a client sends, at least, per `originTimeout` */
+  readonly bodyLeast: number
   readonly originTimeout: number
   readonly sighting: (fingerprint: string) => void
 }
@@ -64,8 +69,8 @@ const refusalOf = (
   { request, envelope, expectation }: AdmittedRequest,
   bodyLimit: number,
 ): FleetError | undefined => {
-  if (request.method === 'TRACE')
-    return new FleetError('method_not_allowed', 'TRACE would show what the gateway tells the origin')
+  if (!isForwardedMethod(request.method ?? ''))
+    return new FleetError('method_not_allowed', 'this method goes to no origin')
   // RFC 9110 §7.8 lets a server ignore Upgrade, but a client that asked for a WebSocket is better told
   if (envelope.connection.has('upgrade') && request.headers.upgrade !== undefined)
     return new FleetError('unsupported', 'Upgrade is not supported through this door')
@@ -77,15 +82,16 @@ const refusalOf = (
 
 const assertionFor = (
   assertions: Assertions,
-  { request, envelope, target, leaf, decision: { identity, application } }: AdmittedRequest,
+  { request, envelope, target, leaf, decision: { identity, application, notAfter } }: AdmittedRequest,
 ): string | undefined =>
   assertions.mint({
     hostname: envelope.host,
     applicationId: application.id,
     commonName: identity.kind === 'device' ? identity.id : identity.name,
     deviceId: identity.kind === 'device' ? identity.id : undefined,
+    anchor: identity.kind === 'device' ? undefined : identity.anchor,
     fingerprint: leaf.fingerprint,
-    notAfter: leaf.notAfter,
+    notAfter,
     method: request.method ?? '',
     uri: `https://${envelope.authority}${target.path}`,
   })
@@ -98,6 +104,14 @@ export const serveAdmitted = (deps: AdmittedDeps, admitted: AdmittedRequest): Ex
     fail(refusal)
     return undefined
   }
+  const share = deps.shares.take(nameOf(decision.identity))
+  if (share === undefined) {
+    fail(new FleetError('rate_limited', 'this identity has too many requests under way'))
+    return undefined
+  }
+  response.once('close', () => {
+    share[Symbol.dispose]()
+  })
   const assertion = assertionFor(deps.assertions, admitted)
   if (assertion === undefined) {
     fail(new FleetError('registry_unavailable', 'there is no assertion key yet'))
@@ -120,6 +134,7 @@ export const serveAdmitted = (deps: AdmittedDeps, admitted: AdmittedRequest): Ex
     }),
     hasBody: envelope.hasBody,
     bodyLimit: deps.bodyLimit,
+    bodyLeast: deps.bodyLeast,
     timeout: deps.originTimeout,
     onFailure: fail,
   })
@@ -136,7 +151,7 @@ export const serveAdmitted = (deps: AdmittedDeps, admitted: AdmittedRequest): Ex
     entry[Symbol.dispose]()
   })
   return {
-    notAfter: leaf.notAfter,
+    notAfter: decision.notAfter,
     recheck,
     broken: (error) => {
       if (request.complete) return

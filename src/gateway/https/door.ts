@@ -16,11 +16,12 @@ import type { Metrics } from '#runtime/metrics.ts'
 import { addressOf } from '#runtime/peer.ts'
 import { newRequestId } from '#runtime/request-id.ts'
 import type { Contexts } from '../contexts.ts'
+import { createCrowd } from '../crowd.ts'
 import type { Exchange, Expectation } from './admitted.ts'
 import { startExchange, type ExchangeDeps } from './exchange.ts'
 import { createOrigins } from './origins.ts'
-import { createCrowd } from './crowd.ts'
 import { replyProblem, replyProblemRaw } from './reply.ts'
+import { createShares } from './shares.ts'
 
 /** ms that requests under way have when the gateway stops. */
 const DRAIN = 5_000
@@ -29,7 +30,10 @@ const GRACE = 250
 /** ms between two looks at answers that outlive their client's certificate. */
 const EXPIRY_SWEEP = 1_000
 
-export type HttpsDoorOptions = Omit<ExchangeDeps, 'origins' | 'failed' | 'bodyLimit' | 'originTimeout'> & {
+export type HttpsDoorOptions = Omit<
+  ExchangeDeps,
+  'origins' | 'shares' | 'failed' | 'bodyLimit' | 'bodyLeast' | 'originTimeout'
+> & {
   readonly config: Config
   readonly metrics: Metrics
   readonly clock: Clock
@@ -68,7 +72,9 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
   const deps: ExchangeDeps = {
     ...o,
     origins,
+    shares: createShares(limits.max_connections),
     bodyLimit: config.https.body_limit,
+    bodyLeast: config.https.body_least,
     originTimeout: config.https.origin_timeout,
     failed: (reason) => {
       failures.inc({ reason })
@@ -142,7 +148,7 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
     const requestId = newRequestId()
     failures.inc({ reason: error.code })
     const seen = { door: 'https', reason: error.code, address: addressOf(socket), request_id: requestId }
-    log.info(seen, 'not served')
+    if (o.anonymousLines.take()) log.info(seen, 'not served')
     replyProblemRaw(socket, error, requestId)
   }
   server.on('clientError', (error: Error, socket: Duplex) => {

@@ -12,6 +12,7 @@ import { canonicalTarget } from '#policy/target.ts'
 import type { Log } from '#runtime/log.ts'
 import { readPeer } from '#runtime/peer.ts'
 import { newRequestId } from '#runtime/request-id.ts'
+import type { AnonymousLines } from '../anonymous-lines.ts'
 import { serveAdmitted, type AdmittedDeps, type Exchange, type Expectation } from './admitted.ts'
 import { denialError } from './details.ts'
 import { openEnvelope } from './envelope.ts'
@@ -19,6 +20,7 @@ import { replyJwks, replyProblem } from './reply.ts'
 
 export type ExchangeDeps = AdmittedDeps & {
   readonly log: Log
+  readonly anonymousLines: AnonymousLines
   /** throws `registry_unavailable` */
   readonly isKnownHost: (hostname: string) => boolean
   /** counts what was not served for another reason than admission's */
@@ -51,12 +53,17 @@ export const startExchange = (
   const refuse = (error: FleetError): undefined => {
     replyProblem(request, response, error, requestId)
   }
+  let admitted = false
   const fail = (error: FleetError): undefined => {
     deps.failed(error.code)
-    deps.log.info(
-      { door: 'https', reason: error.code, address: peer.address, request_id: requestId, err: error.cause },
-      'not served',
-    )
+    const line = {
+      door: 'https',
+      reason: error.code,
+      address: peer.address,
+      request_id: requestId,
+      err: error.cause,
+    }
+    if (admitted || deps.anonymousLines.take()) deps.log.info(line, 'not served')
     return refuse(error)
   }
 
@@ -81,6 +88,7 @@ export const startExchange = (
   const decision = deps.admission.judge(peer, ask)
   deps.admission.record(peer, ask, decision, requestId)
   if (!decision.allow) return refuse(denialError(decision.reason, target))
+  admitted = true
   const { leaf } = peer
   if (leaf === undefined || !target.ok) throw new Error('admitted without a certificate or a target')
   return serveAdmitted(deps, {

@@ -4,12 +4,12 @@
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Transform } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { FleetError } from '#fleet/errors.ts'
 import type { Origin } from './origins.ts'
 import { answerEarly } from './reply.ts'
 import { responseHeaders } from './response-headers.ts'
+import { clientGone, upload } from './upload.ts'
 
 export type Forwarded = {
   /** Ends it without an answer to the client: the caller gives that. */
@@ -39,26 +39,6 @@ const problemOf = (error: unknown): FleetError => {
   return new FleetError('origin_unreachable', 'the origin did not answer', { cause: error })
 }
 
-const clientGone = new Error('the client is gone')
-
-/** Counts what a client uploads; also keeps undici from destroying the request itself, and the answer with it. */
-const bounded = (request: IncomingMessage, limit: number, touch: () => void): Transform => {
-  let octets = 0
-  const body = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      octets += chunk.length
-      touch()
-      if (octets > limit) done(new FleetError('body_too_large', `the body is longer than ${limit} bytes`))
-      else done(null, chunk)
-    },
-  })
-  request.pipe(body)
-  request.once('close', () => {
-    if (!request.complete) body.destroy(clientGone)
-  })
-  return body
-}
-
 /**
  * @param o.timeout ms until the origin's header, counted from the last octet that the client sent; and between two reads of a client
  * @param o.onFailure exactly once, unless an answer went out whole or the client left: tell the client
@@ -71,6 +51,8 @@ export const forward = (o: {
   readonly headers: string[]
   readonly hasBody: boolean
   readonly bodyLimit: number
+  /** octets of a body per `timeout` */
+  readonly bodyLeast: number
   readonly timeout: number
   readonly onFailure: (error: FleetError) => void
 }): Forwarded => {
@@ -84,6 +66,7 @@ export const forward = (o: {
     if (over) return
     over = true
     clearTimeout(timer)
+    sent?.stop()
     controller?.abort(reason)
   }
   const fail = (error: unknown): void => {
@@ -94,15 +77,16 @@ export const forward = (o: {
   }
   const timer = setTimeout(() => {
     // is it the origin that does not read, or the client that does not send?
-    const waitsForClient = o.hasBody && !request.complete && !request.isPaused()
     fail(
-      waitsForClient
+      sent?.waitsForClient() === true
         ? new FleetError('request_timeout', 'the body stopped arriving')
         : new FleetError('origin_timeout', 'the origin did not answer in time'),
     )
   }, o.timeout)
 
-  const body = o.hasBody ? bounded(request, o.bodyLimit, () => timer.refresh()) : null
+  const limits = { most: o.bodyLimit, least: o.bodyLeast, within: o.timeout }
+  const sent = o.hasBody ? upload(request, limits, () => timer.refresh()) : undefined
+  const body = sent?.body ?? null
   body?.once('error', fail)
   response.once('close', () => {
     if (!response.writableFinished) end(clientGone)
@@ -153,7 +137,8 @@ export const forward = (o: {
       over = true
       clearTimeout(timer)
       // the origin may answer before it has read all: what the client still sends is nobody's
-      if (!request.complete) request.unpipe().resume()
+      sent?.stop()
+      if (!request.complete) request.resume()
       response.end()
     },
     onResponseError: (_, error) => {

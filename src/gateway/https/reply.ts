@@ -49,7 +49,7 @@ export const replyProblem = (
   const { status, headers, body } = problemReply(error, requestId)
   answerEarly(request)
   const own = ownHeaders()
-  // RFC 9110 §15.5.6: says which methods there are; ours are all but two
+  // RFC 9110 §15.5.6: says which methods there are; WebDAV's are not worth their length
   if (status === 405) own.push('Allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS')
   for (const [name, value] of Object.entries(headers)) own.push(name, value)
   response.writeHead(status, own)

@@ -25,6 +25,11 @@ const IDENTITY = [
   'x-envoy-',
   'x-pomerium-',
   'x-tls-client-',
+  // another path or host than the one that was judged
+  'x-original-',
+  'wl-proxy-',
+  'x-auth-request-',
+  'fastly-',
 ]
 const IDENTITY_EXACT: ReadonlySet<string> = new Set([
   'forwarded',
@@ -34,13 +39,20 @@ const IDENTITY_EXACT: ReadonlySet<string> = new Set([
   'x-cluster-client-ip',
   'x-remote-user',
   'remote-user',
+  'x-client-dn',
+  'front-end-https',
   // they would make the origin serve another path than the one that was judged
-  'x-original-url',
-  'x-original-uri',
   'x-rewrite-url',
   // or another site
-  'x-original-host',
   'x-host',
+  // or by another method
+  'x-http-method',
+  'x-http-method-override',
+  'x-method-override',
+  // CGI makes HTTP_PROXY of it: where the origin's own requests go (httpoxy)
+  'proxy',
+  // only the name as it is spelt is the body's length, and that one does not get here
+  'content-length',
 ])
 const FIRST_LETTERS = new Set([...IDENTITY, ...IDENTITY_EXACT].map((name) => name.charCodeAt(0)))
 
@@ -78,6 +90,8 @@ export const endsAtThisHop = (name: string, connection: ReadonlySet<string>): bo
 /** What would pass for the gateway's own word, or is nobody's business: an origin's token, its certificate echo, its banner. */
 const ORIGIN_SPOOFS = ['cf-access-', 'cf-client-cert', 'client-cert', 'cf-authorization']
 const ORIGIN_SPOOFS_EXACT: ReadonlySet<string> = new Set([
+  // RFC 2965, obsolete, and some clients still read it: a second way to set what Set-Cookie may not
+  'set-cookie2',
   'server',
   'x-powered-by',
   'alt-svc',
@@ -86,6 +100,8 @@ const ORIGIN_SPOOFS_EXACT: ReadonlySet<string> = new Set([
 
 export const isOriginSpoof = (name: string): boolean => {
   const folded = fold(name)
+  // another spelling of Set-Cookie is one that {@link setsSessionCookie} is not asked about
+  if (folded === 'set-cookie') return name !== 'set-cookie'
   return ORIGIN_SPOOFS_EXACT.has(folded) || ORIGIN_SPOOFS.some((prefix) => folded.startsWith(prefix))
 }
 
@@ -100,7 +116,10 @@ export const withoutSessionCookie = (cookie: string): string | undefined => {
   return text === '' ? undefined : text
 }
 
+/** Without a name the value is what browsers send (RFC 6265bis §5.6): `=CF_Authorization=x` comes back as `CF_Authorization=x`. */
 export const setsSessionCookie = (setCookie: string): boolean => {
-  const end = setCookie.search(/[=;]/)
-  return SESSION_COOKIE.test(end === -1 ? setCookie : setCookie.slice(0, end))
+  const [pair = ''] = setCookie.split(';')
+  const named = pair.trimStart().replace(/^=+/, '')
+  const [name = ''] = named.split('=')
+  return SESSION_COOKIE.test(name)
 }

@@ -3,6 +3,7 @@ import type { DeviceId } from '#fleet/device-id.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { createAccessReader, createAdmission } from '#gateway/admission.ts'
+import { createAnonymousLines } from '#gateway/anonymous-lines.ts'
 import type { Anchors } from '#gateway/anchors.ts'
 import type { Decision } from '#policy/decision.ts'
 import { createLog } from '#runtime/log.ts'
@@ -31,8 +32,10 @@ const open = (broken: { registry?: Error; standing?: Error } = {}) => {
     applications: [application({ hostnames: ['a.test'] })],
     policies: [policy()],
   }
+  const reads = { access: 0 }
   const registry = {
     access: () => {
+      reads.access += 1
       if (broken.registry !== undefined) throw broken.registry
       return snapshot
     },
@@ -45,6 +48,7 @@ const open = (broken: { registry?: Error; standing?: Error } = {}) => {
     },
   } as unknown as Anchors
   const access = createAccessReader(registry, () => {})
+  const anonymousLines = createAnonymousLines(log, 2)
   const admission = createAdmission({
     access,
     registry,
@@ -52,9 +56,10 @@ const open = (broken: { registry?: Error; standing?: Error } = {}) => {
     clock: () => 0,
     log,
     metrics,
+    anonymousLines,
     epoch: () => 7,
   })
-  return { admission, lines, metrics, broken }
+  return { admission, lines, metrics, broken, reads }
 }
 
 describe('judging', () => {
@@ -78,6 +83,13 @@ describe('judging', () => {
     expect(admission.judge(peer, ask)).toEqual({ allow: false, reason: 'certificate_required' })
     expect(lines).toEqual([])
   })
+  test('topics are judged by one look at the registry', () => {
+    const { admission, reads } = open()
+    const { standing, judge } = admission.judgeTopics(peer, 'a.test')
+    for (let at = 0; at < 9; at += 1) expect(judge('publish', `t/${at}`)).toBe(standing)
+    expect(standing).toEqual({ allow: false, reason: 'certificate_required' })
+    expect(reads.access).toBe(1)
+  })
   test('the epoch is the feed’s', () => {
     expect(open().admission.epoch()).toBe(7)
   })
@@ -90,6 +102,7 @@ describe('recording: one line, one count', () => {
     identity: { kind: 'device', id: 'lamp-1' as DeviceId, group: '', tags: {} },
     application: application({ name: 'example' }),
     policy: 'valid',
+    notAfter: 0,
   }
   test.each([
     [
@@ -131,6 +144,18 @@ describe('recording: one line, one count', () => {
       `sallyport_decisions_total{door="${asked.door}",reason="${reason}",desk="gateway"} 1`,
     )
   })
+})
+
+test('who is nobody gets few lines, and every count; who is known gets all of them', async () => {
+  const { admission, lines, metrics } = open()
+  const refused = { allow: false, reason: 'policy_denied' } as const
+  const identity = { kind: 'device', id: 'lamp-1' as DeviceId, group: '', tags: {} } as const
+  for (let at = 0; at < 5; at += 1) admission.record(peer, ask, refused, `r-${at}`)
+  for (let at = 0; at < 5; at += 1) admission.record(peer, ask, { ...refused, identity }, `k-${at}`)
+  expect(lines.map((line) => line['request_id'])).toEqual(['r-0', 'r-1', 'k-0', 'k-1', 'k-2', 'k-3', 'k-4'])
+  expect(await metrics.text()).toContain(
+    'sallyport_decisions_total{door="https",reason="policy_denied",desk="gateway"} 10',
+  )
 })
 
 test('a snapshot is compiled once, and its problems are told once', () => {

@@ -1,10 +1,12 @@
+import { X509Certificate } from 'node:crypto'
 import type { SecureContext } from 'node:tls'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { AccessSnapshot, Anchor } from '#fleet/access.ts'
 import { DAY, HOUR } from '#fleet/clock.ts'
 import { createAnchors } from '#gateway/anchors.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { Peer } from '#fleet/peer.ts'
+import { generateKey } from '#pki/keys.ts'
 import { makeCa, makePki, type TestCa, type TestLeaf, type TestPki } from '../../support/pki.ts'
 import { anchor } from '../../support/registry.ts'
 
@@ -163,6 +165,58 @@ describe('why an untrusted leaf was refused', () => {
     const leaf = pki.device({ by: { ...slow, ...slow }, shape: 'expired' })
     expect(reasonOf(leaf, { sentChain: Array.from({ length: 9 }, () => pki.root.der) })).toMatchObject({
       kind: 'rejected',
+    })
+  })
+  describe('what a stranger sends along costs few signature checks', () => {
+    afterEach(() => {
+      vi.restoreAllMocks()
+    })
+    const nine = (make: (at: number, below: TestCa | undefined) => TestCa): TestCa[] => {
+      const cas: TestCa[] = []
+      for (let at = 0; at < 9; at += 1) cas.push(make(at, cas.at(-1)))
+      return cas
+    }
+    // slow to verify with, and one for all: none can be told from another by name or key id
+    const key = generateKey('P-521')
+    const claimed = (): TestCa => ({ ...pki.root, ...key })
+    test.each<[string, () => TestCa[], number]>([
+      [
+        'one name, one key, each signed by the last',
+        () => nine((_, by) => makeCa({ name: 'X', now: NOW, key, ...(by === undefined ? {} : { by }) })),
+        0,
+      ],
+      [
+        'all of them forgeries of our root',
+        () => nine(() => makeCa({ name: 'X', now: NOW, key, by: claimed() })),
+        1,
+      ],
+      [
+        'forgeries of our root with keys of their own, one above the other',
+        () => nine((at, by) => makeCa({ name: `X${at}`, now: NOW, by: at % 2 === 1 && by ? by : claimed() })),
+        4,
+      ],
+      [
+        'our own issuer, often, over a forged leaf',
+        () => nine((at) => (at === 0 ? { ...claimed(), der: pki.devices.der } : pki.devices)),
+        4,
+      ],
+    ])('%s', (_, make, most) => {
+      const cas = make()
+      const leaf = pki.device({ by: cas[0] as TestCa, shape: 'expired' })
+      const { anchors, standing } = open(snapshotOf(on(pki.devices, pki.root)))
+      // loading checks the anchors themselves
+      anchors.caFor(HOST)
+      const checked = vi.spyOn(X509Certificate.prototype, 'verify')
+      const peer = peerOf(leaf, { trusted: false, sentChain: cas.map(({ der }) => der) })
+      expect(standing(peer)).toMatchObject({ kind: 'rejected' })
+      expect(checked.mock.calls.length).toBeLessThanOrEqual(most)
+    })
+    test('and one that is cross-signed is sent once for each root', () => {
+      const own = generateKey('P-256')
+      const by = (issuer: TestCa): TestCa => makeCa({ name: 'Crossed', now: NOW, key: own, by: issuer })
+      const leaf = pki.device({ by: by(pki.root), shape: 'expired' })
+      const sentChain = [by(pki.other.root).der, by(pki.root).der]
+      expect(reasonOf(leaf, { sentChain })).toEqual({ kind: 'rejected', reason: 'certificate_expired' })
     })
   })
   test('a host without anchors', () => {

@@ -29,6 +29,7 @@ const claims: AssertionClaims = {
   applicationId: 'a'.repeat(64),
   commonName: 'lamp-1',
   deviceId: 'lamp-1',
+  anchor: undefined,
   fingerprint: 'ff'.repeat(32),
   notAfter: NOW + 3_600_000,
   method: 'GET',
@@ -65,9 +66,10 @@ describe('minting', () => {
   test('a foreign certificate is no device', () => {
     const assertions = open()
     assertions.load([makeKey('k1', 1)])
-    expect(decodeJwt(assertions.mint({ ...claims, deviceId: undefined }) ?? '')).not.toHaveProperty(
-      'device_id',
-    )
+    const foreign = decodeJwt(assertions.mint({ ...claims, deviceId: undefined, anchor: 'partner' }) ?? '')
+    expect(foreign).toMatchObject({ common_name: 'lamp-1', anchor: 'partner' })
+    expect(foreign).not.toHaveProperty('device_id')
+    expect(decodeJwt(assertions.mint(claims) ?? '')).not.toHaveProperty('anchor')
   })
   test('a name is text, whatever is in it', () => {
     const assertions = open()

@@ -5,6 +5,7 @@ import { createContexts } from '#gateway/contexts.ts'
 const known = {} as SecureContext
 const open = () => {
   const asked: string[] = []
+  const problems: unknown[] = []
   let made = 0
   const contexts = createContexts({
     contextFor: (hostname) => {
@@ -13,8 +14,9 @@ const open = () => {
       return hostname === 'a.test' ? known : undefined
     },
     options: () => ({ handshakeTimeout: (made += 1) }),
+    problem: (error) => problems.push(error),
   })
-  return { contexts, asked }
+  return { contexts, asked, problems }
 }
 const ask = (options: TlsOptions, name: string): Promise<unknown> =>
   new Promise((resolve) => {
@@ -45,4 +47,16 @@ test('a reload hands out new options', () => {
   contexts.reload()
   expect(contexts.server.handshakeTimeout).toBe(1)
   expect(given.map(({ handshakeTimeout }) => handshakeTimeout)).toEqual([2, 3])
+})
+
+test('a door that cannot take the new options goes on, and so does the next one', () => {
+  const { contexts, problems } = open()
+  const given: TlsOptions[] = []
+  contexts.onReload(() => {
+    throw new Error('bad end line')
+  })
+  contexts.onReload((options) => given.push(options))
+  contexts.reload()
+  expect(problems).toMatchObject([{ message: 'bad end line' }])
+  expect(given).toHaveLength(1)
 })

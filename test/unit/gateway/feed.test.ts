@@ -47,7 +47,7 @@ const follow = async (steps: readonly Step[], onChanges?: (changes: readonly Cha
   })
   await done
   await feed[Symbol.asyncDispose]()
-  return { asked, told, epoch: feed.epoch(), lines }
+  return { asked, told, epoch: feed.epoch(), works: feed.works(), lines }
 }
 
 describe('the feed', () => {
@@ -62,10 +62,10 @@ describe('the feed', () => {
     expect(epoch).toBe(2)
   })
   test('nothing new: the epoch stays', async () => {
-    expect((await follow([])).epoch).toBe(0)
+    expect(await follow([])).toMatchObject({ epoch: 0, works: true })
   })
   test('fails closed: each failure is a new epoch; recovers by itself; one line each way', async () => {
-    const { asked, told, epoch, lines } = await follow([
+    const { asked, told, epoch, lines, works } = await follow([
       new Error('locked'),
       new Error('locked'),
       { changes: [access], cursor: 'c1' },
@@ -73,6 +73,7 @@ describe('the feed', () => {
     expect(asked.slice(0, 4)).toEqual(['c0', 'c0', 'c0', 'c1'])
     expect(told).toEqual([[access]])
     expect(epoch).toBe(3)
+    expect(works).toBe(true)
     expect(lines.map(({ level }) => level)).toEqual(['error', 'info'])
   })
   test('what could not be applied is told again', async () => {

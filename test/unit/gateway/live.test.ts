@@ -77,3 +77,20 @@ test('draining reaches everybody', () => {
   live.drain()
   expect(said).toEqual(['drain a1', 'drain x1'])
 })
+
+test('who is asleep is judged again, and is not counted', () => {
+  const { live, said, enter } = populated()
+  enter('a1', 'a')
+  const sleeper = live.add({
+    deviceId: 'a',
+    recheck: () => said.push('recheck a2'),
+    drain: () => {},
+    asleep: true,
+  })
+  expect(live.size()).toBe(1)
+  live.recheck([device('a')])
+  expect(said).toEqual(['recheck a1', 'recheck a2'])
+  sleeper[Symbol.dispose]()
+  sleeper[Symbol.dispose]()
+  expect(live.size()).toBe(1)
+})

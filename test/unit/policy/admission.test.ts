@@ -5,7 +5,14 @@ import { DENIALS, type Denial } from '#fleet/denial.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { compileAccess } from '#policy/access.ts'
-import { admit, LADDER, type DeviceRecord, type Facts, type Standing } from '#policy/admission.ts'
+import {
+  admit,
+  judgeTopics,
+  LADDER,
+  type DeviceRecord,
+  type Facts,
+  type Standing,
+} from '#policy/admission.ts'
 import type { Ask } from '#policy/decision.ts'
 import { application, policy } from '../../support/registry.ts'
 
@@ -242,6 +249,42 @@ describe('admitted', () => {
   ] satisfies readonly (readonly [string, Over, unknown])[])('%s', (_, over, identity) => {
     expect(admit(factsOf(over))).toMatchObject({ allow: true, identity, policy: 'valid' })
   })
+})
+
+describe('any number of topics, judged once', () => {
+  const topics = [
+    'devices/lamp-1/up',
+    'devices/lamp-2/up',
+    'foreign/partner/lamp-1/up',
+    'fleet/broadcast/x',
+    '',
+  ]
+  const everybody: readonly (readonly [string, Over])[] = [
+    ['a device', {}],
+    ['a stranger', { standing: foreign }],
+    ...rows.map(([what, over]) => [what, over] as const),
+  ]
+  test.each(everybody)('as the whole ladder says of each: %s', (_, over) => {
+    const { ask, ...facts } = factsOf(over)
+    const judged = judgeTopics({ ...facts, host: ask.host })
+    for (const act of ['publish', 'subscribe', 'receive'] as const)
+      for (const topic of topics) {
+        const whole = admit({ ...facts, ask: { door: 'mqtt', host: ask.host, act, topic } })
+        expect(judged.judge(act, topic)).toEqual(whole)
+        if (!judged.standing.allow) expect(whole).toEqual(judged.standing)
+      }
+  })
+})
+
+test.each<[string, Over, number]>([
+  ['the leaf', {}, leaf.notAfter],
+  [
+    'what is above it',
+    { standing: { kind: 'foreign', anchor: 'partner', above: { ...above, notAfter: NOW + 1 } } },
+    NOW + 1,
+  ],
+])('a yes is good until the first end: %s', (_, over, notAfter) => {
+  expect(admit(factsOf(over))).toMatchObject({ allow: true, notAfter })
 })
 
 test('the registry names the device, whatever the certificate says', () => {

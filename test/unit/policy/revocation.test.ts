@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { DEVICE_STATES } from '#fleet/device.ts'
+import { DEVICE_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
 import { DEVICE_VERB_NAMES, judgeDeviceChange } from '#policy/revocation.ts'
 
 const NO = 'conflict'
@@ -37,6 +38,19 @@ describe('judgeDeviceChange', () => {
       ok: true,
       reason,
     })
+  })
+
+  it.each(DEVICE_STATES)('revoke for keyCompromise from %s: said, and a retired one stays retired', (from) => {
+    expect(judgeDeviceChange('revoke', from, 'keyCompromise')).toEqual({
+      ok: true,
+      state: from === 'retired' ? 'retired' : 'revoked',
+      reason: 'keyCompromise',
+    })
+  })
+
+  it('revoke of a retired device for any other reason is refused', () => {
+    for (const reason of DEVICE_REVOCATION_REASONS.filter((each) => each !== 'keyCompromise'))
+      expect(judgeDeviceChange('revoke', 'retired', reason)).toMatchObject({ ok: false, reason: NO })
   })
 
   it('says the way out', () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { TopicAct, TopicRule } from '#fleet/access.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { Identity } from '#policy/decision.ts'
-import { DEFAULT_TOPICS, expandFilter, mayUseTopic } from '#policy/topics.ts'
+import { DEFAULT_TOPICS, expandFilter, topicsOf } from '#policy/topics.ts'
 
 const device = (over: Partial<Extract<Identity, { kind: 'device' }>> = {}): Identity => ({
   kind: 'device',
@@ -52,13 +52,13 @@ describe('without rules of its own an application gives', () => {
     ['nothing to one without a name', foreign({ name: '' }), 'publish', 'foreign/partner//x', false],
     ['nothing of a stranger to a device', device(), 'publish', 'foreign/partner/lamp-1/x', false],
   ])('%s', (_, identity, act, topic, may) => {
-    expect(mayUseTopic([], identity, act, topic)).toBe(may)
+    expect(topicsOf([], identity)(act, topic)).toBe(may)
   })
 
   test('the same as if they were written down, for a device', () => {
     for (const topic of ['devices/lamp-1/x', 'fleet/broadcast/x', 'devices/lamp-2/x'])
       for (const act of ['publish', 'subscribe', 'receive'] as const)
-        expect(mayUseTopic(DEFAULT_TOPICS, device(), act, topic)).toBe(mayUseTopic([], device(), act, topic))
+        expect(topicsOf(DEFAULT_TOPICS, device())(act, topic)).toBe(topicsOf([], device())(act, topic))
   })
 })
 
@@ -88,15 +88,17 @@ describe('templates', () => {
     ['${}/x', undefined],
     ['${ device.id }/x', undefined],
     ['#/${device.id}', undefined],
-    ['partners/${cert.common_name}/#', 'partners/truck-1/#', foreign()],
+    ['partners/${foreign.anchor}/${foreign.name}/#', 'partners/partner/truck-1/#', foreign()],
+    ['devices/${cert.common_name}/#', undefined, foreign({ name: 'lamp-1' })],
     ['devices/${device.id}/#', undefined, foreign()],
     ['${device.group}/#', undefined, foreign()],
     ['${device.tags.site}/#', undefined, foreign()],
     ['${cert.san_uri}/#', undefined, foreign()],
-    ['${cert.common_name}/#', undefined, foreign({ name: '+' })],
+    ['${foreign.name}/#', undefined, foreign({ name: '+' })],
+    ['${foreign.name}/#', undefined, device()],
     // a value is text, not a template and not a replacement pattern
-    ['${cert.common_name}/#', undefined, foreign({ name: '${device.id}' })],
-    ['${cert.common_name}/#', undefined, foreign({ name: '$&' })],
+    ['${foreign.name}/${device.id}', undefined, foreign({ name: '${device.id}' })],
+    ['${foreign.name}/#', undefined, foreign({ name: '$&' })],
     ['${device.group}/#', 'a b/#', device({ group: 'a b' })],
   ])('%s → %s', (filter, expanded, identity = device()) => {
     expect(expandFilter(filter, identity)).toBe(expanded)
@@ -107,8 +109,8 @@ describe('templates', () => {
       { filter: '${device.tags.missing}/#', acts: ['publish'] },
       { filter: 'ok/#', acts: ['publish'] },
     ]
-    expect(mayUseTopic(rules, device(), 'publish', '/x')).toBe(false)
-    expect(mayUseTopic(rules, device(), 'publish', 'ok/x')).toBe(true)
+    expect(topicsOf(rules, device())('publish', '/x')).toBe(false)
+    expect(topicsOf(rules, device())('publish', 'ok/x')).toBe(true)
   })
 })
 
@@ -127,15 +129,15 @@ describe('rules', () => {
     ['subscribe', 'in/+', false],
     ['publish', 'devices/lamp-1/x', false],
   ])('%s %s: %s, and the defaults are gone', (act, topic, may) => {
-    expect(mayUseTopic(rules, device(), act, topic)).toBe(may)
+    expect(topicsOf(rules, device())(act, topic)).toBe(may)
   })
 
   test('the broker’s own topics are open only to a rule that names them', () => {
     const everything: TopicRule[] = [{ filter: '#', acts: ['publish', 'subscribe', 'receive'] }]
     for (const act of ['publish', 'subscribe', 'receive'] as const)
-      expect(mayUseTopic(everything, device(), act, '$SYS/x')).toBe(false)
+      expect(topicsOf(everything, device())(act, '$SYS/x')).toBe(false)
     const named: TopicRule[] = [{ filter: '$SYS/#', acts: ['receive'] }]
-    expect(mayUseTopic(named, device(), 'receive', '$SYS/x')).toBe(true)
+    expect(topicsOf(named, device())('receive', '$SYS/x')).toBe(true)
   })
 })
 

@@ -72,6 +72,32 @@ describe('what the client may say', () => {
   ])('%s goes on', (name) => {
     expect(build([name, 'v']).get(name)).toEqual(['v'])
   })
+  test.each([
+    'X-Original-Method',
+    'X-Original-Anything',
+    'WL-Proxy-Client-IP',
+    'X-Auth-Request-User',
+    'Fastly-Client-IP',
+    'Proxy',
+    'X-Host',
+    'X-HTTP-Method',
+    'X-HTTP-Method-Override',
+    'X-Method-Override',
+    'X-Client-DN',
+    'Front-End-Https',
+  ])('%s ends here, however it is spelt', (name) => {
+    for (const spelt of [name, name.toLowerCase(), name.replaceAll('-', '_'), name.replace('-', '.')])
+      expect([...build([spelt, 'v']).values()].flat()).not.toContain('v')
+  })
+  test.each(['Content_Length', 'CONTENT.LENGTH', 'content_length'])('%s is no length of its body', (name) => {
+    expect([...build([name, '5']).keys()]).not.toContain(name.toLowerCase())
+  })
+  test.each(['x-originally', 'fast', 'proxy-status', 'x-hostname', 'x-http-methods', 'front-end'])(
+    '%s goes on',
+    (name) => {
+      expect(build([name, 'v']).get(name)).toEqual(['v'])
+    },
+  )
   test('its body’s length, even when Connection names it', () => {
     expect(build(['Content-Length', '5', 'Connection', 'content-length']).get('content-length')).toEqual([
       '5',

@@ -149,7 +149,7 @@ test('cut anywhere, what is held goes on where it stopped', () => {
         const framer = framerOver(seen, { decide: (text) => (text === 'on' ? 'forward' : (text as Step)) })
         for (const chunk of cut(Buffer.concat(texts.map(body)), places)) {
           framer.push(chunk)
-          while (framer.holding) {
+          while (framer.waits !== undefined) {
             const packets = seen.packets.length
             framer.push(Buffer.alloc(0))
             // nothing goes on by itself

@@ -132,13 +132,27 @@ describe('from the broker', () => {
 })
 
 describe('to the broker', () => {
-  test('in order, and no more than it takes', () => {
+  test('in order, and no more than it takes', async () => {
     expect(pipe.write(Buffer.from('a'))).toBe(true)
     expect(pipe.write(Buffer.alloc(100 * KIB))).toBe(false)
     expect(String(pipe.conn.read())).toBe('a')
     expect(told).toEqual([])
+    await Promise.resolve()
     expect((pipe.conn.read() as Buffer).length).toBe(100 * KIB)
     expect(told).toEqual(['drain'])
+  })
+
+  test('one piece at a time: none while the one before may still be being read, and all of them in the end', async () => {
+    const read: string[] = []
+    pipe.conn.on('readable', () => {
+      for (let again = 0; again < 3; again++) {
+        const bytes = pipe.conn.read() as Buffer | null
+        read.push(bytes === null ? '-' : String(bytes))
+      }
+    })
+    for (const piece of ['a', 'b', 'c']) pipe.write(Buffer.from(piece))
+    await new Promise(setImmediate)
+    expect(read.join('')).toMatch(/^a--b--c--/)
   })
 
   test('an abort is read after what came before it', async () => {

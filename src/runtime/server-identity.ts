@@ -1,13 +1,14 @@
 /**
- * The certificate that the doors present: read at start, read again when the file changes, so that a renewal drops nobody.
- * Not how it is used: #runtime/tls.ts. A file that is half written or does not fit its key changes nothing.
+ * The certificate that a desk's listeners present: read at start, read again when the file changes, so that a renewal drops nobody.
+ * Not how it is used: tls.ts. A file that is half written, does not fit its key or that OpenSSL will not serve with changes nothing.
  */
 
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { FleetError } from '#fleet/errors.ts'
-import type { Log } from '#runtime/log.ts'
-import { readPrivateFile } from '#runtime/secrets.ts'
+import type { Log } from './log.ts'
+import { readPrivateFile } from './secrets.ts'
+import { checkIdentity } from './tls.ts'
 
 /** ms between two looks at the files: `up` renews days before the end. */
 const LOOK_EVERY = 5_000
@@ -15,7 +16,7 @@ const LOOK_EVERY = 5_000
 export type ServerIdentity = Disposable & {
   /** PEM */
   current(): { readonly cert: string; readonly key: string }
-  /** `listener` is called after each change */
+  /** `listener` is called after each change; what it throws is logged, and the others are called all the same */
   onChange(listener: () => void): void
 }
 
@@ -38,33 +39,44 @@ const read = (files: Files): { cert: string; key: string } => {
     })
   }
   if (!fits) throw new FleetError('config_invalid', `tls.key (${files.key}) is not the key of ${files.cert}`)
+  checkIdentity({ cert, key })
   return { cert, key }
 }
 
 const stampOf = (files: Files): string =>
   [files.cert, files.key]
     .map((path) => statSync(path, { throwIfNoEntry: false }))
-    .map((found) => (found === undefined ? '' : `${found.ino}:${found.mtimeMs}:${found.size}`))
+    .map((found) =>
+      found === undefined ? '' : `${found.ino}:${found.mtimeMs}:${found.ctimeMs}:${found.size}`,
+    )
     .join(' ')
 
 /** @throws FleetError `config_invalid` when the files cannot be used at start */
 export const openServerIdentity = (files: Files, log: Log, lookEvery = LOOK_EVERY): ServerIdentity => {
   let stamp = stampOf(files)
+  let refused = ''
   let pair = read(files)
   const listeners: (() => void)[] = []
   const look = (): void => {
     const seen = stampOf(files)
-    if (seen === stamp) return
+    if (seen === stamp || seen === refused) return
     try {
       pair = read(files)
       stamp = seen
     } catch (err) {
-      // the certificate and its key are two files: between the two writes they do not fit, and the next look sees both
+      // the certificate and its key are two files: between the two writes they do not fit, and a later look sees both
+      refused = seen
       log.warn({ err }, 'the new server certificate is not usable yet')
       return
     }
     log.info({ cert: files.cert }, 'the server certificate was read again')
-    for (const listener of listeners) listener()
+    for (const listener of listeners) {
+      try {
+        listener()
+      } catch (err) {
+        log.error({ err }, 'a listener goes on with the old server certificate')
+      }
+    }
   }
   const timer = setInterval(look, lookEvery).unref()
   return {

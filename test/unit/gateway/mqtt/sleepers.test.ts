@@ -1,0 +1,83 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import type { Denial } from '#fleet/denial.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
+import { createLive, type LiveControl } from '#gateway/live.ts'
+import { createSleepers, endsSession, type Sleeper, type Sleepers } from '#gateway/mqtt/sleepers.ts'
+import { createFakeAdmission, fakePeer, type FakeAdmission } from '../../../support/mqtt-front.ts'
+
+let admission: FakeAdmission
+let live: LiveControl
+let sleepers: Sleepers
+let discarded: string[]
+beforeEach(() => {
+  admission = createFakeAdmission()
+  live = createLive()
+  discarded = []
+  sleepers = createSleepers(admission, live, {
+    claim: () => {},
+    release: () => {},
+    discard: (id) => void discarded.push(id),
+  })
+})
+
+const lamp: Sleeper = {
+  peer: fakePeer('lamp-1'),
+  ask: { door: 'mqtt', host: 'a.test', act: 'connect', clientId: 'lamp-1' },
+  deviceId: 'lamp-1',
+}
+const changed = (): void => live.recheck([{ kind: 'device', deviceId: 'lamp-1' as DeviceId }])
+
+describe('a session that is away', () => {
+  test.each<[Denial | undefined, boolean]>([
+    [undefined, false],
+    ['certificate_revoked', true],
+    ['issuer_revoked', true],
+    ['device_suspended', true],
+    ['device_retired', true],
+    ['certificate_expired', true],
+    ['policy_denied', false],
+    ['no_application', false],
+    ['registry_unavailable', false],
+  ])('after %s ends: %s', (reason, ends) => {
+    sleepers.sleep('lamp-1', lamp)
+    if (reason !== undefined) admission.denied.set('lamp-1', reason)
+    changed()
+    changed()
+    expect(discarded).toEqual(ends ? ['lamp-1'] : [])
+    expect(live.size()).toBe(ends ? 0 : 1)
+  })
+
+  test('is looked at once more when somebody comes for it', () => {
+    sleepers.sleep('lamp-1', lamp)
+    admission.denied.set('lamp-1', 'certificate_revoked')
+    expect(sleepers.wake('lamp-1')).toBeUndefined()
+    expect(discarded).toEqual(['lamp-1'])
+  })
+
+  test('is nobody’s business while somebody holds it, and not when it has gone', () => {
+    sleepers.sleep('lamp-1', lamp)
+    expect(sleepers.wake('lamp-1')).toBe(lamp)
+    expect(sleepers.wake('lamp-1')).toBeUndefined()
+    sleepers.sleep('lamp-1', lamp)
+    sleepers.forget('lamp-1')
+    admission.denied.set('lamp-1', 'certificate_revoked')
+    changed()
+    expect(discarded).toEqual([])
+    expect(live.size()).toBe(0)
+  })
+
+  test('is watched by the last who held it only', () => {
+    sleepers.sleep('lamp-1', lamp)
+    sleepers.sleep('lamp-1', { ...lamp, peer: fakePeer('newer') })
+    expect(live.size()).toBe(1)
+    admission.denied.set('lamp-1', 'certificate_revoked')
+    // the newer certificate's ClientID does not fit in this test, which is no reason to end anything
+    changed()
+    expect(discarded).toEqual([])
+  })
+})
+
+test('an expired certificate alone does not end the session of one that stood', () => {
+  expect(endsSession({ allow: false, reason: 'certificate_expired' })).toBe(false)
+  expect(endsSession({ allow: false, reason: 'device_suspended' })).toBe(true)
+})
