@@ -59,7 +59,12 @@ const startSallyport = async (
     {
       cwd: CHECKOUT,
       stdio: ['ignore', 'ignore', log],
-      env: { PATH: process.env['PATH'], SALLYPORT_HOME: home.path, ...Object.fromEntries(listeners) },
+      env: {
+        PATH: process.env['PATH'],
+        SALLYPORT_HOME: home.path,
+        SALLYPORT_ENVIRONMENT: 'development',
+        ...Object.fromEntries(listeners),
+      },
     },
   )
   const runFile = join(home.path, 'run/enroll.json')

@@ -46,7 +46,10 @@ const prepareHome = async (home: string, pki: TestPki, leaf: TestLeaf, origin: s
   const sealingKey = createSecretKey(join(home, 'certs/private/registry.key'))
   const now = systemClock()
   await using registry = await openRegistry({ path: join(home, 'db/sallyport.sqlite'), clock: systemClock })
-  await registry.registerIssuer({ ski: pki.devices.ski, der: pki.devices.der }, now)
+  await registry.registerIssuer(
+    { ski: pki.devices.ski, der: pki.devices.der, spkiSha256: pki.devices.facts.spkiSha256 },
+    now,
+  )
   await ensureAssertionKey({ registry, clock: systemClock, sealingKey })
   await registry.applyAccess(
     {
@@ -81,6 +84,7 @@ const startGateway = async (home: string, port: number): Promise<Pinned> => {
       env: {
         PATH: process.env['PATH'],
         SALLYPORT_HOME: home,
+        SALLYPORT_ENVIRONMENT: 'development',
         SALLYPORT_GATEWAY_HTTPS_LISTEN: `127.0.0.1:${port}`,
         SALLYPORT_GATEWAY_MQTTS_LISTEN: '127.0.0.1:0',
         SALLYPORT_GATEWAY_METRICS_LISTEN: '127.0.0.1:0',

@@ -9,14 +9,26 @@ create table issuers (
   registered_at integer not null,
   -- stored before a CRL is signed: a crash skips a number, never repeats one
   crl_number    integer not null default 0,
+  -- rises in each transaction that changes what its CRL lists, so that the publisher compares one number
+  revocation_version integer not null default 0,
+  -- of its public key: a subject key id is a name that anybody may put into a certificate
+  spki_sha256   text not null,
   -- what its certificates say as CDP and AIA; null until the first is to be signed
   status_url    text,
   der           blob not null
 ) strict;
 
+-- Every status URL that its certificates may say: a reader holds the CRL's distribution point against theirs.
+create table issuer_status_urls (
+  number     integer primary key autoincrement,
+  issuer_ski text not null references issuers (ski),
+  url        text not null,
+  unique (issuer_ski, url)
+) strict;
+
 create table devices (
-  -- Two ids that differ only in case are one id to a careless reader, so the second is refused. NOCASE is foldDeviceId of the
-  -- ASCII that an id is made of. Who asks for a device compares its id once more, exactly.
+  -- Two ids that differ only in case are one id to a careless reader, so the second is refused. NOCASE folds
+  -- the ASCII that an id is made of. Who asks for a device compares its id once more, exactly.
   id           text not null collate nocase primary key
                  check (length(id) between 1 and 64 and id not glob '*[^A-Za-z0-9._~:-]*'),
   state        text not null check (state in ('active', 'suspended', 'revoked', 'retired')),
@@ -51,6 +63,8 @@ create table certificates (
   state             text not null check (state in ('intended', 'live', 'revoked')),
   not_before        integer not null,
   not_after         integer not null check (not_after > not_before),
+  -- the life that was granted, ms. An expiring issuer may have cut it short; a renewal is granted this again
+  ttl               integer not null check (ttl > 0),
   fingerprint       text unique check (length(fingerprint) = 64 and fingerprint not glob '*[^0-9a-f]*'),
   revoked_at        integer,
   revocation_reason text,
@@ -67,6 +81,8 @@ create table certificate_bytes (
 ) strict;
 
 create index certificates_by_device on certificates (device_id, number);
+-- how many a device could use now
+create index certificates_usable on certificates (device_id, not_after) where state <> 'revoked';
 create index certificates_revoked on certificates (issuer_ski, number) where state = 'revoked';
 
 -- ---- credentials

@@ -37,7 +37,6 @@ const problemOf = (facts: CertificateFacts, now: number): string | undefined => 
  */
 export const readAnchorPem = (pem: string, now: number): readonly CertificateFacts[] => {
   const ders = fromPem(pem, 'CERTIFICATE')
-  if (ders.length === 0) throw bad('holds no certificate (-----BEGIN CERTIFICATE-----)')
   if (ders.length > MAX_CERTIFICATES) {
     throw bad(`holds ${ders.length} certificates; at most ${MAX_CERTIFICATES} make one anchor`)
   }

@@ -7,10 +7,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { calculateJwkThumbprint } from 'jose'
 import type { Clock } from '#fleet/clock.ts'
 import type { Registry } from '#registry/registry.ts'
-import { seal } from '#runtime/sealing.ts'
-
-/** What a sealed key belongs to; whoever opens it must say the same. */
-export const assertionKeyAad = (kid: string): string => `assertion-key:${kid}`
+import { assertionKeyAad, seal } from '#runtime/sealing.ts'
 
 /** @returns whether one was made */
 export const ensureAssertionKey = async (o: {

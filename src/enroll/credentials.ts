@@ -3,7 +3,15 @@
  * Not what a credential may do: that is #policy/enrollment.ts for devices and the role of each operator route.
  */
 
-import { hash, randomBytes, randomInt, timingSafeEqual } from 'node:crypto'
+import {
+  createSecretKey,
+  hash,
+  hkdfSync,
+  randomBytes,
+  randomInt,
+  timingSafeEqual,
+  type KeyObject,
+} from 'node:crypto'
 import type { Clock } from '#fleet/clock.ts'
 import { ROLES, type ClaimToken, type OperatorToken, type Role } from '#fleet/credentials.ts'
 import { FleetError } from '#fleet/errors.ts'
@@ -44,14 +52,26 @@ export const newOperatorSecret = (): NewSecret => {
   return { id, hash: hashSecret(secret), text: formatOperatorToken(id, secret) }
 }
 
+/**
+ * RFC 5869, from the secret itself and not from its stored hash: whoever has the registry and every key file still cannot make it.
+ * @param text an operator token that has been authenticated
+ */
+export const answerKeyOf = (text: string): KeyObject => {
+  const secret = parseOperatorToken(text)?.secret
+  if (secret === undefined) throw new FleetError('token_invalid', 'no such operator token')
+  return createSecretKey(Buffer.from(hkdfSync('sha256', secret, '', 'sallyport idempotent answers', 32)))
+}
+
 type Desk = { readonly registry: Registry; readonly clock: Clock; readonly failures: FailureLimits }
 
+/** A good credential never gets here: who guesses beside it, behind the same address, cannot lock it out. @throws `rate_limited` */
 const refuse = (
   failures: FailureLimits,
   address: string,
   code: FleetError['code'],
   detail: string,
 ): FleetError => {
+  failures.check(address)
   failures.failed(address)
   return new FleetError(code, detail)
 }
@@ -67,7 +87,6 @@ export const authenticateClaim = async (
   text: string | undefined,
   address: string,
 ): Promise<ClaimToken> => {
-  failures.check(address)
   if (text === undefined || text === '') {
     // Not counted: EST clients ask without a credential first, to be told the scheme (RFC 7030 §3.2.3).
     throw new FleetError('credential_required', 'send a claim token')
@@ -89,7 +108,6 @@ export const authenticateOperator = async (
   address: string,
   required: Role,
 ): Promise<OperatorToken> => {
-  failures.check(address)
   if (text === undefined || text === '') {
     throw new FleetError('credential_required', 'send an operator token: Authorization: Bearer spo1.…')
   }

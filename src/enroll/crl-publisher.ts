@@ -7,9 +7,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import type { DeviceId } from '#fleet/device-id.ts'
-import type { RevocationReason } from '#fleet/revocation-reason.ts'
 import type { Issuer } from '#pki/issuer.ts'
+import { judgeClock } from '#policy/enrollment.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
 
@@ -33,100 +32,76 @@ type Deps = {
   readonly log: Log
 }
 
-/** How often the change feed is read: with the signing, well within a second. */
+/** How often the registry is asked whether the list has changed. */
 const POLL = 200
+/**
+ * From one CRL to the next, ms. Its number is max(last + 1, Unix seconds): faster ones would run ahead of the clock, and after an old
+ * backup was put in place, the clock alone could no longer tell a number that was never used.
+ */
+const APART = SECOND
 const MAX_PAUSE = 5 * SECOND
 /** Readers whose clocks are behind take a CRL made a moment ago (as notBefore of certificates). */
 const BACKDATE = 5 * MINUTE
 
-/** `listed`: serial → reason. What the CRL says, to be held against what the registry says of a device that changed. */
-type Made = { readonly crl: Crl; readonly listed: ReadonlyMap<string, RevocationReason> }
+/** `version`: of what is revoked, read before it was listed */
+type Made = { readonly crl: Crl; readonly version: number }
 
-/** Reads what is revoked, takes a number, signs. A crash between the two skips a number (RFC 5280 §5.2.3 asks only that it rises). */
-const makeCrl = async ({ registry, issuer, clock }: Deps, ttl: number): Promise<Made> => {
+/**
+ * Reads what is revoked, takes a number, signs. A crash between the two skips a number (RFC 5280 §5.2.3 asks only that it rises).
+ * @throws `clock_behind`: nothing is signed, so that no CRL looks older than what it replaces
+ */
+const makeCrl = async ({ registry, issuer, clock }: Deps, ttl: number): Promise<Crl> => {
   const now = clock()
+  if (judgeClock(now, await registry.newestRecordedTime()) !== undefined)
+    throw new FleetError('clock_behind', 'no CRL is signed until the clock has been put right')
+  const statusUrlsBefore = await registry.statusUrls(issuer.ski)
   const entries = await registry.revokedCertificates(issuer.ski, now - ttl)
   const number = await registry.takeCrlNumber(issuer.ski, now)
   const [thisUpdate, nextUpdate] = [now - BACKDATE, now + ttl]
-  const der = await issuer.signCrl({ number, thisUpdate, nextUpdate, entries })
-  const listed = new Map(entries.map(({ serial, reason }) => [serial, reason]))
-  return { crl: { der, number, thisUpdate, nextUpdate }, listed }
-}
-
-/**
- * Enrolments are changes too, thousands of them: only a certificate of which the CRL says something else than the registry does moves
- * it. Not the device's state: one that was revoked and has enrolled again since is active, and its old certificate is still news.
- */
-const movesCrl = async (
-  registry: Registry,
-  id: DeviceId,
-  { listed, crl }: Made,
-  issuerSki: string,
-): Promise<boolean> => {
-  const device = await registry.findDevice(id)
-  const certificates = await registry.certificatesOf(id)
-  return certificates.some((certificate) => {
-    if (certificate.issuerSki !== issuerSki || certificate.notAfter < crl.thisUpdate) return false
-    const hold = certificate.state === 'live' && device?.state === 'suspended'
-    return listed.get(certificate.serial) !== (hold ? 'certificateHold' : certificate.revocationReason)
-  })
-}
-
-/** Everything after `cursor`, page by page. */
-const readChanges = async (
-  registry: Registry,
-  cursor: string,
-): Promise<{ readonly devices: ReadonlySet<DeviceId>; readonly reset: boolean; readonly cursor: string }> => {
-  const devices = new Set<DeviceId>()
-  let reset = false
-  for (let at = cursor; ;) {
-    const page = await registry.changesSince(at)
-    for (const change of page.changes) {
-      if (change.kind === 'device') devices.add(change.deviceId)
-      if (change.kind === 'reset') reset = true
-    }
-    if (page.changes.length === 0 || page.cursor === at) return { devices, reset, cursor: page.cursor }
-    at = page.cursor
-  }
+  const der = await issuer.signCrl({ number, thisUpdate, nextUpdate, entries, statusUrlsBefore })
+  return { der, number, thisUpdate, nextUpdate }
 }
 
 /**
  * Ready at once when the registry is: the first CRL is made before this returns, or its failure is logged and it is tried again.
  * @param o.ttl ms from now to nextUpdate; a new one is made at half of it
- * @param o.poll ms between two looks at the change feed; for tests
+ * @param o.poll ms between two looks at the registry; for tests, as `apart`
  */
 export const openCrlPublisher = async (
-  o: Deps & { readonly ttl: number; readonly poll?: number },
+  o: Deps & { readonly ttl: number; readonly poll?: number; readonly apart?: number },
 ): Promise<CrlPublisher> => {
   const { registry, clock, log } = o
-  const poll = o.poll ?? POLL
+  const { poll = POLL, apart = APART } = o
   const stop = new AbortController()
-  let cursor: string | undefined
   let made: Made | undefined
-  let stale = true
+  /** of the process's own time: no CRL before */
+  let earliest = 0
   let failures = 0
 
-  const isDue = (): boolean => made === undefined || clock() >= made.crl.nextUpdate - o.ttl / 2
+  /** Also when the clock has been set back: nobody takes a CRL that is of the future. */
+  const isDue = (): boolean =>
+    made === undefined || clock() >= made.crl.nextUpdate - o.ttl / 2 || clock() < made.crl.thisUpdate
 
-  const look = async (): Promise<void> => {
-    // the cursor first: what is revoked while the CRL is made is then seen the next time, never missed
-    cursor ??= await registry.cursor()
-    const changes = await readChanges(registry, cursor)
-    stale ||= changes.reset || made === undefined
-    for (const id of changes.devices)
-      if (!stale && made !== undefined) stale = await movesCrl(registry, id, made, o.issuer.ski)
-    cursor = changes.cursor
-    if (!stale && !isDue()) return
-    made = await makeCrl(o, o.ttl)
-    stale = false
-    log.debug({ crl_number: String(made.crl.number), issuer: o.issuer.ski }, 'crl')
+  /** Enrolments do not move it: the version rises only with what a CRL lists. @returns ms until the next look, when sooner than usual */
+  const look = async (): Promise<number | undefined> => {
+    // the version first: what is revoked while the CRL is made is then seen the next time, never missed
+    const version = await registry.revocationVersion(o.issuer.ski)
+    if (version === made?.version && !isDue()) return undefined
+    const early = earliest - performance.now()
+    if (early > 0) return early
+    earliest = performance.now() + apart
+    const crl = await makeCrl(o, o.ttl)
+    made = { crl, version }
+    log.debug({ crl_number: String(crl.number), issuer: o.issuer.ski }, 'crl')
+    return undefined
   }
 
-  const turn = async (): Promise<void> => {
+  const turn = async (): Promise<number | undefined> => {
     try {
-      await look()
+      const wait = await look()
       if (failures > 0) log.info({ failures }, 'crl recovered')
       failures = 0
+      return wait
     } catch (error) {
       // once per outage: an outage of an hour is one fact
       if (failures === 0)
@@ -135,15 +110,17 @@ export const openCrlPublisher = async (
           'crl not made',
         )
       failures += 1
+      return undefined
     }
   }
 
   const loop = async (): Promise<void> => {
+    let wait: number | undefined
     while (!stop.signal.aborted) {
-      const pause = Math.min(poll * 2 ** Math.min(failures, 10), MAX_PAUSE)
+      const pause = wait ?? Math.min(poll * 2 ** Math.min(failures, 10), MAX_PAUSE)
       // the abort is the only way this rejects, and it is not an error
       await delay(pause, undefined, { signal: stop.signal }).catch(() => undefined)
-      if (!stop.signal.aborted) await turn()
+      if (!stop.signal.aborted) wait = await turn()
     }
   }
 

@@ -15,6 +15,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
+import type { CsrFacts } from '#pki/csr.ts'
 import { sameName } from '#pki/names.ts'
 import { fromBase64, fromPem } from '#pki/pem.ts'
 import { certsOnly } from '#pki/pkcs7.ts'
@@ -23,7 +24,7 @@ import { authenticateClaim } from './credentials.ts'
 import { loggedOf } from './device-api.ts'
 import { enrollWithClaim } from './enroll-device.ts'
 import { addressOf, asFleetError, peerOf, type App } from './http-app.ts'
-import { acceptCsr, MAX_CSR_BYTES, type IssuanceDeps, type Issued } from './issuance.ts'
+import { acceptCsrInTurn, MAX_CSR_BYTES, type IssuanceDeps, type Issued } from './issuance.ts'
 import { acceptRenewer, renewFor } from './renew-device.ts'
 
 const PATHS = ['/.well-known/est', '/.well-known/est/:label'] as const
@@ -105,9 +106,8 @@ const csrFrom = (body: unknown): Uint8Array => {
   return der
 }
 
-/** §4.2.2, see the head of this file. @throws `device_id_mismatch`, and what a bad CSR throws */
-const checkSameNames = (der: Uint8Array, current: CertificateFacts | undefined): void => {
-  const csr = acceptCsr(der)
+/** §4.2.2, see the head of this file. @throws `device_id_mismatch` */
+const checkSameNames = (csr: CsrFacts, current: CertificateFacts | undefined): void => {
   if (current === undefined) throw new FleetError('certificate_required', 'present the current certificate')
   const asksNone = csr.sanUris.length + csr.sanDns.length + csr.sanOthers === 0
   const same = (asked: readonly string[], has: readonly string[]): boolean =>
@@ -179,6 +179,7 @@ export const registerEst = async (app: App, deps: IssuanceDeps): Promise<void> =
           onRequest: async (request) => {
             const password = basicOf(request.headers.authorization)?.password
             request.claim = await authenticateClaim(deps, password, addressOf(request))
+            request.logged['claim'] = request.claim.id
           },
         },
         async (request, reply) => {
@@ -208,7 +209,7 @@ export const registerEst = async (app: App, deps: IssuanceDeps): Promise<void> =
         async (request, reply) => {
           if (request.renewer === undefined)
             throw new FleetError('certificate_required', 'present a certificate')
-          const csr = csrFrom(request.body)
+          const csr = await acceptCsrInTurn(csrFrom(request.body))
           checkSameNames(csr, peerOf(request)?.leaf)
           sendIssued(request, reply, await renewFor(deps, request.renewer, { csr }))
         },

@@ -3,17 +3,9 @@
  * no banner, one log line a request. Not the routes, and not TLS options: those are #runtime/tls.ts.
  */
 
-import {
-  STATUS_CODES,
-  createServer,
-  type IncomingMessage,
-  type RequestListener,
-  type Server,
-  type ServerOptions,
-  type ServerResponse,
-} from 'node:http'
+import { createServer, type RequestListener, type Server, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { Duplex } from 'node:stream'
+import type { Socket } from 'node:net'
 import { TLSSocket, type TlsOptions } from 'node:tls'
 import fastify, {
   type FastifyBaseLogger,
@@ -33,7 +25,9 @@ import type { Metrics } from '#runtime/metrics.ts'
 import { addressOf as addressOfSocket, readPeer } from '#runtime/peer.ts'
 import { problemReply } from '#runtime/problem-reply.ts'
 import { newRequestId } from '#runtime/request-id.ts'
+import { PROBLEMS } from '#wire/problems.ts'
 import type { Static, TSchema } from '#wire/rest.ts'
+import { refuseUnparsed } from './unparsed.ts'
 
 /** Handlers get the types of their schemas. */
 export interface SchemaTypes extends FastifyTypeProvider {
@@ -55,6 +49,8 @@ const MAX_BODY_BYTES = 1_048_576
 const REQUEST_TIMEOUT = 30_000
 /** Longer than a client's usual idle time between two enrolments, shorter than a proxy's. */
 const KEEP_ALIVE_TIMEOUT = 15_000
+/** After this long without a byte either way the connection ends. A little more than a request may take, so that 408 is said first. */
+const QUIET_TIMEOUT = REQUEST_TIMEOUT + 5_000
 const TWO_YEARS = 63_072_000
 
 declare module 'fastify' {
@@ -64,7 +60,12 @@ declare module 'fastify' {
   }
 }
 
-export const httpServer = (limits: Config['limits'], tls: TlsOptions | undefined): Server => {
+/** @param quiet ms; for tests */
+export const httpServer = (
+  limits: Config['limits'],
+  tls: TlsOptions | undefined,
+  quiet = Math.max(QUIET_TIMEOUT, limits.header_timeout + 5_000),
+): Server => {
   const options: ServerOptions = {
     maxHeaderSize: limits.header_bytes,
     headersTimeout: limits.header_timeout,
@@ -78,6 +79,8 @@ export const httpServer = (limits: Config['limits'], tls: TlsOptions | undefined
   }
   const server = tls === undefined ? createServer(options) : createTlsServer({ ...options, ...tls })
   server.maxConnections = limits.max_connections
+  // Node's default is never: who asks and does not read would keep the answer in our memory.
+  server.timeout = quiet
   return server
 }
 
@@ -142,53 +145,6 @@ const replyProblem = (request: FastifyRequest, reply: FastifyReply, error: Fleet
     .send(Buffer.from(body))
 }
 
-/** RFC 9110 §15.5: what Node's parser refuses before there is a request. */
-const CLIENT_ERRORS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
-  HPE_HEADER_OVERFLOW: ['headers_too_large', 'the headers are larger than this listener takes'],
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: ['body_too_large', 'the chunk extensions are too large'],
-  ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'the request took too long to arrive'],
-}
-
-/**
- * Of request lines: flat, of fields that are named in this room. The process log's own rule looks for secrets at every depth, which
- * costs 60 µs a line, a fifth of an enrolment.
- */
-const REQUEST_LINE = { redact: { paths: ['authorization', 'token', 'csr', 'secret'], censor: '[removed]' } }
-
-/** For a socket on which there is no response to write to. */
-const endWithProblem = (socket: Duplex, error: FleetError): void => {
-  const { status, headers, body } = problemReply(error, newRequestId())
-  const lines = Object.entries({ ...headers, connection: 'close' }).map(
-    ([name, value]) => `${name}: ${value}\r\n`,
-  )
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`, () =>
-    socket.destroy(),
-  )
-}
-
-const onClientError = (error: NodeJS.ErrnoException, socket: Duplex): void => {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy()
-    return
-  }
-  const [code, detail] = CLIENT_ERRORS[error.code ?? ''] ?? ['bad_request', 'this is not an HTTP/1.1 request']
-  endWithProblem(socket, new FleetError(code, detail))
-}
-
-/** RFC 9110 §9.3.6; without a listener Node closes the connection and says nothing. */
-const onConnect = (_request: IncomingMessage, socket: Duplex): void => {
-  socket.on('error', () => socket.destroy())
-  endWithProblem(socket, new FleetError('method_not_allowed', 'this is not a proxy'))
-}
-
-/** RFC 9110 §10.1.1: an expectation that is not 100-continue; Node's own answer has no body. */
-const onExpectation = (request: IncomingMessage, response: ServerResponse): void => {
-  const error = new FleetError('expectation_failed', 'only Expect: 100-continue is understood')
-  const { status, headers, body } = problemReply(error, newRequestId())
-  request.resume()
-  response.writeHead(status, { ...headers, connection: 'close' }).end(body)
-}
-
 /** `:name` → one segment, `*` → the rest. Our routes use nothing else of find-my-way's grammar. */
 const routeMatcher = (url: string): RegExp =>
   new RegExp(
@@ -242,12 +198,23 @@ export const createApp = (o: {
     'status',
     'reason',
   ])
+  const lines = o.log.child({ listener: o.name })
   const app: App = fastify({
     serverFactory: (handler) => {
       o.server.on('request', handler as RequestListener)
-      o.server.on('clientError', onClientError)
-      o.server.on('checkExpectation', onExpectation)
-      o.server.on('connect', onConnect)
+      refuseUnparsed(o.server, (error, requestId, socket) => {
+        const { status } = PROBLEMS[error.code]
+        requests.inc({ listener: o.name, route: 'unknown', status: String(status), reason: error.code })
+        lines.info(
+          {
+            request_id: requestId,
+            status,
+            reason: error.code,
+            address: addressOfSocket(socket as Socket),
+          },
+          'request',
+        )
+      })
       return o.server
     },
     // One line a request is written below; fastify's own two would hold the same.
@@ -279,7 +246,6 @@ export const createApp = (o: {
     const hostless = request.headers.host === undefined && request.raw.httpVersion !== '1.0'
     done(hostless ? new FleetError('bad_request', 'there is no Host header') : undefined)
   })
-  const lines = o.log.child({ listener: o.name }, REQUEST_LINE)
   app.addHook('onResponse', (request, reply, done) => {
     // The pattern, not the URL: a query may hold anything.
     const route = request.routeOptions.url ?? 'unknown'

@@ -3,7 +3,6 @@
  * what is left behind after each step. Not who may have one: the use cases have decided that before they come here.
  */
 
-import { randomBytes } from 'node:crypto'
 import type { CertificateRecord } from '#fleet/certificate.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
@@ -12,6 +11,7 @@ import type { CsrFacts } from '#pki/csr.ts'
 import { readCsr } from '#pki/csr.ts'
 import type { Issuer } from '#pki/issuer.ts'
 import { sha256Hex } from '#pki/keys.ts'
+import { newSerial } from '#pki/serial.ts'
 import { certificateValidity, judgeClock } from '#policy/enrollment.ts'
 import { judgeKey } from '#policy/keys.ts'
 import { renewAfter } from '#policy/renewal.ts'
@@ -62,13 +62,6 @@ export const acceptCsrInTurn = async (csr: string | Uint8Array): Promise<CsrFact
   return acceptCsr(csr)
 }
 
-/** 16 octets, positive and never shortened: 01 in the top bits, 126 random ones (RFC 5280 §4.1.2.2). */
-const newSerial = (): string => {
-  const octets = randomBytes(16)
-  octets[0] = ((octets[0] as number) & 0x3f) | 0x40
-  return octets.toString('hex')
-}
-
 const issuedFrom = (record: CertificateRecord, fresh: boolean): Issued => {
   if (record.der === undefined) throw new FleetError('internal', 'a live certificate without its bytes')
   return {
@@ -83,7 +76,7 @@ const issuedFrom = (record: CertificateRecord, fresh: boolean): Issued => {
 }
 
 /**
- * @param ttl ms
+ * @param ask.ttl what is granted, ms; the certificate ends sooner when the issuer does
  * @throws `clock_behind`, `issuer_unusable`, `registry_unavailable`, and what {@link Registry.reserve} refuses: in each case nothing
  * was signed that is not on record, and the same request may be made again
  */
@@ -100,11 +93,7 @@ export const issueCertificate = async (
       retryAfter: 60,
     })
   }
-  const validity = certificateValidity({
-    now,
-    ttl: ask.ttl,
-    issuerNotAfter: Math.min(issuer.certificate.notAfter, issuer.root.notAfter),
-  })
+  const validity = certificateValidity({ now, ttl: ask.ttl, issuerNotAfter: issuer.notAfter })
   if (validity === undefined) throw new FleetError('issuer_unusable', 'the issuing CA has expired')
 
   // What a crash leaves: nothing before; after it a row `intended` that says what was meant, and that the same request completes.
@@ -116,6 +105,8 @@ export const issueCertificate = async (
     spkiSha256: ask.csr.spkiSha256,
     serial: newSerial(),
     issuerSki: issuer.ski,
+    ttl: ask.ttl,
+    issuerNotAfter: issuer.notAfter,
     ...validity,
   })
   if (reserved.kind === 'already') return issuedFrom(reserved.certificate, false)

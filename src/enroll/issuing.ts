@@ -77,7 +77,16 @@ export const openConfiguredIssuer = async (o: {
       cause: error,
     })
   }
-  const { state } = await o.registry.registerIssuer({ ski: issuer.ski, der: issuer.certificate.der }, now)
+  const { ski, certificate } = issuer
+  const { der, spkiSha256 } = certificate
+  const { state } = await o.registry
+    .registerIssuer({ ski, der, spkiSha256 }, now)
+    .catch((error: unknown): never => {
+      if (!(error instanceof FleetError) || error.code !== 'conflict') throw error
+      throw new FleetError('config_invalid', `ca.intermediate (${ca.intermediate}): ${error.detail}`, {
+        cause: error,
+      })
+    })
   if (state !== 'active') {
     throw new FleetError('config_invalid', `ca.intermediate (${ca.intermediate}) is ${state} in the registry`)
   }

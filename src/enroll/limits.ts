@@ -1,6 +1,6 @@
 /**
- * Failed credentials per address: after a burst of failures an address waits, whatever it presents. One bucket per IPv4 address or
- * IPv6 /64, since a /64 is what one host can choose from at will. In memory, bounded. Not a quota on good credentials.
+ * Failed credentials per address: after a burst of failures the next ones from it are answered 429. One bucket per IPv4 address or
+ * IPv6 /64, since a /64 is what one host can choose from at will. In memory, bounded. Not a quota on good credentials, which are never asked.
  */
 
 import { MINUTE, type Clock } from '#fleet/clock.ts'

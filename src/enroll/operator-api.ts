@@ -3,6 +3,7 @@
  * role it needs, and one that does not is refused at start. Not what the routes do: those are the files beside it.
  */
 
+import type { FastifyRequest } from 'fastify'
 import type { OperatorToken, Role } from '#fleet/credentials.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { createSerially } from './apply-access.ts'
@@ -42,14 +43,17 @@ export const registerOperatorApi = async (app: App, deps: OperatorApiDeps): Prom
       throw new FleetError('internal', `${String(method)} ${url} declares no role`)
   })
 
-  app.addHook('onRequest', async (request) => {
+  const authenticate = async (request: FastifyRequest): Promise<void> => {
     const { role } = request.routeOptions.config
     // Of an unknown path there is nothing to protect, and 404 is said without a credential.
     if (role === undefined || role === 'anyone') return
     const text = bearerOf(request.headers.authorization)
     request.operator = await authenticateOperator(deps, text, addressOf(request), role)
     request.logged['operator'] = request.operator.id
-  })
+  }
+  // Before the body, so that nobody without a token is read; and after it, since it may take its time and the token end meanwhile.
+  app.addHook('onRequest', authenticate)
+  app.addHook('preHandler', authenticate)
   app.addHook('preValidation', (request, _reply, done) => {
     numberLimit(request.query)
     done()

@@ -11,7 +11,6 @@ export type OperatorApiDeps = {
   readonly clock: Clock
   /** of operator tokens, by address: not the same as those of claim tokens */
   readonly failures: FailureLimits
-  readonly sealingKey: Buffer
   /** hex SHA-256 of the root */
   readonly rootSha256: string
   /** what a device is told to enrol at */

@@ -1,10 +1,9 @@
 /** Routes of devices: listed, shown, suspended, resumed, retired, revoked. Devices are made by enrolling, never here. */
 
-import type { CertificateRecord } from '#fleet/certificate.ts'
 import type { Device } from '#fleet/device.ts'
 import type { DeviceRevocationReason } from '#fleet/revocation-reason.ts'
 import { DEVICE_VERB_NAMES, type DeviceVerb } from '#policy/revocation.ts'
-import type { Registry } from '#registry/registry.ts'
+import type { CertificateSummary, Registry } from '#registry/registry.ts'
 import * as wire from '#wire/rest.ts'
 import type { App } from './http-app.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
@@ -12,7 +11,7 @@ import { etagOf, revisionOf } from './preconditions.ts'
 import { findDevice, setDeviceState } from './set-device-state.ts'
 import { instant } from './wire-time.ts'
 
-const certificateToWire = (record: CertificateRecord): wire.Device['certificates'][number] => ({
+const certificateToWire = (record: CertificateSummary): wire.Device['certificates'][number] => ({
   serial: record.serial,
   ...(record.fingerprint === undefined ? {} : { fingerprint: record.fingerprint }),
   state: record.state === 'live' ? 'live' : 'revoked',

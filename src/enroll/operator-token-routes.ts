@@ -5,6 +5,7 @@ import { FleetError } from '#fleet/errors.ts'
 import { judgeToken } from '#policy/enrollment.ts'
 import * as wire from '#wire/rest.ts'
 import { createOperatorToken, createToken } from './create-token.ts'
+import { answerKeyOf, bearerOf } from './credentials.ts'
 import type { App } from './http-app.ts'
 import type { Answer, Once } from './idempotency.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
@@ -79,6 +80,7 @@ export const tokenRoutes = (app: App, deps: OperatorApiDeps & { readonly once: O
           scope: `${actor} POST /v1/tokens`,
           key: request.headers['idempotency-key'],
           request: JSON.stringify(request.body),
+          sealingKey: answerKeyOf(bearerOf(request.headers.authorization) ?? ''),
         },
         make,
       )
@@ -162,6 +164,7 @@ export const tokenRoutes = (app: App, deps: OperatorApiDeps & { readonly once: O
           scope: `${actor} POST /v1/operators`,
           key: request.headers['idempotency-key'],
           request: JSON.stringify(request.body),
+          sealingKey: answerKeyOf(bearerOf(request.headers.authorization) ?? ''),
         },
         make,
       )

@@ -1,19 +1,31 @@
 /**
  * The status listener, plain HTTP because https would be circular (RFC 5280 §8): the CRL, and issuer certificates, under the URLs that
- * stand in our certificates. Everything on it is public and signed. Nothing else is here.
+ * stand in our certificates. Everything on it is public and signed. Nothing else is here. Anybody may ask, and a CRL is megabytes, so
+ * all answers share one copy, and neither one address nor one slow reader can hold many.
  */
 
+import { MINUTE } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { Issuer } from '#pki/issuer.ts'
 import type { Registry } from '#registry/registry.ts'
+import type { Metrics } from '#runtime/metrics.ts'
 import type { Crl } from './crl-publisher.ts'
 import type { App } from './http-app.ts'
+import { capConnections } from './per-address.ts'
 
 type Deps = {
   readonly registry: Pick<Registry, 'issuers'>
   readonly issuer: Issuer
   readonly crl: () => Crl | undefined
+  readonly metrics: Metrics
+  /** ms from the request to the end of the answer; for tests */
+  readonly within?: number
 }
+
+/** A proxy or a NAT in front of a fleet has a few; each costs at most one answer that is not read. */
+const CONNECTIONS_PER_ADDRESS = 64
+/** For megabytes over a bad line. Who takes longer keeps a CRL in our memory that has long been replaced. */
+const ANSWER_WITHIN = 5 * MINUTE
 
 /** `<subject key id, hex>.<extension>` */
 const skiIn = (file: string, extension: string): string | undefined =>
@@ -25,7 +37,21 @@ const notHere = (): FleetError => new FleetError('not_found', 'no such issuer')
 const CRL_TYPE = 'application/pkix-crl'
 const CERTIFICATE_TYPE = 'application/pkix-cert'
 
-export const registerStatusApi = (app: App, { registry, issuer, crl }: Deps): void => {
+/** The same octets: a copy for each would be as much memory as somebody cares to ask for. */
+const shared = (der: Uint8Array): Buffer => Buffer.from(der.buffer, der.byteOffset, der.byteLength)
+
+export const registerStatusApi = (app: App, { registry, issuer, crl, metrics, within }: Deps): void => {
+  const refused = metrics.counter(
+    'sallyport_status_connections_refused_total',
+    'Connections to the status listener closed at once: their address has its share',
+  )
+  capConnections(app.server, { most: CONNECTIONS_PER_ADDRESS, refused: () => refused.inc() })
+  app.addHook('onRequest', (request, reply, done) => {
+    const late = setTimeout(() => request.raw.socket.destroy(), within ?? ANSWER_WITHIN).unref()
+    reply.raw.once('close', () => clearTimeout(late))
+    done()
+  })
+
   app.get<{ Params: { file: string } }>(
     '/crl/:file',
     { schema: { summary: 'The CRL of an issuer, DER: /crl/<SKI hex>.crl', security: [] } },
@@ -43,7 +69,7 @@ export const registerStatusApi = (app: App, { registry, issuer, crl }: Deps): vo
         'last-modified': new Date(current.thisUpdate).toUTCString(),
       })
       if (request.headers['if-none-match'] === etag) return reply.code(304).send()
-      return reply.type(CRL_TYPE).send(Buffer.from(current.der))
+      return reply.type(CRL_TYPE).send(shared(current.der))
     },
   )
 
@@ -58,10 +84,7 @@ export const registerStatusApi = (app: App, { registry, issuer, crl }: Deps): vo
           ? issuer.certificate.der
           : (await registry.issuers()).find((known) => known.ski === ski)?.der
       if (der === undefined) throw notHere()
-      return reply
-        .type(CERTIFICATE_TYPE)
-        .header('cache-control', 'public, max-age=86400')
-        .send(Buffer.from(der))
+      return reply.type(CERTIFICATE_TYPE).header('cache-control', 'public, max-age=86400').send(shared(der))
     },
   )
 }

@@ -12,6 +12,3 @@ export const DEVICE_ID_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._~:-]{0,63}$'
 const grammar = new RegExp(DEVICE_ID_PATTERN)
 
 export const isDeviceId = (text: string): text is DeviceId => grammar.test(text)
-
-/** Two ids with the same fold are the same id to a careless reader, so the registry refuses the second. */
-export const foldDeviceId = (id: DeviceId): string => id.toLowerCase()

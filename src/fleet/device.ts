@@ -9,6 +9,17 @@ import type { DeviceId } from './device-id.ts'
 export const DEVICE_STATES = ['active', 'suspended', 'revoked', 'retired'] as const
 export type DeviceState = (typeof DEVICE_STATES)[number]
 
+/** From each state, where an operator may move a device. `revoked` → `active` is missing: that is a new token's work. */
+export const DEVICE_MOVES: Readonly<Record<DeviceState, readonly DeviceState[]>> = {
+  active: ['suspended', 'revoked', 'retired'],
+  suspended: ['active', 'revoked', 'retired'],
+  revoked: ['retired'],
+  retired: [],
+}
+
+/** All its certificates are void. What becomes known afterwards, a stolen key, is still written down. */
+export const isEnded = (state: DeviceState): boolean => state === 'revoked' || state === 'retired'
+
 export type Device = {
   readonly id: DeviceId
   readonly state: DeviceState

@@ -9,10 +9,7 @@ import { createPrivateKey, createPublicKey, randomUUID, sign, type KeyObject } f
 import type { Clock } from '#fleet/clock.ts'
 import type { AssertionKey } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
-import { open } from '#runtime/sealing.ts'
-
-/** What a sealed assertion key belongs to; the enroll desk seals with the same words. */
-export const sealedAs = (kid: string): string => `assertion-key:${kid}`
+import { assertionKeyAad, open } from '#runtime/sealing.ts'
 
 export type AssertionClaims = {
   /** lower case, no port */
@@ -78,7 +75,7 @@ export const createAssertions = (o: {
 
   const loadOne = ({ kid, algorithm, sealed, createdAt }: AssertionKey): Loaded[] => {
     try {
-      const pkcs8 = Buffer.from(open(o.secret, sealed, sealedAs(kid)))
+      const pkcs8 = Buffer.from(open(o.secret, sealed, assertionKeyAad(kid)))
       const key = createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' })
       // the public half of what we sign with, whatever the row says
       const jwk = { ...createPublicKey(key).export({ format: 'jwk' }), kid, use: 'sig', alg: algorithm }

@@ -10,11 +10,13 @@ import { isIP } from 'node:net'
 import { DAY, HOUR } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { readCertificates } from './certificate.ts'
+import { checkPassphrase, encryptedKeyPem } from './encrypted-key.ts'
 import { generateKey, sha256Hex, spkiDer } from './keys.ts'
 import { nameDer } from './names.ts'
 import { OID } from './oids.ts'
 import { toPem } from './pem.ts'
 import { intermediateTbs, rootTbs, serverTbs, skiOf, type Signer } from './profile.ts'
+import { newSerial } from './serial.ts'
 import { algorithmForKey, signedDer } from './signatures.ts'
 
 const ROOT_LIFE = 20 * 365 * DAY
@@ -43,23 +45,12 @@ export type PkiPaths = { readonly [K in keyof typeof FILES]: string }
 const pathsIn = (dir: string): PkiPaths =>
   Object.fromEntries(Object.entries(FILES).map(([name, path]) => [name, join(dir, path)])) as PkiPaths
 
-/** 16 octets whose top bits are 01: positive, no leading zero, 126 random bits. */
-const newSerial = (): string => {
-  const serial = randomBytes(16)
-  serial[0] = ((serial[0] as number) & 0x3f) | 0x40
-  return serial.toString('hex')
-}
-
 type Authority = { readonly der: Uint8Array; readonly key: KeyObject; readonly signer: Signer }
 
 const keyText = (key: KeyObject, passphrase: string | undefined): string =>
-  key
-    .export(
-      passphrase === undefined
-        ? { type: 'pkcs8', format: 'pem' }
-        : { type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase },
-    )
-    .toString()
+  passphrase === undefined
+    ? key.export({ type: 'pkcs8', format: 'pem' }).toString()
+    : encryptedKeyPem(key, passphrase)
 
 const signTbs = (tbs: Buffer, by: { readonly key: KeyObject; readonly signer: Signer }): Buffer =>
   signedDer(tbs, by.signer.algorithm, sign(by.signer.algorithm.name, tbs, by.key))
@@ -144,9 +135,9 @@ const publish = async (dir: string, texts: Readonly<Record<keyof PkiPaths, strin
 
 /**
  * @param o.dir `certs/`. Made when missing; nothing in it is overwritten
- * @param o.passphrase encrypts the three CA keys (PKCS #8, AES-256-CBC); the server key is for a desk and stays plain
+ * @param o.passphrase encrypts the three CA keys (encrypted-key.ts); the server key is for a desk and stays plain
  * @param o.serverNames host names and addresses of the development server certificate
- * @throws conflict when any of the files exists
+ * @throws conflict when any of the files exists; bad_request for names that cannot be, or a passphrase that is too short
  */
 export const createPki = async (o: {
   readonly dir: string
@@ -159,6 +150,7 @@ export const createPki = async (o: {
   if (!ORGANIZATION.test(organization))
     throw new FleetError('bad_request', 'an organization has 1 to 50 printable characters of ASCII')
   const serverNames = serverNamesOf(o.serverNames)
+  if (o.passphrase !== undefined) checkPassphrase(o.passphrase)
   const notBefore = o.now - BACKDATE
 
   const root = newCa([organization, `${organization} Root`])

@@ -29,8 +29,8 @@ export type CrlContent = {
   readonly number: bigint
   readonly thisUpdate: number
   readonly nextUpdate: number
-  /** equal to the distribution point in the certificates, so that a reader may hold one against the other (§5.2.5) */
-  readonly distributionPoint: string
+  /** All distribution points that its certificates may say: a reader holds theirs against these, and one must be equal (§6.3.3 (b)(2)) */
+  readonly distributionPoints: readonly string[]
   readonly entries: readonly CrlEntry[]
 }
 
@@ -105,9 +105,9 @@ const entriesDer = async (entries: readonly CrlEntry[]): Promise<Buffer> => {
   return der
 }
 
-/** `DistributionPointName { fullName { uri } }` in its `[0]`: the same octets in a certificate's CDP and in a CRL's IDP. */
-export const distributionPointNameDer = (uri: string): Buffer =>
-  tlv(constructedTag(0), tlv(constructedTag(0), uriDer(uri)))
+/** `DistributionPointName { fullName { uri, … } }` in its `[0]`: a certificate's CDP has one, a CRL's IDP the same one and those of before. */
+export const distributionPointNameDer = (...uris: readonly string[]): Buffer =>
+  tlv(constructedTag(0), tlv(constructedTag(0), ...uris.map(uriDer)))
 
 export const authorityKeyIdDer = (ski: string): Buffer =>
   extensionDer(OID.authorityKeyId, false, tlv(TAG.sequence, tlv(implicitTag(0), Buffer.from(ski, 'hex'))))
@@ -136,7 +136,7 @@ export const crlTbs = async (crl: CrlContent): Promise<Buffer> =>
         extensionDer(
           OID.issuingDistributionPoint,
           true,
-          tlv(TAG.sequence, distributionPointNameDer(crl.distributionPoint)),
+          tlv(TAG.sequence, distributionPointNameDer(...crl.distributionPoints)),
         ),
       ),
     ),

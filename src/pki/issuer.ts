@@ -23,9 +23,11 @@ export interface Issuer extends AsyncDisposable {
   /** subject key id, hex: the issuer's name in URLs and in the registry */
   readonly ski: string
   readonly root: CertificateFacts
+  /** the last moment it can sign for: the earliest end of its chain, the root's included */
+  readonly notAfter: number
   /** intermediates from the issuing one upwards, without the root, PEM */
   readonly chainPem: string
-  /** @returns DER. @throws issuer_unusable when `notAfter` is beyond the issuer's, or the issuer is closed */
+  /** @returns DER. @throws issuer_unusable when `notAfter` is beyond {@link Issuer.notAfter}, or the issuer is closed */
   issueDevice(request: {
     readonly deviceId: DeviceId
     readonly spkiDer: Uint8Array
@@ -39,6 +41,8 @@ export interface Issuer extends AsyncDisposable {
     readonly thisUpdate: number
     readonly nextUpdate: number
     readonly entries: readonly CrlEntry[]
+    /** status URLs of before: certificates that say them are judged by this CRL too */
+    readonly statusUrlsBefore?: readonly string[]
   }): Promise<Uint8Array>
 }
 
@@ -47,9 +51,13 @@ const signInThreadpool = promisify(sign)
 const unusable = (detail: string, cause?: unknown): FleetError =>
   new FleetError('issuer_unusable', detail, { cause })
 
-const certificatesOf = (pem: string, what: string): readonly CertificateFacts[] => {
+/** At least one: without any, the text cannot be read. */
+const certificatesOf = (
+  pem: string,
+  what: string,
+): readonly [CertificateFacts, ...(readonly CertificateFacts[])] => {
   try {
-    return readCertificates(pem)
+    return readCertificates(pem) as [CertificateFacts, ...CertificateFacts[]]
   } catch (cause) {
     throw unusable(
       `the ${what} cannot be read: ${cause instanceof FleetError ? cause.detail : 'not a certificate'}`,
@@ -82,13 +90,19 @@ const REQUIREMENTS: readonly (readonly [problem: string, holds: (issuer: Certifi
     (issuer) => issuer.keyUsage?.includes('keyCertSign') === true,
   ],
   ['may not sign CRLs (key usage cRLSign)', (issuer) => issuer.keyUsage?.includes('cRLSign') === true],
-  ['has no subject key id', (issuer) => issuer.subjectKeyId !== undefined],
+  // it stands in URLs, in the registry and in every certificate: no more of it than any hash has
+  [
+    'has no subject key id, or one of more than 32 octets',
+    ({ subjectKeyId: ski }) => ski !== undefined && ski.length >= 2 && ski.length <= 64,
+  ],
   [
     'is limited to purposes that leave clientAuth out',
     ({ extendedKeyUsage: uses }) =>
       uses === undefined || uses.includes(OID.clientAuth) || uses.includes(OID.anyExtendedKeyUsage),
   ],
 ]
+
+const plainUrl = (statusUrl: string): string => statusUrl.replace(/\/+$/, '')
 
 const STATUS_URL = /^http:\/\/[\u0021-\u007e]+$/
 
@@ -107,9 +121,7 @@ export const openIssuer = async (o: {
 }): Promise<Issuer> => {
   const [root, ...otherRoots] = certificatesOf(o.rootPem, 'root')
   const [certificate, ...pool] = certificatesOf(o.intermediatePem, 'intermediate')
-  if (root === undefined || otherRoots.length > 0)
-    throw unusable('the root file holds more than one certificate')
-  if (certificate === undefined) throw unusable('the intermediate file holds no certificate')
+  if (otherRoots.length > 0) throw unusable('the root file holds more than one certificate')
   if (!issuedBy(root, root)) throw unusable('the root is not a self-signed CA certificate')
   const broken = REQUIREMENTS.find(([, holds]) => !holds(certificate))
   if (broken !== undefined) throw unusable(`the intermediate ${broken[0]}`)
@@ -123,7 +135,7 @@ export const openIssuer = async (o: {
     throw unusable('the intermediate key does not belong to the intermediate')
 
   const ski = certificate.subjectKeyId as string
-  const statusUrl = o.statusUrl.replace(/\/+$/, '')
+  const statusUrl = plainUrl(o.statusUrl)
   const algorithm = algorithmForKey(publicKey)
   const profile = deviceProfile({ subjectDer: certificate.subjectDer, ski, algorithm }, statusUrl)
   const lastDay = Math.min(...verified.chain.map(({ notAfter }) => notAfter))
@@ -136,6 +148,7 @@ export const openIssuer = async (o: {
     certificate,
     ski,
     root,
+    notAfter: lastDay,
     chainPem: verified.chain
       .slice(0, -1)
       .map(({ der }) => toPem('CERTIFICATE', der))
@@ -153,7 +166,9 @@ export const openIssuer = async (o: {
         issuerDer: certificate.subjectDer,
         issuerSki: ski,
         algorithm,
-        distributionPoint: crlUrl(statusUrl, ski),
+        distributionPoints: [...new Set([statusUrl, ...(request.statusUrlsBefore ?? []).map(plainUrl)])].map(
+          (url) => crlUrl(url, ski),
+        ),
       })
       return signedDer(tbs, algorithm, await signInThreadpool(algorithm.name, tbs, openKey()))
     },

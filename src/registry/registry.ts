@@ -70,6 +70,16 @@ export interface RegistryReader extends AsyncDisposable {
   changesSince(cursor: string): Promise<Changes>
 }
 
+/** A device has at most so many certificates that are neither revoked nor expired; and each certificate so many successors. */
+export const MOST_USABLE = 10
+export const MOST_SUCCESSORS = 3
+
+/** How many certificates {@link Registry.certificatesOf} gives. */
+export const MOST_SHOWN = 100
+
+/** Without its bytes, which only a reply to the device needs. */
+export type CertificateSummary = Omit<CertificateRecord, 'der'>
+
 /** One use of a credential, decided by policy, now to be made true or refused by the state of the moment. */
 export type Reservation = {
   readonly now: number
@@ -88,13 +98,17 @@ export type Reservation = {
   readonly issuerSki: string
   readonly notBefore: number
   readonly notAfter: number
+  /** the life that was granted, ms; `notAfter` may be sooner */
+  readonly ttl: number
+  /** the last moment that the issuer can sign for: its own end, or that of what is above it */
+  readonly issuerNotAfter: number
 }
 
 /**
  * `reserved`: sign `certificate` (state `intended`) now. `already`: this (credential, key) was served before; `certificate` is `live`.
  * A reservation repeated after a crash gets its own old `intended` row back as `reserved`, with the old serial and dates; when that
- * row's issuer is no longer the one given, or its dates are over, it is revoked instead (`superseded`: it may have been signed) and
- * the use gets a new row.
+ * row's issuer is no longer the one given, its dates are over, or they lie beyond `issuerNotAfter`, it is revoked instead
+ * (`superseded`: it may have been signed) and the use gets a new row.
  */
 export type Reserved = { readonly kind: 'reserved' | 'already'; readonly certificate: CertificateRecord }
 
@@ -148,11 +162,12 @@ export interface Registry extends RegistryReader {
    * again) and the key (`key_in_use`, `key_compromised`); makes the device when it is new; takes the serial; writes the row as
    * `intended`; spends the credential. On any refusal nothing has changed. Also `device_id_mismatch` (the credential is another
    * device's), `certificate_revoked` (this use's certificate has been revoked), `issuer_unusable` (not on record as active),
-   * `conflict` (the serial is taken).
+   * `conflict` (the serial is taken), `rate_limited` ({@link MOST_SUCCESSORS} of the renewing certificate, or {@link MOST_USABLE} of
+   * the device, are there already; a use that is repeated is no further one).
    */
   reserve(reservation: Reservation): Promise<Reserved>
   /**
-   * `intended` → `live`, with its audit entry and change row. Must be committed before the certificate leaves the process. Of two
+   * `intended` → `live`, with its audit entry, its change row and a new revision of the device. Must be committed before the certificate leaves the process. Of two
    * that signed the same reservation the first writer wins: hand out the `der` that is returned, never your own.
    * @throws `certificate_revoked` when the device was revoked, suspended or retired since the reservation; `not_found` when there is
    * no such reservation
@@ -164,6 +179,8 @@ export interface Registry extends RegistryReader {
     now: number,
     actor: Actor,
   ): Promise<CertificateRecord>
+  /** The life that was granted to a certificate, ms: its successor gets the same. undefined: not on record. */
+  grantedTtl(fingerprint: string): Promise<number | undefined>
   /** The newest of: any issuance, revocation or audit entry. For the clock check before signing. */
   newestRecordedTime(): Promise<number>
 
@@ -171,12 +188,15 @@ export interface Registry extends RegistryReader {
 
   findDevice(id: DeviceId): Promise<Device | undefined>
   listDevices(page: Page & { readonly state?: DeviceState | undefined }): Promise<Paged<Device>>
-  /** Live and revoked ones, newest first. */
-  certificatesOf(id: DeviceId): Promise<readonly CertificateRecord[]>
+  /** Live and revoked ones, newest first, the newest {@link MOST_SHOWN} of them. For people: what a CRL lists is asked by issuer. */
+  certificatesOf(id: DeviceId): Promise<readonly CertificateSummary[]>
   /**
-   * active → suspended | revoked | retired; suspended → active | revoked | retired; revoked → retired. `conflict` otherwise;
-   * the same state again changes nothing. One transaction: state, for `revoked` and `retired` all its certificates and its bound
-   * tokens, audit, change row. undefined: no such device.
+   * The moves of DEVICE_MOVES (#fleet/device.ts), `conflict` otherwise. One transaction: state, for `revoked` and `retired` all its
+   * certificates and its bound tokens, audit, change row, the revocation version of its issuers. undefined: no such device.
+   *
+   * The same state again changes nothing, with one exception: `keyCompromise` for a device that is revoked or retired already. Then
+   * the state stays (also when a retired one is to be `revoked`), its certificates get that reason, its keys are never certified
+   * again, its bound tokens are void, and all this is told like a change of state. Repeating it changes nothing.
    */
   setDeviceState(change: {
     readonly id: DeviceId
@@ -211,11 +231,24 @@ export interface Registry extends RegistryReader {
     readonly now: number
     readonly actor: Actor
   }): Promise<string>
-  /** Known issuers stay as they are; a new one is added as `active`. */
+  /** Each that was ever kept for this issuer, oldest first. */
+  statusUrls(issuerSki: string): Promise<readonly string[]>
+  /** The last notAfter of the certificates of this issuer, revoked ones too; undefined when it has none. Reads all of them. */
+  lastExpiry(issuerSki: string): Promise<number | undefined>
+  /**
+   * Known issuers stay as they are; a new one is added as `active`. `spkiSha256`: of its public key.
+   * @throws `conflict`: another key is on record under this subject key id
+   */
   registerIssuer(
-    issuer: { readonly ski: string; readonly der: Uint8Array },
+    issuer: { readonly ski: string; readonly der: Uint8Array; readonly spkiSha256: string },
     now: number,
   ): Promise<IssuerRecord>
+  /**
+   * Rises in each transaction that changes what {@link Registry.revokedCertificates} gives, expiry apart; perhaps in others.
+   * Read it before the list: what changes in between is then noticed, never missed.
+   * @throws `not_found`: no such issuer
+   */
+  revocationVersion(issuerSki: string): Promise<number>
   /**
    * Unexpired certificates of this issuer that are revoked, and live ones of suspended devices (as certificateHold).
    * Entries stay for one CRL past their expiry: pass `now` minus the CRL's lifetime as `notAfterFrom`.
@@ -265,6 +298,8 @@ export interface Registry extends RegistryReader {
   findIdempotent(scope: string, key: string): Promise<IdempotentAnswer | undefined>
   /** First writer wins; returns what is stored. Answers older than a day are dropped. */
   keepIdempotent(scope: string, key: string, answer: IdempotentAnswer, now: number): Promise<IdempotentAnswer>
+  /** Drops all answers older than a day. */
+  forgetIdempotent(now: number): Promise<void>
   /** Oldest first. */
   listAudit(page: Page): Promise<Paged<AuditEntry>>
 }
@@ -288,7 +323,8 @@ export interface InboxWriter extends AsyncDisposable {
 export interface InboxReader extends AsyncDisposable {
   /**
    * Entries after `cursor` (all when undefined, or when the file is another one), at most `limit`; malformed ones are skipped and
-   * counted. Reads only: the writer forgets entries older than a day. An inbox that does not exist yet is empty.
+   * counted. `forward`: the new cursor lies behind the given one, in the same file; false also when there was nothing to read.
+   * Reads only: the writer forgets entries older than a day. An inbox that does not exist yet is empty.
    * Throws `registry_unavailable` when it is locked, spoilt, or not an inbox at all.
    */
   read(
@@ -298,5 +334,6 @@ export interface InboxReader extends AsyncDisposable {
     readonly entries: readonly InboxEntry[]
     readonly cursor: string | undefined
     readonly malformed: number
+    readonly forward: boolean
   }>
 }

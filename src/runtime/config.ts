@@ -135,6 +135,19 @@ const checkOperatorListener = (config: Config, written: ReadonlyMap<SettingPath,
   )
 }
 
+/** It has no authentication, and no TLS: whoever reaches it learns how many devices come and go, and of what they are refused. */
+const checkMetricsListeners = (config: Config, written: ReadonlyMap<SettingPath, Written>): void => {
+  for (const path of ['enroll.metrics_listen', 'gateway.metrics_listen'] as const) {
+    const at = config[path === 'enroll.metrics_listen' ? 'enroll' : 'gateway'].metrics_listen
+    if (isLoopback(at.host)) continue
+    stop(
+      written.get(path)?.source ?? path,
+      JSON.stringify(showAddress(at.host, at.port)),
+      `a loopback address such as 127.0.0.1:${at.port}: these pages have no authentication`,
+    )
+  }
+}
+
 /**
  * @param o.desk whose required settings are checked; `cli`: none
  * @param o.cwd `--config`, SALLYPORT_CONFIG, `./sallyport.yaml` and SALLYPORT_HOME are relative to it
@@ -161,5 +174,6 @@ export const loadConfig = (o: {
   for (const path of PATHS) place(tree, path, readValue(path, written.get(path), o.desk, environment, home))
   const config = tree as Config
   checkOperatorListener(config, written)
+  checkMetricsListeners(config, written)
   return config
 }

@@ -30,11 +30,15 @@ const bind = async (server: Server, host: string, port: number): Promise<Address
   return server.address() as AddressInfo
 }
 
-/** The operator API is the one listener that must not be plain beyond this machine, whatever configuration and desk agreed on. */
-const PLAIN_ON_LOOPBACK_ONLY = 'enroll.operator_listen'
+/** What must not be plain beyond this machine, whatever configuration and desk agreed on: the operator API, and what asks for no credential. */
+const PLAIN_ON_LOOPBACK_ONLY: ReadonlySet<string> = new Set([
+  'enroll.operator_listen',
+  'enroll.metrics_listen',
+  'gateway.metrics_listen',
+])
 
 const mustBeLoopback = (server: Server, at: Listen): boolean =>
-  at.key === PLAIN_ON_LOOPBACK_ONLY && !(server instanceof TlsServer)
+  PLAIN_ON_LOOPBACK_ONLY.has(at.key) && !(server instanceof TlsServer)
 
 /**
  * `[::]` takes IPv4 too, and falls back to it on a machine without IPv6.

@@ -1,6 +1,7 @@
 /**
  * Sealed bytes: what the registry may keep but not read (assertion keys, answers that hold a secret). AES-256-GCM
- * (NIST SP 800-38D) with a random 96-bit nonce, safe for 2^32 seals under one key. Not where the key lives: secrets.ts.
+ * (NIST SP 800-38D) with a random 96-bit nonce, safe for 2^32 seals under one key. Not where the key lives: secrets.ts, and for answers
+ * nowhere, it comes with the operator who asks.
  */
 
 import { createCipheriv, createDecipheriv, randomBytes, type KeyObject } from 'node:crypto'
@@ -14,7 +15,7 @@ const HEAD_BYTES = 1 + NONCE_BYTES
 
 /**
  * @param key 32 bytes
- * @param aad what the bytes belong to (`assertion_key:<kid>`): a row moved to another place does not open
+ * @param aad what the bytes belong to ({@link assertionKeyAad}): a row moved to another place does not open
  * @returns version (1) ‖ nonce (12) ‖ ciphertext ‖ tag (16)
  */
 export const seal = (key: KeyObject | Buffer, plain: Uint8Array, aad: string): Uint8Array => {
@@ -24,6 +25,9 @@ export const seal = (key: KeyObject | Buffer, plain: Uint8Array, aad: string): U
   const body = [cipher.update(plain), cipher.final()]
   return Buffer.concat([Buffer.of(VERSION), nonce, ...body, cipher.getAuthTag()])
 }
+
+/** What a sealed assertion key belongs to: enroll seals it, the gateway opens it. */
+export const assertionKeyAad = (kid: string): string => `assertion-key:${kid}`
 
 /** @throws FleetError `internal`: another key, another `aad`, or bytes that somebody changed; it does not say which */
 export const open = (key: KeyObject | Buffer, sealed: Uint8Array, aad: string): Uint8Array => {
@@ -37,7 +41,7 @@ export const open = (key: KeyObject | Buffer, sealed: Uint8Array, aad: string): 
     const plain = decipher.update(sealed.subarray(HEAD_BYTES, sealed.length - TAG_BYTES))
     return Buffer.concat([plain, decipher.final()])
   } catch (cause) {
-    throw new FleetError('internal', `a sealed value cannot be opened with secrets.key_file (${aad})`, {
+    throw new FleetError('internal', `a sealed value cannot be opened with the key at hand (${aad})`, {
       cause,
     })
   }

@@ -20,12 +20,13 @@ export type Settings = {
     operator_listen: Listen
     metrics_listen: Listen
     status_url: string
+    status_url_before: string | undefined
     public_url: string | undefined
     crl_ttl: number
     failures_per_minute: number
   }
   gateway: { https_listen: Listen; mqtts_listen: Listen; metrics_listen: Listen }
-  https: { origin_timeout: number; body_limit: number }
+  https: { origin_timeout: number; body_limit: number; body_least: number }
   mqtt: {
     default_hostname: string | undefined
     max_connection: number
@@ -76,8 +77,8 @@ const BOTH = ['enroll', 'gateway'] as const
 export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> } = {
   environment: {
     kind: kinds.choice('development', 'production'),
-    default: 'development',
-    doc: 'In `production` nothing is made up: what only development has a default for must be set.',
+    default: 'production',
+    doc: 'In `production` nothing is made up: what only development has a default for must be set. `npx sallyport up` without a configuration file is `development`.',
     desks: ['enroll', 'gateway', 'cli'],
   },
 
@@ -161,7 +162,7 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   'enroll.metrics_listen': {
     kind: kinds.listen,
     default: '127.0.0.1:9465',
-    doc: '`/metrics`, `/healthz`, `/readyz` of the enroll desk.',
+    doc: '`/metrics`, `/healthz`, `/readyz` of the enroll desk. A loopback address.',
     desks: ['enroll'],
   },
   'enroll.status_url': {
@@ -170,6 +171,12 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
     doc: 'How the world reaches `enroll.status_listen`. Written into every certificate (CDP, AIA), so it cannot change silently.',
     desks: ['enroll'],
     required: ['enroll'],
+  },
+  'enroll.status_url_before': {
+    kind: kinds.httpBase,
+    default: undefined,
+    doc: 'The `enroll.status_url` of before, to change it: certificates that name the old URL need it to go on answering.',
+    desks: ['enroll'],
   },
   'enroll.public_url': {
     kind: kinds.httpsBase,
@@ -205,7 +212,7 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   'gateway.metrics_listen': {
     kind: kinds.listen,
     default: '127.0.0.1:9464',
-    doc: '`/metrics`, `/healthz`, `/readyz` of the gateway.',
+    doc: '`/metrics`, `/healthz`, `/readyz` of the gateway. A loopback address.',
     desks: ['gateway'],
   },
 
@@ -219,6 +226,12 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
     kind: kinds.size(0, 1024 ** 4, 'up to 1024GiB'),
     default: '100MiB',
     doc: 'Largest request body, streamed; more is 413.',
+    desks: ['gateway'],
+  },
+  'https.body_least': {
+    kind: kinds.size(0, 1024 ** 3, 'up to 1GiB'),
+    default: '4KiB',
+    doc: 'What a client sends of a body at least, per `https.origin_timeout`, until it is whole; less is 408. What the origin does not read is not held against it.',
     desks: ['gateway'],
   },
 
@@ -280,7 +293,7 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   'limits.max_connections': {
     kind: kinds.integer(1, 10_000_000),
     default: '10000',
-    doc: 'Open connections per listener; further ones are closed at once.',
+    doc: 'Open connections per listener. Beyond it the HTTPS door drops whoever has waited longest without being admitted, the other listeners whoever comes.',
     desks: BOTH,
   },
 

@@ -7,7 +7,15 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { DAY, HOUR, MINUTE } from '#fleet/clock.ts'
 import type { DeviceState } from '#fleet/device.ts'
 import type { ErrorCode } from '#fleet/errors.ts'
-import type { Change, Registry, RegistryReader, Reservation } from '#registry/registry.ts'
+import {
+  type Change,
+  MOST_SHOWN,
+  MOST_SUCCESSORS,
+  MOST_USABLE,
+  type Registry,
+  type RegistryReader,
+  type Reservation,
+} from '#registry/registry.ts'
 import {
   ACTOR,
   anchor,
@@ -61,6 +69,7 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
         ),
         await registry.issuers(),
         await registry.revokedCertificates(ISSUER, 0),
+        await registry.revocationVersion(ISSUER).catch(() => undefined),
         registry.access(),
         await registry.listAudit({ limit: 1_000 }),
         await registry.assertionKeys(),
@@ -470,7 +479,7 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
           ),
         )
         expect(changes).toEqual([{ kind: 'device', deviceId: device.id }])
-        expect(await registry.findDevice(device.id)).toMatchObject({ state: 'active', revision: 3 })
+        expect(await registry.findDevice(device.id)).toMatchObject({ state: 'active', revision: 4 })
         expect(reader.status(device.fingerprint)).toMatchObject({
           certificateState: 'revoked',
           deviceState: 'active',
@@ -515,12 +524,17 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
       it.each([
         ['its issuer no longer signs', { issuerSki: 'c3'.repeat(20) }],
         ['its dates are over', { now: NOW + 50 * MINUTE, notAfter: NOW + 2 * HOUR }],
+        [
+          'it would outlive what stands above the issuer',
+          { notAfter: NOW + 30 * MINUTE, issuerNotAfter: NOW + 30 * MINUTE },
+        ],
       ])('closes an intended row when %s, and reserves another for the same use', async (_why, later) => {
         await givenIssuer(registry)
         await givenIssuer(registry, 'c3'.repeat(20))
         const token = await givenToken(registry)
         const asked = byToken(token.id, { notAfter: NOW + 40 * MINUTE })
         await registry.reserve(asked)
+        const version = await registry.revocationVersion(ISSUER)
         const again = { ...asked, serial: freshHex(16), ...later }
         expect(await registry.reserve(again)).toMatchObject({
           kind: 'reserved',
@@ -528,6 +542,7 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
         })
         expect(await registry.findToken(token.id)).toMatchObject({ used: 1 })
         // it may have been signed, and lost
+        expect(await registry.revocationVersion(ISSUER)).toBeGreaterThan(version)
         expect(await registry.revokedCertificates(ISSUER, 0)).toEqual([
           { serial: asked.serial, revokedAt: again.now, reason: 'superseded' },
         ])
@@ -535,6 +550,60 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
         expect(await registry.findTokenUse(token.id, asked.spkiSha256)).toMatchObject({
           serial: again.serial,
         })
+      })
+
+      it('gives a certificate three successors and no more, however often each is asked for', async () => {
+        const device = await givenDevice(registry)
+        const renewal = () =>
+          reservation({ kind: 'renewal', fingerprint: device.fingerprint }, { deviceId: device.id })
+        const asked = Array.from({ length: MOST_SUCCESSORS }, renewal)
+        for (const each of asked) {
+          await registry.reserve(each)
+          await recordReserved(registry, each.serial)
+        }
+        const fourth = renewal()
+        await refusedUnchanged(() => registry.reserve(fourth), 'rate_limited')
+        await expect(registry.reserve(fourth)).rejects.toMatchObject({
+          detail: expect.stringContaining(`renewed with ${MOST_SUCCESSORS} keys`) as string,
+        })
+        for (const each of asked)
+          expect(await registry.reserve({ ...each, serial: freshHex(16) })).toMatchObject({
+            kind: 'already',
+            certificate: { serial: each.serial },
+          })
+        // the newest goes on
+        const { certificate } = await registry.reserve(asked[0] as Reservation)
+        const next = renewal()
+        const credential = { kind: 'renewal', fingerprint: certificate.fingerprint as string } as const
+        expect(await registry.reserve({ ...next, credential })).toMatchObject({ kind: 'reserved' })
+      })
+
+      it('lets a device have ten usable certificates, until some expire or it is revoked', async () => {
+        const device = await givenDevice(registry)
+        const enrol = async (over: Partial<Reservation> = {}) => {
+          const { id } = await givenToken(registry, { deviceId: device.id, expiresAt: NOW + DAY })
+          const asked = byToken(id, { deviceId: device.id, notAfter: NOW + HOUR, ...over })
+          return { asked, reserved: await registry.reserve(asked) }
+        }
+        for (let n = 1; n < MOST_USABLE; n += 1) await enrol()
+        const { id } = await givenToken(registry, { deviceId: device.id, expiresAt: NOW + DAY })
+        const further = byToken(id, { deviceId: device.id })
+        await refusedUnchanged(() => registry.reserve(further), 'rate_limited')
+        const renewal = { kind: 'renewal', fingerprint: device.fingerprint } as const
+        await refusedUnchanged(
+          () => registry.reserve(reservation(renewal, { deviceId: device.id })),
+          'rate_limited',
+        )
+        expect(await registry.reserve(device.reservation)).toMatchObject({ kind: 'already' })
+        expect(await registry.reserve({ ...further, now: NOW + HOUR })).toMatchObject({ kind: 'reserved' })
+        await moved(device, 'revoked')
+        expect(await enrol()).toMatchObject({ reserved: { kind: 'reserved' } })
+      })
+
+      it('remembers the life that was granted, not the one that an expiring issuer left', async () => {
+        const device = await givenDevice(registry, { notAfter: NOW + HOUR, ttl: 30 * DAY })
+        expect(await registry.grantedTtl(device.fingerprint)).toBe(30 * DAY)
+        expect(await registry.grantedTtl(freshHex(32))).toBeUndefined()
       })
 
       it('lets one of 50 keys have a token of one use, the others find it spent', async () => {
@@ -607,7 +676,10 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
         })
         const [certificate] = await registry.certificatesOf(asked.deviceId)
         expect(certificate).toMatchObject({ state: 'live', fingerprint })
-        expect(Buffer.from(certificate?.der ?? [])).toEqual(Buffer.from('der'))
+        const { certificate: again } = await registry.reserve(asked)
+        expect(Buffer.from(again.der ?? [])).toEqual(Buffer.from('der'))
+        // what is shown of the device has changed, so its ETag has
+        expect(await registry.findDevice(asked.deviceId)).toMatchObject({ revision: 2 })
         expect((await actions()).at(-1)).toBe('certificate.issued')
       })
 
@@ -732,8 +804,121 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
           action: 'device.revoked',
           subject: device.id,
           actor: ACTOR,
-          details: { reason: 'superseded' },
+          details: { reason: 'superseded', certificates: 2, keys: 0, tokens: 1, token_ids: [bound.id] },
         })
+      })
+
+      it('names at most 20 of the tokens it made void in the audit, and counts all', async () => {
+        const device = await givenDevice(registry)
+        for (let n = 0; n < 23; n += 1) await givenToken(registry, { deviceId: device.id })
+        await to(device.id, 'retired', { reason: 'keyCompromise' })
+        const details = (await registry.listAudit({ limit: 1_000 })).items.at(-1)?.details
+        expect(details).toMatchObject({ reason: 'keyCompromise', certificates: 1, keys: 1, tokens: 23 })
+        expect(details?.['token_ids']).toHaveLength(20)
+      })
+
+      it.each([
+        ['revoked', 'revoked'],
+        ['retired', 'retired'],
+        ['retired', 'revoked'],
+      ] as const)(
+        'a key found stolen when the device is %s (asked for %s) is never certified again, and the CRL says why',
+        async (state, asked) => {
+          const device = await givenDevice(registry)
+          await to(device.id, state)
+          const pending = await givenToken(registry, { deviceId: device.id })
+          const before = (await registry.findDevice(device.id))?.revision ?? 0
+          const version = await registry.revocationVersion(ISSUER)
+          const report = () => to(device.id, asked, { reason: 'keyCompromise', now: NOW + 9 })
+          const changes = await changesOf(async () =>
+            expect(await report()).toMatchObject({ state, revision: before + 1 }),
+          )
+          expect(changes).toEqual([{ kind: 'device', deviceId: device.id }])
+          expect(await registry.revokedCertificates(ISSUER, 0)).toEqual([
+            { serial: device.certificate.serial, revokedAt: NOW + 5, reason: 'keyCompromise' },
+          ])
+          expect(await registry.revocationVersion(ISSUER)).toBeGreaterThan(version)
+          expect(await registry.findToken(pending.id)).toMatchObject({ revokedAt: NOW + 9 })
+          expect((await registry.listAudit({ limit: 1_000 })).items.at(-1)).toMatchObject({
+            at: NOW + 9,
+            actor: ACTOR,
+            action: 'device.key_compromised',
+            subject: device.id,
+            details: {
+              reason: 'keyCompromise',
+              certificates: 1,
+              keys: 1,
+              tokens: 1,
+              token_ids: [pending.id],
+            },
+          })
+          const again = await everything()
+          expect(await report()).toMatchObject({ state })
+          expect(await everything()).toBe(again)
+          const { spkiSha256 } = device.reservation
+          const { id } = await givenToken(registry)
+          await refused(
+            registry.reserve(reservation({ kind: 'token', id }, { spkiSha256 })),
+            'key_compromised',
+          )
+        },
+      )
+
+      it('a stolen key that is reported late honours If-Match, and only that reason is news', async () => {
+        const { id } = await givenDevice(registry)
+        await to(id, 'retired')
+        await refusedUnchanged(
+          () => to(id, 'retired', { reason: 'keyCompromise', ifRevision: 1 }),
+          'precondition_failed',
+        )
+        await refusedUnchanged(() => to(id, 'revoked', { reason: 'privilegeWithdrawn' }), 'conflict')
+      })
+
+      it.each(['suspended', 'revoked', 'retired'] as const)(
+        'the revocation version of its issuers, and of no other, rises when it is %s',
+        async (state) => {
+          await givenIssuer(registry, 'f6'.repeat(20))
+          const { id } = await givenDevice(registry)
+          const versions = () =>
+            Promise.all([ISSUER, 'f6'.repeat(20)].map((ski) => registry.revocationVersion(ski)))
+          const [ours = 0, other] = await versions()
+          await to(id, state)
+          expect(await versions()).toEqual([ours + 1, other])
+        },
+      )
+
+      it('the revocation version stays when a device enrols, renews or is seen, and rises when it is resumed', async () => {
+        const { id, fingerprint } = await givenDevice(registry)
+        const version = await registry.revocationVersion(ISSUER)
+        const renewal = reservation({ kind: 'renewal', fingerprint }, { deviceId: id })
+        await registry.reserve(renewal)
+        await recordReserved(registry, renewal.serial)
+        await givenDevice(registry)
+        await registry.recordSightings([{ fingerprint, at: NOW }], 'cursor', NOW)
+        expect(await registry.revocationVersion(ISSUER)).toBe(version)
+        await to(id, 'suspended')
+        await to(id, 'active')
+        expect(await registry.revocationVersion(ISSUER)).toBe(version + 2)
+        await refused(registry.revocationVersion('e5'.repeat(20)), 'not_found')
+      })
+
+      it('shows the newest 100 certificates of a device, and its CRL lists all', async () => {
+        const { id } = await givenDevice(registry)
+        let serial = ''
+        for (let n = 0; n < MOST_SHOWN; n += 1) {
+          const token = await givenToken(registry, { deviceId: id })
+          const asked = reservation({ kind: 'token', id: token.id }, { deviceId: id, notAfter: NOW + HOUR })
+          await registry.reserve(asked)
+          await recordReserved(registry, asked.serial)
+          if (n % 8 === 7) await to(id, 'revoked')
+          serial = asked.serial
+        }
+        await to(id, 'revoked')
+        const shown = await registry.certificatesOf(id)
+        expect(shown).toHaveLength(MOST_SHOWN)
+        expect(shown[0]).toMatchObject({ serial })
+        expect(shown[0]).not.toHaveProperty('der')
+        expect(await registry.revokedCertificates(ISSUER, 0)).toHaveLength(MOST_SHOWN + 1)
       })
 
       it('retiring a revoked device for keyCompromise says so on the CRL, with the first date', async () => {
@@ -749,15 +934,15 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
       it('honours If-Match before anything else', async () => {
         const { id } = await givenDevice(registry)
         await refusedUnchanged(() => to(id, 'suspended', { ifRevision: 7 }), 'precondition_failed')
-        expect(await to(id, 'suspended', { ifRevision: 1 })).toMatchObject({ revision: 2 })
-        await refusedUnchanged(() => to(id, 'suspended', { ifRevision: 1 }), 'precondition_failed')
+        expect(await to(id, 'suspended', { ifRevision: 2 })).toMatchObject({ revision: 3 })
+        await refusedUnchanged(() => to(id, 'suspended', { ifRevision: 2 }), 'precondition_failed')
       })
 
       it('lets one of two that hold the same revision through', async () => {
         const { id } = await givenDevice(registry)
         const outcomes = await Promise.allSettled([
-          to(id, 'suspended', { ifRevision: 1 }),
-          to(id, 'revoked', { ifRevision: 1 }),
+          to(id, 'suspended', { ifRevision: 2 }),
+          to(id, 'revoked', { ifRevision: 2 }),
         ])
         expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected'])
       })
@@ -798,11 +983,18 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
         const changes = await changesOf(() => givenIssuer(registry))
         expect(changes).toEqual([{ kind: 'issuer', ski: ISSUER }])
         const before = await everything()
-        expect(
-          await registry.registerIssuer({ ski: ISSUER, der: Buffer.from('another') }, NOW + 1),
-        ).toMatchObject({ ski: ISSUER, state: 'active', der: Buffer.from(`issuer ${ISSUER}`) })
+        const renewed = { ski: ISSUER, der: Buffer.from('another'), spkiSha256: `key of ${ISSUER}` }
+        expect(await registry.registerIssuer(renewed, NOW + 1)).toMatchObject({
+          ski: ISSUER,
+          state: 'active',
+          der: Buffer.from(`issuer ${ISSUER}`),
+        })
         expect(await everything()).toBe(before)
         expect(await reader.issuers()).toHaveLength(1)
+        await refusedUnchanged(
+          () => registry.registerIssuer({ ...renewed, spkiSha256: 'another key' }, NOW + 1),
+          'conflict',
+        )
       })
 
       it('lists revoked ones of this issuer, held ones as certificateHold, until one CRL past expiry', async () => {
@@ -840,6 +1032,13 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
         await refusedUnchanged(() => registry.takeCrlNumber('e5'.repeat(20), NOW), 'not_found')
       })
 
+      it('says when the last certificate of an issuer ends', async () => {
+        await givenIssuer(registry)
+        expect(await registry.lastExpiry(ISSUER)).toBeUndefined()
+        const { certificate } = await givenDevice(registry)
+        expect(await registry.lastExpiry(ISSUER)).toBe(certificate.notAfter)
+      })
+
       it('keeps the first status URL, and another one only when told to replace it', async () => {
         await givenIssuer(registry)
         const keep = { issuerSki: ISSUER, url: 'http://a.test', replace: false, now: NOW, actor: ACTOR }
@@ -849,12 +1048,17 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
           'http://b.test',
         )
         expect(await registry.keepStatusUrl(keep)).toBe('http://b.test')
+        expect(await registry.statusUrls(ISSUER)).toEqual(['http://a.test', 'http://b.test'])
+        await registry.keepStatusUrl({ ...keep, replace: true })
+        expect(await registry.statusUrls(ISSUER)).toEqual(['http://a.test', 'http://b.test'])
+        expect(await registry.statusUrls('e5'.repeat(20))).toEqual([])
         const { items } = await registry.listAudit({ limit: 100 })
         expect(
           items.filter(({ action }) => action === 'issuer.status_url').map(({ details }) => details),
         ).toEqual([
           { before: null, after: 'http://a.test' },
           { before: 'http://a.test', after: 'http://b.test' },
+          { before: 'http://b.test', after: 'http://a.test' },
         ])
         await refusedUnchanged(
           () => registry.keepStatusUrl({ ...keep, issuerSki: 'e5'.repeat(20) }),
@@ -1025,6 +1229,17 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
         built.setClock(NOW + DAY)
         expect(await registry.findIdempotent('op', 'k')).toBeUndefined()
         expect(await registry.keepIdempotent('op', 'k', answer('new'), NOW + DAY)).toEqual(answer('new'))
+      })
+
+      it('forgets all that are older than a day, however many, and no other', async () => {
+        await Promise.all(
+          Array.from({ length: 120 }, (_, n) => registry.keepIdempotent('op', `${n}`, answer('old'), NOW)),
+        )
+        await registry.keepIdempotent('op', 'late', answer('late'), NOW + 1)
+        await registry.forgetIdempotent(NOW + DAY)
+        // the clock of the registry is still at NOW: what is gone is gone, and not merely too old
+        for (const key of ['0', '119']) expect(await registry.findIdempotent('op', key)).toBeUndefined()
+        expect(await registry.findIdempotent('op', 'late')).toEqual(answer('late'))
       })
     })
 

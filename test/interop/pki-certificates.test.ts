@@ -7,6 +7,7 @@ import { KEY_KINDS } from '#fleet/certificate.ts'
 import { DAY, HOUR, MINUTE } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import { createPki, type PkiPaths } from '#pki/ceremony.ts'
+import { encryptedKeyPem } from '#pki/encrypted-key.ts'
 import { openIssuer } from '#pki/issuer.ts'
 import { generateKey, spkiDer } from '#pki/keys.ts'
 import { toPem } from '#pki/pem.ts'
@@ -83,6 +84,54 @@ describe.skipIf(openssl === undefined)('OpenSSL', () => {
     const ran = await verify('-crl_check', '-purpose', 'sslclient', ...chain, leafOf(name).pem)
     expect(verdict(ran)).toMatchObject({ good })
     if (!good) expect(ran.stderr).toContain('certificate revoked')
+  })
+
+  test('verify -crl_check, after the status URL was changed, of certificates from before and after', async () => {
+    const [old, next] = ['http://old.test', 'http://next.test:8081']
+    const open = async (statusUrl: string) =>
+      openIssuer({
+        rootPem: await readFile(paths.root, 'utf8'),
+        intermediatePem: await readFile(paths.intermediate, 'utf8'),
+        keyPem: await readFile(paths.intermediateKey, 'utf8'),
+        statusUrl,
+        now,
+      })
+    const dates = { notBefore: now - 5 * MINUTE, notAfter: now + 30 * DAY }
+    const leaf = async (statusUrl: string, name: string): Promise<string> => {
+      await using issuer = await open(statusUrl)
+      const der = await issuer.issueDevice({
+        deviceId: name as DeviceId,
+        spkiDer: spkiDer(generateKey('P-256').publicKey),
+        serial: randomSerial(),
+        ...dates,
+      })
+      await writeFile(at(`${name}.pem`), toPem('CERTIFICATE', der))
+      return at(`${name}.pem`)
+    }
+    const checked = [await leaf(old, 'before'), await leaf(next, 'after')]
+    const strangers = await leaf('http://stranger.test', 'stranger')
+    await using issuer = await open(next)
+    const crl = await issuer.signCrl({
+      number: 1n,
+      thisUpdate: now - 5 * MINUTE,
+      nextUpdate: now + HOUR,
+      entries: [],
+      statusUrlsBefore: [`${old}/`, next],
+    })
+    await writeFile(at('changed.pem'), toPem('X509 CRL', crl))
+    const chain = ['-CAfile', paths.root, '-untrusted', paths.intermediate, '-CRLfile', at('changed.pem')]
+    for (const path of checked)
+      expect(verdict(await verify('-crl_check', ...chain, path))).toMatchObject({ good: true })
+    expect((await verify('-crl_check', ...chain, strangers)).stderr).toContain('different CRL scope')
+  })
+
+  test('pkey opens a CA key under its passphrase', async () => {
+    const passphrase = 'düster und lang genug'
+    await writeFile(at('sealed.key'), encryptedKeyPem(generateKey('P-256').privateKey, passphrase))
+    const pkey = (pass: string) =>
+      run(openssl as string, ['pkey', '-in', at('sealed.key'), '-passin', `pass:${pass}`, '-noout', '-check'])
+    expect(await pkey(passphrase)).toMatchObject({ code: 0 })
+    expect(verdict(await pkey('another one, just as long'))).toMatchObject({ good: false })
   })
 
   test.each([

@@ -37,7 +37,13 @@ export const startDeskProcess = async (o: {
   ]
   const child = spawn(file as string, args, {
     cwd: new URL('../..', import.meta.url),
-    env: { PATH: process.env['PATH'], SALLYPORT_HOME: o.home, ...ON_LOOPBACK, ...o.env },
+    env: {
+      PATH: process.env['PATH'],
+      SALLYPORT_HOME: o.home,
+      SALLYPORT_ENVIRONMENT: 'development',
+      ...ON_LOOPBACK,
+      ...o.env,
+    },
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   const ended = once(child, 'exit').then(([code, signal]) => (signal ?? code) as string | number)

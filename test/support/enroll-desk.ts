@@ -43,7 +43,7 @@ export const makeHome = async (
 export const homeConfig = (path: string, overrides: Readonly<Record<string, string>> = {}): Config =>
   loadConfig({
     desk: 'enroll',
-    env: { SALLYPORT_HOME: path },
+    env: { SALLYPORT_HOME: path, SALLYPORT_ENVIRONMENT: 'development' },
     cwd: path,
     overrides: {
       'enroll.devices_listen': '127.0.0.1:0',
@@ -155,6 +155,8 @@ export type TestDesk = AsyncDisposable & {
   /** a second handle on the same file, for looking and for seeding */
   readonly registry: Registry
   readonly logLines: readonly string[]
+  /** what /readyz asks */
+  ready(): Promise<boolean>
   /** a device's request; trusts the test root */
   device(path: string, call?: Call): Promise<Answer>
   /** an administrator's request */
@@ -200,6 +202,7 @@ export const startDesk = async (
     urls: service.urls,
     registry,
     logLines,
+    ready: async () => (await service.ready?.()) ?? true,
     device: (path, options = {}) =>
       call(`${service.urls['devices']}${path}`, {
         ...options,

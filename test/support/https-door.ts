@@ -90,6 +90,7 @@ export const openDoorHarness = async (o: DoorHarnessOptions = {}): Promise<DoorH
     cwd: home,
     env: {
       SALLYPORT_HOME: home,
+      SALLYPORT_ENVIRONMENT: 'development',
       SALLYPORT_GATEWAY_HTTPS_LISTEN: '127.0.0.1:0',
       SALLYPORT_REGISTRY_PATH: 'registry.sqlite',
       SALLYPORT_REGISTRY_INBOX: 'inbox.sqlite',
@@ -98,7 +99,10 @@ export const openDoorHarness = async (o: DoorHarnessOptions = {}): Promise<DoorH
   })
   const origin = opened.use(await openRecordingOrigin(o.answers))
   const registry = opened.use(await openRegistry({ path: config.registry.path, clock }))
-  await registry.registerIssuer({ ski: pki.devices.ski, der: pki.devices.der }, clock())
+  await registry.registerIssuer(
+    { ski: pki.devices.ski, der: pki.devices.der, spkiSha256: pki.devices.facts.spkiSha256 },
+    clock(),
+  )
   if (o.assertionKey !== false) await ensureAssertionKey({ registry, clock, sealingKey: secret })
 
   const put = { now: clock(), actor: ACTOR }

@@ -68,6 +68,7 @@ export const openMqttHarness = async (
     clock: () => Date.now(),
     admission: core.admission,
     live: core.live,
+    anonymousLines: core.anonymousLines,
     contexts: core.contexts(config.mqtt.default_hostname),
     sighting: (fingerprint) => void sightings.push(fingerprint),
   })

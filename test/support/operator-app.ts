@@ -1,6 +1,5 @@
 /** The operator API without a socket: fastify's inject over a registry of its own, with a token for each role. */
 
-import { randomBytes } from 'node:crypto'
 import type { InjectOptions, LightMyRequestResponse } from 'fastify'
 import { createApp, httpServer, type App } from '#enroll/http-app.ts'
 import { createFailureLimits } from '#enroll/limits.ts'
@@ -48,7 +47,6 @@ export const openOperatorApp = async (
     registry: store.registry,
     clock: store.clock,
     failures: createFailureLimits({ perMinute: o.failuresPerMinute ?? 1_000, clock: store.clock }),
-    sealingKey: randomBytes(32),
     rootSha256: ROOT_SHA256,
     enrollUrl: 'https://enroll.test:8443',
   })

@@ -104,6 +104,8 @@ export type CertificateOptions = {
   /** URIs, IPv4 addresses and host names */
   readonly names?: readonly string[] | undefined
   readonly crlUrl?: string | undefined
+  /** hex; else the hash of the key */
+  readonly subjectKeyId?: string | undefined
   readonly sha1?: boolean | undefined
   readonly extraExtensions?: readonly Uint8Array[] | undefined
 }
@@ -124,7 +126,11 @@ const basicConstraints = (ca: NonNullable<CertificateOptions['ca']>): Buffer =>
 /** A whole certificate, as told. */
 const certificateDer = (o: CertificateOptions): Buffer => {
   const extensions: Uint8Array[] = [
-    extensionDer(OID.subjectKeyId, false, tlv(TAG.octetString, Buffer.from(skiOf(o.publicKey), 'hex'))),
+    extensionDer(
+      OID.subjectKeyId,
+      false,
+      tlv(TAG.octetString, Buffer.from(o.subjectKeyId ?? skiOf(o.publicKey), 'hex')),
+    ),
   ]
   if (o.by !== undefined) extensions.push(authorityKeyIdDer(o.by.ski))
   if (o.ca !== undefined) extensions.push(basicConstraints(o.ca))
@@ -182,6 +188,7 @@ export type CaOptions = {
   readonly key?: KeyPair
   readonly subjectDer?: Uint8Array
   readonly sha1?: boolean
+  readonly subjectKeyId?: string
   readonly extraExtensions?: readonly Uint8Array[]
 }
 
@@ -200,6 +207,7 @@ export const makeCa = (o: CaOptions): TestCa => {
     keyUsage: o.keyUsage ?? ['keyCertSign', 'cRLSign'],
     extendedKeyUsage: o.extendedKeyUsage,
     sha1: o.sha1,
+    subjectKeyId: o.subjectKeyId,
     extraExtensions: o.extraExtensions,
   })
   return {
@@ -208,7 +216,7 @@ export const makeCa = (o: CaOptions): TestCa => {
     pem: toPem('CERTIFICATE', der),
     keyPem: keyPemOf(key.privateKey),
     subjectDer,
-    ski: skiOf(key.publicKey),
+    ski: o.subjectKeyId ?? skiOf(key.publicKey),
     facts: readCertificate(der),
   }
 }

@@ -1,12 +1,12 @@
 /**
  * A process that works on a registry until it is killed: what it has acknowledged stands on stdout, one line each. Started by tests.
- * `node registry-process.ts PATH reserve|record|burst|read|spoil [argument]`
+ * `node registry-process.ts PATH reserve|record|burst|read|spoil|desk [argument]`
  */
 
 import { writeSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import type { Reservation } from '#registry/registry.ts'
-import { openRegistry, openRegistryReader } from '#registry/sqlite.ts'
+import { becomeOnlyDesk, openRegistry, openRegistryReader } from '#registry/sqlite.ts'
 import { claimToken, NOW, recordReserved } from './registry.ts'
 
 const [path = '', task = '', argument = ''] = process.argv.slice(2)
@@ -16,6 +16,9 @@ const say = (line: string): void => {
   writeSync(1, `${line}\n`)
 }
 const open = () => openRegistry({ path, clock: () => NOW })
+
+/** Not to be collected. */
+const kept: unknown[] = []
 
 const tasks: Readonly<Record<string, () => Promise<void>>> = {
   reserve: async () => {
@@ -52,6 +55,10 @@ const tasks: Readonly<Record<string, () => Promise<void>>> = {
       say((error as { code: string }).code)
     }
     database.close()
+  },
+  desk: async () => {
+    kept.push(await becomeOnlyDesk({ path, clock: () => NOW, patience: 0 }))
+    say(String(process.pid))
   },
 }
 

@@ -58,6 +58,8 @@ export const reservation = (
   issuerSki: ISSUER,
   notBefore: NOW,
   notAfter: NOW + 30 * DAY,
+  ttl: 30 * DAY,
+  issuerNotAfter: Number.MAX_SAFE_INTEGER,
   ...over,
 })
 
@@ -97,7 +99,7 @@ export const assertionKey = (over: Partial<AssertionKey> = {}): AssertionKey => 
 })
 
 export const givenIssuer = (registry: Registry, ski = ISSUER) =>
-  registry.registerIssuer({ ski, der: Buffer.from(`issuer ${ski}`) }, NOW)
+  registry.registerIssuer({ ski, der: Buffer.from(`issuer ${ski}`), spkiSha256: `key of ${ski}` }, NOW)
 
 /** @returns a token on record */
 export const givenToken = async (registry: Registry, over: Partial<ClaimToken> = {}): Promise<ClaimToken> => {

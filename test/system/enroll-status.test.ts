@@ -69,7 +69,10 @@ describe('/issuer/<ski>.cer', () => {
 
   test('one that is known to the registry, too', async () => {
     const old = makeCa({ name: 'Old Devices', now: Date.now(), by: desk.home.pki.root })
-    await desk.registry.registerIssuer({ ski: old.ski, der: old.der }, Date.now())
+    await desk.registry.registerIssuer(
+      { ski: old.ski, der: old.der, spkiSha256: old.facts.spkiSha256 },
+      Date.now(),
+    )
     const reply = await get(`/issuer/${old.ski}.cer`)
     expect(Buffer.from(await reply.arrayBuffer())).toEqual(Buffer.from(old.der))
     expect((await get(`/crl/${old.ski}.crl`)).status).toBe(404)

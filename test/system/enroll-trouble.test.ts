@@ -57,6 +57,25 @@ const ask = async (desk: TestDesk, name: string): Promise<() => Promise<Answer>>
   return () => desk.device('/v1/enroll', { token: text, body: { csr: csr.pem } })
 }
 
+it('is not ready while its registry cannot be read, and ready again after', async () => {
+  let broken = false
+  const make: Makers = {
+    openIssuer: openConfiguredIssuer,
+    openRegistry: async (o) => {
+      const registry = await openRegistry(o)
+      const { cursor } = registry
+      registry.cursor = () => (broken ? Promise.reject(new Error('disk I/O error')) : cursor.call(registry))
+      return registry
+    },
+  }
+  await using desk = await startDesk({ make })
+  expect(await desk.ready()).toBe(true)
+  broken = true
+  await expect(desk.ready()).rejects.toThrow('disk')
+  broken = false
+  expect(await desk.ready()).toBe(true)
+})
+
 describe('a registry that another process has locked', () => {
   it('gives 503 and signs nothing; the event loop goes on; then the same request is served', async () => {
     const { make, signed } = counting()

@@ -320,6 +320,27 @@ describe('revocation', () => {
   })
 })
 
+describe('a session whose device is away while its certificate runs out', () => {
+  test.each([
+    ['renewed meanwhile: there', 'lamp-8', false],
+    ['revoked meanwhile, and enrolled anew: gone', 'lamp-9', true],
+  ])('%s', async (_, id, revoked) => {
+    const old = await door.device(id, { notAfter: Date.now() + 2_000 })
+    const client = await door.enter(old, { clean: false })
+    client.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: `devices/${id}/#`, qos: 1 }] })
+    await client.until('suback')
+    client.send({ cmd: 'disconnect' })
+    await client.closed()
+    await expect.poll(() => Date.now(), { timeout: 5_000 }).toBeGreaterThan(old.facts.notAfter)
+    if (revoked) await door.setState(id, 'revoked')
+    const renewed = await door.device(id)
+    const back = await door.dial(renewed)
+    back.send(connectPacket({ clientId: id, clean: false }))
+    expect(await back.until('connack')).toMatchObject({ returnCode: 0, sessionPresent: !revoked })
+    back[Symbol.dispose]()
+  })
+})
+
 test('takeover, over two connections', async () => {
   const first = await door.enter(lamp)
   const second = await door.enter(lamp)
@@ -354,17 +375,41 @@ describe('sockets', () => {
     expect(await client.closed()).toEqual([])
   })
 
-  test('beyond the limit are closed, and there is room again when one has gone', async () => {
-    await using own = await openMqttHarness({ SALLYPORT_LIMITS_MAX_CONNECTIONS: '2' })
-    const leaf = await own.device('lamp-1')
-    const held = [await own.tcp(), await own.enter(leaf)] as const
-    const third = await own.tcp()
-    await once(third, 'close')
+  test('of strangers make room when there is none, the longest first, and never those of devices', async () => {
+    await using own = await openMqttHarness({ SALLYPORT_LIMITS_MAX_CONNECTIONS: '3' })
+    const [one, two] = [await own.device('lamp-1'), await own.device('lamp-2')]
+    const device = await own.enter(one)
+    // one that has said nothing, and one that is through TLS and was not let in
+    const silent = await own.tcp()
+    const shaken = await own.dial(undefined)
+    const gone = once(silent, 'close')
+    const another = await own.enter(two)
+    await gone
     expect(await own.metrics()).toContain(
       'sallyport_mqtt_ended_total{reason="max_connections",desk="gateway"} 1',
     )
-    held[0].destroy()
-    await expect.poll(async () => (await own.dial(leaf).catch(() => undefined))?.connect()).toBe(0)
+    // a crowd of them only pushes out itself
+    const crowd = await Promise.all(Array.from({ length: 20 }, () => own.tcp()))
+    await shaken.closed()
+    for (const socket of crowd.slice(0, 10)) if (!socket.destroyed) await once(socket, 'close')
+    expect(await device.ping()).toEqual([])
+    expect(await another.ping()).toEqual([])
+  })
+
+  test('of devices alone fill the door: the next one is not let in, until one has gone', async () => {
+    await using own = await openMqttHarness({ SALLYPORT_LIMITS_MAX_CONNECTIONS: '2' })
+    const leaves = [
+      await own.device('lamp-1'),
+      await own.device('lamp-2'),
+      await own.device('lamp-3'),
+    ] as const
+    const device = await own.enter(leaves[0])
+    await own.enter(leaves[1])
+    await once(await own.tcp(), 'close')
+    device[Symbol.dispose]()
+    await expect
+      .poll(async () => (await own.dial(leaves[2]).catch(() => undefined))?.connect({ clientId: 'lamp-3' }))
+      .toBe(0)
   })
 
   test('all of them, when the door closes: in order, and soon', async () => {

@@ -31,7 +31,10 @@ export const caInit = (io: Io): Command =>
       'a name or address of the desks; may be repeated (default: this machine)',
       several,
     )
-    .option('--passphrase-file <file>', 'encrypts the CA keys (default: ca.passphrase_file)')
+    .option(
+      '--passphrase-file <file>',
+      'encrypts the CA keys; 12 characters at least (default: ca.passphrase_file)',
+    )
     .action(async (_: unknown, self: Command) => {
       const options = self.optsWithGlobals<Options>()
       const config = readConfig(io, options)

@@ -12,8 +12,11 @@ const CUT = 50
 /** Bytes of answers made here that a client has not read; beyond it, it is not listened to either. */
 const UNREAD_ANSWERS = 64 * 1024
 
-/** Why a client is not listened to. `packet`: one of its packets must be dealt with first. `broker`: the broker is full. */
-export const HOLD = { packet: 1, broker: 2, answers: 4 } as const
+/**
+ * Why a client is not listened to. `packet`: one of its packets must be dealt with first. `broker`: the broker is full. `answers`: it does
+ * not read them. `turn`: it is others' turn.
+ */
+export const HOLD = { packet: 1, broker: 2, answers: 4, turn: 8 } as const
 type Hold = (typeof HOLD)[keyof typeof HOLD]
 
 export type ClientSide = {

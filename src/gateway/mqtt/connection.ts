@@ -21,7 +21,8 @@ import { createOneMessage, type OneMessage } from './one-message.ts'
 import { DISCONNECT, opensConnect, opensFromBroker, opensFromClient } from './packets.ts'
 import { endsSession, type Sleeper } from './sleepers.ts'
 import type { Plan } from './subscribing.ts'
-import { createTimers, lifetimeOf } from './timers.ts'
+import { createTimers, lifeEnds } from './timers.ts'
+import { createShare } from './turns.ts'
 import type { Ending, Link } from './upstream.ts'
 import { judgeUpward } from './upward.ts'
 import { createVerdicts } from './verdicts.ts'
@@ -43,25 +44,30 @@ type Admitted = Extract<Greeting, { kind: 'admitted' }>
 /**
  * @param stream handshake done, nothing read
  * @param host by which it is judged; undefined: it named none, and there is no default
- * @param ended called once, when there is nothing left of it here; the stream may still be closing
+ * @param on.admitted called once, after its CONNACK
+ * @param on.ended called once, when there is nothing left of it here; the stream may still be closing
  */
 export const serveConnection = (
   door: DoorParts,
   stream: Duplex,
   peer: Peer,
   host: string | undefined,
-  ended: () => void,
+  on: { admitted(): void; ended(): void },
 ): Connection => {
   const { admission, clock, holders, sleepers, tally } = door
   const verdicts = createVerdicts({ admission, peer, host: host ?? '', clock })
   const timers = createTimers()
   const oneMessage: OneMessage | undefined = door.handshakePer === 'message' ? createOneMessage() : undefined
+  const share = createShare()
 
   let connect: Connect | undefined
   let ask: ConnectAsk | undefined
   /** its ClientID at the broker, once it is admitted */
   let name: string | undefined
   let deviceId: string | undefined
+  /** ms: how long it may live by the setting, and by its certificates */
+  let lifeEnd = 0
+  let notAfter = 0
   /** its session ends with it */
   let clean = true
   let slept: Sleeper | undefined
@@ -74,10 +80,13 @@ export const serveConnection = (
   let goodbye = false
   let discard = false
   let partialSince: number | undefined
+  /** for its next turn */
+  let waiting = false
   /** what waits until the packets at hand from the broker have gone down */
   let afterwards: (() => void) | undefined
 
   const note = (message: string, more: Record<string, unknown> = {}): void => {
+    if (name === undefined && !door.anonymousLine()) return
     door.log.info({ door: 'mqtt', client_id: name, address: peer.address, ...more }, message)
   }
   const record = (decision: Decision): void => {
@@ -122,7 +131,7 @@ export const serveConnection = (
       if (ending !== 'abort' && !goodbye) link.write(DISCONNECT)
       link.end(ending)
     }
-    ended()
+    on.ended()
   }
   const close = (): void => client.close()
   const refuse = (connack: Buffer): void => end(() => client.close(connack), 'drop')
@@ -132,6 +141,7 @@ export const serveConnection = (
     if (over) return
     tally.ended(reason)
     if (recorded !== true) note('closed', { reason, detail })
+    discard = endsSession(reason)
     if (open) end(close, 'abort')
     else if (connect === undefined || MQTT_CODES[reason].connack3 === 'close') end(close, 'drop')
     else refuse(refusalOf(reason))
@@ -141,20 +151,30 @@ export const serveConnection = (
     () =>
       fail({ reason, detail })
 
+  /** What stands above a certificate may change while it is connected. */
+  const liveUntil = (certificates: number): void => {
+    if (certificates === notAfter) return
+    notAfter = certificates
+    timers.live(Math.min(lifeEnd, notAfter) - clock(), outlived)
+  }
+
   /** Is it still welcome? Cut when it is not. */
   const recheck = (): void => {
     if (over || ask === undefined) return
     const decision = admission.judge(peer, ask)
-    if (decision.allow) return
+    if (decision.allow) return liveUntil(decision.notAfter)
     record(decision)
     tally.ended(decision.reason)
-    discard = endsSession(decision)
+    discard = endsSession(decision.reason)
     end(() => client.cut(), 'drop')
   }
 
   const outlived = (): void => {
     recheck()
     if (over) return
+    const left = Math.min(lifeEnd, notAfter) - clock()
+    // a longer life than a timer's, or what stood above its certificate has been made anew
+    if (left > 0) return timers.live(left, outlived)
     record({ allow: false, reason: 'session_expired' })
     tally.ended('session_expired')
     end(close, 'abort')
@@ -192,12 +212,13 @@ export const serveConnection = (
       drain: () => end(close, 'abort'),
     })
     timers.wait(CONNACK_TIMEOUT, late('the broker does not answer', 'target_unreachable'))
-    const now = clock()
-    const notAfter = leaf?.notAfter ?? now
-    timers.live(lifetimeOf({ longest: door.maxConnection, notAfter, now, random: door.random() }), outlived)
+    lifeEnd = lifeEnds({ longest: door.maxConnection, now: clock(), random: door.random() })
+    liveUntil(greeting.notAfter)
     client.hold(HOLD.packet)
     slept = sleepers.wake(name)
     holders.claim(name, holder)
+    // one that was superseded just now has left its session to be watched: that is ours from here on
+    slept = sleepers.wake(name) ?? slept
   }
 
   const holder = {
@@ -229,7 +250,8 @@ export const serveConnection = (
   const fromBroker = (bytes: Buffer): void => {
     if (over) return
     const refusal = down.push(bytes)
-    if (refusal !== undefined) return fail({ reason: 'target_unreachable', detail: refusal.detail })
+    if (refusal !== undefined)
+      return fail(refusal.recorded === true ? refusal : { ...refusal, reason: 'target_unreachable' })
     const next = afterwards
     afterwards = undefined
     next?.()
@@ -254,6 +276,7 @@ export const serveConnection = (
   const opened = ({ level, keepalive }: Connect): void => {
     open = true
     afterwards = () => {
+      on.admitted()
       timers.arrived()
       timers.keepAlive(keepalive, () => client.held, late('silent for one and a half keep-alives'))
       up.opens = opensFromClient[level]
@@ -268,6 +291,7 @@ export const serveConnection = (
     up.decide = judgeUpward(
       {
         ...shared,
+        share,
         sharedSubscriptions: door.upstream.sharedSubscriptions,
         answer: (bytes) => {
           if (!client.answer(bytes)) link?.pause()
@@ -293,7 +317,13 @@ export const serveConnection = (
     )
   }
 
-  const up = createFramer({ limit: door.connectLimit, opens: opensConnect, decide: onConnect, out: toBroker })
+  const up = createFramer({
+    limit: door.connectLimit,
+    opens: opensConnect,
+    decide: onConnect,
+    out: toBroker,
+    share,
+  })
   const down = createFramer({
     // a delivery is what another client sent, with a packet id perhaps
     limit: door.frameLimit + 16,
@@ -316,7 +346,19 @@ export const serveConnection = (
     if (!up.partial) partialSince = undefined
     else if (whole || partialSince === undefined) partialSince = clock()
     if (goodbye || oneMessage?.over === true) end(close, 'finish')
-    else if (up.holding) client.hold(HOLD.packet)
+    else if (up.waits === 'packet') client.hold(HOLD.packet)
+    else if (up.waits === 'turn') waitForTurn()
+  }
+
+  const waitForTurn = (): void => {
+    if (waiting) return
+    waiting = true
+    client.hold(HOLD.turn)
+    setImmediate(() => {
+      waiting = false
+      if (up.waits === 'turn') read(undefined)
+      if (!waiting) client.release(HOLD.turn)
+    })
   }
 
   const client = createClientSide(stream, {

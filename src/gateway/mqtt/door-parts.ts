@@ -22,6 +22,8 @@ export type DoorParts = {
   readonly random: () => number
   /** a device was admitted with this certificate */
   readonly sighting: (fingerprint: string) => void
+  /** may a line be logged about a client of whom nobody knows who it is? */
+  readonly anonymousLine: () => boolean
   /** ms from the end of the handshake to a whole CONNECT */
   readonly connectTimeout: number
   /** bytes: the largest CONNECT, and the largest packet after it */

@@ -6,14 +6,16 @@
 import type { Socket } from 'node:net'
 import { isIP } from 'node:net'
 import { createSecureContext, createServer, type SecureContext, type TLSSocket } from 'node:tls'
-import { SECOND, type Clock } from '#fleet/clock.ts'
+import { MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
 import type { Config } from '#runtime/config.ts'
 import { listen, urlFor } from '#runtime/listen.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
 import { addressOf, readPeer } from '#runtime/peer.ts'
 import type { Admission } from '../admission.ts'
+import type { AnonymousLines } from '../anonymous-lines.ts'
 import type { Contexts } from '../contexts.ts'
+import { createCrowd } from '../crowd.ts'
 import type { Live } from '../live.ts'
 import { serveConnection, type Connection } from './connection.ts'
 import type { DoorParts } from './door-parts.ts'
@@ -24,8 +26,9 @@ import { createTally } from './tally.ts'
 
 /** ms between two looks at what has no timer of its own */
 const SWEEP = SECOND
-/** ms for clients to read what they were sent, when the door closes */
+/** ms for clients to read what they were sent, when the door closes; for those who were not admitted */
 const DRAIN = 2 * SECOND
+const GRACE = 250
 
 export type MqttDoor = AsyncDisposable & {
   /** `mqtts://…` */
@@ -39,10 +42,25 @@ export type MqttDoorOptions = {
   readonly clock: Clock
   readonly admission: Admission
   readonly live: Live
+  readonly anonymousLines: Pick<AnonymousLines, 'take'>
   /** `server`: its default context is for clients without SNI, and trusts whom `mqtt.default_hostname` trusts */
   readonly contexts: Pick<Contexts, 'server' | 'contextFor' | 'onReload'>
   /** a device was admitted with this certificate */
   sighting(fingerprint: string): void
+}
+
+/** Says once a minute at most that messages are lost, and of whom one was. */
+const createFullLog = (log: Log, clock: Clock): ((clientId: string | undefined) => void) => {
+  let quietUntil = 0
+  return (clientId) => {
+    const now = clock()
+    if (now < quietUntil) return
+    quietUntil = now + MINUTE
+    log.warn(
+      { door: 'mqtt', client_id: clientId },
+      'the queues of all sessions are full: the oldest messages of the largest are dropped',
+    )
+  }
 }
 
 /** A literal address is not a name (RFC 6066 §3), though some clients send it as one. */
@@ -55,19 +73,30 @@ export const openMqttDoor = async (o: MqttDoorOptions): Promise<MqttDoor> => {
   const { mqtt, limits } = config
   const connections = new Set<Connection>()
   const tally = createTally(metrics, () => connections.size)
-  const upstream = await openEmbeddedBroker({ frameLimit: mqtt.frame_limit, dropped: tally.dropped })
+  const full = createFullLog(log, clock)
+  const upstream = await openEmbeddedBroker({
+    frameLimit: mqtt.frame_limit,
+    clock,
+    dropped: (what, clientId) => {
+      tally.dropped(what)
+      if (what === 'evicted') full(clientId)
+    },
+    expired: (clientId) => sleepers.forget(clientId),
+  })
   const holders = createHolders(upstream)
+  const sleepers = createSleepers(o.admission, o.live, holders)
   const parts: DoorParts = {
     admission: o.admission,
     live: o.live,
     upstream,
     holders,
-    sleepers: createSleepers(o.admission, o.live, holders),
+    sleepers,
     tally,
     log,
     clock,
     random: Math.random,
     sighting: o.sighting,
+    anonymousLine: o.anonymousLines.take,
     connectTimeout: mqtt.connect_timeout,
     connectLimit: mqtt.connect_limit,
     frameLimit: mqtt.frame_limit,
@@ -101,37 +130,17 @@ export const openMqttDoor = async (o: MqttDoorOptions): Promise<MqttDoor> => {
     nobody = makeNobody(options)
   })
 
-  // beyond it a connection is dropped before there is any TLS to it
-  server.maxConnections = limits.max_connections
-  server.on('drop', () => tally.ended('max_connections'))
-
-  const sockets = new Set<Socket>()
-  /** Handshakes that have not ended, by remote address and port: Node does not say which raw socket a TLS socket came from. */
-  const shaking = new Map<string, { readonly raw: Socket; readonly late: NodeJS.Timeout }>()
-  const keyOf = (socket: Socket): string => `${socket.remoteAddress} ${socket.remotePort}`
-
-  server.on('connection', (raw: Socket) => {
-    const key = keyOf(raw)
-    // Node's handshakeTimeout starts anew with every byte: this one does not
-    const late = setTimeout(() => raw.destroy(), limits.handshake_timeout)
-    const handshake = { raw, late }
-    shaking.set(key, handshake)
-    sockets.add(raw)
-    raw.on('close', () => {
-      sockets.delete(raw)
-      clearTimeout(late)
-      if (shaking.get(key) === handshake) shaking.delete(key)
-    })
+  const crowd = createCrowd({
+    most: limits.max_connections,
+    dropped: () => tally.ended('max_connections'),
   })
+  server.on('connection', (raw: Socket) => crowd.enter(raw))
   server.on('tlsClientError', (error, socket) => {
     tally.ended('handshake_failed')
     log.debug({ door: 'mqtt', err: error, address: addressOf(socket) }, 'handshake failed')
     socket.destroy()
   })
   server.on('secureConnection', (socket: TLSSocket) => {
-    const key = keyOf(socket)
-    clearTimeout(shaking.get(key)?.late)
-    shaking.delete(key)
     socket.setNoDelay(true)
     const read = readPeer(socket)
     const serverName = nameIn(read.serverName)
@@ -140,7 +149,10 @@ export const openMqttDoor = async (o: MqttDoorOptions): Promise<MqttDoor> => {
       socket,
       { ...read, serverName },
       serverName ?? mqtt.default_hostname,
-      () => connections.delete(connection),
+      {
+        admitted: () => crowd.admit(socket),
+        ended: () => connections.delete(connection),
+      },
     )
     connections.add(connection)
   })
@@ -165,12 +177,11 @@ export const openMqttDoor = async (o: MqttDoorOptions): Promise<MqttDoor> => {
         server.close(() => resolve())
       })
       for (const connection of connections) connection.drain()
-      for (const { raw } of shaking.values()) raw.destroy()
+      const grace = setTimeout(crowd.dismiss, GRACE)
       // whatever is left then: clients that do not read
-      const deadline = setTimeout(() => {
-        for (const raw of sockets) raw.destroy()
-      }, DRAIN)
+      const deadline = setTimeout(crowd.close, DRAIN)
       await closed
+      clearTimeout(grace)
       clearTimeout(deadline)
       await upstream[Symbol.asyncDispose]()
       tally.flush()

@@ -1,6 +1,7 @@
 /**
- * Every packet from the broker, on its way down: deliveries judged, SUBACKs made whole. A delivery that is not allowed is dropped, and
- * acknowledged to the broker here, so that its window never fills with messages nobody may have.
+ * Every packet from the broker, on its way down: deliveries judged, SUBACKs made whole. A delivery to a topic that is not allowed is dropped,
+ * and acknowledged to the broker here, so that its window never fills with messages nobody may have. When it is not the topic that is
+ * refused, the connection ends and nothing is acknowledged: what the broker keeps, waits.
  */
 
 import { CONNACK } from '#wire/mqtt-codes.ts'
@@ -8,7 +9,7 @@ import type { Decide, Refusal, Step } from './frames.ts'
 import type { OneMessage } from './one-message.ts'
 import { makeAck, makeSuback, readId, TYPE, type Level } from './packets.ts'
 import { mergeCodes, type Plan } from './subscribing.ts'
-import type { Verdicts } from './verdicts.ts'
+import type { TopicVerdict, Verdicts } from './verdicts.ts'
 
 export type Below = {
   readonly verdicts: Verdicts
@@ -35,6 +36,9 @@ type State = {
   earlyBytes: number
 }
 
+/** Verdicts that will be the same tomorrow, whatever becomes of the client, the registry and the rest of the policy. */
+const ABOUT_THE_TOPIC: ReadonlySet<TopicVerdict> = new Set(['topic_denied', 'bad_request'])
+
 /** Bytes that the broker may say before its CONNACK. */
 const EARLY_LIMIT = 1024 * 1024
 
@@ -45,8 +49,10 @@ const onPublish: Judge = (below, { swallowed }, bytes, start, body, end) => {
   if (until > end) return broken('the broker sent a PUBLISH that does not fit')
   const verdict = below.verdicts.topic('receive', bytes, body + 2, until)
   if (verdict === 'allowed') return 'forward'
-  below.dropped()
   const qos = ((bytes[start] as number) >> 1) & 3
+  if (qos > 0 && !ABOUT_THE_TOPIC.has(verdict))
+    return { reason: verdict, detail: 'a delivery could not be judged or may not be made', recorded: true }
+  below.dropped()
   if (qos === 0) return 'skip'
   const id = readId(bytes, until, end)
   if (id === 0) return broken('the broker sent a PUBLISH without a packet id')

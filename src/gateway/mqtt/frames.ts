@@ -4,6 +4,7 @@
  */
 
 import type { MqttReason } from '#wire/mqtt-codes.ts'
+import type { Share } from './turns.ts'
 
 /**
  * What becomes of one packet. `forward`: on, as it is. `skip`: nowhere. Bytes: on, in its place. `hold`: nowhere, and what follows waits
@@ -28,10 +29,10 @@ export type Framer = {
   decide: Decide
   /** @returns a refusal, after which the framer must not be used again */
   push(chunk: Buffer): Refusal | undefined
-  /** Goes on after `hold`. */
+  /** Goes on after `hold`, or in another turn. */
   resume(): Refusal | undefined
-  /** `hold` was said, and not yet {@link Framer.resume} */
-  readonly holding: boolean
+  /** Why it waits for {@link Framer.resume}. `packet`: `hold` was said. `turn`: it has done its share of this turn. */
+  readonly waits: 'packet' | 'turn' | undefined
   /** the first bytes of a packet are here and the rest is not */
   readonly partial: boolean
   /** whole packets seen so far */
@@ -47,17 +48,20 @@ const FIRST_ROOM = 256
 
 /**
  * @param o.out takes runs of whole packets, in order. Whoever keeps them must copy.
+ * @param o.share one unit is spent for each packet; whoever decides may spend more. Without it nothing waits for a turn.
  */
 export const createFramer = (o: {
   readonly limit: number
   readonly opens: (first: number) => boolean
   readonly decide: Decide
   readonly out: (run: Buffer | Uint8Array) => void
+  readonly share?: Share
 }): Framer => {
+  const { share } = o
   let room: Buffer | undefined
   let filled = 0
   let held: Buffer | undefined
-  let holding = false
+  let waits: Framer['waits']
   let count = 0
 
   /** Header of the packet at `at`: its length in all, 0 when the header has not arrived whole. `bodyAt` is set beside it. */
@@ -84,7 +88,7 @@ export const createFramer = (o: {
     return malformed('the remaining length has more than four digits')
   }
 
-  /** @returns where it stopped: after the last whole packet, or after the one that holds */
+  /** @returns where it stopped: after the last whole packet, or after the one that made it wait */
   const walk = (bytes: Buffer, from: number, until: number): number | Refusal => {
     let run = from
     let at = from
@@ -99,20 +103,21 @@ export const createFramer = (o: {
       }
       if (total === 0 || at + total > until) break
       count++
+      share?.spend(1)
       const step = framer.decide(bytes, at, bodyAt, at + total)
+      if (step === 'hold' || step === 'forward-hold') waits = 'packet'
+      else if (share?.spent === true) waits = 'turn'
       const on = step === 'forward' || step === 'forward-hold'
       if (on) at += total
-      if (step === 'forward') continue
+      if (step === 'forward' && waits === undefined) continue
       flush()
       if (!on) at += total
       run = at
-      if (step === 'skip') continue
-      if (step === 'hold' || step === 'forward-hold') {
-        holding = true
-        return at
+      if (typeof step !== 'string') {
+        if (isRefusal(step)) return step
+        o.out(step)
       }
-      if (isRefusal(step)) return step
-      o.out(step)
+      if (waits !== undefined) return at
     }
     flush()
     return at
@@ -153,7 +158,7 @@ export const createFramer = (o: {
   }
 
   const push = (chunk: Buffer): Refusal | undefined => {
-    if (holding) {
+    if (waits !== undefined) {
       held = held === undefined ? chunk : Buffer.concat([held, chunk])
       return undefined
     }
@@ -163,13 +168,13 @@ export const createFramer = (o: {
       if (typeof took !== 'number') return took
       from = took
     }
-    if (!holding && from < chunk.length) {
+    if (waits === undefined && from < chunk.length) {
       const end = walk(chunk, from, chunk.length)
       if (typeof end !== 'number') return end
       from = end
     }
     if (from < chunk.length) {
-      if (holding) held = chunk.subarray(from)
+      if (waits !== undefined) held = chunk.subarray(from)
       else keep(chunk.subarray(from))
     }
     return undefined
@@ -181,13 +186,13 @@ export const createFramer = (o: {
     decide: o.decide,
     push,
     resume: () => {
-      holding = false
+      waits = undefined
       const rest = held
       held = undefined
       return rest === undefined ? undefined : push(rest)
     },
-    get holding() {
-      return holding
+    get waits() {
+      return waits
     },
     get partial() {
       return room !== undefined

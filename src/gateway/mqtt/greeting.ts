@@ -18,6 +18,8 @@ export type Greeting =
       readonly connect: Connect
       readonly ask: ConnectAsk
       readonly identity: Identity
+      /** ms: when the certificates end that admitted it */
+      readonly notAfter: number
     }
   | {
       readonly kind: 'refused'
@@ -97,5 +99,6 @@ export const greet = (
   const will = connect.will === undefined ? 'allowed' : verdicts.will(connect.will.topic)
   if (will !== 'allowed') return { kind: 'refused', reason: will, connack: refusalOf(will) }
   admission.record(peer, ask, decision, newRequestId())
-  return { kind: 'admitted', connect, ask, identity: decision.identity }
+  const { identity, notAfter } = decision
+  return { kind: 'admitted', connect, ask, identity, notAfter }
 }

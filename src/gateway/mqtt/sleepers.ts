@@ -1,10 +1,11 @@
 /**
  * Sessions whose devices are away: watched, so that what waits at the broker for a device does not outlive its welcome. A device that is
- * revoked while it is away, and enrolled anew, finds nothing of before. Not the sessions themselves: those are the broker's.
+ * revoked while it is away, and enrolled anew, finds nothing of before; one that renewed its certificate finds its session. Not the
+ * sessions themselves: those are the broker's.
  */
 
 import type { Peer } from '#fleet/peer.ts'
-import type { Decision } from '#policy/decision.ts'
+import type { MqttReason } from '#wire/mqtt-codes.ts'
 import type { Admission } from '../admission.ts'
 import type { Live } from '../live.ts'
 import type { ConnectAsk } from './greeting.ts'
@@ -36,8 +37,17 @@ const ENDS_SESSION = new Set<string>([
   'device_retired',
 ])
 
-export const endsSession = (decision: Decision): boolean =>
-  !decision.allow && ENDS_SESSION.has(decision.reason)
+export const endsSession = (reason: MqttReason): boolean => ENDS_SESSION.has(reason)
+
+/**
+ * The certificate as if it had no dates. What is asked of a session is whether the registry still stands by its device, and the record of
+ * the certificate that last held it says so: it is revoked with the device, for good, whatever is enrolled later. That it has run out says
+ * nothing, for its device may have another one by now.
+ */
+const undated = (peer: Peer): Peer =>
+  peer.leaf === undefined
+    ? peer
+    : { ...peer, leaf: { ...peer.leaf, notBefore: -Infinity, notAfter: Infinity } }
 
 export const createSleepers = (admission: Admission, live: Live, holders: Holders): Sleepers => {
   const entries = new Map<string, { readonly sleeper: Sleeper; readonly watch: Disposable }>()
@@ -50,9 +60,8 @@ export const createSleepers = (admission: Admission, live: Live, holders: Holder
   const recheck = (name: string): void => {
     const entry = entries.get(name)
     if (entry === undefined) return
-    const decision = admission.judge(entry.sleeper.peer, entry.sleeper.ask)
-    // Once a certificate has expired, nobody says any more that it is revoked; and whoever had it must enrol anew to come back.
-    if (!endsSession(decision) && (decision.allow || decision.reason !== 'certificate_expired')) return
+    const decision = admission.judge(undated(entry.sleeper.peer), entry.sleeper.ask)
+    if (decision.allow || !endsSession(decision.reason)) return
     forget(name)
     holders.discard(name)
   }
@@ -60,7 +69,12 @@ export const createSleepers = (admission: Admission, live: Live, holders: Holder
   return {
     sleep: (name, sleeper) => {
       forget(name)
-      const watch = live.add({ deviceId: sleeper.deviceId, recheck: () => recheck(name), drain: () => {} })
+      const watch = live.add({
+        deviceId: sleeper.deviceId,
+        recheck: () => recheck(name),
+        drain: () => {},
+        asleep: true,
+      })
       entries.set(name, { sleeper, watch })
     },
     wake: (name) => {

@@ -11,7 +11,7 @@ export type Tally = {
   /** a connection that the door ended, or did not begin */
   ended(reason: MqttReason | 'max_connections' | 'handshake_failed' | 'broker_closed'): void
   /** a message that somebody did not get, or the broker did not keep */
-  dropped(what: 'denied' | 'queue' | 'retained' | 'slow'): void
+  dropped(what: 'denied' | 'queue' | 'evicted' | 'retained' | 'slow'): void
   /** hands the packet counts on; call it now and then, and at the end */
   flush(): void
 }

@@ -13,6 +13,7 @@ export type Timers = {
   keepAlive(seconds: number, excused: () => boolean, silent: () => void): void
   /** a whole packet has come */
   heard(): void
+  /** the one before is forgotten */
   live(ms: number, outlived: () => void): void
   stop(): void
 }
@@ -41,6 +42,7 @@ export const createTimers = (): Timers => {
     },
     heard: () => void silence?.refresh(),
     live: (ms, outlived) => {
+      clearTimeout(life)
       life = setTimeout(outlived, Math.min(Math.max(ms, 0), LONGEST))
     },
     stop: () => {
@@ -51,10 +53,9 @@ export const createTimers = (): Timers => {
   }
 }
 
-/** ms that a connection may live: never past its certificate, and not all at once. @param random from 0 to 1 */
-export const lifetimeOf = (o: {
+/** ms until which a connection may live, whatever its certificates say: not all of them at once. @param random from 0 to 1 */
+export const lifeEnds = (o: {
   readonly longest: number
-  readonly notAfter: number
   readonly now: number
   readonly random: number
-}): number => Math.min(o.notAfter - o.now, o.longest * (0.9 + 0.2 * o.random))
+}): number => o.now + o.longest * (0.9 + 0.2 * o.random)

@@ -17,6 +17,7 @@ import {
   type FilterList,
 } from './packets.ts'
 import { MAX_FILTERS, mergeCodes, planSubscribe, type Plan } from './subscribing.ts'
+import type { Share } from './turns.ts'
 import type { Verdicts } from './verdicts.ts'
 
 export type Above = {
@@ -26,6 +27,8 @@ export type Above = {
   readonly plans: Map<number, Plan>
   /** undefined: a connection may carry any number of messages */
   readonly oneMessage: OneMessage | undefined
+  /** what a packet costs beyond the one that each of them does */
+  readonly share: Share
   /** to the client, from the door itself */
   answer(bytes: Buffer): void
   /** the client takes its leave in order */
@@ -72,6 +75,7 @@ const failed = (list: FilterList<Filter>): Plan => ({
 const onSubscribe = (above: Above, bytes: Buffer, start: number, body: number, end: number): Step => {
   const list = readSubscribe(bytes, body, end)
   if (list === undefined) return malformed('SUBSCRIBE: malformed')
+  above.share.spend(list.filters.length)
   if (above.plans.has(list.id)) return malformed('SUBSCRIBE: the packet id is in use')
   withoutDup(bytes, start)
   const plan =
@@ -91,10 +95,11 @@ const onSubscribe = (above: Above, bytes: Buffer, start: number, body: number, e
   return makeSubscribe({ id: list.id, filters: plan.asked })
 }
 
-const onUnsubscribe = (_: Above, bytes: Buffer, start: number, body: number, end: number): Step => {
+const onUnsubscribe = (above: Above, bytes: Buffer, start: number, body: number, end: number): Step => {
   const list = readUnsubscribe(bytes, body, end)
   if (list === undefined || list.filters.length > MAX_FILTERS) return malformed('UNSUBSCRIBE: malformed')
   if (!list.filters.every(isTopicFilter)) return malformed('UNSUBSCRIBE: not a filter')
+  above.share.spend(list.filters.length)
   withoutDup(bytes, start)
   // aedes takes its time over it, and a SUBSCRIBE that overtakes it would be undone: wait for the UNSUBACK
   return 'forward-hold'

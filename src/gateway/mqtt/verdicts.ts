@@ -1,11 +1,13 @@
 /**
- * What admission said of a topic, kept for as long as it cannot have changed: one epoch, one connection. Not a policy.
+ * What admission said of a client and of its topics, kept for as long as it cannot have changed: one epoch, one connection, and not past the
+ * certificates. Not a policy.
  * Bounded; and so is what it has recorded, for a peer can make denials faster than a disk takes lines.
  */
 
+import type { TopicAct } from '#fleet/access.ts'
 import { MINUTE, type Clock } from '#fleet/clock.ts'
 import type { Peer } from '#fleet/peer.ts'
-import type { Ask } from '#policy/decision.ts'
+import type { TopicJudge } from '#policy/decision.ts'
 import { newRequestId } from '#runtime/request-id.ts'
 import type { MqttReason } from '#wire/mqtt-codes.ts'
 import { isTopicName } from '#wire/topics.ts'
@@ -26,12 +28,15 @@ export type Verdicts = {
   /** Of the topic name that stands in `bytes[from..until)`. `bad_request`: it is not one. */
   topic(act: 'publish' | 'receive', bytes: Buffer, from: number, until: number): TopicVerdict
   filter(filter: string): TopicVerdict
-  /** of a will: not kept, for it is asked twice in a connection's life */
   will(topic: string): TopicVerdict
 }
 
 type Generations = { young: Map<string, TopicVerdict>; old: Map<string, TopicVerdict>; bytes: number }
 const generations = (): Generations => ({ young: new Map(), old: new Map(), bytes: 0 })
+const bothActs = (): Record<'publish' | 'receive', Generations> => ({
+  publish: generations(),
+  receive: generations(),
+})
 
 export const createVerdicts = (o: {
   readonly admission: Admission
@@ -40,10 +45,26 @@ export const createVerdicts = (o: {
   readonly clock: Clock
 }): Verdicts => {
   const { admission, peer, host, clock } = o
-  let epoch = admission.epoch()
-  let known: Record<'publish' | 'receive', Generations> | undefined
+  let epoch = -1
+  let until = -1
+  let judge: TopicJudge | undefined
+  let known = bothActs()
   let windowEnds = 0
   let recorded = 0
+
+  /** Who it is and whether it may be here, judged once: what a topic costs after that does not depend on the registry. */
+  const current = (): TopicJudge => {
+    const now = admission.epoch()
+    if (judge !== undefined && now === epoch && clock() <= until) return judge
+    const fresh = admission.judgeTopics(peer, host)
+    const { standing } = fresh
+    epoch = now
+    until = standing.allow ? standing.notAfter : Infinity
+    known = bothActs()
+    // no epoch tells when the registry can be read again
+    judge = !standing.allow && standing.reason === 'registry_unavailable' ? undefined : fresh
+    return fresh
+  }
 
   const mayRecord = (): boolean => {
     const now = clock()
@@ -54,11 +75,10 @@ export const createVerdicts = (o: {
     return recorded++ < RECORDED_PER_MINUTE
   }
 
-  const ask = (act: 'publish' | 'receive' | 'subscribe', topic: string): TopicVerdict => {
-    const question: Ask = { door: 'mqtt', host, act, topic }
-    const decision = admission.judge(peer, question)
+  const ask = (by: TopicJudge, act: TopicAct, topic: string): TopicVerdict => {
+    const decision = by.judge(act, topic)
     if (decision.allow) return 'allowed'
-    if (mayRecord()) admission.record(peer, question, decision, newRequestId())
+    if (mayRecord()) admission.record(peer, { door: 'mqtt', host, act, topic }, decision, newRequestId())
     return decision.reason
   }
 
@@ -74,16 +94,11 @@ export const createVerdicts = (o: {
   }
 
   return {
-    topic: (act, bytes, from, until) => {
-      const now = admission.epoch()
-      if (now !== epoch) {
-        epoch = now
-        known = undefined
-      }
-      known ??= { publish: generations(), receive: generations() }
+    topic: (act, bytes, from, end) => {
+      const by = current()
       const of = known[act]
       // one byte, one character: cheaper than decoding, and no two topics share a key
-      const key = bytes.toString('latin1', from, until)
+      const key = bytes.toString('latin1', from, end)
       const young = of.young.get(key)
       if (young !== undefined) return young
       const old = of.old.get(key)
@@ -91,13 +106,12 @@ export const createVerdicts = (o: {
         keep(of, key, old)
         return old
       }
-      const topic = decodeText(bytes, from, until)
-      const verdict = topic === undefined || !isTopicName(topic) ? 'bad_request' : ask(act, topic)
-      // no epoch tells when the registry can be read again
-      if (verdict !== 'registry_unavailable') keep(of, key, verdict)
+      const topic = decodeText(bytes, from, end)
+      const verdict = topic === undefined || !isTopicName(topic) ? 'bad_request' : ask(by, act, topic)
+      if (judge !== undefined) keep(of, key, verdict)
       return verdict
     },
-    filter: (filter) => ask('subscribe', filter),
-    will: (topic) => ask('publish', topic),
+    filter: (filter) => ask(current(), 'subscribe', filter),
+    will: (topic) => ask(current(), 'publish', topic),
   }
 }

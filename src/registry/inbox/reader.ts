@@ -26,6 +26,9 @@ type Opened = {
 
 const MOST = 10_000
 const CURSOR = /^([0-9a-f]{32})\.(\d{1,15})$/
+/** The highest row number that a cursor can hold; the writer's come nowhere near. */
+const HIGHEST = 999_999_999_999_999
+const FILE_ID = /^[0-9a-f]{32}$/
 const FINGERPRINT = /^[0-9a-f]{64}$/
 
 const toEntry = ({ kind, fingerprint, at, door }: Row): InboxEntry | undefined => {
@@ -39,6 +42,16 @@ const refuseOther = (database: Database.Database): void => {
   if (schemaOf(database) !== 'ours') throw unavailable('the inbox has another schema than it should')
 }
 
+/**
+ * Of what a cursor is made. One that {@link CURSOR} would not know again would start the reader from the first row each time.
+ * @throws `registry_unavailable`: no writer of ours made this
+ */
+const cursorFor = (id: string | null | undefined, number: number): string => {
+  if (typeof id !== 'string' || !FILE_ID.test(id) || number > HIGHEST)
+    throw unavailable('the inbox is spoilt: its id or a row number is not one that we write')
+  return `${id}.${number}`
+}
+
 const open = (path: string, inode: string): Opened => {
   const database = new Database(path, { readonly: true, fileMustExist: true, timeout: 0 })
   try {
@@ -46,7 +59,9 @@ const open = (path: string, inode: string): Opened => {
     database.pragma('cell_size_check = on')
     database.pragma('query_only = on')
     refuseOther(database)
-    const idOf = database.prepare<[], string>(`select ${shortText('id', 32)} from file limit 1`).pluck()
+    const idOf = database
+      .prepare<[], string | null>(`select ${shortText('id', 32)} from file limit 1`)
+      .pluck()
     const rowsAfter = database.prepare<[number, number], Row>(
       `select number, ${shortText('kind', 16)}, ${shortText('fingerprint', 64)},
          case when typeof(at) = 'integer' then at end as at, ${shortText('door', 16)}
@@ -57,16 +72,15 @@ const open = (path: string, inode: string): Opened => {
       refuseOther(database)
       const id = idOf.get()
       const [, file, number] = CURSOR.exec(cursor ?? '') ?? []
-      const rows = rowsAfter.all(
-        file === id && number !== undefined ? Number(number) : 0,
-        Math.min(limit, MOST),
-      )
+      const goesOn = file === id && number !== undefined
+      const rows = rowsAfter.all(goesOn ? Number(number) : 0, Math.min(limit, MOST))
       const entries = rows.map(toEntry).filter((entry) => entry !== undefined)
       const last = rows.at(-1)
       return {
         entries,
-        cursor: last === undefined ? cursor : `${id}.${last.number}`,
+        cursor: last === undefined ? cursor : cursorFor(id, last.number),
         malformed: rows.length - entries.length,
+        forward: goesOn && last !== undefined,
       }
     })
     return { inode, database, read }
@@ -103,7 +117,9 @@ export const openInboxReader = async (o: { readonly path: string }): Promise<Inb
 
   return {
     read: (cursor, limit) =>
-      patiently(() => current()?.read(cursor, limit) ?? { entries: [], cursor, malformed: 0 }),
+      patiently(
+        () => current()?.read(cursor, limit) ?? { entries: [], cursor, malformed: 0, forward: false },
+      ),
     async [Symbol.asyncDispose]() {
       close()
     },

@@ -1,25 +1,21 @@
 /** Devices: found, listed, moved from state to state, seen. Not how they come to be: that is issuance.ts. */
 
-import type { DeviceState } from '#fleet/device.ts'
+import type { Actor } from '#fleet/credentials.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
+import { DEVICE_MOVES, type DeviceState, isEnded } from '#fleet/device.ts'
 import { FleetError } from '#fleet/errors.ts'
+import type { RevocationReason } from '#fleet/revocation-reason.ts'
+import { MOST_SHOWN } from '../registry.ts'
 import { rowsToRead, toPage } from './pages.ts'
 import {
-  type CertificateRow,
+  type CertificateSummaryRow,
   DEVICE_COLUMNS,
   type DeviceRow,
-  SELECT_CERTIFICATE,
-  toCertificate,
+  SELECT_SUMMARY,
   toDevice,
+  toSummary,
 } from './rows.ts'
 import type { Tools, Verbs } from './verbs.ts'
-
-/** From each state, where it may go. `revoked` → `active` is a token's work: issuance.ts. */
-const MOVES: Readonly<Record<DeviceState, readonly DeviceState[]>> = {
-  active: ['suspended', 'revoked', 'retired'],
-  suspended: ['active', 'revoked', 'retired'],
-  revoked: ['retired'],
-  retired: [],
-}
 
 const ACTIONS: Readonly<Record<DeviceState, string>> = {
   active: 'device.resumed',
@@ -28,7 +24,10 @@ const ACTIONS: Readonly<Record<DeviceState, string>> = {
   retired: 'device.retired',
 }
 
-const isEnd = (state: DeviceState): boolean => state === 'revoked' || state === 'retired'
+/** Ids of voided tokens in an audit entry. */
+const MOST_NAMED = 20
+
+type Details = Readonly<Record<string, unknown>>
 
 export const deviceVerbs = ({
   database,
@@ -49,8 +48,8 @@ export const deviceVerbs = ({
   const listInactive = database.prepare<[DeviceState, string, number], DeviceRow>(
     `select ${DEVICE_COLUMNS} from devices where state <> 'active' and state = ? and id > ? order by id limit ?`,
   )
-  const certificates = database.prepare<[string], CertificateRow>(
-    `${SELECT_CERTIFICATE} where device_id = +? and state <> 'intended' order by number desc`,
+  const certificates = database.prepare<[string], CertificateSummaryRow>(
+    `${SELECT_SUMMARY} where device_id = +? and state <> 'intended' order by number desc limit ${MOST_SHOWN}`,
   )
   const move = database.prepare(
     'update devices set state = ?, state_since = ?, revision = revision + 1 where id = ?',
@@ -59,13 +58,26 @@ export const deviceVerbs = ({
   const revokeCertificates = database.prepare(`
     update certificates set state = 'revoked', revoked_at = coalesce(revoked_at, :now),
       revocation_reason = case when revocation_reason is null or :reason = 'keyCompromise' then :reason else revocation_reason end
-    where device_id = :id`)
+    where device_id = +:id and (state <> 'revoked' or (:reason = 'keyCompromise' and revocation_reason <> 'keyCompromise'))`)
   const compromiseKeys = database.prepare(
-    `update device_keys set compromised_at = coalesce(compromised_at, :now)
-     where spki_sha256 in (select spki_sha256 from certificates where device_id = :id)`,
+    `update device_keys set compromised_at = :now
+     where spki_sha256 in (select spki_sha256 from certificates where device_id = +:id) and compromised_at is null`,
   )
-  const revokeTokens = database.prepare(
-    'update claim_tokens set revoked_at = :now where device_id = :id and revoked_at is null',
+  const revokeTokens = database
+    .prepare<{ readonly id: string; readonly now: number }, string>(
+      'update claim_tokens set revoked_at = :now where device_id = :id and revoked_at is null returning id',
+    )
+    .pluck()
+  const unreported = database
+    .prepare<{ readonly id: string }, 1>(
+      `select 1 from certificates c join device_keys k using (spki_sha256)
+       where c.device_id = +:id and (k.compromised_at is null or c.revocation_reason <> 'keyCompromise') limit 1`,
+    )
+    .pluck()
+  const revise = database.prepare('update devices set revision = revision + 1 where id = ?')
+  const newRevocations = database.prepare(
+    `update issuers set revocation_version = revocation_version + 1
+     where ski in (select issuer_ski from certificates where device_id = +?)`,
   )
   const see = database.prepare(`
     update devices set last_seen_at = :at
@@ -84,6 +96,22 @@ export const deviceVerbs = ({
     return state === 'active' ? listActive.all(after, limit) : listInactive.all(state, after, limit)
   }
 
+  /** What an operator did to a device: audit, change row, and a new version for the CRLs that may list it. */
+  const tell = (o: { id: DeviceId; now: number; actor: Actor; action: string; details: Details }): void => {
+    const { id, now, actor, action, details } = o
+    journal.audit({ at: now, actor, action, subject: id, details })
+    journal.change({ kind: 'device', deviceId: id })
+    newRevocations.run(id)
+  }
+
+  /** Its certificates, its bound tokens and, when they were stolen, its keys. @returns what the audit says of it */
+  const end = (id: DeviceId, reason: RevocationReason, now: number) => {
+    const certificates = revokeCertificates.run({ id, now, reason }).changes
+    const keys = reason === 'keyCompromise' ? compromiseKeys.run({ id, now }).changes : 0
+    const tokens = revokeTokens.all({ id, now })
+    return { reason, certificates, keys, tokens: tokens.length, token_ids: tokens.slice(0, MOST_NAMED) }
+  }
+
   return {
     findDevice: (id) => read(() => found(id)),
     listDevices: (page) =>
@@ -91,30 +119,26 @@ export const deviceVerbs = ({
         const [after, limit] = [page.after ?? '', rowsToRead(page)]
         return toPage(page, rowsIn(page.state, after, limit), (row) => row.id, toDevice)
       }),
-    certificatesOf: (id) => read(() => certificates.all(id).map(toCertificate)),
+    certificatesOf: (id) => read(() => certificates.all(id).map(toSummary)),
     setDeviceState: ({ id, state, reason, now, actor, ifRevision }) =>
       write(() => {
         const device = found(id)
         if (device === undefined) return undefined
         if (ifRevision !== undefined && ifRevision !== device.revision)
           throw new FleetError('precondition_failed', `device ${id} has changed since`)
+        const stays = device.state === state || (state === 'revoked' && device.state === 'retired')
+        if (stays && reason === 'keyCompromise' && isEnded(device.state)) {
+          // learnt late: the certificates are void, but nobody knows why, and the key could be certified again
+          if (unreported.get({ id }) === undefined) return device
+          revise.run(id)
+          tell({ id, now, actor, action: 'device.key_compromised', details: end(id, reason, now) })
+          return found(id)
+        }
         if (device.state === state) return device
-        if (!MOVES[device.state].includes(state))
+        if (!DEVICE_MOVES[device.state].includes(state))
           throw new FleetError('conflict', `a device that is ${device.state} cannot become ${state}`)
         move.run(state, now, id)
-        if (isEnd(state)) {
-          revokeCertificates.run({ id, now, reason })
-          revokeTokens.run({ id, now })
-          if (reason === 'keyCompromise') compromiseKeys.run({ id, now })
-        }
-        journal.audit({
-          at: now,
-          actor,
-          action: ACTIONS[state],
-          subject: id,
-          details: isEnd(state) ? { reason } : {},
-        })
-        journal.change({ kind: 'device', deviceId: id })
+        tell({ id, now, actor, action: ACTIONS[state], details: isEnded(state) ? end(id, reason, now) : {} })
         return found(id)
       }),
     recordSightings: (sightings, inboxCursor, now) =>

@@ -20,10 +20,10 @@ const CACHE = 65_536
  * Makes `path` and its directory with our modes when they are missing (a stricter umask stays stricter). A file that is there is not
  * even opened: closing it would drop the locks that SQLite holds on it in this process (POSIX advisory locks).
  */
-export const makeFile = (path: string): void => {
+export const makeFile = (path: string, mode = FILE_MODE): void => {
   mkdirSync(dirname(path), { recursive: true, mode: DIRECTORY_MODE })
   if (existsSync(path)) return
-  closeSync(openSync(path, 'a', FILE_MODE))
+  closeSync(openSync(path, 'a', mode))
   // the name too must outlive a power cut: SQLite syncs what is in the file
   const directory = openSync(dirname(path), 'r')
   fsyncSync(directory)

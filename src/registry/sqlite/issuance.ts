@@ -4,13 +4,12 @@
  *
  * Refusals, in the order they are looked for: token_invalid, token_revoked, token_expired, device_id_mismatch, certificate_unknown,
  * certificate_revoked, device_suspended, device_retired, device_revoked, key_compromised, key_in_use, token_spent, device_exists,
- * issuer_unusable, conflict (the serial is taken).
+ * rate_limited, issuer_unusable, conflict (the serial is taken).
  */
 
 import type { CertificateRecord, IssuerRecord } from '#fleet/certificate.ts'
-import type { DeviceState } from '#fleet/device.ts'
-import { type ErrorCode, FleetError } from '#fleet/errors.ts'
-import type { Reservation, Reserved } from '../registry.ts'
+import { MOST_SUCCESSORS, MOST_USABLE, type Reservation, type Reserved } from '../registry.ts'
+import { refuse, refuseMore, refuseState } from './refusals.ts'
 import {
   type CertificateRow,
   type ClaimTokenRow,
@@ -24,21 +23,8 @@ import type { Tools, Verbs } from './verbs.ts'
 /** The group of a device that nobody has put into one. */
 const FIRST_GROUP = 'default'
 
-const refuse = (code: ErrorCode, detail: string): never => {
-  throw new FleetError(code, detail)
-}
-
-const STATE_REFUSALS = {
-  active: undefined,
-  suspended: ['device_suspended', 'the device is suspended'],
-  retired: ['device_retired', 'the device is retired'],
-  revoked: ['device_revoked', 'the device is revoked; it needs a new token bound to its id'],
-} as const satisfies Readonly<Record<DeviceState, readonly [ErrorCode, string] | undefined>>
-
-const refuseState = (state: DeviceState): void => {
-  const refusal = STATE_REFUSALS[state]
-  if (refusal !== undefined) refuse(refusal[0], refusal[1])
-}
+const credentialOf = ({ credential }: Reservation): string =>
+  credential.kind === 'token' ? credential.id : credential.fingerprint
 
 /** What a new reservation leaves on record. */
 const intended = (r: Reservation): CertificateRecord => ({
@@ -62,7 +48,9 @@ export const issuanceVerbs = ({
   journal,
   write,
   read,
-}: Tools): Verbs<'findKey' | 'findTokenUse' | 'reserve' | 'recordCertificate' | 'newestRecordedTime'> => {
+}: Tools): Verbs<
+  'findKey' | 'findTokenUse' | 'reserve' | 'recordCertificate' | 'grantedTtl' | 'newestRecordedTime'
+> => {
   const findToken = database.prepare<[string], ClaimTokenRow>('select * from claim_tokens where id = ?')
   const spend = database.prepare('update claim_tokens set used = used + 1 where id = ?')
   // also by an id that differs in case: see checkDevice
@@ -75,6 +63,7 @@ export const issuanceVerbs = ({
   const reactivate = database.prepare(
     "update devices set state = 'active', state_since = ?, revision = revision + 1 where id = ?",
   )
+  const revise = database.prepare('update devices set revision = revision + 1 where id = ?')
   const findKey = database.prepare<[string], KeyRow>(
     'select device_id, compromised_at from device_keys where spki_sha256 = ?',
   )
@@ -92,10 +81,26 @@ export const issuanceVerbs = ({
   )
   const isTaken = database.prepare<[string], 1>('select 1 from certificates where serial = ?').pluck()
   const intend = database.prepare(`
-    insert into certificates (serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after)
-    values (:serial, :deviceId, :issuerSki, :spkiSha256, 'intended', :notBefore, :notAfter)`)
+    insert into certificates (serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after, ttl)
+    values (:serial, :deviceId, :issuerSki, :spkiSha256, 'intended', :notBefore, :notAfter, :ttl)`)
+  const usable = database
+    .prepare<[string, number], number>(
+      "select count(*) from certificates where device_id = +? and state <> 'revoked' and not_after > ?",
+    )
+    .pluck()
+  const successors = database
+    .prepare<[string], number>(
+      "select count(*) from credential_uses where kind = 'renewal' and credential = ?",
+    )
+    .pluck()
+  const ttlOf = database
+    .prepare<[string], number>('select ttl from certificates where fingerprint = ?')
+    .pluck()
   const abandon = database.prepare(
     "update certificates set state = 'revoked', revoked_at = ?, revocation_reason = 'superseded' where serial = ?",
+  )
+  const newRevocation = database.prepare(
+    'update issuers set revocation_version = revocation_version + 1 where ski = ?',
   )
   const goLive = database.prepare("update certificates set state = 'live', fingerprint = ? where number = ?")
   const keepBytes = database.prepare('insert into certificate_bytes (number, der) values (?, ?)')
@@ -157,10 +162,10 @@ export const issuanceVerbs = ({
       spkiSha256: r.spkiSha256,
       notBefore: r.notBefore,
       notAfter: r.notAfter,
+      ttl: r.ttl,
     })
     const { kind } = r.credential
-    const credential = r.credential.kind === 'token' ? r.credential.id : r.credential.fingerprint
-    addUse.run(kind, credential, r.spkiSha256, r.serial, r.now)
+    addUse.run(kind, credentialOf(r), r.spkiSha256, r.serial, r.now)
     journal.audit({
       at: r.now,
       actor: r.actor,
@@ -179,13 +184,14 @@ export const issuanceVerbs = ({
     checkKey(r)
     if (row.state === 'revoked') refuse('certificate_revoked', 'the certificate of this use has been revoked')
     if (row.state === 'live') return { kind: 'already', certificate: toCertificate(row) }
-    if (row.issuer_ski === r.issuerSki && row.not_after > r.now) {
+    if (row.issuer_ski === r.issuerSki && row.not_after > r.now && row.not_after <= r.issuerNotAfter) {
       checkIssuer(row.issuer_ski)
       return { kind: 'reserved', certificate: toCertificate(row) }
     }
-    // The issuer of that day is gone, or its dates are over: it can no longer be signed as it was meant, yet it may have been
+    // The issuer of that day is gone, or the dates are over, or beyond what the issuer is good for: it can no longer be signed as it was meant, yet it may have been
     // signed and lost. So it goes on the CRL, and the use gets another one.
     abandon.run(r.now, row.serial)
+    newRevocation.run(row.issuer_ski)
     journal.audit({ at: r.now, actor: r.actor, action: 'certificate.abandoned', subject: row.serial })
     return writeIntent(r)
   }
@@ -217,6 +223,14 @@ export const issuanceVerbs = ({
     if (device.state !== 'revoked') refuseState(device.state)
   }
 
+  /** One device must not be able to fill the registry, nor the CRL of its revocation. */
+  const checkCounts = (r: Reservation): void => {
+    if (r.credential.kind === 'renewal' && (successors.get(credentialOf(r)) ?? 0) >= MOST_SUCCESSORS)
+      refuseMore(`this certificate has been renewed with ${MOST_SUCCESSORS} keys; renew with a newer one`)
+    if ((usable.get(r.deviceId, r.now) ?? 0) >= MOST_USABLE)
+      refuseMore(`the device has ${MOST_USABLE} certificates; let some expire, or revoke and enrol it again`)
+  }
+
   return {
     findKey: (spkiSha256) =>
       read(() => {
@@ -236,13 +250,13 @@ export const issuanceVerbs = ({
     reserve: (r) =>
       write(() => {
         const token = checkCredential(r)
-        const credential = r.credential.kind === 'token' ? r.credential.id : r.credential.fingerprint
-        const used = findUse.get(r.credential.kind, credential, r.spkiSha256)
+        const used = findUse.get(r.credential.kind, credentialOf(r), r.spkiSha256)
         if (used !== undefined) return repeat(r, findCertificate.get(used) as CertificateRow)
         if (token !== undefined && token.used >= token.uses)
           refuse('token_spent', 'the token has no uses left')
         checkDevice(r, token)
         checkKey(r)
+        checkCounts(r)
         prepareDevice(r)
         if (token !== undefined) spend.run(token.id)
         return writeIntent(r)
@@ -258,6 +272,7 @@ export const issuanceVerbs = ({
           refuse('certificate_revoked', `the device has become ${device.state} since the reservation`)
         goLive.run(fingerprint, row.number)
         keepBytes.run(row.number, der)
+        revise.run(row.device_id)
         journal.audit({
           at: now,
           actor,
@@ -273,6 +288,7 @@ export const issuanceVerbs = ({
         journal.change({ kind: 'device', deviceId: row.device_id })
         return { ...toCertificate(row), state: 'live', fingerprint, der }
       }),
+    grantedTtl: (fingerprint) => read(() => ttlOf.get(fingerprint)),
     newestRecordedTime: () => read(() => newest.get() ?? 0),
   }
 }

@@ -29,15 +29,36 @@ export const issuerVerbs = ({
   journal,
   write,
   read,
-}: Tools): Verbs<'registerIssuer' | 'keepStatusUrl' | 'revokedCertificates' | 'takeCrlNumber'> => {
+}: Tools): Verbs<
+  | 'registerIssuer'
+  | 'revocationVersion'
+  | 'keepStatusUrl'
+  | 'statusUrls'
+  | 'lastExpiry'
+  | 'revokedCertificates'
+  | 'takeCrlNumber'
+> => {
   const find = database.prepare<[string], IssuerRecord>('select ski, der, state from issuers where ski = ?')
   const add = database.prepare(
-    "insert into issuers (ski, state, registered_at, der) values (?, 'active', ?, ?)",
+    "insert into issuers (ski, state, registered_at, spki_sha256, der) values (?, 'active', ?, ?, ?)",
   )
+  const keyOf = database.prepare<[string], string>('select spki_sha256 from issuers where ski = ?').pluck()
+  const version = database
+    .prepare<[string], number>('select revocation_version from issuers where ski = ?')
+    .pluck()
   const statusUrl = database
     .prepare<[string], string | null>('select status_url from issuers where ski = ?')
     .pluck()
   const setStatusUrl = database.prepare('update issuers set status_url = ? where ski = ?')
+  const addStatusUrl = database.prepare(
+    'insert into issuer_status_urls (issuer_ski, url) values (?, ?) on conflict do nothing',
+  )
+  const statusUrls = database
+    .prepare<[string], string>('select url from issuer_status_urls where issuer_ski = ? order by number')
+    .pluck()
+  const lastExpiry = database
+    .prepare<[string], number | null>('select max(not_after) from certificates where issuer_ski = ?')
+    .pluck()
   const suspended = database.prepare<[string, number], Suspended>(`
     select id, state_since as since from devices where state <> 'active' and state = 'suspended' and id > ? order by id limit ?`)
   const liveOf = database.prepare<[string, string, number], { readonly serial: string }>(
@@ -53,14 +74,22 @@ export const issuerVerbs = ({
     .pluck()
 
   return {
-    registerIssuer: ({ ski, der }, now) =>
+    registerIssuer: ({ ski, der, spkiSha256 }, now) =>
       write(() => {
         const known = find.get(ski)
+        if (known !== undefined && keyOf.get(ski) !== spkiSha256)
+          throw new FleetError('conflict', `another key is on record under the subject key id ${ski}`)
         if (known !== undefined) return known
-        add.run(ski, now, der)
+        add.run(ski, now, spkiSha256, der)
         journal.audit({ at: now, actor: 'system', action: 'issuer.registered', subject: ski })
         journal.change({ kind: 'issuer', ski })
         return { ski, der, state: 'active' }
+      }),
+    revocationVersion: (issuerSki) =>
+      read(() => {
+        const found = version.get(issuerSki)
+        if (found === undefined) throw new FleetError('not_found', `no issuer ${issuerSki}`)
+        return found
       }),
     keepStatusUrl: ({ issuerSki, url, replace, now, actor }) =>
       write(() => {
@@ -68,10 +97,13 @@ export const issuerVerbs = ({
         if (known === undefined) throw new FleetError('not_found', `no issuer ${issuerSki}`)
         if (known === url || (known !== null && !replace)) return known
         setStatusUrl.run(url, issuerSki)
+        addStatusUrl.run(issuerSki, url)
         const details = { before: known, after: url }
         journal.audit({ at: now, actor, action: 'issuer.status_url', subject: issuerSki, details })
         return url
       }),
+    statusUrls: (issuerSki) => read(() => statusUrls.all(issuerSki)),
+    lastExpiry: (issuerSki) => read(() => lastExpiry.get(issuerSki) ?? undefined),
     /** Held ones first: a device that goes from suspended to revoked between the two is then met at least once. */
     revokedCertificates: async (issuerSki, notAfterFrom) => {
       const entries = new Map<string, Entry>()

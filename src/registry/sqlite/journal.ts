@@ -1,6 +1,6 @@
 /**
  * The two lists that every change is told to, in its own transaction: the audit (for people) and the feed (for the doors).
- * Not the reading of them: that is feed.ts and audit.ts.
+ * Not the reading of them: that is feed.ts and keepsakes.ts.
  */
 
 import type { Actor } from '#fleet/credentials.ts'

@@ -42,7 +42,7 @@ export const idempotencyVerbs = ({
   write,
   read,
   clock,
-}: Tools): Verbs<'findIdempotent' | 'keepIdempotent'> => {
+}: Tools): Verbs<'findIdempotent' | 'keepIdempotent' | 'forgetIdempotent'> => {
   const find = database.prepare<[string, string, number], AnswerRow>(
     'select request_hash, sealed from idempotent_answers where scope = ? and key = ? and created_at > ?',
   )
@@ -67,6 +67,10 @@ export const idempotencyVerbs = ({
         keep.run(scope, key, answer.requestHash, answer.sealed, now)
         return answer
       }),
+    forgetIdempotent: async (now) => {
+      // in turns, so that nobody waits for a day's worth of them
+      while ((await write(() => drop.run(now - DAY).changes)) > 0);
+    },
   }
 }
 

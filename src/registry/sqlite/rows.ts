@@ -8,6 +8,7 @@ import type { ClaimToken, OperatorToken, Role } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { Device, DeviceState } from '#fleet/device.ts'
 import type { RevocationReason } from '#fleet/revocation-reason.ts'
+import type { CertificateSummary } from '../registry.ts'
 
 export type Tags = Readonly<Record<string, string>>
 
@@ -52,13 +53,18 @@ export type CertificateRow = {
   readonly revocation_reason: RevocationReason | null
   readonly der: Buffer | null
 }
+export type CertificateSummaryRow = Omit<CertificateRow, 'der'>
 
-/** To be completed by a `where`, with `+?` for the reason in doors.ts. A certificate has its bytes from when it is `live`. */
+const SUMMARY_COLUMNS =
+  'number, serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after, fingerprint, revoked_at, revocation_reason'
+
+/** Both are to be completed by a `where`, with `+?` for the reason in doors.ts. */
+export const SELECT_SUMMARY = `select ${SUMMARY_COLUMNS} from certificates`
+/** A certificate has its bytes from when it is `live`. */
 export const SELECT_CERTIFICATE = `
-  select number, serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after, fingerprint, revoked_at, revocation_reason, der
-  from certificates left join certificate_bytes using (number)`
+  select ${SUMMARY_COLUMNS}, der from certificates left join certificate_bytes using (number)`
 
-export const toCertificate = (row: CertificateRow): CertificateRecord => ({
+export const toSummary = (row: CertificateSummaryRow): CertificateSummary => ({
   serial: row.serial,
   deviceId: row.device_id,
   issuerSki: row.issuer_ski,
@@ -67,9 +73,13 @@ export const toCertificate = (row: CertificateRow): CertificateRecord => ({
   notBefore: row.not_before,
   notAfter: row.not_after,
   fingerprint: row.fingerprint ?? undefined,
-  der: row.der ?? undefined,
   revokedAt: row.revoked_at ?? undefined,
   revocationReason: row.revocation_reason ?? undefined,
+})
+
+export const toCertificate = (row: CertificateRow): CertificateRecord => ({
+  ...toSummary(row),
+  der: row.der ?? undefined,
 })
 
 export type ClaimTokenRow = {

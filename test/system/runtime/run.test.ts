@@ -39,6 +39,7 @@ const start = (mode: string, env: Record<string, string> = {}, args: readonly st
       PATH: process.env['PATH'],
       FIXTURE: mode,
       SALLYPORT_HOME: home.path,
+      SALLYPORT_ENVIRONMENT: 'development',
       SALLYPORT_ENROLL_OPERATOR_LISTEN: '127.0.0.1:0',
       SALLYPORT_ENROLL_METRICS_LISTEN: '127.0.0.1:0',
       ...env,

@@ -1,8 +1,8 @@
 import { createPrivateKey, createPublicKey, randomBytes, sign, verify } from 'node:crypto'
 import { calculateJwkThumbprint, type JWK } from 'jose'
 import { expect, it } from 'vitest'
-import { assertionKeyAad, ensureAssertionKey } from '#enroll/assertion-keys.ts'
-import { open } from '#runtime/sealing.ts'
+import { ensureAssertionKey } from '#enroll/assertion-keys.ts'
+import { assertionKeyAad, open } from '#runtime/sealing.ts'
 import { openTestRegistry } from '../../support/test-registry.ts'
 
 it('makes one key, sealed, named by its thumbprint, and no second one', async () => {

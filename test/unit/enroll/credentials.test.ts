@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import {
+  answerKeyOf,
   authenticateClaim,
   authenticateOperator,
   bearerOf,
@@ -84,11 +85,12 @@ describe('authenticateClaim', () => {
     }
   })
 
-  it('holds off an address that guesses, even with the right token, and nobody else', async () => {
-    const { text } = await claim()
+  it('holds off an address that guesses, but never a good token: who guesses beside it cannot lock it out', async () => {
+    const { text, token } = await claim()
     for (let n = 0; n < 3; n += 1) await authenticateClaim(desk(), 'x', HERE).catch(() => undefined)
-    await expect(authenticateClaim(desk(), text, HERE)).rejects.toThrow(code('rate_limited'))
-    await expect(authenticateClaim(desk(), text, '192.0.2.2')).resolves.toBeDefined()
+    await expect(authenticateClaim(desk(), 'x', HERE)).rejects.toThrow(code('rate_limited'))
+    expect(await authenticateClaim(desk(), text, HERE)).toEqual(token)
+    await expect(authenticateClaim(desk(), forged(text), HERE)).rejects.toThrow(code('rate_limited'))
   })
 })
 
@@ -113,10 +115,29 @@ describe('authenticateOperator', () => {
     await expect(authenticateOperator(desk(), await make(), HERE, role)).rejects.toThrow(code(expected))
   })
 
+  it('lets a good one through while others guess behind the same address', async () => {
+    const text = await addOperatorToken(store.registry, 'admin')
+    const guess = () => authenticateOperator(desk(), forged(text), HERE, 'viewer')
+    for (let n = 0; n < 3; n += 1) await expect(guess()).rejects.toThrow(code('token_invalid'))
+    await expect(guess()).rejects.toThrow(code('rate_limited'))
+    expect((await authenticateOperator(desk(), text, HERE, 'admin')).role).toBe('admin')
+  })
+
   it('refuses a revoked one', async () => {
     const text = await addOperatorToken(store.registry, 'admin')
     await store.registry.revokeOperatorToken(parseOperatorToken(text)?.id ?? '', store.clock(), 'offline')
     await expect(authenticateOperator(desk(), text, HERE, 'viewer')).rejects.toThrow(code('token_revoked'))
+  })
+})
+
+describe('answerKeyOf', () => {
+  it('is the same for the same token, another for another, and not what the registry keeps', () => {
+    const { text, hash } = newOperatorSecret()
+    const key = answerKeyOf(text).export()
+    expect(answerKeyOf(text).export()).toEqual(key)
+    expect(answerKeyOf(newOperatorSecret().text).export()).not.toEqual(key)
+    expect(key.toString('hex')).not.toBe(hash)
+    expect(() => answerKeyOf('Bearer x')).toThrow(code('token_invalid'))
   })
 })
 

@@ -53,7 +53,7 @@ const setUp = async (wrap: (registry: Registry) => Registry = (registry) => regi
       return typeof member === 'function' ? (member.bind(target) as unknown) : member
     },
   })
-  const deps = { registry, issuer, clock: test.clock, log, ttl: TTL, poll: 5 }
+  const deps = { registry, issuer, clock: test.clock, log, ttl: TTL, poll: 5, apart: 5 }
   const device = async () => {
     const { id, certificate } = await givenDevice(test.registry, {
       issuerSki: issuer.ski,
@@ -150,6 +150,35 @@ describe('the CRL', () => {
     expect(desk.calls.takeCrlNumber).toBeLessThanOrEqual(4)
   })
 
+  test('is made no faster than it may, however fast the list changes, and tells the end of it', async () => {
+    await using desk = await setUp()
+    const { id, serial } = await desk.device()
+    const started = performance.now()
+    await using publisher = await openCrlPublisher({ ...desk.deps, apart: 150 })
+    while (performance.now() - started < 500) {
+      await desk.set(id, 'suspended', 'certificateHold')
+      await desk.set(id, 'active')
+    }
+    expect(desk.calls.takeCrlNumber).toBeLessThanOrEqual(1 + (performance.now() - started) / 150)
+    await desk.set(id, 'revoked', 'superseded')
+    await soon(() => expect(listed(publisher)).toEqual({ [serial]: REVOCATION_REASONS.superseded }))
+  })
+
+  test('is made once a second at most, so that its number never runs ahead of the clock', async () => {
+    await using desk = await setUp()
+    const { id, serial } = await desk.device()
+    const { apart: _, ...deps } = desk.deps
+    await using publisher = await openCrlPublisher(deps)
+    const made = performance.now()
+    await desk.set(id, 'revoked', 'superseded')
+    await vi.waitFor(() => expect(listed(publisher)).toHaveProperty(serial), {
+      timeout: 5 * SECOND,
+      interval: 5,
+    })
+    expect(performance.now() - made).toBeGreaterThan(900)
+    expect(desk.calls.takeCrlNumber).toBe(2)
+  })
+
   test('is made again at half of its life, and never served beyond it', async () => {
     await using desk = await setUp()
     await using publisher = await openCrlPublisher(desk.deps)
@@ -169,16 +198,54 @@ describe('the CRL', () => {
     const before = await openCrlPublisher(desk.deps)
     const number = before.current()?.number ?? 0n
     await before[Symbol.asyncDispose]()
-    desk.pass(-HOUR)
+    desk.pass(-4 * MINUTE)
     await using publisher = await openCrlPublisher(desk.deps)
     expect(publisher.current()?.number).toBe(number + 1n)
+  })
+
+  test('of a clock that was ahead is replaced when the clock has been put right', async () => {
+    await using desk = await setUp()
+    desk.pass(2 * DAY)
+    await using publisher = await openCrlPublisher(desk.deps)
+    const ahead = publisher.current()
+    expect(ahead?.thisUpdate).toBeGreaterThan(now + DAY)
+    desk.pass(-2 * DAY)
+    await soon(() => expect(publisher.current()?.thisUpdate).toBe(now - 5 * MINUTE))
+    expect(publisher.current()?.number).toBeGreaterThan(ahead?.number ?? 0n)
+  })
+
+  test('is not signed, and takes no number, while the clock is behind what is on record', async () => {
+    await using desk = await setUp()
+    desk.pass(HOUR)
+    const { id } = await desk.device()
+    await desk.set(id, 'revoked', 'keyCompromise')
+    desk.pass(-HOUR)
+    await using publisher = await openCrlPublisher(desk.deps)
+    expect(publisher.current()).toBeUndefined()
+    expect(desk.calls.takeCrlNumber).toBe(0)
+    expect(desk.lines).toContainEqual(
+      expect.objectContaining({ msg: 'crl not made', reason: 'clock_behind' }),
+    )
+    desk.pass(HOUR - 4 * MINUTE)
+    await soon(() => expect(Object.keys(listed(publisher))).toHaveLength(1))
+  })
+
+  test('says every status URL that its issuer ever had', async () => {
+    await using desk = await setUp()
+    const keep = { issuerSki: desk.deps.issuer.ski, now, actor: 'system', replace: true } as const
+    await desk.registry.keepStatusUrl({ ...keep, url: 'http://before.test' })
+    await desk.registry.keepStatusUrl({ ...keep, url: 'http://status.test:8081' })
+    await using publisher = await openCrlPublisher(desk.deps)
+    const der = Buffer.from(publisher.current()?.der ?? []).toString('latin1')
+    for (const base of ['http://before.test', 'http://status.test:8081'])
+      expect(der.split(`${base}/crl/${desk.deps.issuer.ski}.crl`)).toHaveLength(2)
   })
 })
 
 describe('when the registry fails', () => {
   const unavailable = () => Promise.reject(new FleetError('registry_unavailable', 'locked'))
 
-  test.each(['cursor', 'revokedCertificates', 'takeCrlNumber', 'changesSince', 'findDevice'] as const)(
+  test.each(['revocationVersion', 'revokedCertificates', 'takeCrlNumber'] as const)(
     'in %s: tries again, one line for the outage, nothing lost',
     async (verb) => {
       let broken = true

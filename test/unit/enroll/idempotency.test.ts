@@ -1,7 +1,8 @@
-import { randomBytes } from 'node:crypto'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createOnce } from '#enroll/idempotency.ts'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { answerKeyOf, newOperatorSecret } from '#enroll/credentials.ts'
+import { createOnce, forgetAnswers } from '#enroll/idempotency.ts'
 import { DAY } from '#fleet/clock.ts'
+import { createLog } from '#runtime/log.ts'
 import { openTestRegistry, type TestRegistry } from '../../support/test-registry.ts'
 
 let store: TestRegistry
@@ -10,11 +11,11 @@ beforeEach(async () => {
 })
 afterEach(() => store[Symbol.asyncDispose]())
 
-const sealingKey = randomBytes(32)
-const ask = { scope: 'operator:a POST /v1/tokens', key: 'k1', request: '{}' }
+const sealingKey = answerKeyOf(newOperatorSecret().text)
+const ask = { scope: 'operator:a POST /v1/tokens', key: 'k1', request: '{}', sealingKey }
 const setUp = () => {
   let made = 0
-  const once = createOnce({ registry: store.registry, clock: store.clock, sealingKey })
+  const once = createOnce({ registry: store.registry, clock: store.clock })
   const make = async () => {
     made += 1
     await Promise.resolve()
@@ -92,5 +93,39 @@ describe('once', () => {
     await once(ask, make)
     const kept = await store.registry.findIdempotent(ask.scope, ask.key)
     expect(Buffer.from(kept?.sealed ?? []).includes('secret')).toBe(false)
+  })
+
+  it('opens for the token that asked, and for no other', async () => {
+    const { once, make } = setUp()
+    await once(ask, make)
+    const another = { ...ask, sealingKey: answerKeyOf(newOperatorSecret().text) }
+    await expect(once(another, make)).rejects.toMatchObject({ code: 'internal' })
+  })
+})
+
+describe('forgetAnswers', () => {
+  it('drops what is older than a day without being asked, and goes on after a failure', async () => {
+    const { once, make } = setUp()
+    await once(ask, make)
+    let broken = true
+    const failed: unknown[] = []
+    const lines: string[] = []
+    const log = createLog('enroll', 'info', { write: (line) => lines.push(line) })
+    const registry = {
+      forgetIdempotent: (now: number) => {
+        if (!broken) return store.registry.forgetIdempotent(now)
+        failed.push(now)
+        return Promise.reject(new Error('locked'))
+      },
+    }
+    await using _ = forgetAnswers({ registry, clock: () => store.clock() + DAY, log, every: 5 })
+    await vi.waitFor(() => expect(failed.length).toBeGreaterThan(1))
+    expect(await store.registry.findIdempotent(ask.scope, ask.key)).toBeDefined()
+    broken = false
+    // the registry's own clock has not moved: the row is gone, not merely too old to be shown
+    await vi.waitFor(async () =>
+      expect(await store.registry.findIdempotent(ask.scope, ask.key)).toBeUndefined(),
+    )
+    expect(lines.join('')).toContain('old idempotent answers were not dropped')
   })
 })

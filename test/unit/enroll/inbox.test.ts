@@ -22,7 +22,12 @@ const setUp = (pages: readonly (readonly InboxEntry[])[], malformed = 0) => {
       const at = Number(cursor ?? 0)
       const entries = pages[at] ?? []
       const next = entries.length === 0 && malformed === 0 ? cursor : String(at + 1)
-      return Promise.resolve({ entries, cursor: next, malformed: at === 0 ? malformed : 0 })
+      return Promise.resolve({
+        entries,
+        cursor: next,
+        malformed: at === 0 ? malformed : 0,
+        forward: cursor !== undefined && next !== cursor,
+      })
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   }
@@ -72,6 +77,48 @@ it('moves on past a page that holds nothing good', async () => {
   const { deps, told } = setUp([[]], 3)
   expect(await drainInbox(deps)).toBe(0)
   expect(told).toEqual([{ entries: [], cursor: '1' }])
+})
+
+/** A gateway that was taken over: a full batch whatever is asked, of a file that is never the one of before. */
+const endless = (forward: boolean, malformed: number): InboxReader & { readonly reads: number } => {
+  let reads = 0
+  return {
+    get reads() {
+      return reads
+    },
+    read: () => {
+      reads += 1
+      const entries = Array.from({ length: 1_000 - malformed }, () => seen())
+      return Promise.resolve({ entries, cursor: `cursor ${reads}`, malformed, forward })
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  }
+}
+
+it.each([
+  ['good entries', 0],
+  ['rubbish', 1_000],
+])('stops when the file starts over and over, with %s', async (_, malformed) => {
+  const { deps, told } = setUp([])
+  const inbox = endless(false, malformed)
+  await drainInbox({ ...deps, inbox })
+  expect(inbox.reads).toBe(2)
+  expect(told).toHaveLength(2)
+})
+
+it('breathes between two full batches, and ends when asked though there is always more', async () => {
+  const { deps } = setUp([])
+  const inbox = endless(true, 0)
+  const started = performance.now()
+  const follower = followInbox({ ...deps, inbox })
+  await expect.poll(() => inbox.reads).toBeGreaterThan(3)
+  expect(inbox.reads).toBeLessThanOrEqual(2 + (performance.now() - started) / 50)
+  await follower[Symbol.asyncDispose]()
+  const { reads } = inbox
+  await new Promise((resolve) => {
+    setImmediate(resolve)
+  })
+  expect(inbox.reads).toBe(reads)
 })
 
 it('goes on after a failure, and ends when asked', async () => {

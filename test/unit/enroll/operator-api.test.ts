@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Readable } from 'node:stream'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { DeviceId } from '#fleet/device-id.ts'
 import { DAY, HOUR } from '#fleet/clock.ts'
 import { parseClaimToken, parseOperatorToken } from '#wire/tokens.ts'
@@ -211,9 +212,42 @@ describe('operator tokens', () => {
     await using strict = await openOperatorApp({ failuresPerMinute: 2 })
     const guess = { token: 'spo1.aaaaaaaaaaaaaaaa.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA' }
     for (let n = 0; n < 2; n += 1) expect((await strict.ask('GET', '/v1/tokens', guess)).statusCode).toBe(401)
-    const refused = await strict.ask('GET', '/v1/tokens')
+    const refused = await strict.ask('GET', '/v1/tokens', guess)
     expect(said(refused)).toEqual([429, 'rate_limited'])
     expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0)
+    // an emergency is not the time to wait for somebody else's guesses
+    expect((await strict.ask('GET', '/v1/tokens')).statusCode).toBe(200)
+  })
+
+  it.each(['revoked', 'made a viewer’s'])('are looked at again when the body is there: %s', async (how) => {
+    const id = parseOperatorToken(desk.tokens.admin)?.id ?? ''
+    const meanwhile = async (): Promise<void> => {
+      if (how === 'revoked') await desk.registry.revokeOperatorToken(id, desk.clock(), 'offline')
+      else demoted.add(id)
+    }
+    const demoted = new Set<string>()
+    const { findOperatorToken } = desk.registry
+    vi.spyOn(desk.registry, 'findOperatorToken').mockImplementation(async (asked) => {
+      const token = await findOperatorToken(asked)
+      return token && (demoted.has(asked) ? { ...token, role: 'viewer' } : token)
+    })
+    const body = Readable.from(
+      (async function* () {
+        yield '{"name":"late",'
+        await vi.waitFor(() => expect(desk.registry.findOperatorToken).toHaveBeenCalled())
+        await meanwhile()
+        yield '"role":"admin"}'
+      })(),
+    )
+    const answer = await desk.app.inject({
+      method: 'POST',
+      url: '/v1/operators',
+      headers: { authorization: `Bearer ${desk.tokens.admin}`, 'content-type': 'application/json' },
+      payload: body,
+    })
+    expect(said(answer)).toEqual(how === 'revoked' ? [401, 'token_revoked'] : [403, 'forbidden'])
+    const { items } = await desk.registry.listOperatorTokens({ limit: 100 })
+    expect(items.map(({ name }) => name)).not.toContain('late')
   })
 })
 
@@ -221,7 +255,7 @@ describe('devices', () => {
   const enrol = async (id: string): Promise<void> => {
     const { registry, clock } = desk
     const token = bodyOf(await desk.ask('POST', '/v1/tokens', { body: {} }))['id'] as string
-    await registry.registerIssuer({ ski: 'aa', der: new Uint8Array([1]) }, clock())
+    await registry.registerIssuer({ ski: 'aa', der: new Uint8Array([1]), spkiSha256: 'bb' }, clock())
     const serial = Buffer.from(id.padEnd(16, '.')).toString('hex')
     await registry.reserve({
       now: clock(),
@@ -233,6 +267,8 @@ describe('devices', () => {
       issuerSki: 'aa',
       notBefore: clock(),
       notAfter: clock() + DAY,
+      ttl: DAY,
+      issuerNotAfter: clock() + DAY,
     })
     await registry.recordCertificate(
       serial,
@@ -246,9 +282,9 @@ describe('devices', () => {
 
   it('are shown with their certificates and an ETag', async () => {
     const shown = await desk.ask('GET', '/v1/devices/lamp-1')
-    expect(bodyOf(shown)).toMatchObject({ id: 'lamp-1', state: 'active', last_seen_at: null, revision: 1 })
+    expect(bodyOf(shown)).toMatchObject({ id: 'lamp-1', state: 'active', last_seen_at: null, revision: 2 })
     expect(bodyOf(shown)['certificates']).toMatchObject([{ state: 'live' }])
-    expect(shown.headers.etag).toBe('"1"')
+    expect(shown.headers.etag).toBe('"2"')
     for (const id of ['lamp-2', 'LAMP-1', 'a%2fb', '%00', 'x'.repeat(250)]) {
       expect([id, ...said(await desk.ask('GET', `/v1/devices/${id}`))]).toEqual([id, 404, 'not_found'])
     }
@@ -283,11 +319,25 @@ describe('devices', () => {
     }
   })
 
+  it.each(['revoke', 'retire'])('that were gone by %s can still be reported as stolen', async (verb) => {
+    await desk.ask('POST', `/v1/devices/lamp-1/${verb}`)
+    const ask = (reason: string) => desk.ask('POST', '/v1/devices/lamp-1/revoke', { body: { reason } })
+    const answer = await ask('keyCompromise')
+    expect([answer.statusCode, answer.headers.etag]).toEqual([200, '"4"'])
+    expect(bodyOf(answer)).toMatchObject({
+      state: verb === 'retire' ? 'retired' : 'revoked',
+      certificates: [{ state: 'revoked', revocation_reason: 'keyCompromise' }],
+    })
+    expect((await ask('keyCompromise')).headers.etag).toBe('"4"')
+    const other = await ask('superseded')
+    expect(other.statusCode).toBe(verb === 'retire' ? 409 : 200)
+  })
+
   it('honour If-Match', async () => {
     const stale = await desk.ask('POST', '/v1/devices/lamp-1/suspend', { headers: { 'if-match': '"7"' } })
     expect(said(stale)).toEqual([412, 'precondition_failed'])
-    const fresh = await desk.ask('POST', '/v1/devices/lamp-1/suspend', { headers: { 'if-match': '"1"' } })
-    expect([fresh.statusCode, fresh.headers.etag]).toEqual([200, '"2"'])
+    const fresh = await desk.ask('POST', '/v1/devices/lamp-1/suspend', { headers: { 'if-match': '"2"' } })
+    expect([fresh.statusCode, fresh.headers.etag]).toEqual([200, '"3"'])
     expect(said(await desk.ask('POST', '/v1/devices/lamp-9/suspend'))).toEqual([404, 'not_found'])
   })
 

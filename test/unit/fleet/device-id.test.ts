@@ -1,7 +1,7 @@
 /** The device id grammar. */
 
 import { describe, expect, test } from 'vitest'
-import { foldDeviceId, isDeviceId, type DeviceId } from '#fleet/device-id.ts'
+import { isDeviceId } from '#fleet/device-id.ts'
 
 describe('isDeviceId', () => {
   test.each([
@@ -28,8 +28,4 @@ describe('isDeviceId', () => {
   ])('%j is %s', (text, expected) => {
     expect(isDeviceId(text)).toBe(expected)
   })
-})
-
-test('ids that differ only in case fold together', () => {
-  expect(foldDeviceId('Pump-A' as DeviceId)).toBe(foldDeviceId('pump-a' as DeviceId))
 })

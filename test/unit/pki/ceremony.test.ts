@@ -102,18 +102,30 @@ describe('createPki', () => {
 
   test('a passphrase encrypts the CA keys', async () => {
     using folder = temporaryFolder()
-    const paths = await ceremony(folder.path, { passphrase: 'sesame' })
+    const paths = await ceremony(folder.path, { passphrase: 'open sesame, please' })
     for (const path of [paths.rootKey, paths.intermediateKey, paths.servicesKey]) {
       const key = await text(path)
       expect(key).toContain('BEGIN ENCRYPTED PRIVATE KEY')
-      expect(createPrivateKey({ key, passphrase: 'sesame' }).type).toBe('private')
+      expect(createPrivateKey({ key, passphrase: 'open sesame, please' }).type).toBe('private')
     }
     const out = { cert: join(folder.path, 's.pem'), key: join(folder.path, 's.key') }
     const ask = { dir: join(folder.path, 'certs'), out, names: ['localhost'], now }
     await expect(issueServerCertificate(ask)).rejects.toMatchObject({ code: 'issuer_unusable' })
-    await issueServerCertificate({ ...ask, passphrase: 'sesame' })
+    await issueServerCertificate({ ...ask, passphrase: 'open sesame, please' })
     expect(await text(out.cert)).toContain('BEGIN CERTIFICATE')
   })
+
+  test.each(['', 'sesame', 'a'.repeat(11), '🔑'.repeat(11)])(
+    'a passphrase of %j is too short',
+    async (passphrase) => {
+      using folder = temporaryFolder()
+      await expect(ceremony(folder.path, { passphrase })).rejects.toMatchObject({
+        code: 'bad_request',
+        detail: expect.stringContaining('12 characters') as string,
+      })
+      expect(await readdir(folder.path)).toEqual([])
+    },
+  )
 
   test.each(['root.pem', 'private/services.key', 'chain.pem'])(
     'an existing %s is not overwritten',

@@ -22,7 +22,7 @@ const content = (entries: readonly CrlEntry[], changes: Partial<CrlContent> = {}
   number: 1n,
   thisUpdate: now,
   nextUpdate: now + HOUR,
-  distributionPoint: `http://status.test/crl/${devices.ski}.crl`,
+  distributionPoints: [`http://status.test/crl/${devices.ski}.crl`],
   entries,
   ...changes,
 })

@@ -178,6 +178,12 @@ describe('openIssuer', () => {
     )
   })
 
+  test.each(['ab', 'ab'.repeat(32)])('one that names itself %s', async (subjectKeyId) => {
+    const ca = makeCa({ name: 'Devices', now, by: pki.root, pathLength: 0, subjectKeyId })
+    await using issuer = await open(ca)
+    expect(issuer.ski).toBe(subjectKeyId)
+  })
+
   test('a key in SEC 1, as openssl ecparam writes it', async () => {
     const keyPem = pki.devices.privateKey.export({ type: 'sec1', format: 'pem' }).toString()
     expect(await refusal(open(pki.devices, { keyPem }))).toBe('opened')
@@ -205,6 +211,16 @@ describe('openIssuer', () => {
       'for servers only',
       { extendedKeyUsage: [OID.serverAuth] },
       'the intermediate is limited to purposes that leave clientAuth out',
+    ],
+    [
+      'named by 33 octets',
+      { subjectKeyId: 'ab'.repeat(33) },
+      'the intermediate has no subject key id, or one of more than 32 octets',
+    ],
+    [
+      'named by none',
+      { subjectKeyId: '' },
+      'the intermediate has no subject key id, or one of more than 32 octets',
     ],
     [
       'expired',

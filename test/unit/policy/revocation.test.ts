@@ -40,13 +40,16 @@ describe('judgeDeviceChange', () => {
     })
   })
 
-  it.each(DEVICE_STATES)('revoke for keyCompromise from %s: said, and a retired one stays retired', (from) => {
-    expect(judgeDeviceChange('revoke', from, 'keyCompromise')).toEqual({
-      ok: true,
-      state: from === 'retired' ? 'retired' : 'revoked',
-      reason: 'keyCompromise',
-    })
-  })
+  it.each(DEVICE_STATES)(
+    'revoke for keyCompromise from %s: said, and a retired one stays retired',
+    (from) => {
+      expect(judgeDeviceChange('revoke', from, 'keyCompromise')).toEqual({
+        ok: true,
+        state: from === 'retired' ? 'retired' : 'revoked',
+        reason: 'keyCompromise',
+      })
+    },
+  )
 
   it('revoke of a retired device for any other reason is refused', () => {
     for (const reason of DEVICE_REVOCATION_REASONS.filter((each) => each !== 'keyCompromise'))

@@ -57,16 +57,21 @@ describe('from writer to reader', () => {
     await write(...entries.slice(0, 3))
     await write(...entries.slice(3))
     const first = await read(undefined, 2)
-    expect(first).toMatchObject({ entries: entries.slice(0, 2), malformed: 0 })
+    expect(first).toMatchObject({ entries: entries.slice(0, 2), malformed: 0, forward: false })
     const rest = await read(first.cursor)
-    expect(rest.entries).toEqual(entries.slice(2))
-    expect(await read(rest.cursor)).toEqual({ entries: [], cursor: rest.cursor, malformed: 0 })
+    expect(rest).toMatchObject({ entries: entries.slice(2), forward: true })
+    expect(await read(rest.cursor)).toEqual({
+      entries: [],
+      cursor: rest.cursor,
+      malformed: 0,
+      forward: false,
+    })
   })
 
   it('while both are open, the file being made after the reader was', async () => {
     await using reader = await openInboxReader({ path })
-    expect(await reader.read(undefined, 10)).toEqual({ entries: [], cursor: undefined, malformed: 0 })
-    expect(await reader.read('kept', 10)).toEqual({ entries: [], cursor: 'kept', malformed: 0 })
+    expect(await reader.read(undefined, 10)).toMatchObject({ entries: [], cursor: undefined, malformed: 0 })
+    expect(await reader.read('kept', 10)).toMatchObject({ entries: [], cursor: 'kept', malformed: 0 })
     await using writer = await openInboxWriter({ path, clock: () => now })
     using clock = countTicks()
     const entry = seen()
@@ -136,7 +141,7 @@ describe('the cursor', () => {
     rmSync(path)
     const entry = seen()
     await write(entry)
-    expect((await reader.read(cursor, 10)).entries).toEqual([entry])
+    expect(await reader.read(cursor, 10)).toMatchObject({ entries: [entry], forward: false })
   })
 })
 
@@ -162,6 +167,35 @@ describe('a hostile file', () => {
     expect(got.entries.slice(1)).toEqual([{ kind: 'seen', fingerprint: good, at: 5, door: 'mqtt' }])
     expect(got.malformed).toBe(9)
     expect((await read(got.cursor)).entries).toEqual([])
+  })
+
+  // each would make a cursor that nobody knows again, and the reader would start over for ever
+  it.each<[string, string]>([
+    [
+      'a row number of 16 digits',
+      `insert into entries (number, kind, fingerprint, at, door) values (1000000000000000, 'seen', '${good}', 1, 'https')`,
+    ],
+    [
+      'the highest row number there is',
+      `insert into entries (number, kind, fingerprint, at, door) values (9223372036854775807, 'x', 'x', 1, 'x')`,
+    ],
+    ['an id that is not one', "update file set id = 'nonsense'"],
+    ['an id with a dot in it', "update file set id = '.' || substr(id, 2)"],
+    ['no id', 'delete from file'],
+  ])('%s is refused as spoilt', async (_what, statement) => {
+    await write(seen())
+    forge(statement)
+    await expect(read()).rejects.toThrow(unavailable)
+  })
+
+  it('every row number that is taken can be gone on from', async () => {
+    await write(seen())
+    forge(
+      `insert into entries (number, kind, fingerprint, at, door) values (999999999999999, 'seen', '${good}', 1, 'https')`,
+    )
+    const { cursor, entries } = await read()
+    expect(entries).toHaveLength(2)
+    expect(await read(cursor)).toMatchObject({ entries: [], malformed: 0, cursor })
   })
 
   const endless = 'with recursive n(x) as (select 1 union all select x + 1 from n) select'

@@ -21,13 +21,13 @@ it('lists every revoked and every held certificate once', async () => {
   const numbers = (count: number) =>
     `with recursive n(i) as (select 1 union all select i + 1 from n where i < ${count}) `
   const certificate =
-    'insert into certificates (serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after'
+    'insert into certificates (serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after, ttl'
   database.exec(`${certificate}, revoked_at, revocation_reason)
-    ${numbers(REVOKED)} select printf('40%030x', i), '${id}', '${ISSUER}', '${key}', 'revoked', ${NOW}, ${NOW + DAY}, ${NOW}, 'superseded' from n`)
+    ${numbers(REVOKED)} select printf('40%030x', i), '${id}', '${ISSUER}', '${key}', 'revoked', ${NOW}, ${NOW + DAY}, ${DAY}, ${NOW}, 'superseded' from n`)
   database.exec(`insert into devices (id, state, state_since, group_name, tags, created_at, revision)
     ${numbers(HELD)} select 'held-' || i, 'suspended', ${NOW}, 'default', '{}', ${NOW}, 1 from n`)
   database.exec(`${certificate}, fingerprint)
-    ${numbers(HELD)} select printf('41%030x', i), 'held-' || i, '${ISSUER}', '${key}', 'live', ${NOW}, ${NOW + DAY}, printf('%064x', i) from n`)
+    ${numbers(HELD)} select printf('41%030x', i), 'held-' || i, '${ISSUER}', '${key}', 'live', ${NOW}, ${NOW + DAY}, ${DAY}, printf('%064x', i) from n`)
   database.close()
 
   let turns = 0

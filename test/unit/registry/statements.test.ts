@@ -13,6 +13,8 @@ const MAY_BE_SCANNED = [
   /^SCAN (?:access_version|inbox_cursor|issuers|assertion_keys|p VIRTUAL TABLE)/,
   /^SCAN CONSTANT ROW/,
 ]
+/** Sorted, but never more than a few rows of one issuer. */
+const A_HANDFUL = /\bfrom issuer_status_urls\b/
 const FROM_ONE_END = /order by (?:sequence|number|created_at)(?: desc)? limit/
 
 it('none of them scans a table that grows, and none sorts one', async () => {
@@ -49,6 +51,7 @@ it('none of them scans a table that grows, and none sorts one', async () => {
               /^SCAN|TEMP B-TREE/.test(detail) && !MAY_BE_SCANNED.some((allowed) => allowed.test(detail)),
           )
           .filter((detail) => !(detail.startsWith('SCAN') && FROM_ONE_END.test(sql)))
+          .filter((detail) => !(detail.includes('TEMP B-TREE') && A_HANDFUL.test(sql)))
           .map((detail) => `${detail} ← ${sql.replace(/\s+/g, ' ').trim()}`)
       })
     database.close()

@@ -19,13 +19,21 @@ type Given = {
   env?: Record<string, string>
   overrides?: Record<string, string>
   configPath?: string
+  /** `development` unless the test says that it is not said */
+  environment?: string | undefined
 }
 
-const load = ({ desk = 'enroll', yaml, env = {}, overrides, configPath }: Given): Config => {
+const load = (given: Given): Config => {
+  const { desk = 'enroll', yaml, env = {}, overrides, configPath } = given
+  const environment = 'environment' in given ? given.environment : 'development'
   if (yaml !== undefined) writeFileSync(join(folder.path, 'sallyport.yaml'), yaml)
   return loadConfig({
     desk,
-    env: { SALLYPORT_HOME: '.', ...env },
+    env: {
+      SALLYPORT_HOME: '.',
+      ...(environment === undefined ? {} : { SALLYPORT_ENVIRONMENT: environment }),
+      ...env,
+    },
     cwd: folder.path,
     configPath,
     overrides,
@@ -82,7 +90,7 @@ describe('what is valid', () => {
     const given = { yaml, env: { SALLYPORT_HTTPS_ORIGIN_TIMEOUT: '2s', SALLYPORT_HTTPS_BODY_LIMIT: '2KiB' } }
     const config = load({ ...given, overrides: { 'https.body_limit': '3KiB' } })
     expect(config.log.level).toBe('debug')
-    expect(config.https).toEqual({ origin_timeout: 2_000, body_limit: 3_072 })
+    expect(config.https).toEqual({ origin_timeout: 2_000, body_limit: 3_072, body_least: 4_096 })
     expect(config.configPath).toBe(join(folder.path, 'sallyport.yaml'))
   })
 
@@ -214,6 +222,33 @@ describe('what stops the process', () => {
       'https for CRLs',
       { yaml: v1('enroll: {status_url: "https://x.test"}\n') },
       'enroll.status_url: got "https://x.test", expected an http:// URL',
+    ],
+    [
+      'nothing that says where',
+      { environment: undefined },
+      'tls.cert: got nothing, expected a path, absolute or relative',
+    ],
+    [
+      'a file that does not say where',
+      { environment: undefined, yaml: v1('log: {level: info}\n') },
+      'tls.cert: got nothing, expected a path, absolute or relative',
+    ],
+    [
+      'metrics of the enroll desk for everybody',
+      { yaml: v1('enroll: {metrics_listen: "[::]:9465"}\n') },
+      'sallyport.yaml:2: enroll.metrics_listen: got "[::]:9465", expected a loopback address',
+    ],
+    [
+      'metrics of the gateway for everybody, also with TLS',
+      {
+        desk: 'gateway',
+        env: {
+          SALLYPORT_GATEWAY_METRICS_LISTEN: '0.0.0.0:9464',
+          SALLYPORT_TLS_CERT: 'c',
+          SALLYPORT_TLS_KEY: 'k',
+        },
+      },
+      'environment: SALLYPORT_GATEWAY_METRICS_LISTEN: got "0.0.0.0:9464", expected a loopback address',
     ],
     ['production without a certificate', { env: production }, 'tls.cert: got nothing, expected a path'],
     [

@@ -34,6 +34,17 @@ describe('binding', () => {
     })
   })
 
+  it.each(['enroll.operator_listen', 'enroll.metrics_listen', 'gateway.metrics_listen'])(
+    'refuses %s without TLS beyond this machine, whoever asks',
+    async (only) => {
+      for (const host of ['0.0.0.0', '::'])
+        await expect(listen(tracked(createServer()), { host, port: 0, key: only })).rejects.toMatchObject({
+          code: 'config_invalid',
+          detail: expect.stringContaining('without TLS, expected a loopback address'),
+        })
+    },
+  )
+
   it('explains an address that is not here', async () => {
     await expect(listen(tracked(createServer()), { host: '192.0.2.1', port: 0, key })).rejects.toMatchObject({
       code: 'config_invalid',

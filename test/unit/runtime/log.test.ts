@@ -32,9 +32,59 @@ it.each([
   { headers: { 'cf-access-jwt-assertion': 'hunter2', 'set-cookie': ['hunter2'] } },
   { request: { headers: { 'cf-access-token': 'hunter2' } } },
   { body: { private_key: 'hunter2', passphrase: 'hunter2' } },
+  { list: [{ token: 'hunter2' }] },
+  { err: Object.assign(new Error('broken'), { authorization: 'hunter2', headers: { cookie: 'hunter2' } }) },
 ])('cuts secrets out of %j', (fields) => {
   const { log, lines } = capture()
   log.error(fields, 'broken')
   expect(JSON.stringify(lines)).not.toContain('hunter2')
   expect(JSON.stringify(lines)).toContain('[removed]')
+})
+
+it('what a child logger carries, too', () => {
+  const { log, lines } = capture()
+  log.child({ token: 'hunter2', listener: 'devices' }).info('request')
+  expect(lines).toMatchObject([{ token: '[removed]', listener: 'devices', desk: 'enroll' }])
+})
+
+it('leaves everything else as it was, the caller’s object too', () => {
+  const { log, lines } = capture()
+  const err = Object.assign(new Error('broken'), { code: 'E_X', token: 'hunter2' })
+  const fields = {
+    list: [1, { a: null }],
+    none: undefined,
+    deep: { a: { b: { c: 1 } } },
+    err,
+    token: 'hunter2',
+  }
+  log.info(fields, 'said')
+  expect(lines).toMatchObject([
+    {
+      list: [1, { a: null }],
+      deep: { a: { b: { c: 1 } } },
+      err: { message: 'broken', code: 'E_X', type: 'Error' },
+    },
+  ])
+  expect([err.token, fields.token]).toEqual(['hunter2', 'hunter2'])
+})
+
+it('looking for secrets costs a line little', () => {
+  const { log } = capture()
+  const fields = {
+    door: 'https',
+    host: 'a.test',
+    method: 'GET',
+    path: '/x',
+    reason: 'allowed',
+    address: '::1',
+  }
+  const many = (count: number): number => {
+    const begun = process.cpuUsage()
+    for (let at = 0; at < count; at += 1) log.info(fields, 'admitted')
+    const { user, system } = process.cpuUsage(begun)
+    return (user + system) / count
+  }
+  many(1_000)
+  // µs; with pino's wildcards 60 and more
+  expect(Math.min(many(1_000), many(1_000), many(1_000))).toBeLessThan(30)
 })

@@ -22,9 +22,12 @@ it('counts, observes and gauges, with the desk on everything', async () => {
 
 let server: Server
 let base: string
-let ready = false
+let ready: boolean | Error = false
 beforeEach(async () => {
-  server = createMetricsServer(createMetrics('enroll'), () => ready)
+  server = createMetricsServer(createMetrics('enroll'), () => {
+    if (ready instanceof Error) throw ready
+    return ready
+  })
   const { host, port } = await listen(server, { host: '127.0.0.1', port: 0, key: 'enroll.metrics_listen' })
   base = urlFor('http', host, port)
 })
@@ -38,6 +41,7 @@ it.each([
   ['GET', '/healthz', false, 200, /^ok$/m],
   ['GET', '/readyz', false, 503, /^not ready$/m],
   ['GET', '/readyz', true, 200, /^ready$/m],
+  ['GET', '/readyz', new Error('locked'), 503, /^not ready$/m],
   ['GET', '/', true, 404, /not found/],
   ['GET', '/metrics?x', true, 404, /not found/],
   ['GET', '/constructor', true, 404, /not found/],

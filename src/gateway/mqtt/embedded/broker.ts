@@ -4,10 +4,11 @@
  */
 
 import { Aedes, type AedesOptions, type Client, type PublishPacket } from 'aedes'
-import { SECOND } from '#fleet/clock.ts'
+import { HOUR, MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
 import type { Upstream } from '../upstream.ts'
-import { createMemory, type BrokerPacket, type MemoryLimits } from './memory.ts'
+import { createMemory, type MemoryLimits } from './memory.ts'
 import { createPipe, type Pipe, type PipeLimits } from './pipe.ts'
+import type { BrokerPacket } from './stored.ts'
 import { createTopicTree, type TopicTree } from './topic-tree.ts'
 
 const MIB = 1024 ** 2
@@ -16,10 +17,15 @@ const MEMORY: MemoryLimits = {
   queuedPerSession: 10_000,
   queuedBytesPerSession: 8 * MIB,
   queuedBytes: 256 * MIB,
+  away: 24 * HOUR,
   retained: 100_000,
-  retainedPerClient: 1_000,
   retainedBytes: 64 * MIB,
+  retainedPerClient: 1_000,
+  retainedBytesPerClient: MIB,
 }
+
+/** between two looks at who has been away for too long */
+const SWEEP = MINUTE
 
 /** One publication costs as many deliveries as one client has filters that match it, until the last of them finds the duplicate. */
 const SUBSCRIPTIONS_PER_CLIENT = 100
@@ -73,11 +79,15 @@ export type EmbeddedBroker = Upstream & {
 
 /**
  * @param o.frameLimit largest packet a client may send
- * @param o.dropped a message was not kept, or not delivered to a slow client
+ * @param o.dropped a message was not kept, or not delivered to a slow client; `clientId`: in whose session it is missing
+ * @param o.expired a session has ended because its client stayed away
  */
 export const openEmbeddedBroker = async (o: {
   readonly frameLimit: number
-  readonly dropped: (what: 'queue' | 'retained' | 'slow') => void
+  readonly clock: Clock
+  readonly dropped: (what: 'queue' | 'evicted' | 'retained' | 'slow', clientId?: string) => void
+  readonly expired: (clientId: string) => void
+  readonly limits?: Partial<MemoryLimits>
 }): Promise<EmbeddedBroker> => {
   const seats = new WeakMap<object, Seat>()
   const seatOf = (client: object): Seat => {
@@ -89,8 +99,10 @@ export const openEmbeddedBroker = async (o: {
   const pipeLimits: PipeLimits = { backlog: Math.max(4 * MIB, 16 * o.frameLimit) }
 
   const memory = createMemory({
-    limits: MEMORY,
+    limits: { ...MEMORY, ...o.limits },
+    clock: o.clock,
     dropped: o.dropped,
+    expired: o.expired,
     granted: (client, filter) => seatOf(client).granted.has(filter),
     pace: (client) => seats.get(client)?.pipe.pace(),
   })
@@ -135,17 +147,13 @@ export const openEmbeddedBroker = async (o: {
       // a retained message has no number
       const live = packet.brokerId !== null && packet.brokerId !== undefined
       if (live && sawBefore(seat, packet.brokerCounter)) return null
-      if (packet.qos === 0) {
-        if (!seat.pipe.slow) return packet
-        o.dropped('slow')
-        return null
-      }
-      // its queue was full; what is not kept is not sent, for it could not be sent again
-      if (live && !client.clean && !memory.isQueued(client.id, packet.brokerCounter)) return null
       // aedes looks up the exact topic only, so a wildcard's QoS would not bind it [MQTT-3.8.4-6]
-      const granted = grantedFor(seat, packet.topic)
+      const granted = packet.qos === 0 ? 0 : grantedFor(seat, packet.topic)
       if (granted >= 0 && granted < packet.qos) packet.qos = granted as 0 | 1 | 2
-      return packet
+      // at a higher QoS it is sent whether its queue had room for it or not: it is not sent again then, and that is all
+      if (packet.qos > 0 || !seat.pipe.slow) return packet
+      o.dropped('slow')
+      return null
     },
   }
 
@@ -167,6 +175,9 @@ export const openEmbeddedBroker = async (o: {
       seat.filters.delete(filter, '')
     }
   })
+  broker.on('client', ({ id }) => memory.arrived(id))
+  broker.on('clientDisconnect', ({ id }) => memory.left(id))
+  const sweep = setInterval(memory.sweep, SWEEP).unref()
   await broker.listen()
 
   // one turn of the loop, one flush for all: a fan-out to a thousand clients schedules one callback
@@ -198,6 +209,7 @@ export const openEmbeddedBroker = async (o: {
     },
     [Symbol.asyncDispose]: () =>
       new Promise((resolve) => {
+        clearInterval(sweep)
         broker.close(resolve)
       }),
   }

@@ -6,8 +6,11 @@
 import { Duplex } from 'node:stream'
 import type { Link, LinkEvents } from '../upstream.ts'
 
-/** Waiting for the client; beyond it the broker is told to wait. */
+/** Bytes waiting for the client; beyond it the broker is told to wait. And as much is said to the door in one turn, about. */
 const HIGH_WATER = 256 * 1024
+
+/** Crumbs of a few bytes that may lie about: as objects they take twenty times what is in them. */
+const CRUMBS = 1_024
 
 /** ms that a client may make its publishers wait, once. After that it is slow, for good: it loses QoS 0, and nobody waits for it. */
 const GRACE = 200
@@ -23,6 +26,9 @@ export type PipeLimits = {
 /** What aedes calls a connection. `write` takes the crumbs of mqtt-packet; nothing waits for a callback. */
 class BrokerEnd extends Duplex {
   readonly #pipe: { take(bytes: Buffer): boolean; room(): void; destroyed(): void }
+  /** bytes were given out, and whoever took them may still be at it */
+  #reading = false
+  #askedAgain = false
 
   constructor(pipe: { take(bytes: Buffer): boolean; room(): void; destroyed(): void }) {
     super({ readableHighWaterMark: HIGH_WATER / 4, emitClose: true, autoDestroy: false })
@@ -37,6 +43,28 @@ class BrokerEnd extends Duplex {
 
   override _read(): void {
     this.#pipe.room()
+  }
+
+  /**
+   * Nothing while what was read last is being parsed: aedes reads on from inside its parser when a packet is done at once, and mqtt-packet's
+   * parser, entered twice, skips bytes. It would find packets inside payloads, which nobody has judged.
+   */
+  override read(size?: number): Buffer | null {
+    if (this.#reading) {
+      this.#askedAgain = true
+      return null
+    }
+    const bytes = super.read(size) as Buffer | null
+    if (bytes === null) return null
+    this.#reading = true
+    // microtasks wait for the whole of the present call, whoever made it
+    queueMicrotask(() => {
+      this.#reading = false
+      const asked = this.#askedAgain
+      this.#askedAgain = false
+      if (asked && !this.destroyed) this.emit('readable')
+    })
+    return bytes
   }
 
   override destroy(error?: Error): this {
@@ -74,6 +102,8 @@ export const createPipe = (
 ): Pipe => {
   let client: BrokerClient | undefined
   let crumbs: Buffer[] = []
+  /** older than the crumbs */
+  let pieces: Buffer[] = []
   let waiting = 0
   let scheduled = false
   let paused = false
@@ -95,6 +125,7 @@ export const createPipe = (
     clearTimeout(linger)
     paced?.resolve()
     crumbs = []
+    pieces = []
     waiting = 0
     events.closed()
   }
@@ -107,15 +138,29 @@ export const createPipe = (
     conn.emit('drain')
   }
 
+  const gather = (): void => {
+    if (crumbs.length > 0) pieces.push(crumbs.length === 1 ? (crumbs[0] as Buffer) : Buffer.concat(crumbs))
+    crumbs = []
+  }
+
+  const schedule = (): void => {
+    if (scheduled) return
+    scheduled = true
+    later(flush)
+  }
+
   const flush = (): void => {
     scheduled = false
     if (paused || gone || waiting === 0) return
-    const bytes = crumbs.length === 1 ? (crumbs[0] as Buffer) : Buffer.concat(crumbs, waiting)
-    crumbs = []
-    waiting = 0
-    events.data(bytes)
+    gather()
+    let [size, count] = [0, 0]
+    while (count < pieces.length && size < HIGH_WATER) size += (pieces[count++] as Buffer).length
+    const some = pieces.splice(0, count)
+    waiting -= size
+    events.data(some.length === 1 ? (some[0] as Buffer) : Buffer.concat(some, size))
     // the door may have said pause to these very bytes
     if (paused) return
+    if (waiting > 0) return schedule()
     slow = false
     paced?.resolve()
     paced = undefined
@@ -126,11 +171,9 @@ export const createPipe = (
     // said to a client that has gone: true, so that a publication on its way through aedes is not lost with its acknowledgement
     if (gone || conn.destroyed) return true
     crumbs.push(bytes)
+    if (crumbs.length >= CRUMBS) gather()
     waiting += bytes.length
-    if (!paused && !scheduled) {
-      scheduled = true
-      later(flush)
-    }
+    if (!paused) schedule()
     if (waiting > limits.backlog) {
       conn.destroy(new Error('the client is too slow'))
       return true
@@ -196,9 +239,7 @@ export const createPipe = (
     },
     resume: () => {
       paused = false
-      if (scheduled) return
-      scheduled = true
-      later(flush)
+      schedule()
     },
     end: (how) => {
       if (gone) return

@@ -47,6 +47,9 @@ export const handshakeAttacks = (given: () => Fleet): void => {
     return socket
   }
 
+  // one key: a certificate has few successors
+  const lampCsr = makeCsr({ commonName: 'lamp-1' }).pem
+
   /** Says what the listener speaks, and waits for its answer: what the server gives away by then, it gives away. */
   const use = async (listener: Listener, socket: TLSSocket): Promise<string> => {
     if (listener === 'mqtts') {
@@ -54,7 +57,7 @@ export const handshakeAttacks = (given: () => Fleet): void => {
       return String(await client.connect({ clientId: 'lamp-1' }))
     }
     const renew = listener === 'devices'
-    const body = renew ? JSON.stringify({ csr: makeCsr({ commonName: 'lamp-1' }).pem }) : ''
+    const body = renew ? JSON.stringify({ csr: lampCsr }) : ''
     const head = renew
       ? `POST /v1/renew HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: ${body.length}`
       : 'GET / HTTP/1.1'

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { lockHome } from '#cli/up/lock.ts'
 import { writeRunFile } from '#runtime/run-file.ts'
 import { temporaryFolder } from '../../../support/temporary.ts'
@@ -42,6 +42,23 @@ test('of several that find a stale lock at once, one gets it', async () => {
   writeFileSync(join(home.path, 'run/up.pid'), String(deadPid()))
   const ends = await Promise.allSettled(Array.from({ length: 5 }, () => lockHome(home.path)))
   expect(ends.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+})
+
+test('a lock that was stale when we looked, and another’s when we take it away, is given back', async () => {
+  using home = temporaryFolder()
+  mkdirSync(join(home.path, 'run'))
+  const path = join(home.path, 'run/up.pid')
+  writeFileSync(path, `${process.ppid}\n`)
+  // the first look found the dead one
+  const look = vi.spyOn(process, 'kill').mockImplementationOnce(() => {
+    throw Object.assign(new Error('no such process'), { code: 'ESRCH' })
+  })
+  await expect(lockHome(home.path)).rejects.toMatchObject({
+    detail: expect.stringContaining(`process ${process.ppid}`),
+  })
+  look.mockRestore()
+  expect(readFileSync(path, 'utf8')).toBe(`${process.ppid}\n`)
+  expect(readdirSync(join(home.path, 'run'))).toEqual(['up.pid'])
 })
 
 test('a desk that was started by hand is in the way, and the lock is not kept', async () => {

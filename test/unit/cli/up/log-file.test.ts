@@ -49,3 +49,25 @@ test('nobody else can read it, and it does not grow for ever', () => {
   expect(from).toBe(0)
   expect(existsSync(`${path}.1`)).toBe(true)
 })
+
+test('nor while it runs: whoever writes writes on, whoever reads misses nothing', () => {
+  using dir = temporaryFolder()
+  const path = join(dir.path, 'log/x.log')
+  const { fd, from } = openLogFile(path)
+  using reader = readLogFile(path, from, { turns: true })
+  using other = readLogFile(path, from)
+  const line = 'y'.repeat(999_999)
+  const read: string[] = []
+  for (let at = 0; at < 20; at += 1) {
+    writeSync(fd, `${line}\n`)
+    read.push(...reader.read())
+    other.read()
+  }
+  writeSync(fd, 'last\n')
+  expect(read).toEqual(Array.from({ length: 20 }, () => line))
+  expect([reader.read(), other.read()]).toEqual([['last'], ['last']])
+  expect(statSync(path).size).toBeLessThan(4_000_000)
+  expect(statSync(`${path}.1`).size).toBe(17_000_000)
+  expect(statSync(`${path}.1`).mode & 0o077).toBe(0)
+  closeSync(fd)
+})

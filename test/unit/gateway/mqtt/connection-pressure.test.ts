@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import type { IPublishPacket, Packet } from 'mqtt-packet'
 import { generate } from 'mqtt-packet'
 import { describe, expect, test, vi } from 'vitest'
-import { makeSuback } from '#gateway/mqtt/packets.ts'
+import { makeSuback, TYPE } from '#gateway/mqtt/packets.ts'
 import type { LinkEvents, Upstream } from '#gateway/mqtt/upstream.ts'
 import { connectPacket, type MqttClient } from '../../../support/mqtt-client.ts'
 import { openFront, type Front } from '../../../support/mqtt-front.ts'
@@ -87,6 +87,56 @@ describe('a client that does not read', () => {
     expect(taken).toBeLessThan(200_000)
     deaf.stream.resume()
     expect((await deaf.ping()).length).toBeGreaterThanOrEqual(taken)
+  })
+})
+
+describe('a client that says much at once', () => {
+  const suback = (from: number, messageId: number): Buffer =>
+    generate({
+      cmd: 'subscribe',
+      messageId,
+      subscriptions: Array.from({ length: 100 }, (_, at) => ({
+        topic: `yours/${from + at}`,
+        qos: 0 as const,
+      })),
+    })
+  test.each<[string, (at: number) => Buffer, 'publish' | 'subscribe', number, number]>([
+    ['tiny messages', (at) => generate(publish(`devices/lamp-1/${at}`)), 'publish', 3_000, 128],
+    ['filters that it may not have', (at) => suback(at * 100, at + 1), 'subscribe', 60, 2],
+    ['pings', () => generate({ cmd: 'pingreq' }), 'pingreq' as never, 3_000, 128],
+  ])('%s: has a share of each turn, and all of it is dealt with', async (_, make, type, count, share) => {
+    await using front = await openFront()
+    const client = await front.enter('lamp-1')
+    const { judgeTopics } = front.admission
+    let judged = 0
+    front.admission.judgeTopics = (peer, host) => {
+      judged++
+      return judgeTopics(peer, host)
+    }
+    client.stream.write(Buffer.concat(Array.from({ length: count }, (__, at) => make(at))))
+    const seen = (): number => front.tally.up[TYPE[type]] as number
+    let most = 0
+    for (let before = 0; before < count;) {
+      await new Promise(setImmediate)
+      most = Math.max(most, seen() - before)
+      before = seen()
+    }
+    // one turn of ours may see two of the door's
+    expect(most).toBeLessThanOrEqual(2 * share)
+    await client.ping()
+    expect(seen()).toBe(type === ('pingreq' as never) ? count + 1 : count)
+    expect(judged).toBeLessThanOrEqual(1)
+  })
+
+  test('and then leaves, has said all of it', async () => {
+    await using front = await openFront()
+    free(front)
+    const hears = await front.enter('witness')
+    await listen(hears, 'x/#')
+    const client = await front.enter('lamp-1')
+    const many = Array.from({ length: 1_000 }, (_, at) => generate(publish(`x/${at}`)))
+    client.stream.end(Buffer.concat([...many, generate({ cmd: 'disconnect' })]))
+    for (let at = 0; at < 1_000; at++) expect((await hears.until('publish')).topic).toBe(`x/${at}`)
   })
 })
 

@@ -473,7 +473,7 @@ describe('a session that stays', () => {
   test.each<[Denial, boolean]>([
     ['device_suspended', false],
     ['certificate_revoked', false],
-    ['certificate_expired', false],
+    ['certificate_expired', true],
     ['policy_denied', true],
     ['registry_unavailable', true],
   ])('is there after %s while it was away: %s', async (reason, stays) => {
@@ -500,18 +500,154 @@ describe('a session that stays', () => {
     expect(asked).toBe(2)
   })
 
+  /** how many are judged when something about the device changes */
+  const judgedAgain = (): number => {
+    front.admission.asked.length = 0
+    front.live.recheck([{ kind: 'device', deviceId: 'lamp-1' as never }])
+    return front.admission.asked.length
+  }
+
+  test('is not watched by a connection that another has taken over from', async () => {
+    const first = await front.enter('lamp-1', { clean: false })
+    const second = await front.enter('lamp-1', { clean: false })
+    await first.closed()
+    await vi.waitUntil(() => front.open === 1)
+    expect(judgedAgain()).toBe(1)
+    // nor is it while three come at once
+    const more = [front.dial('lamp-1'), front.dial('lamp-1'), front.dial('lamp-1')] as const
+    for (const client of more) client.send(connectPacket({ clean: false }))
+    await more[2].until('connack')
+    await Promise.all([second, more[0], more[1]].map((client) => client.closed()))
+    await vi.waitUntil(() => front.open === 1)
+    expect(judgedAgain()).toBe(1)
+    more[2].send({ cmd: 'disconnect' })
+    await vi.waitUntil(() => front.open === 0)
+    expect(judgedAgain()).toBe(1)
+  })
+
+  test('is watched on by the certificate of before when a clean connection took over and came to nothing', async () => {
+    let silent = false
+    await using own = await openFront({
+      makeUpstream: () =>
+        Promise.resolve({
+          sharedSubscriptions: false,
+          open: (events) => ({
+            write: (bytes) => {
+              if (!silent && (bytes[0] as number) >> 4 === 1)
+                setImmediate(() => events.data(Buffer.from('20020000', 'hex')))
+              return true
+            },
+            pause: () => {},
+            resume: () => {},
+            end: () => void setImmediate(events.closed),
+          }),
+          [Symbol.asyncDispose]: () => Promise.resolve(),
+        }),
+    })
+    const first = await own.enter('lamp-1', { clean: false })
+    silent = true
+    const second = own.dial('lamp-1')
+    second.send(connectPacket({ clean: true }))
+    await first.closed()
+    second[Symbol.dispose]()
+    await vi.waitUntil(() => own.open === 0)
+    own.admission.asked.length = 0
+    own.live.recheck([{ kind: 'device', deviceId: 'lamp-1' as never }])
+    expect(own.admission.asked).toHaveLength(1)
+  })
+
   test('is not watched any more when it has gone', async () => {
     const watched = async (clean: boolean): Promise<number> => {
       const client = await front.enter('lamp-1', { clean })
       client.send({ cmd: 'disconnect' })
       await client.closed()
       await vi.waitUntil(() => front.open === 0)
-      return front.live.size()
+      return judgedAgain()
     }
     expect(await watched(false)).toBe(1)
     expect(await watched(false)).toBe(1)
     expect(await watched(true)).toBe(0)
   })
+})
+
+describe('a message that is kept until it is acknowledged', () => {
+  const hears = async (): Promise<MqttClient> => {
+    everyoneHears()
+    const client = await front.enter('lamp-1', { clean: false })
+    await granted(client, ['fleet/q', 2])
+    return client
+  }
+  const say = async (qos: 0 | 1 | 2): Promise<void> => {
+    const speaker = await front.enter('speaker')
+    speaker.send(publish('fleet/q', { qos, payload: 'kept', ...(qos === 0 ? {} : { messageId: 1 }) }))
+    await speaker.ping()
+  }
+
+  test.each<[1 | 2, Denial, boolean]>([
+    [1, 'registry_unavailable', true],
+    [2, 'registry_unavailable', true],
+    [1, 'policy_denied', true],
+    [1, 'certificate_expired', true],
+    [1, 'certificate_revoked', false],
+  ])('at QoS %i, %s: the connection ends, and it comes again later: %s', async (qos, reason, again) => {
+    const client = await hears()
+    front.admission.denied.set('lamp-1', reason)
+    front.admission.changed()
+    await say(qos)
+    expect((await client.closed()).filter(({ cmd }) => cmd === 'publish')).toEqual([])
+    expect(await front.metrics()).toContain(`ended_total{reason="${reason}",desk="gateway"} 1`)
+    front.admission.denied.clear()
+    front.admission.changed()
+    const back = front.dial('lamp-1')
+    back.send(connectPacket({ clean: false }))
+    expect(await back.until('connack')).toMatchObject({ sessionPresent: again })
+    if (again) expect(text(await back.next())).toBe('kept')
+    else expect(await back.ping()).toEqual([])
+  })
+
+  test('at QoS 0 nothing is kept: it is dropped, and the connection stays', async () => {
+    const client = await hears()
+    front.admission.denied.set('lamp-1', 'registry_unavailable')
+    front.admission.changed()
+    await say(0)
+    front.admission.denied.clear()
+    expect(await client.ping()).toEqual([])
+  })
+})
+
+describe('what is delivered to one who is connected', () => {
+  const table = [true, false].flatMap((clean) =>
+    ([0, 1, 2] as const).flatMap((at) => ([0, 1, 2] as const).map((qos) => [clean, at, qos] as const)),
+  )
+  const deliver = async (
+    door: Front,
+    [clean, at, qos]: (typeof table)[number],
+  ): Promise<Packet | undefined> => {
+    door.admission.rules = [{ filter: '#', acts: ['publish', 'subscribe', 'receive'] }]
+    const client = await door.enter('lamp-1', { clean })
+    client.send(subscribe(1, ['fleet/q', at]))
+    await client.until('suback')
+    const speaker = await door.enter('speaker')
+    speaker.send(publish('fleet/q', { qos, ...(qos === 0 ? {} : { messageId: 1 }) }))
+    if (qos === 2) speaker.send({ cmd: 'pubrel', messageId: 1 })
+    await speaker.ping()
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+    const heard = await client.ping()
+    expect(heard.length).toBeLessThanOrEqual(1)
+    return heard[0]
+  }
+
+  test.each(table)('clean %s, subscribed at QoS %i, published at %i: once', async (...row) => {
+    expect(await deliver(front, row)).toMatchObject({ cmd: 'publish', qos: Math.min(row[1], row[2]) })
+  })
+
+  test.each(table)(
+    'clean %s, subscribed at QoS %i, published at %i: also when there is no room to keep it',
+    async (...row) => {
+      await using own = await openFront({ memory: { queuedBytes: 10 } })
+      expect(await deliver(own, row)).toMatchObject({ cmd: 'publish', qos: Math.min(row[1], row[2]) })
+    },
+  )
 })
 
 describe('an end', () => {
@@ -678,6 +814,38 @@ describe('time', () => {
     expect(await client.connect()).toBe(0)
     await client.closed()
   })
+
+  /** what stands above the certificates that admission is asked about from now on ends then */
+  const aboveEnds = (at: number): void => {
+    const { judge } = front.admission
+    front.admission.judge = (peer, ask) => {
+      const decision = judge(peer, ask)
+      return decision.allow ? { ...decision, notAfter: Math.min(decision.notAfter, at) } : decision
+    }
+  }
+
+  test('and not longer than what stands above it', async () => {
+    aboveEnds(Date.now() + 100)
+    const client = await front.enter('lamp-1')
+    await client.closed()
+  })
+
+  test('also when that has become less since it came', async () => {
+    const client = await front.enter('lamp-1')
+    aboveEnds(Date.now() + 100)
+    front.live.recheck([{ kind: 'access' }])
+    await client.closed()
+  })
+
+  test('nor shorter than what has become more, though nobody has told it', async () => {
+    const { judge } = front.admission
+    aboveEnds(Date.now() + 100)
+    const client = await front.enter('lamp-1')
+    front.admission.judge = judge
+    front.admission.asked.length = 0
+    await vi.waitUntil(() => front.admission.asked.length > 0)
+    expect(await client.ping()).toEqual([])
+  })
 })
 
 describe('one message for each handshake', () => {
@@ -711,6 +879,21 @@ describe('one message for each handshake', () => {
       'sallyport_mqtt_ended_total{reason="session_expired",desk="gateway"} 1',
     )
   })
+})
+
+test('of clients that nobody knows, no more is logged than may be', async () => {
+  let may = true
+  await using own = await openFront({ anonymousLine: () => may })
+  const lines = async (): Promise<number> => {
+    const before = own.log.length
+    const client = own.dial('lamp-1')
+    client.send(Buffer.from('f000', 'hex'))
+    await client.closed()
+    return own.log.length - before
+  }
+  expect(await lines()).toBe(1)
+  may = false
+  expect(await lines()).toBe(0)
 })
 
 test('a door that drains lets clients go', async () => {

@@ -25,6 +25,13 @@ const lamp: Sleeper = {
   ask: { door: 'mqtt', host: 'a.test', act: 'connect', clientId: 'lamp-1' },
   deviceId: 'lamp-1',
 }
+/** as the ladder does: dates before the record */
+const judgeDates =
+  (judge: FakeAdmission['judge']): FakeAdmission['judge'] =>
+  (peer, ask) =>
+    (peer.leaf?.notAfter ?? 0) < Date.now()
+      ? { allow: false, reason: 'certificate_expired' }
+      : judge(peer, ask)
 const changed = (): void => live.recheck([{ kind: 'device', deviceId: 'lamp-1' as DeviceId }])
 
 describe('a session that is away', () => {
@@ -34,7 +41,7 @@ describe('a session that is away', () => {
     ['issuer_revoked', true],
     ['device_suspended', true],
     ['device_retired', true],
-    ['certificate_expired', true],
+    ['certificate_expired', false],
     ['policy_denied', false],
     ['no_application', false],
     ['registry_unavailable', false],
@@ -44,7 +51,26 @@ describe('a session that is away', () => {
     changed()
     changed()
     expect(discarded).toEqual(ends ? ['lamp-1'] : [])
-    expect(live.size()).toBe(ends ? 0 : 1)
+    expect(admission.asked).toHaveLength(reason === undefined || !ends ? 2 : 1)
+    // nobody is connected
+    expect(live.size()).toBe(0)
+  })
+
+  test('is not held against the dates of the certificate that held it: its device may have a newer one', () => {
+    const past = Date.now() - 1_000
+    sleepers.sleep('lamp-1', { ...lamp, peer: fakePeer('lamp-1', past) })
+    admission.judge = judgeDates(admission.judge)
+    changed()
+    expect(sleepers.wake('lamp-1')).toBeDefined()
+    expect(discarded).toEqual([])
+  })
+
+  test('ends with its device also when that certificate had run out before', () => {
+    sleepers.sleep('lamp-1', { ...lamp, peer: fakePeer('lamp-1', Date.now() - 1_000) })
+    admission.judge = judgeDates(admission.judge)
+    admission.denied.set('lamp-1', 'certificate_revoked')
+    changed()
+    expect(discarded).toEqual(['lamp-1'])
   })
 
   test('is looked at once more when somebody comes for it', () => {
@@ -61,23 +87,25 @@ describe('a session that is away', () => {
     sleepers.sleep('lamp-1', lamp)
     sleepers.forget('lamp-1')
     admission.denied.set('lamp-1', 'certificate_revoked')
+    admission.asked.length = 0
     changed()
     expect(discarded).toEqual([])
-    expect(live.size()).toBe(0)
+    expect(admission.asked).toEqual([])
   })
 
   test('is watched by the last who held it only', () => {
     sleepers.sleep('lamp-1', lamp)
     sleepers.sleep('lamp-1', { ...lamp, peer: fakePeer('newer') })
-    expect(live.size()).toBe(1)
     admission.denied.set('lamp-1', 'certificate_revoked')
     // the newer certificate's ClientID does not fit in this test, which is no reason to end anything
+    admission.asked.length = 0
     changed()
     expect(discarded).toEqual([])
+    expect(admission.asked).toHaveLength(1)
   })
 })
 
 test('an expired certificate alone does not end the session of one that stood', () => {
-  expect(endsSession({ allow: false, reason: 'certificate_expired' })).toBe(false)
-  expect(endsSession({ allow: false, reason: 'device_suspended' })).toBe(true)
+  expect(endsSession('certificate_expired')).toBe(false)
+  expect(endsSession('device_suspended')).toBe(true)
 })

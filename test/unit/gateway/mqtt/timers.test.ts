@@ -1,15 +1,13 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { createTimers, lifetimeOf } from '#gateway/mqtt/timers.ts'
+import { createTimers, lifeEnds } from '#gateway/mqtt/timers.ts'
 
 describe('how long a connection may live', () => {
   const day = 86_400_000
   test.each([
-    ['no certificate in the way, at random', { notAfter: Infinity, random: 0 }, 0.9 * day],
-    ['the other end of it', { notAfter: Infinity, random: 1 }, 1.1 * day],
-    ['never past the certificate', { notAfter: 1_000 + 500, random: 0.5 }, 500],
-    ['not at all past it', { notAfter: 0, random: 0.5 }, -1_000],
-  ])('%s', (_, over, expected) =>
-    expect(lifetimeOf({ longest: day, now: 1_000, ...over })).toBeCloseTo(expected, 3),
+    ['the least', 0, 0.9 * day],
+    ['the most', 1, 1.1 * day],
+  ])('at random, %s', (_, random, expected) =>
+    expect(lifeEnds({ longest: day, now: 1_000, random }) - 1_000).toBeCloseTo(expected, 3),
   )
 })
 
@@ -64,6 +62,15 @@ describe('timers', () => {
     createTimers().live(60 * 86_400_000, outlived)
     vi.advanceTimersByTime(20 * 86_400_000)
     expect(outlived).not.toHaveBeenCalled()
+  })
+
+  test('only the last life counts', () => {
+    const outlived = vi.fn()
+    const timers = createTimers()
+    timers.live(10, () => outlived('first'))
+    timers.live(20, () => outlived('second'))
+    vi.advanceTimersByTime(100)
+    expect(outlived.mock.calls).toEqual([['second']])
   })
 
   test('a stop stops all of it', () => {

@@ -38,6 +38,40 @@ describe('a topic', () => {
     expect(topic('publish', 'devices/lamp-1/x')).toBe('certificate_revoked')
   })
 
+  test('costs no more than itself: who asks, and whether it may be here, is judged once', () => {
+    const { judgeTopics } = admission
+    let judged = 0
+    admission.judgeTopics = (peer, host) => {
+      judged++
+      return judgeTopics(peer, host)
+    }
+    for (let at = 0; at < 1_000; at++) {
+      topic('publish', `devices/lamp-1/${at}`)
+      topic('receive', `devices/lamp-1/${at}`)
+      verdicts.filter(`yours/${at}`)
+    }
+    expect(judged).toBe(1)
+    admission.changed()
+    topic('publish', 'devices/lamp-1/0')
+    expect(judged).toBe(2)
+  })
+
+  test('is asked again when the certificates have run out', () => {
+    verdicts = createVerdicts({
+      admission,
+      peer: fakePeer('lamp-1', 1_500),
+      host: 'a.test',
+      clock: () => now,
+    })
+    expect(topic('publish', 'devices/lamp-1/x')).toBe('allowed')
+    admission.denied.set('lamp-1', 'certificate_expired')
+    now = 1_500
+    expect(topic('publish', 'devices/lamp-1/x')).toBe('allowed')
+    now = 1_501
+    expect(topic('publish', 'devices/lamp-1/x')).toBe('certificate_expired')
+    expect(verdicts.filter('devices/lamp-1/x')).toBe('certificate_expired')
+  })
+
   test('is asked again and again while the registry cannot be read', () => {
     admission.denied.set('lamp-1', 'registry_unavailable')
     expect(topic('publish', 'devices/lamp-1/x')).toBe('registry_unavailable')

@@ -1,31 +1,35 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import {
-  createMemory,
-  type BrokerPacket,
-  type Memory,
-  type MemoryLimits,
-} from '#gateway/mqtt/embedded/memory.ts'
+import { createMemory, type Memory, type MemoryLimits } from '#gateway/mqtt/embedded/memory.ts'
+import type { BrokerPacket } from '#gateway/mqtt/embedded/stored.ts'
 
 const LIMITS: MemoryLimits = {
   queuedPerSession: 3,
   queuedBytesPerSession: 1_000,
   queuedBytes: 2_000,
+  away: 1_000,
   retained: 4,
-  retainedPerClient: 2,
   retainedBytes: 1_200,
+  retainedPerClient: 2,
+  retainedBytesPerClient: 1_000,
 }
 
+let now = 0
 let dropped: string[]
+let expired: string[]
 let memory: Memory
 const make = (over: Partial<MemoryLimits> = {}): Memory =>
   createMemory({
     limits: { ...LIMITS, ...over },
-    dropped: (what) => dropped.push(what),
+    clock: () => now,
+    dropped: (what, id) => dropped.push(id === undefined || what === 'queue' ? what : `${what} ${id}`),
+    expired: (id) => expired.push(id),
     granted: (_, filter) => !filter.startsWith('refused'),
     pace: () => undefined,
   })
 beforeEach(() => {
   dropped = []
+  expired = []
+  now = 0
   memory = make()
 })
 
@@ -49,9 +53,14 @@ const all = async (stream: AsyncIterable<BrokerPacket>): Promise<BrokerPacket[]>
 const client = { id: 'lamp-1' }
 const to = (id: string, qos = 2) => ({ clientId: id, topic: 't', qos })
 /** a new connection of the session, and what it is sent */
-const waiting = async (): Promise<BrokerPacket[]> => {
-  await memory.subscriptionsByClient(client)
-  return all(memory.outgoingStream(client))
+const waiting = async (id = 'lamp-1'): Promise<BrokerPacket[]> => {
+  await memory.subscriptionsByClient({ id })
+  return all(memory.outgoingStream({ id }))
+}
+/** a session with so many messages of 202 bytes */
+const fill = async (id: string, messages: number): Promise<void> => {
+  for (let at = 0; at < messages; at++)
+    await memory.outgoingEnqueueCombi([to(id)], message({ payload: Buffer.from(id.slice(0, 1)) }))
 }
 
 describe('a queue', () => {
@@ -71,10 +80,8 @@ describe('a queue', () => {
     expect(dropped).toEqual(['queue', 'queue'])
     const large = message({ payload: Buffer.alloc(900) })
     await memory.outgoingEnqueueCombi([to('lamp-2')], large)
-    expect(memory.isQueued('lamp-2', large.brokerCounter)).toBe(false)
-    memory = make({ queuedBytes: 500 })
-    for (const id of ['a', 'b', 'c']) await memory.outgoingEnqueueCombi([to(id)], message())
-    expect(dropped).toHaveLength(4)
+    expect(await waiting('lamp-2')).toEqual([])
+    expect(dropped).toHaveLength(3)
   })
 
   test('has room again for what is acknowledged', async () => {
@@ -120,6 +127,15 @@ describe('a queue', () => {
     expect(await waiting()).toEqual([])
   })
 
+  test('gives a message that it does not hold no id of one that it holds', async () => {
+    const [held, other] = [message({ messageId: 7 }), message({ messageId: 7 })]
+    await memory.outgoingEnqueueCombi([to('lamp-1')], held)
+    for (const packet of [held, other]) await memory.outgoingUpdate(client, packet)
+    expect([held.messageId, other.messageId]).toEqual([7, 8])
+    await memory.outgoingClearMessageId(client, { messageId: 8 })
+    expect(await waiting()).toHaveLength(1)
+  })
+
   test('never has one id for two messages', async () => {
     const [one, two] = [message({ messageId: 65_535 }), message({ messageId: 65_535 })]
     for (const packet of [one, two]) {
@@ -152,6 +168,92 @@ describe('a queue', () => {
     }
     expect(dropped).toEqual([])
     expect(await waiting()).toEqual([])
+  })
+})
+
+describe('when all queues together are full', () => {
+  const counts = async (...ids: string[]): Promise<number[]> =>
+    Promise.all(ids.map(async (id) => (await waiting(id)).length))
+  const full = (): Memory =>
+    make({ queuedPerSession: 100, queuedBytesPerSession: 10_000, queuedBytes: 2_020 })
+
+  test('the largest session of those away gives way, its oldest messages first, and it is said', async () => {
+    memory = full()
+    await fill('small', 2)
+    await fill('large', 8)
+    await fill('newcomer', 3)
+    expect(dropped).toEqual(['evicted large', 'evicted large', 'evicted large'])
+    expect(await counts('small', 'large', 'newcomer')).toEqual([2, 5, 3])
+    const [first] = await waiting('large')
+    expect(first?.brokerCounter).toBe(counter - 3 - 4)
+  })
+
+  test('those who are away give way before those who are connected', async () => {
+    memory = full()
+    await memory.subscriptionsByClient({ id: 'connected' })
+    memory.arrived('connected')
+    await fill('connected', 6)
+    await fill('away', 4)
+    await fill('newcomer', 2)
+    expect(dropped).toEqual(['evicted away', 'evicted away'])
+    expect(await counts('connected', 'away', 'newcomer')).toEqual([6, 2, 2])
+    // and are as large as others again once they leave
+    memory.left('connected')
+    await fill('newcomer', 1)
+    expect(dropped.at(-1)).toBe('evicted connected')
+  })
+
+  test('when all of them are connected the largest gives way, and never to one that has more', async () => {
+    memory = full()
+    for (const id of ['hog', 'modest']) {
+      await memory.subscriptionsByClient({ id })
+      memory.arrived(id)
+    }
+    await fill('modest', 1)
+    await fill('hog', 9)
+    await fill('modest', 1)
+    expect(dropped).toEqual(['evicted hog'])
+    await memory.outgoingEnqueueCombi([to('hog')], message({ payload: Buffer.alloc(1_000) }))
+    expect(dropped).toEqual(['evicted hog', 'queue'])
+    expect(await counts('modest', 'hog')).toEqual([2, 8])
+  })
+})
+
+describe('a session whose client stays away', () => {
+  test('ends, with all that waits for it and all that it subscribed to', async () => {
+    await memory.addSubscriptions(client, [{ topic: 't', qos: 1 }])
+    await fill('lamp-1', 2)
+    now = 999
+    memory.sweep()
+    expect(expired).toEqual([])
+    now = 1_000
+    memory.sweep()
+    expect(expired).toEqual(['lamp-1'])
+    expect(await memory.subscriptionsByTopic('t')).toEqual([])
+    expect(await waiting()).toEqual([])
+  })
+
+  test('is counted from when it left', async () => {
+    await memory.subscriptionsByClient(client)
+    memory.arrived('lamp-1')
+    now = 50_000
+    memory.sweep()
+    expect(expired).toEqual([])
+    memory.left('lamp-1')
+    now += 999
+    memory.sweep()
+    expect(expired).toEqual([])
+    now += 1
+    memory.sweep()
+    expect(expired).toEqual(['lamp-1'])
+  })
+
+  test('is not taken from one who is just coming back', async () => {
+    await memory.addSubscriptions(client, [{ topic: 't', qos: 1 }])
+    now = 2_000
+    expect(await memory.subscriptionsByClient(client)).toHaveLength(1)
+    memory.sweep()
+    expect(expired).toEqual([])
   })
 })
 
@@ -220,10 +322,33 @@ describe('retained messages', () => {
     expect(dropped).toHaveLength(3)
   })
 
-  test('leave their topic when they are too large, so that nobody takes the old one for new', async () => {
+  test('stay when what should replace them is not kept', async () => {
     await retain('a', 'me', 'old')
     await retain('a', 'me', 'y'.repeat(1_200))
-    expect(await kept()).toEqual([])
+    expect(await kept()).toEqual(['a=old'])
+    // also of somebody else's, by one who has no room left
+    for (const topic of ['b', 'c']) await retain(topic, 'you')
+    await retain('a', 'you', 'new')
+    expect((await kept('a')).concat(dropped)).toEqual(['a=old', 'retained', 'retained'])
+  })
+
+  test('may be replaced by one who has reached the limit', async () => {
+    for (const topic of ['a', 'b']) await retain(topic, 'me')
+    for (const topic of ['a', 'b']) await retain(topic, 'me', 'new')
+    expect((await kept()).toSorted()).toEqual(['a=new', 'b=new'])
+    expect(dropped).toEqual([])
+    // and count for whoever replaces them
+    await retain('a', 'you', 'yours')
+    await retain('c', 'me')
+    expect((await kept()).toSorted()).toEqual(['a=yours', 'b=new', 'c=x'])
+  })
+
+  test('are bounded in bytes for each client too', async () => {
+    await retain('a', 'me', 'y'.repeat(700))
+    await retain('b', 'me', 'y'.repeat(200))
+    await retain('b', 'you', 'z')
+    expect((await kept()).map((text) => text.slice(0, 3))).toEqual(['a=y', 'b=z'])
+    expect(dropped).toEqual(['retained'])
   })
 })
 

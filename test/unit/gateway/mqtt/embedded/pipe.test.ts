@@ -70,6 +70,22 @@ describe('from the broker', () => {
     expect(heard.map(String)).toEqual(['ab'])
   })
 
+  test('what has waited long comes in pieces, one a turn, and all of it in order', () => {
+    pipe.pause()
+    const crumbs = Array.from({ length: 100_000 }, (_, at) => Buffer.from(String(at).padStart(8, '0')))
+    for (const crumb of crumbs) pipe.conn.write(crumb)
+    pipe.resume()
+    for (let turns = 1; heard.reduce((sum, { length }) => sum + length, 0) < 800_000; turns++) {
+      nextTurn()
+      expect(heard).toHaveLength(turns)
+      expect(heard.at(-1)?.length).toBeLessThanOrEqual(300 * KIB)
+    }
+    expect(heard).toHaveLength(4)
+    expect(Buffer.concat(heard).equals(Buffer.concat(crumbs))).toBe(true)
+    nextTurn()
+    expect(heard).toHaveLength(4)
+  })
+
   test('a broker that says much at once waits, and goes on', () => {
     expect(pipe.conn.write(Buffer.alloc(200 * KIB))).toBe(true)
     expect(pipe.conn.write(Buffer.alloc(100 * KIB))).toBe(false)

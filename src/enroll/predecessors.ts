@@ -1,0 +1,37 @@
+/**
+ * Issuers of before, whose key is not here any more: what is revoked of theirs stands on no CRL. The doors still refuse it, they ask the
+ * registry; whoever reads CRLs does not hear of it. So it is said, at start and as a metric. Not a remedy: that is a CRL signer for each.
+ */
+
+import type { IssuerRecord } from '#fleet/certificate.ts'
+import type { Clock } from '#fleet/clock.ts'
+import type { Registry } from '#registry/registry.ts'
+import type { Log } from '#runtime/log.ts'
+import type { Metrics } from '#runtime/metrics.ts'
+import { instant } from './wire-time.ts'
+
+/** @param o.issuers on record, and without a CRL signer in this desk */
+export const warnOfUnpublished = async (o: {
+  readonly registry: Pick<Registry, 'lastExpiry'>
+  readonly issuers: readonly IssuerRecord[]
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
+}): Promise<void> => {
+  const ends: number[] = []
+  for (const { ski } of o.issuers) {
+    const until = await o.registry.lastExpiry(ski)
+    if (until === undefined || until < o.clock()) continue
+    ends.push(until)
+    o.log.warn(
+      { issuer: ski, until: instant(until) },
+      'an issuer of before has certificates that live, and no CRL is made for it: what is revoked of them is published nowhere',
+    )
+  }
+  o.metrics.gauge(
+    'sallyport_issuers_without_crl',
+    'Issuers of before with certificates that live, for which no CRL is made',
+    [],
+    () => ends.filter((until) => until >= o.clock()).length,
+  )
+}
