@@ -293,7 +293,7 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   'limits.max_connections': {
     kind: kinds.integer(1, 10_000_000),
     default: '10000',
-    doc: 'Open connections per listener. Beyond it the HTTPS door drops whoever has waited longest without being admitted, the other listeners whoever comes.',
+    doc: 'Open connections per listener. Beyond it the doors drop whoever has waited longest without being admitted, the other listeners whoever comes.',
     desks: BOTH,
   },
 

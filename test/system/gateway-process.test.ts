@@ -28,7 +28,10 @@ test('opens both doors, gives no ticket, cannot start twice on a port, and stops
   const sealingKey = createSecretKey(join(home, 'certs/private/registry.key'))
   const clock = Date.now
   await using registry = await openRegistry({ path: join(home, 'registry.sqlite'), clock })
-  await registry.registerIssuer({ ski: pki.devices.ski, der: pki.devices.der, spkiSha256: pki.devices.facts.spkiSha256 }, clock())
+  await registry.registerIssuer(
+    { ski: pki.devices.ski, der: pki.devices.der, spkiSha256: pki.devices.facts.spkiSha256 },
+    clock(),
+  )
   await ensureAssertionKey({ registry, clock, sealingKey })
   await registry.applyAccess(
     {
