@@ -3,6 +3,7 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { closed } from '../support/closed.ts'
 import { openDoorHarness, type DoorHarness } from '../support/https-door.ts'
 import type { TestLeaf } from '../support/pki.ts'
 import { openRaw, readReply, requestText } from '../support/raw-https.ts'
@@ -372,7 +373,7 @@ describe('headers and handshakes', () => {
         if (drop !== '') socket.write(Buffer.from(drop.length > 0 ? 'a' : ''))
       }, 50)
       if (drop !== '') socket.write(Buffer.from(drop, 'latin1'))
-      const [, ms] = await timed(() => once(socket, 'close'))
+      const [, ms] = await timed(() => closed(socket))
       clearInterval(drip)
       expect(ms).toBeLessThan(1_500)
     }
@@ -381,7 +382,7 @@ describe('headers and handshakes', () => {
     const socket = connect(door.port, '127.0.0.1')
     socket.on('error', () => {})
     socket.write('GET / HTTP/1.1\r\nHost: a.test\r\n\r\n')
-    await once(socket, 'close')
+    await closed(socket)
     expect((await door.say(requestText('/'), lamp)).status).toBe(200)
   })
   test('a crowd that only holds connections pushes out itself, not the devices', async () => {
@@ -391,7 +392,7 @@ describe('headers and handshakes', () => {
     const crowd = Array.from({ length: 200 }, () => connect(door.port, '127.0.0.1'))
     const ended = crowd.map((socket) => {
       socket.on('error', () => {})
-      return once(socket, 'close')
+      return closed(socket)
     })
     await Promise.all(ended.slice(0, 160))
     // the crowd is at the limit now, and its members have their half second left

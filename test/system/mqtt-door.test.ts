@@ -1,7 +1,7 @@
-import { once } from 'node:events'
 import type { TLSSocket } from 'node:tls'
 import { generate } from 'mqtt-packet'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { closed } from '../support/closed.ts'
 import { connectPacket } from '../support/mqtt-client.ts'
 import { openMqttHarness, type MqttHarness } from '../support/mqtt-door.ts'
 import { makePki, type TestLeaf } from '../support/pki.ts'
@@ -358,7 +358,7 @@ describe('sockets', () => {
     const hello = Buffer.concat([Buffer.from('16030100ff', 'hex'), Buffer.alloc(255, 1)])
     let at = 0
     const drip = setInterval(() => dripping.write(hello.subarray(at, ++at)), 50)
-    await Promise.all([once(silent, 'close'), once(dripping, 'close')])
+    await Promise.all([closed(silent), closed(dripping)])
     clearInterval(drip)
     expect(performance.now() - began).toBeLessThan(2_000)
   })
@@ -366,7 +366,7 @@ describe('sockets', () => {
   test('that speak no TLS are closed', async () => {
     const socket = await door.tcp()
     socket.write('GET / HTTP/1.1\r\n\r\n')
-    await once(socket, 'close')
+    await closed(socket)
     expect(await (await door.enter(lamp)).ping()).toEqual([])
   })
 
@@ -383,7 +383,7 @@ describe('sockets', () => {
     // one that has said nothing, and one that is through TLS and was not let in
     const silent = await own.tcp()
     const shaken = await own.dial(undefined)
-    const gone = once(silent, 'close')
+    const gone = closed(silent)
     const another = await own.enter(two)
     await gone
     expect(await own.metrics()).toContain(
@@ -392,7 +392,7 @@ describe('sockets', () => {
     // a crowd of them only pushes out itself
     const crowd = await Promise.all(Array.from({ length: 20 }, () => own.tcp()))
     await shaken.closed()
-    for (const socket of crowd.slice(0, 10)) if (!socket.destroyed) await once(socket, 'close')
+    for (const socket of crowd.slice(0, 10)) await closed(socket)
     expect(await device.ping()).toEqual([])
     expect(await another.ping()).toEqual([])
   })
@@ -406,7 +406,7 @@ describe('sockets', () => {
     ] as const
     const device = await own.enter(leaves[0])
     await own.enter(leaves[1])
-    await once(await own.tcp(), 'close')
+    await closed(await own.tcp())
     device[Symbol.dispose]()
     await expect
       .poll(async () => (await own.dial(leaves[2]).catch(() => undefined))?.connect({ clientId: 'lamp-3' }))
@@ -419,7 +419,7 @@ describe('sockets', () => {
     const client = await own.enter(leaf)
     const raw = await own.tcp()
     const began = performance.now()
-    await Promise.all([own.close(), client.closed(), once(raw, 'close')])
+    await Promise.all([own.close(), client.closed(), closed(raw)])
     expect(performance.now() - began).toBeLessThan(4_000)
     await expect(own.dial(leaf)).rejects.toThrow('ECONNREFUSED')
   })

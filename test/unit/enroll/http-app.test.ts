@@ -27,6 +27,7 @@ const hear = async (text: string) => {
   socket.write(text)
   await once(socket, 'close')
   await app.close()
+  server.close()
   return { heard, lines, counted: await metrics.text() }
 }
 
