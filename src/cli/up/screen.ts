@@ -26,7 +26,8 @@ const rowsOf = (lines: readonly string[], columns: number): number =>
 export const createScreen = (terminal: Terminal): Screen => {
   let shown: readonly string[] = []
   const back = (): string => {
-    const rows = rowsOf(shown, terminal.columns ?? 80)
+    // 0: a terminal that does not know its size
+    const rows = rowsOf(shown, terminal.columns || 80)
     // up to the first line, then everything below it is ours
     return rows === 0 ? '' : `\u001b[${rows}A\r\u001b[J`
   }
