@@ -36,12 +36,10 @@ export const stripShare = (filter: string): string | undefined => {
   return group === undefined ? undefined : rest
 }
 
-/** Does `filter` match `topic`? Wildcards at the first level never match a topic that begins with `$` [MQTT-4.7.2-1]. */
-export const filterMatches = (filter: string, topic: string): boolean => filterCovers(filter, topic)
-
 /**
- * Does every topic that `narrow` matches also match `wide`? `narrow` may itself hold wildcards (a subscription), so this is
- * what a SUBSCRIBE is judged by.
+ * Does every topic that `narrow` matches also match `wide`? `narrow` may hold wildcards (a subscription), so this is what a SUBSCRIBE is
+ * judged by; a topic name is the filter that matches itself alone, so it is matching too. Wildcards at the first level never match
+ * a topic that begins with `$` [MQTT-4.7.2-1].
  */
 export const filterCovers = (wide: string, narrow: string): boolean => {
   if (/^[+#]/.test(wide) && narrow.startsWith('$')) return false
@@ -54,6 +52,5 @@ export const filterCovers = (wide: string, narrow: string): boolean => {
     if (n === undefined || n === '#') return false
     if (w !== '+' && w !== n) return false
   }
-  if (wides.length === narrows.length) return true
-  return false
+  return wides.length === narrows.length
 }

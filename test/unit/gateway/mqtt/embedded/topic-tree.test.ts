@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createTopicTree } from '#gateway/mqtt/embedded/topic-tree.ts'
-import { filterMatches, isTopicFilter, isTopicName } from '#wire/topics.ts'
+import { filterCovers, isTopicFilter, isTopicName } from '#wire/topics.ts'
 
 const level = fc.constantFrom('a', 'b', '', '$s')
 const names = fc
@@ -29,7 +29,7 @@ test('finds the filters that match a name, and no others', () => {
         for (const filter of stored) tree.set(filter, 'me', filter)
         for (const name of asked)
           expect(matching(tree, name)).toEqual(
-            stored.filter((filter) => filterMatches(filter, name)).toSorted(),
+            stored.filter((filter) => filterCovers(filter, name)).toSorted(),
           )
       },
     ),
@@ -47,7 +47,7 @@ test('finds the names that a filter matches, and no others', () => {
         for (const filter of asked) {
           const found: string[] = []
           tree.under(filter, (name) => found.push(name))
-          expect(found.toSorted()).toEqual(stored.filter((name) => filterMatches(filter, name)).toSorted())
+          expect(found.toSorted()).toEqual(stored.filter((name) => filterCovers(filter, name)).toSorted())
         }
       },
     ),
@@ -63,7 +63,7 @@ test('what is taken out is gone, and what is left is not', () => {
       expect(matching(tree, name)).toEqual(
         stored
           .slice(gone)
-          .filter((filter) => filterMatches(filter, name))
+          .filter((filter) => filterCovers(filter, name))
           .toSorted(),
       )
     }),
