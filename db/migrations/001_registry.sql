@@ -5,8 +5,9 @@
 
 create table issuers (
   ski           text not null primary key,
-  state         text not null check (state in ('active', 'retired', 'revoked')),
+  state         text not null check (state in ('prepared', 'offered', 'active', 'retiring', 'retired', 'revoked')),
   registered_at integer not null,
+  offered_at    integer,
   -- stored before a CRL is signed: a crash skips a number, never repeats one
   crl_number    integer not null default 0,
   -- rises in each transaction that changes what its CRL lists, so that the publisher compares one number
@@ -31,13 +32,21 @@ create table devices (
   -- the ASCII that an id is made of. Who asks for a device compares its id once more, exactly.
   id           text not null collate nocase primary key
                  check (length(id) between 1 and 64 and id not glob '*[^A-Za-z0-9._~:-]*'),
-  state        text not null check (state in ('active', 'suspended', 'revoked', 'retired')),
+  state        text not null check (state in ('registered', 'active', 'suspended', 'revoked', 'retired')),
   -- when it came into `state`: the revocation date of a certificateHold
   state_since  integer not null,
   group_name   text not null,
   tags         text not null check (json_valid(tags)),
   created_at   integer not null,
   last_seen_at integer,
+  -- the only key it may enrol with; null: any
+  registered_spki    text check (length(registered_spki) = 64),
+  -- of its newest confirmed certificate: what it shows as (renewal_due, expired) is read from these
+  renew_at           integer,
+  expires_at         integer,
+  clone_suspected_at integer,
+  -- renewals by expired certificates in a row
+  late_renewals      integer not null default 0,
   revision     integer not null
 ) strict, without rowid;
 
@@ -45,31 +54,42 @@ create table devices (
 create index devices_inactive on devices (state, id) where state <> 'active';
 
 -- Which device a public key belongs to, for ever: a key is never shared, and never comes back once it was compromised.
+-- Nobody's key is one that an administrator has blocked before anybody came with it.
 create table device_keys (
   spki_sha256    text not null primary key check (length(spki_sha256) = 64),
-  device_id      text not null references devices (id),
-  compromised_at integer
+  device_id      text references devices (id),
+  compromised_at integer,
+  check (device_id is not null or compromised_at is not null)
 ) strict, without rowid;
 
 -- ---- certificates
 
--- `intended` is written before the CA signs, `live` before the certificate leaves the process (docs/issuance-cycle.md).
+-- `intended` is written before the CA signs, `pending` or `live` before the certificate leaves the process (docs/issuance-cycle.md).
 create table certificates (
   number            integer primary key autoincrement,
   serial            text not null unique check (length(serial) = 32 and serial not glob '*[^0-9a-f]*'),
   device_id         text not null references devices (id),
   issuer_ski        text not null references issuers (ski),
   spki_sha256       text not null references device_keys (spki_sha256),
-  state             text not null check (state in ('intended', 'live', 'revoked')),
+  state             text not null check (state in ('intended', 'pending', 'live', 'revoked')),
   not_before        integer not null,
   not_after         integer not null check (not_after > not_before),
   -- the life that was granted, ms. An expiring issuer may have cut it short; a renewal is granted this again
   ttl               integer not null check (ttl > 0),
+  renew_at          integer not null,
+  -- when it is withdrawn if it is `pending` then; null: it is the only one its device has
+  pending_until     integer,
+  -- what it says beside device id, key and dates; null: nothing
+  extras            text check (json_valid(extras)),
+  -- serials: of the one it renews, and of the one confirmed in its place
+  predecessor       text,
+  superseded_by     text,
   fingerprint       text unique check (length(fingerprint) = 64 and fingerprint not glob '*[^0-9a-f]*'),
   revoked_at        integer,
   revocation_reason text,
   check (state <> 'intended' or fingerprint is null),
-  check (state <> 'live' or fingerprint is not null),
+  check (state not in ('pending', 'live') or fingerprint is not null),
+  check (state <> 'pending' or pending_until is not null),
   check ((state = 'revoked') = (revoked_at is not null)),
   check ((revoked_at is null) = (revocation_reason is null))
 ) strict;
@@ -83,6 +103,7 @@ create table certificate_bytes (
 create index certificates_by_device on certificates (device_id, number);
 -- how many a device could use now
 create index certificates_usable on certificates (device_id, not_after) where state <> 'revoked';
+create index certificates_pending on certificates (pending_until) where state = 'pending';
 create index certificates_revoked on certificates (issuer_ski, number) where state = 'revoked';
 
 -- ---- credentials
@@ -93,11 +114,14 @@ create table claim_tokens (
   hash            text not null,
   -- not a reference: a token may be bound to an id whose device is yet to come
   device_id       text,
+  -- of the devices it makes
+  group_name      text not null,
   uses            integer not null check (uses > 0),
   used            integer not null check (used between 0 and uses),
   created_at      integer not null,
   expires_at      integer not null,
-  certificate_ttl integer not null,
+  -- null: the group's
+  certificate_ttl integer,
   revoked_at      integer
 ) strict;
 
@@ -114,15 +138,84 @@ create table operator_tokens (
 ) strict;
 
 -- A use is (credential, key): asking again with both yields the same certificate, and spends nothing.
--- `credential`: the id of a claim token, or the fingerprint of the certificate that was renewed.
+-- `credential`: the id of a claim token, the fingerprint of the certificate that was renewed or of a bootstrap certificate, the id of a
+-- registered device, the id of an approved request.
 create table credential_uses (
-  kind        text not null check (kind in ('token', 'renewal')),
+  kind        text not null check (kind in ('token', 'renewal', 'bootstrap', 'allow_list', 'approval')),
   credential  text not null,
   spki_sha256 text not null,
   serial      text not null references certificates (serial),
   used_at     integer not null,
   primary key (kind, credential, spki_sha256)
 ) strict, without rowid;
+
+-- Certificates by clock hour, only of what has a quota. `scope`: `group:<name>`, `issuer:<ski>`.
+create table issuance_counts (
+  scope text not null,
+  hour  integer not null,
+  count integer not null,
+  primary key (scope, hour)
+) strict, without rowid;
+
+-- Enrolments that an operator decides.
+create table enrollment_requests (
+  number          integer primary key autoincrement,
+  id              text not null unique,
+  state           text not null check (state in ('waiting', 'approved', 'denied', 'issued', 'expired')),
+  group_name      text not null,
+  device_id       text not null,
+  spki_sha256     text not null,
+  csr             blob not null,
+  credential_kind text not null check (credential_kind in ('token', 'bootstrap', 'allow_list', 'none', 'renewal')),
+  credential      text not null,
+  address         text not null,
+  created_at      integer not null,
+  expires_at      integer not null,
+  decided_at      integer,
+  decided_by      text
+) strict;
+
+create unique index enrollment_requests_open
+  on enrollment_requests (credential_kind, credential, spki_sha256) where state in ('waiting', 'approved');
+create index enrollment_requests_of on enrollment_requests (credential_kind, credential, spki_sha256, number);
+
+-- ---- authorities
+
+-- Roots that devices verify servers with.
+create table server_anchors (
+  number      integer primary key autoincrement,
+  fingerprint text not null unique,
+  state       text not null check (state in ('prepared', 'offered', 'active', 'retiring', 'retired')),
+  offered_at  integer,
+  der         blob not null
+) strict;
+
+-- `chain`: the issuing CAs of devices; `server`: the anchors above. A version rises when what is given out changes.
+create table trust_versions (
+  kind    text not null primary key check (kind in ('chain', 'server')),
+  version integer not null
+) strict, without rowid;
+
+insert into trust_versions (kind, version) values ('chain', 1), ('server', 1);
+
+-- The newest version that a device was given.
+create table trust_fetches (
+  device_id  text not null references devices (id),
+  kind       text not null check (kind in ('chain', 'server')),
+  version    integer not null,
+  fetched_at integer not null,
+  primary key (device_id, kind)
+) strict, without rowid;
+
+-- CRLs that were signed elsewhere: the root's.
+create table imported_crls (
+  ski         text not null primary key,
+  number      text not null,
+  this_update integer not null,
+  next_update integer not null,
+  imported_at integer not null,
+  der         blob not null
+) strict;
 
 -- ---- access
 
@@ -136,7 +229,7 @@ create table access_version (
 insert into access_version (one, version, stamp) values (1, 0, lower(hex(randomblob(16))));
 
 create table access (
-  kind           text not null check (kind in ('anchor', 'application', 'policy')),
+  kind           text not null check (kind in ('anchor', 'application', 'policy', 'group')),
   name           text not null,
   -- the version at which it was written: never the same for two values of one name
   revision       integer not null,

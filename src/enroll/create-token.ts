@@ -4,6 +4,7 @@ import { isDeviceId, type DeviceId } from '#fleet/device-id.ts'
 import type { Actor, ClaimToken, OperatorToken } from '#fleet/credentials.ts'
 import type { Clock } from '#fleet/clock.ts'
 import { parseDuration } from '#fleet/duration.ts'
+import { FIRST_GROUP } from '#fleet/enrollment-group.ts'
 import { FleetError } from '#fleet/errors.ts'
 import {
   CERTIFICATE_TTL_RANGE,
@@ -69,6 +70,7 @@ export const createToken = async (
     id,
     hash,
     deviceId,
+    group: FIRST_GROUP,
     uses: ask.uses ?? 1,
     used: 0,
     createdAt: now,

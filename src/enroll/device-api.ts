@@ -42,7 +42,7 @@ export const loggedOf = ({ deviceId, serial, fresh }: Issued): Record<string, st
 
 export const registerDeviceApi = async (app: App, deps: IssuanceDeps): Promise<void> => {
   await describeApi(app, { title: 'Sallyport device API', schemes: ['claim', 'certificate', 'basic'] })
-  const rootPem = toPem('CERTIFICATE', deps.issuer.root.der)
+  const rootPem = toPem('CERTIFICATE', deps.issuers.active().root.der)
   app.decorateRequest('claim')
   app.decorateRequest('renewer')
 
@@ -73,7 +73,7 @@ export const registerDeviceApi = async (app: App, deps: IssuanceDeps): Promise<v
         address: addressOf(request),
       })
       Object.assign(request.logged, loggedOf(issued))
-      return reply.code(201).send(responseOf(issued, deps.issuer.chainPem))
+      return reply.code(201).send(responseOf(issued, deps.issuers.active().chainPem))
     },
   )
 
@@ -100,7 +100,7 @@ export const registerDeviceApi = async (app: App, deps: IssuanceDeps): Promise<v
       const { csr, device_id: deviceId } = request.body
       const issued = await renewFor(deps, request.renewer, { csr, deviceId })
       Object.assign(request.logged, loggedOf(issued))
-      return reply.code(201).send(responseOf(issued, deps.issuer.chainPem))
+      return reply.code(201).send(responseOf(issued, deps.issuers.active().chainPem))
     },
   )
 

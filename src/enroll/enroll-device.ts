@@ -35,13 +35,18 @@ export const enrollWithClaim = async (
   const csr = await acceptCsrInTurn(ask.csr)
   const named = nameDevice({ bound: token.deviceId, asked: ask.deviceId, commonName: csr.commonName })
   if (!named.ok) throw new FleetError(named.reason, named.detail)
+  const group = deps.registry.groups().get(token.group)
+  if (group === undefined) throw new FleetError('group_disabled', 'the group of the token is gone')
   try {
     return await issueCertificate(deps, {
       actor: `token:${token.id}`,
       deviceId: named.deviceId,
       credential: { kind: 'token', id: token.id },
+      requestId: undefined,
+      group,
+      tags: group.tags,
       csr,
-      ttl: token.certificateTtl,
+      ttl: token.certificateTtl ?? group.certificateTtl,
     })
   } catch (error) {
     if (error instanceof FleetError && CREDENTIAL_REFUSALS.has(error.code)) deps.failures.failed(ask.address)

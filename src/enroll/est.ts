@@ -129,7 +129,7 @@ const sendIssued = (request: FastifyRequest, reply: FastifyReply, issued: Issued
 }
 
 export const registerEst = async (app: App, deps: IssuanceDeps): Promise<void> => {
-  const trust = [...fromPem(deps.issuer.chainPem, 'CERTIFICATE'), deps.issuer.root.der]
+  const trust = [...fromPem(deps.issuers.active().chainPem, 'CERTIFICATE'), deps.issuers.active().root.der]
 
   // the parsers and the text refusals are EST's own: encapsulated, the REST routes keep theirs
   await app.register((est, _options, done) => {

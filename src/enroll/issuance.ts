@@ -6,25 +6,28 @@
 import type { CertificateRecord } from '#fleet/certificate.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
+import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { CsrFacts } from '#pki/csr.ts'
 import { readCsr } from '#pki/csr.ts'
-import type { Issuer } from '#pki/issuer.ts'
 import { sha256Hex } from '#pki/keys.ts'
 import { newSerial } from '#pki/serial.ts'
-import { certificateValidity, judgeClock } from '#policy/enrollment.ts'
+import { certificateValidity, extrasOf, judgeClock } from '#policy/enrollment.ts'
 import { judgeKey } from '#policy/keys.ts'
-import { renewAfter } from '#policy/renewal.ts'
-import type { Registry, Reservation } from '#registry/registry.ts'
+import { renewalMoment } from '#policy/renewal.ts'
+import type { Limits, Registry, Reservation } from '#registry/registry.ts'
+import type { Issuers } from './issuers.ts'
 import type { FailureLimits } from './limits.ts'
 import { createTogether } from './together.ts'
 
 export type IssuanceDeps = {
   readonly registry: Registry
-  readonly issuer: Issuer
+  readonly issuers: Issuers
   readonly clock: Clock
   /** of claim tokens, by address */
   readonly failures: FailureLimits
+  /** certificates that one issuer may sign in a clock hour; undefined: as many as are asked for */
+  readonly issuerPerHour: number | undefined
 }
 
 /** Times are ms since the epoch. `fresh`: made now, and not handed out again. */
@@ -34,6 +37,8 @@ export type Issued = {
   readonly notBefore: number
   readonly notAfter: number
   readonly renewAfter: number
+  /** to be confirmed, by its first use at a door or at this desk */
+  readonly pending: boolean
   readonly der: Uint8Array
   readonly fresh: boolean
 }
@@ -69,21 +74,41 @@ const issuedFrom = (record: CertificateRecord, fresh: boolean): Issued => {
     serial: record.serial,
     notBefore: record.notBefore,
     notAfter: record.notAfter,
-    renewAfter: renewAfter(record),
+    renewAfter: record.renewAt,
+    pending: record.state === 'pending',
     der: record.der,
     fresh,
   }
 }
 
+/** Counted inside the transaction; nothing is counted that has no quota. */
+const limitsOf = (group: EnrollmentGroup, issuerSki: string, issuerPerHour: number | undefined): Limits => {
+  const { certificatesPerHour } = group.quotas
+  return {
+    perHour: [
+      ...(certificatesPerHour === undefined
+        ? []
+        : [{ scope: `group:${group.name}`, most: certificatesPerHour }]),
+      ...(issuerPerHour === undefined ? [] : [{ scope: `issuer:${issuerSki}`, most: issuerPerHour }]),
+    ],
+    devices: group.quotas.devices,
+    registeredOnly: group.registeredOnly,
+    renewalsPerDay: group.renewalsPerDay,
+    expiredRenewals: group.expiredRenewals,
+  }
+}
+
 /**
+ * @param ask.group of the device; a device that is made by this comes into it
  * @param ask.ttl what is granted, ms; the certificate ends sooner when the issuer does
  * @throws `clock_behind`, `issuer_unusable`, `registry_unavailable`, and what {@link Registry.reserve} refuses: in each case nothing
  * was signed that is not on record, and the same request may be made again
  */
 export const issueCertificate = async (
-  { registry, issuer, clock }: IssuanceDeps,
-  ask: Pick<Reservation, 'actor' | 'credential' | 'deviceId'> & {
+  { registry, issuers, clock, issuerPerHour }: IssuanceDeps,
+  ask: Pick<Reservation, 'actor' | 'credential' | 'deviceId' | 'tags' | 'requestId'> & {
     readonly csr: CsrFacts
+    readonly group: EnrollmentGroup
     readonly ttl: number
   },
 ): Promise<Issued> => {
@@ -93,21 +118,31 @@ export const issueCertificate = async (
       retryAfter: 60,
     })
   }
+  const issuer = issuers.active()
   const validity = certificateValidity({ now, ttl: ask.ttl, issuerNotAfter: issuer.notAfter })
   if (validity === undefined) throw new FleetError('issuer_unusable', 'the issuing CA has expired')
 
+  const { group } = ask
+  const serial = newSerial()
   // What a crash leaves: nothing before; after it a row `intended` that says what was meant, and that the same request completes.
   const reserved = await registry.reserve({
     now,
     actor: ask.actor,
     deviceId: ask.deviceId,
     credential: ask.credential,
+    requestId: ask.requestId,
+    group: group.name,
+    tags: ask.tags,
+    extras: extrasOf(group.profile, ask.deviceId),
     spkiSha256: ask.csr.spkiSha256,
-    serial: newSerial(),
+    serial,
     issuerSki: issuer.ski,
     ttl: ask.ttl,
     issuerNotAfter: issuer.notAfter,
     ...validity,
+    renewAt: renewalMoment(validity, group.renewalWindow, serial),
+    pendingUntil: Math.min(now + group.confirmWithin, validity.notAfter),
+    limits: limitsOf(group, issuer.ski, issuerPerHour),
   })
   if (reserved.kind === 'already') return issuedFrom(reserved.certificate, false)
 
@@ -119,6 +154,7 @@ export const issueCertificate = async (
     serial: intended.serial,
     notBefore: intended.notBefore,
     notAfter: intended.notAfter,
+    extras: intended.extras,
   })
   // Two that raced for one row get what the first of them recorded.
   return issuedFrom(

@@ -56,7 +56,12 @@ export const deviceRoutes = (app: App, deps: OperatorApiDeps): void => {
       },
     },
     async ({ query: { after, limit = 100, state } }) => {
-      const { items, next } = await registry.listDevices({ after, limit, state })
+      const { items, next } = await registry.listDevices({
+        after,
+        limit,
+        condition: state,
+        now: deps.clock(),
+      })
       const devices = await Promise.all(items.map((device) => deviceToWire(registry, device)))
       return { items: devices, next: next ?? null }
     },

@@ -25,7 +25,7 @@ const tokenToWire = (token: ClaimToken, now: number): wire.Token => ({
   used: token.used,
   expires_at: instant(token.expiresAt),
   created_at: instant(token.createdAt),
-  cert_ttl_seconds: Math.floor(token.certificateTtl / 1_000),
+  cert_ttl_seconds: token.certificateTtl === undefined ? null : Math.floor(token.certificateTtl / 1_000),
   state: tokenState(token, now),
 })
 

@@ -13,7 +13,7 @@ import { judgeRenewal } from '#policy/renewal.ts'
 import { acceptCsrInTurn, issueCertificate, type IssuanceDeps, type Issued } from './issuance.ts'
 
 /** Who may renew on this connection. */
-export type Renewer = { readonly deviceId: DeviceId; readonly fingerprint: string }
+export type Renewer = { readonly deviceId: DeviceId; readonly group: string; readonly fingerprint: string }
 
 /**
  * The proof is the handshake of this connection; nothing of the request is looked at.
@@ -39,7 +39,7 @@ export const acceptRenewer = (
       'renew with the current certificate of the device',
     )
   }
-  return { deviceId: record.deviceId, fingerprint: leaf.fingerprint }
+  return { deviceId: record.deviceId, group: record.group, fingerprint: leaf.fingerprint }
 }
 
 /**
@@ -58,10 +58,15 @@ export const renewFor = async (
   if (!named.ok) throw new FleetError(named.reason, named.detail)
   const ttl = await deps.registry.grantedTtl(renewer.fingerprint)
   if (ttl === undefined) throw new FleetError('certificate_unknown', 'the certificate is not on record')
+  const group = deps.registry.groups().get(renewer.group)
+  if (group === undefined) throw new FleetError('group_disabled', 'the group of the device is gone')
   return issueCertificate(deps, {
     actor: `device:${renewer.deviceId}`,
     deviceId: renewer.deviceId,
-    credential: { kind: 'renewal', fingerprint: renewer.fingerprint },
+    credential: { kind: 'renewal', fingerprint: renewer.fingerprint, late: false },
+    requestId: undefined,
+    group,
+    tags: {},
     csr,
     ttl,
   })

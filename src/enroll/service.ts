@@ -25,6 +25,7 @@ import { createApp, httpServer, type App } from './http-app.ts'
 import { forgetAnswers } from './idempotency.ts'
 import { followInbox } from './inbox.ts'
 import type { IssuanceDeps } from './issuance.ts'
+import { createIssuers } from './issuers.ts'
 import { openConfiguredIssuer, readPublicFile } from './issuing.ts'
 import { createFailureLimits } from './limits.ts'
 import { registerOperatorApi } from './operator-api.ts'
@@ -87,7 +88,8 @@ export const openEnrollDesk = async (
   // monotonic: who guesses is not forgiven, and nobody kept out, because the clock was set
   const limits = () =>
     createFailureLimits({ perMinute: config.enroll.failures_per_minute, clock: () => performance.now() })
-  const issuance: IssuanceDeps = { registry, issuer, clock, failures: limits() }
+  const issuers = createIssuers([issuer])
+  const issuance: IssuanceDeps = { registry, issuers, clock, failures: limits(), issuerPerHour: undefined }
 
   const identity = opened.use(openServerIdentity(config.tls, log))
   const tlsOf = (ca: readonly string[]) =>

@@ -55,9 +55,21 @@ export type CertificateFacts = {
   readonly signatureAlgorithm: string
 }
 
-/** `intended`: reserved, perhaps signed, never handed out. `live`: recorded before it was handed out. */
-export const CERTIFICATE_STATES = ['intended', 'live', 'revoked'] as const
+/**
+ * `intended`: reserved, perhaps signed, never handed out. `pending`: recorded and handed out beside a certificate that the device still
+ * has; good at the doors, and its first admitted handshake (or an explicit confirmation) makes it `live`. `live`: recorded, and confirmed
+ * or the only one.
+ */
+export const CERTIFICATE_STATES = ['intended', 'pending', 'live', 'revoked'] as const
 export type CertificateState = (typeof CERTIFICATE_STATES)[number]
+
+/** What a certificate says beside device id, key and dates: a group's profile, its templates filled in. */
+export type SubjectExtras = {
+  readonly organization?: string
+  readonly organizationalUnit?: string
+  /** SAN dNSName */
+  readonly dnsNames?: readonly string[]
+}
 
 export type CertificateRecord = {
   /** 16 octets, hex; unique over all issuers */
@@ -69,6 +81,16 @@ export type CertificateRecord = {
   readonly state: CertificateState
   readonly notBefore: number
   readonly notAfter: number
+  /** when its device should ask for the next one */
+  readonly renewAt: number
+  /** kept from the reservation on: whoever completes it signs the same */
+  readonly extras: SubjectExtras | undefined
+  /** serial of the certificate it renews; undefined: it came by another credential */
+  readonly predecessor: string | undefined
+  /** serial of the confirmed successor: at most one */
+  readonly supersededBy: string | undefined
+  /** when it will be withdrawn if it is still `pending` */
+  readonly pendingUntil: number | undefined
   /** undefined while `intended` */
   readonly fingerprint: string | undefined
   readonly der: Uint8Array | undefined
@@ -76,9 +98,22 @@ export type CertificateRecord = {
   readonly revocationReason: RevocationReason | undefined
 }
 
-/** An intermediate of ours, as the registry knows it. `retired`: no longer signs, its certificates are no longer admitted. */
+/**
+ * `prepared`: made, signs nothing yet. `offered`: in the chains that devices and doors are given. `active`: signs. `retiring`: signs no
+ * more; its certificates are still admitted, and its CRL and OCSP answers are still made. `retired`, `revoked`: its certificates are no
+ * longer admitted.
+ */
+export const ISSUER_STATES = ['prepared', 'offered', 'active', 'retiring', 'retired', 'revoked'] as const
+export type IssuerState = (typeof ISSUER_STATES)[number]
+
+/** Are certificates of such an issuer admitted at all? */
+export const isStanding = (state: IssuerState): boolean => state === 'active' || state === 'retiring'
+
+/** An intermediate of ours, as the registry knows it. */
 export type IssuerRecord = {
   readonly ski: string
   readonly der: Uint8Array
-  readonly state: 'active' | 'retired' | 'revoked'
+  readonly state: IssuerState
+  /** when its chain was first offered; undefined: not yet */
+  readonly offeredAt: number | undefined
 }

@@ -9,12 +9,14 @@ export type ClaimToken = {
   readonly hash: string
   /** undefined: unbound; creates new ids only */
   readonly deviceId: DeviceId | undefined
+  /** of the devices it makes */
+  readonly group: string
   readonly uses: number
   readonly used: number
   readonly createdAt: number
   readonly expiresAt: number
-  /** life of the certificates it yields, ms */
-  readonly certificateTtl: number
+  /** life of the certificates it yields, ms; undefined: the group's */
+  readonly certificateTtl: number | undefined
   readonly revokedAt: number | undefined
 }
 
@@ -42,4 +44,31 @@ export type AuditEntry = {
   readonly action: string
   readonly subject: string
   readonly details: Readonly<Record<string, unknown>>
+}
+
+/** `approved`: an operator said yes, and the same request made again gets its certificate. `issued`: it did. */
+export const REQUEST_STATES = ['waiting', 'approved', 'denied', 'issued', 'expired'] as const
+export type RequestState = (typeof REQUEST_STATES)[number]
+
+/** An enrolment that an operator decides. One credential and key have at most one that is open. */
+export type EnrollmentRequest = {
+  /** public handle */
+  readonly id: string
+  readonly state: RequestState
+  readonly group: string
+  readonly deviceId: DeviceId
+  readonly spkiSha256: string
+  /** DER, as it was sent first; only this one is signed */
+  readonly csr: Uint8Array
+  /** `none`: nothing but the operator's yes. `renewal`: a device under suspicion of having been cloned */
+  readonly credential: {
+    readonly kind: 'token' | 'bootstrap' | 'allow_list' | 'none' | 'renewal'
+    readonly id: string
+  }
+  /** remote IP of who asked first */
+  readonly address: string
+  readonly createdAt: number
+  readonly expiresAt: number
+  readonly decidedAt: number | undefined
+  readonly decidedBy: Actor | undefined
 }

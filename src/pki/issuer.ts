@@ -6,7 +6,7 @@
 
 import { createPrivateKey, createPublicKey, sign, type KeyObject } from 'node:crypto'
 import { promisify } from 'node:util'
-import type { CertificateFacts } from '#fleet/certificate.ts'
+import type { CertificateFacts, SubjectExtras } from '#fleet/certificate.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { readCertificates } from './certificate.ts'
@@ -30,6 +30,17 @@ export interface Issuer extends AsyncDisposable {
   /** @returns DER. @throws issuer_unusable when `notAfter` is beyond {@link Issuer.notAfter}, or the issuer is closed */
   issueDevice(request: {
     readonly deviceId: DeviceId
+    readonly spkiDer: Uint8Array
+    readonly serial: string
+    readonly notBefore: number
+    readonly notAfter: number
+    readonly extras?: SubjectExtras | undefined
+  }): Promise<Uint8Array>
+  /**
+   * A delegated OCSP responder (RFC 6960 §4.2.2.2): EKU OCSPSigning, id-pkix-ocsp-nocheck. Its key is the caller's.
+   * @returns DER. @throws issuer_unusable
+   */
+  issueResponder(request: {
     readonly spkiDer: Uint8Array
     readonly serial: string
     readonly notBefore: number
@@ -158,6 +169,9 @@ export const openIssuer = async (o: {
         throw unusable(`the CA expires at ${new Date(lastDay).toISOString()}, before the certificate would`)
       const tbs = profile(request)
       return signedDer(tbs, algorithm, sign(algorithm.name, tbs, openKey()))
+    },
+    async issueResponder() {
+      throw unusable('not built yet')
     },
     async signCrl(request) {
       openKey()

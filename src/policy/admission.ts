@@ -3,7 +3,12 @@
  * counts is #gateway/admission.ts. The rungs and their order are docs/admission.md, which a test holds against them.
  */
 
-import type { CertificateFacts, CertificateState, IssuerRecord } from '#fleet/certificate.ts'
+import {
+  isStanding,
+  type CertificateFacts,
+  type CertificateState,
+  type IssuerState,
+} from '#fleet/certificate.ts'
 import type { Denial } from '#fleet/denial.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { DeviceState } from '#fleet/device.ts'
@@ -21,7 +26,7 @@ export type DeviceRecord = {
   readonly deviceState: DeviceState
   readonly group: string
   readonly tags: Readonly<Record<string, string>>
-  readonly issuerState: IssuerRecord['state']
+  readonly issuerState: IssuerState
 }
 
 /** The span in which every certificate above the leaf is valid, ms since the epoch, both ends included. */
@@ -104,7 +109,7 @@ const outside = (now: number, { notBefore, notAfter }: Span): Denial | undefined
 
 /** Reasons of the registry's record, worst first: `retired` revokes every certificate too, and must still say its own word. */
 const recordReason = (record: DeviceRecord): Denial | undefined => {
-  if (record.issuerState !== 'active') return 'issuer_revoked'
+  if (!isStanding(record.issuerState)) return 'issuer_revoked'
   if (record.deviceState === 'retired') return 'device_retired'
   if (record.certificateState === 'revoked' || record.deviceState === 'revoked') return 'certificate_revoked'
   return record.deviceState === 'suspended' ? 'device_suspended' : undefined

@@ -3,6 +3,8 @@
  * Not the state of the moment (uses left, device and key known?): that is checked inside the registry's transaction.
  */
 
+import type { SubjectExtras } from '#fleet/certificate.ts'
+import type { CertificateProfile } from '#fleet/enrollment-group.ts'
 import { isDeviceId, type DeviceId } from '#fleet/device-id.ts'
 import type { ClaimToken } from '#fleet/credentials.ts'
 import { DAY, HOUR, MINUTE, SECOND } from '#fleet/clock.ts'
@@ -109,3 +111,19 @@ export const certificateValidity = (o: {
  */
 export const judgeClock = (now: number, newestRecorded: number): 'clock_behind' | undefined =>
   now < newestRecorded - BACKDATE ? 'clock_behind' : undefined
+
+const fill = (template: string, deviceId: DeviceId): string => template.replaceAll('${device.id}', deviceId)
+
+/** @returns undefined: the certificate says nothing beside its device id, key and dates */
+export const extrasOf = (
+  { organization, organizationalUnit, dnsNames }: CertificateProfile,
+  deviceId: DeviceId,
+): SubjectExtras | undefined => {
+  if (organization === undefined && organizationalUnit === undefined && dnsNames.length === 0)
+    return undefined
+  return {
+    ...(organization === undefined ? {} : { organization: fill(organization, deviceId) }),
+    ...(organizationalUnit === undefined ? {} : { organizationalUnit: fill(organizationalUnit, deviceId) }),
+    ...(dnsNames.length === 0 ? {} : { dnsNames: dnsNames.map((name) => fill(name, deviceId)) }),
+  }
+}

@@ -3,7 +3,12 @@
  * Not admission to an application: a device without any policy may still renew.
  */
 
-import type { CertificateFacts, CertificateState, IssuerRecord } from '#fleet/certificate.ts'
+import {
+  isStanding,
+  type CertificateFacts,
+  type CertificateState,
+  type IssuerRecord,
+} from '#fleet/certificate.ts'
 import type { DeviceState } from '#fleet/device.ts'
 import type { ErrorCode } from '#fleet/errors.ts'
 import { BACKDATE, type Validity } from './enrollment.ts'
@@ -19,6 +24,7 @@ export type RenewalRecord = {
 }
 
 const DEVICE_REFUSALS: Readonly<Record<DeviceState, ErrorCode | undefined>> = {
+  registered: undefined,
   active: undefined,
   suspended: 'device_suspended',
   revoked: 'device_revoked',
@@ -46,15 +52,29 @@ export const judgeRenewal = (o: {
     // The device's state says more than its certificate's: a revoked device has only revoked certificates.
     return DEVICE_REFUSALS[o.record.deviceState] ?? 'certificate_revoked'
   }
-  if (o.record.issuerState !== 'active') return 'issuer_revoked'
+  if (!isStanding(o.record.issuerState)) return 'issuer_revoked'
   if (o.now > o.record.notAfter) return 'certificate_expired'
   if (o.now < o.record.notBefore) return 'certificate_not_yet_valid'
   if (!o.trusted) return 'certificate_untrusted'
   return judgeClientLeaf(o.leaf) ?? DEVICE_REFUSALS[o.record.deviceState]
 }
 
-/** Two thirds of the life, counted from when it was made and not from its backdated beginning. */
-export const renewAfter = ({ notBefore, notAfter }: Validity): number => {
+/** 32 bits of the serial, as a share of one: as random as the serial is, and the same whenever it is asked. */
+const shareOf = (serial: string): number => Number.parseInt(serial.slice(-8), 16) / 2 ** 32
+
+/**
+ * When a certificate is to be renewed: its own moment in the group's window, so that a fleet enrolled on one day does not come back on
+ * one day. The window is counted from when it was made, and not from its backdated beginning.
+ * @param window shares of the life, from 0 to 1
+ * @param serial hex; the jitter
+ * @returns ms since the epoch
+ */
+export const renewalMoment = (
+  { notBefore, notAfter }: Validity,
+  window: { readonly from: number; readonly to: number },
+  serial: string,
+): number => {
   const made = notBefore + BACKDATE
-  return Math.floor(made + (Math.max(0, notAfter - made) * 2) / 3)
+  const share = window.from + (window.to - window.from) * shareOf(serial)
+  return Math.floor(made + Math.max(0, notAfter - made) * share)
 }

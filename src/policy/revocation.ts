@@ -28,6 +28,7 @@ export type DeviceVerb = keyof typeof DEVICE_VERBS
 export const DEVICE_VERB_NAMES = Object.keys(DEVICE_VERBS) as readonly DeviceVerb[]
 
 const WAYS_OUT: Readonly<Record<DeviceState, string>> = {
+  registered: 'it is registered, and has never enrolled',
   active: 'it is active',
   suspended: 'it is suspended: resume it first',
   revoked: 'it is revoked: only a new token bound to its id brings it back',

@@ -8,11 +8,24 @@
  */
 
 import type { AccessSnapshot, Anchor, Application, Policy } from '#fleet/access.ts'
-import type { CertificateRecord, CertificateState, IssuerRecord } from '#fleet/certificate.ts'
+import type {
+  CertificateRecord,
+  CertificateState,
+  IssuerRecord,
+  IssuerState,
+  SubjectExtras,
+} from '#fleet/certificate.ts'
 import type { Actor, AuditEntry, ClaimToken, OperatorToken } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
-import type { Device, DeviceState } from '#fleet/device.ts'
+import type { Device, DeviceCondition, DeviceState } from '#fleet/device.ts'
+import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import type { RevocationReason } from '#fleet/revocation-reason.ts'
+import type { AuthorityMemory } from './authorities.ts'
+import type { FleetListMemory } from './fleet-lists.ts'
+import type { Page, Paged } from './page.ts'
+import type { RenewalMemory } from './renewals.ts'
+import type { RequestMemory } from './requests.ts'
+import type { RevocationMemory } from './revocations.ts'
 
 /** What the doors need to know about a certificate of ours, in one look-up by fingerprint. */
 export type LiveStatus = {
@@ -25,7 +38,7 @@ export type LiveStatus = {
   readonly group: string
   readonly tags: Readonly<Record<string, string>>
   readonly issuerSki: string
-  readonly issuerState: IssuerRecord['state']
+  readonly issuerState: IssuerState
 }
 
 /**
@@ -52,10 +65,6 @@ export type AssertionKey = {
   readonly createdAt: number
 }
 
-/** Keyset paging: `after` is the `next` of the page before (`bad_request` when it cannot be one). `limit`: 1 to 1,000, else the nearer. */
-export type Page = { readonly after?: string | undefined; readonly limit: number }
-export type Paged<T> = { readonly items: readonly T[]; readonly next: string | undefined }
-
 /** What the gateway may do: read. The SQLite handle behind it is opened `readonly`. */
 export interface RegistryReader extends AsyncDisposable {
   /** By SHA-256 fingerprint. undefined: not on record, or only `intended`. Throws `registry_unavailable`. */
@@ -70,10 +79,6 @@ export interface RegistryReader extends AsyncDisposable {
   changesSince(cursor: string): Promise<Changes>
 }
 
-/** A device has at most so many certificates that are neither revoked nor expired; and each certificate so many successors. */
-export const MOST_USABLE = 10
-export const MOST_SUCCESSORS = 3
-
 /** How many certificates {@link Registry.certificatesOf} gives. */
 export const MOST_SHOWN = 100
 
@@ -87,11 +92,30 @@ export type Reservation = {
   readonly deviceId: DeviceId
   /**
    * `token`: spends one use of it unless (token, spkiSha256) was used before.
-   * `renewal`: by the current certificate, which must still be live, of an active device.
+   * `renewal`: by the current certificate, which must be live (not `pending`), of an active device; `late`: it has expired, and the
+   * group's grace lets it renew.
+   * `bootstrap`: `id` is the certificate's fingerprint, `uses` how many certificates it may yield; `bound`: its id is made from the
+   * certificate, so that it may serve a device that exists.
+   * `allow_list`: the id was registered before and has no certificate yet; the key is the registered one, when there is one.
+   * `approval`: `id` is that of the request; what was approved and nothing else.
    */
   readonly credential:
     | { readonly kind: 'token'; readonly id: string }
-    | { readonly kind: 'renewal'; readonly fingerprint: string }
+    | { readonly kind: 'renewal'; readonly fingerprint: string; readonly late: boolean }
+    | { readonly kind: 'bootstrap'; readonly id: string; readonly uses: number; readonly bound: boolean }
+    | { readonly kind: 'allow_list' }
+    | { readonly kind: 'approval'; readonly id: string }
+  /** an approved request that this completes: it becomes `issued` in the same transaction; undefined: none was needed */
+  readonly requestId: string | undefined
+  /** of a device that is made by this; one that exists keeps its own */
+  readonly group: string
+  readonly tags: Readonly<Record<string, string>>
+  readonly extras: SubjectExtras | undefined
+  /** when the device should renew it */
+  readonly renewAt: number
+  /** when it is withdrawn, if it has to be `pending` */
+  readonly pendingUntil: number
+  readonly limits: Limits
   readonly spkiSha256: string
   /** 16 octets, hex: the caller's randomness */
   readonly serial: string
@@ -102,6 +126,20 @@ export type Reservation = {
   readonly ttl: number
   /** the last moment that the issuer can sign for: its own end, or that of what is above it */
   readonly issuerNotAfter: number
+}
+
+/** What may be counted only inside the transaction. undefined: no limit. */
+export type Limits = {
+  /** certificates in a clock hour, by what they are counted under: `group:<name>`, `issuer:<ski>` */
+  readonly perHour: readonly { readonly scope: string; readonly most: number }[]
+  /** devices in the group, of whatever state but retired; asked only when this makes one */
+  readonly devices: number | undefined
+  /** only ids that were registered */
+  readonly registeredOnly: boolean
+  /** renewals of a device in 24 hours */
+  readonly renewalsPerDay: number
+  /** renewals by expired certificates in a row */
+  readonly expiredRenewals: number
 }
 
 /**
@@ -120,19 +158,21 @@ export type Put<T> = {
   readonly actor: Actor
 }
 
-export const ACCESS_KINDS = ['anchor', 'application', 'policy'] as const
+export const ACCESS_KINDS = ['anchor', 'application', 'policy', 'group'] as const
 export type AccessKind = (typeof ACCESS_KINDS)[number]
 export type AccessValue = {
   readonly anchor: Anchor
   readonly application: Application
   readonly policy: Policy
+  readonly group: EnrollmentGroup
 }
 export type Revisioned<T> = { readonly value: T; readonly revision: number }
 
 /** What a client may repeat safely. `sealed`: the answer, sealed by the caller, for it may hold a secret. */
 export type IdempotentAnswer = { readonly requestHash: string; readonly sealed: Uint8Array }
 
-export interface Registry extends RegistryReader {
+export interface Registry
+  extends RegistryReader, RenewalMemory, RequestMemory, RevocationMemory, AuthorityMemory, FleetListMemory {
   // ---- credentials
 
   /** Atomic with its audit entry. @throws `conflict`: the id is taken */
@@ -157,17 +197,24 @@ export interface Registry extends RegistryReader {
   findTokenUse(tokenId: string, spkiSha256: string): Promise<CertificateRecord | undefined>
   /**
    * One transaction: re-checks the credential (`token_invalid`, `token_expired`, `token_spent`, `token_revoked`; for a renewal
-   * `certificate_revoked`, `certificate_unknown`), the device (`device_exists` for an unbound token, also for ids that differ only
-   * in case; `device_suspended`, `device_retired`; `device_revoked` unless by a token bound to the id, which makes it `active`
-   * again) and the key (`key_in_use`, `key_compromised`); makes the device when it is new; takes the serial; writes the row as
-   * `intended`; spends the credential. On any refusal nothing has changed. Also `device_id_mismatch` (the credential is another
-   * device's), `certificate_revoked` (this use's certificate has been revoked), `issuer_unusable` (not on record as active),
-   * `conflict` (the serial is taken), `rate_limited` ({@link MOST_SUCCESSORS} of the renewing certificate, or {@link MOST_USABLE} of
-   * the device, are there already; a use that is repeated is no further one).
+   * `certificate_revoked`, `certificate_unknown`, `certificate_pending`, `clone_suspected` when the certificate has a confirmed successor
+   * and this is another key; for a bootstrap certificate `quota_exceeded` when its uses are spent; for the allow-list
+   * `device_not_registered`; for an approval `enrollment_denied`), the device (`device_exists` for an unbound credential unless the
+   * device is only `registered`, also for ids that differ only in case; `device_suspended`, `device_retired`; `device_revoked` unless by
+   * a token that is bound to the id and younger than the revocation, which makes it `active` again; `device_not_registered`) and the key
+   * (`key_in_use`, `key_compromised`; `credential_not_allowed` when the device is `registered` with another key); then the
+   * {@link Limits} (`quota_exceeded`, with retryAfter where time helps). Makes the device when it is new, `registered` → `active`; takes
+   * the serial; writes the row as `intended`; spends the credential. On any refusal nothing has changed. Also `device_id_mismatch` (the
+   * credential is another device's), `certificate_revoked` (this use's certificate has been revoked), `issuer_unusable` (not on record
+   * as active), `conflict` (the serial is taken). A use that is repeated costs no limit again.
+   *
+   * A device that has a confirmed certificate which is neither revoked nor expired gets a `pending` one. It has at most one of those: an
+   * earlier one that is still pending is revoked as `superseded` in this transaction.
    */
   reserve(reservation: Reservation): Promise<Reserved>
   /**
-   * `intended` → `live`, with its audit entry, its change row and a new revision of the device. Must be committed before the certificate leaves the process. Of two
+   * `intended` → `live` or `pending`, with its audit entry and a new revision of the device; renewAt and expiresAt of the device when it is
+   * `live`. No change row, for nothing that a door has allowed or refused depends on it, unless an older certificate lost its place. Must be committed before the certificate leaves the process. Of two
    * that signed the same reservation the first writer wins: hand out the `der` that is returned, never your own.
    * @throws `certificate_revoked` when the device was revoked, suspended or retired since the reservation; `not_found` when there is
    * no such reservation
@@ -187,8 +234,15 @@ export interface Registry extends RegistryReader {
   // ---- devices
 
   findDevice(id: DeviceId): Promise<Device | undefined>
-  listDevices(page: Page & { readonly state?: DeviceState | undefined }): Promise<Paged<Device>>
-  /** Live and revoked ones, newest first, the newest {@link MOST_SHOWN} of them. For people: what a CRL lists is asked by issuer. */
+  /** In order of id. `renewal_due` and `expired` are read from dates, as of `now`. */
+  listDevices(
+    page: Page & {
+      readonly condition?: DeviceCondition | undefined
+      readonly group?: string | undefined
+      readonly now: number
+    },
+  ): Promise<Paged<Device>>
+  /** Pending, live and revoked ones, newest first, the newest {@link MOST_SHOWN} of them. For people: what a CRL lists is asked by issuer. */
   certificatesOf(id: DeviceId): Promise<readonly CertificateSummary[]>
   /**
    * The moves of DEVICE_MOVES (#fleet/device.ts), `conflict` otherwise. One transaction: state, for `revoked` and `retired` all its
@@ -207,8 +261,9 @@ export interface Registry extends RegistryReader {
     readonly ifRevision?: number | undefined
   }): Promise<Device | undefined>
   /**
-   * From the inbox: keeps the newest time per device, and `inboxCursor` in the same transaction. Unknown fingerprints and times
-   * after `now` are skipped. No audit, no change row, no new revision.
+   * From the inbox, of admitted handshakes only: keeps the newest time per device, and `inboxCursor` in the same transaction. Unknown
+   * fingerprints and times after `now` are skipped. No audit, no change row, no new revision; except that a `pending` certificate of an
+   * active device, not past its pendingUntil, becomes `live` as by {@link RenewalMemory.confirmCertificate}, told as by `system`.
    */
   recordSightings(
     sightings: readonly { readonly fingerprint: string; readonly at: number }[],
@@ -233,14 +288,20 @@ export interface Registry extends RegistryReader {
   }): Promise<string>
   /** Each that was ever kept for this issuer, oldest first. */
   statusUrls(issuerSki: string): Promise<readonly string[]>
-  /** The last notAfter of the certificates of this issuer, revoked ones too; undefined when it has none. Reads all of them. */
+  /** The last notAfter of the certificates of this issuer, revoked ones too; undefined when it has none. */
   lastExpiry(issuerSki: string): Promise<number | undefined>
   /**
-   * Known issuers stay as they are; a new one is added as `active`. `spkiSha256`: of its public key.
+   * Known issuers stay as they are; a new one is added as `state`. `spkiSha256`: of its public key.
    * @throws `conflict`: another key is on record under this subject key id
    */
   registerIssuer(
-    issuer: { readonly ski: string; readonly der: Uint8Array; readonly spkiSha256: string },
+    issuer: {
+      readonly ski: string
+      readonly der: Uint8Array
+      readonly spkiSha256: string
+      /** default `active` */
+      readonly state?: 'prepared' | 'active'
+    },
     now: number,
   ): Promise<IssuerRecord>
   /**
@@ -250,7 +311,7 @@ export interface Registry extends RegistryReader {
    */
   revocationVersion(issuerSki: string): Promise<number>
   /**
-   * Unexpired certificates of this issuer that are revoked, and live ones of suspended devices (as certificateHold).
+   * Unexpired certificates of this issuer that are revoked, and pending and live ones of suspended devices (as certificateHold).
    * Entries stay for one CRL past their expiry: pass `now` minus the CRL's lifetime as `notAfterFrom`.
    */
   revokedCertificates(
@@ -286,10 +347,17 @@ export interface Registry extends RegistryReader {
       readonly anchors: readonly Anchor[]
       readonly applications: readonly Application[]
       readonly policies: readonly Policy[]
+      readonly groups?: readonly EnrollmentGroup[]
     },
     now: number,
     actor: Actor,
   ): Promise<void>
+
+  /**
+   * Every group by name; the same map as long as none has changed. {@link FIRST_GROUP} is in it also when nobody wrote it. Throws
+   * `registry_unavailable`.
+   */
+  groups(): ReadonlyMap<string, EnrollmentGroup>
 
   // ---- assertion keys, idempotency, audit
 

@@ -59,7 +59,8 @@ export const Token = Type.Object(
     used: Type.Integer(),
     expires_at: Instant,
     created_at: Instant,
-    cert_ttl_seconds: Type.Integer(),
+    /** null: the group's */
+    cert_ttl_seconds: Type.Union([Type.Integer(), Type.Null()]),
     state: literals(['usable', 'spent', 'expired', 'revoked']),
   },
   closed,

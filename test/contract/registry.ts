@@ -10,8 +10,6 @@ import type { ErrorCode } from '#fleet/errors.ts'
 import {
   type Change,
   MOST_SHOWN,
-  MOST_SUCCESSORS,
-  MOST_USABLE,
   type Registry,
   type RegistryReader,
   type Reservation,
@@ -34,6 +32,8 @@ import {
   recordReserved,
   reservation,
 } from '../support/registry.ts'
+
+const [MOST_SUCCESSORS, MOST_USABLE] = [3, 10]
 
 export type Built = AsyncDisposable & {
   readonly registry: Registry
@@ -63,9 +63,11 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
       JSON.stringify([
         await registry.listTokens({ limit: 1_000 }),
         await registry.listOperatorTokens({ limit: 1_000 }),
-        await registry.listDevices({ limit: 1_000 }),
+        await registry.listDevices({ now: NOW, limit: 1_000 }),
         await Promise.all(
-          (await registry.listDevices({ limit: 1_000 })).items.map(({ id }) => registry.certificatesOf(id)),
+          (await registry.listDevices({ now: NOW, limit: 1_000 })).items.map(({ id }) =>
+            registry.certificatesOf(id),
+          ),
         ),
         await registry.issuers(),
         await registry.revokedCertificates(ISSUER, 0),
@@ -163,9 +165,13 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
         }
         expect(await walk((page) => registry.listTokens(page))).toEqual([2, 2, 1])
         expect(await walk((page) => registry.listOperatorTokens(page))).toEqual([2, 2, 1])
-        expect(await walk((page) => registry.listDevices(page))).toEqual([2, 2, 1])
-        expect(await walk((page) => registry.listDevices({ ...page, state: 'active' }))).toEqual([2, 2, 1])
-        expect(await walk((page) => registry.listDevices({ ...page, state: 'retired' }))).toEqual([0])
+        expect(await walk((page) => registry.listDevices({ now: NOW, ...page }))).toEqual([2, 2, 1])
+        expect(
+          await walk((page) => registry.listDevices({ now: NOW, ...page, condition: 'active' })),
+        ).toEqual([2, 2, 1])
+        expect(
+          await walk((page) => registry.listDevices({ now: NOW, ...page, condition: 'retired' })),
+        ).toEqual([0])
         expect(await walk((page) => registry.listAccess('anchor', page))).toEqual([2, 2, 1])
         const audit = await registry.listAudit({ limit: 1_000 })
         expect((await walk((page) => registry.listAudit(page))).reduce((a, b) => a + b)).toBe(
@@ -176,10 +182,10 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
       it('neither repeats nor hides what was there when others come in between', async () => {
         const ids = ['b', 'd', 'f'].map(deviceId)
         for (const id of ids) await givenDevice(registry, { deviceId: id })
-        const first = await registry.listDevices({ limit: 2 })
+        const first = await registry.listDevices({ now: NOW, limit: 2 })
         await givenDevice(registry, { deviceId: deviceId('a') })
         await givenDevice(registry, { deviceId: deviceId('e') })
-        const second = await registry.listDevices({ limit: 2, after: first.next })
+        const second = await registry.listDevices({ now: NOW, limit: 2, after: first.next })
         expect([...first.items, ...second.items].map(({ id }) => id)).toEqual(['b', 'd', 'e', 'f'])
         expect(second.next).toBeUndefined()
       })
@@ -406,19 +412,22 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
           title: 'renewal by a certificate that is not on record',
           code: 'certificate_unknown',
           given: async ({ id }) =>
-            reservation({ kind: 'renewal', fingerprint: freshHex(32) }, { deviceId: id }),
+            reservation({ kind: 'renewal', fingerprint: freshHex(32), late: false }, { deviceId: id }),
         },
         {
           title: "renewal by another device's certificate",
           code: 'device_id_mismatch',
-          given: async ({ fingerprint }) => reservation({ kind: 'renewal', fingerprint }),
+          given: async ({ fingerprint }) => reservation({ kind: 'renewal', fingerprint, late: false }),
         },
         {
           title: 'renewal of a suspended device',
           code: 'device_suspended',
           given: async (device) => {
             await moved(device, 'suspended')
-            return reservation({ kind: 'renewal', fingerprint: device.fingerprint }, { deviceId: device.id })
+            return reservation(
+              { kind: 'renewal', fingerprint: device.fingerprint, late: false },
+              { deviceId: device.id },
+            )
           },
         },
         {
@@ -426,7 +435,10 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
           code: 'device_revoked',
           given: async (device) => {
             await moved(device, 'revoked')
-            return reservation({ kind: 'renewal', fingerprint: device.fingerprint }, { deviceId: device.id })
+            return reservation(
+              { kind: 'renewal', fingerprint: device.fingerprint, late: false },
+              { deviceId: device.id },
+            )
           },
         },
         {
@@ -436,7 +448,10 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
             await moved(device, 'revoked')
             const token = await givenToken(registry, { deviceId: device.id })
             await registry.reserve(byToken(token.id, { deviceId: device.id }))
-            return reservation({ kind: 'renewal', fingerprint: device.fingerprint }, { deviceId: device.id })
+            return reservation(
+              { kind: 'renewal', fingerprint: device.fingerprint, late: false },
+              { deviceId: device.id },
+            )
           },
         },
         {
@@ -445,7 +460,7 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
           given: async ({ id, fingerprint }) => {
             const other = await givenDevice(registry)
             const { spkiSha256 } = other.reservation
-            return reservation({ kind: 'renewal', fingerprint }, { deviceId: id, spkiSha256 })
+            return reservation({ kind: 'renewal', fingerprint, late: false }, { deviceId: id, spkiSha256 })
           },
         },
         {
@@ -503,7 +518,7 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
       it('renews: the same certificate and key ask for the same successor', async () => {
         const device = await givenDevice(registry)
         const asked = reservation(
-          { kind: 'renewal', fingerprint: device.fingerprint },
+          { kind: 'renewal', fingerprint: device.fingerprint, late: false },
           { deviceId: device.id, spkiSha256: device.reservation.spkiSha256 },
         )
         const first = await registry.reserve(asked)
@@ -555,7 +570,10 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
       it('gives a certificate three successors and no more, however often each is asked for', async () => {
         const device = await givenDevice(registry)
         const renewal = () =>
-          reservation({ kind: 'renewal', fingerprint: device.fingerprint }, { deviceId: device.id })
+          reservation(
+            { kind: 'renewal', fingerprint: device.fingerprint, late: false },
+            { deviceId: device.id },
+          )
         const asked = Array.from({ length: MOST_SUCCESSORS }, renewal)
         for (const each of asked) {
           await registry.reserve(each)
@@ -574,7 +592,11 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
         // the newest goes on
         const { certificate } = await registry.reserve(asked[0] as Reservation)
         const next = renewal()
-        const credential = { kind: 'renewal', fingerprint: certificate.fingerprint as string } as const
+        const credential = {
+          kind: 'renewal',
+          fingerprint: certificate.fingerprint as string,
+          late: false,
+        } as const
         expect(await registry.reserve({ ...next, credential })).toMatchObject({ kind: 'reserved' })
       })
 
@@ -589,7 +611,7 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
         const { id } = await givenToken(registry, { deviceId: device.id, expiresAt: NOW + DAY })
         const further = byToken(id, { deviceId: device.id })
         await refusedUnchanged(() => registry.reserve(further), 'rate_limited')
-        const renewal = { kind: 'renewal', fingerprint: device.fingerprint } as const
+        const renewal = { kind: 'renewal', fingerprint: device.fingerprint, late: false } as const
         await refusedUnchanged(
           () => registry.reserve(reservation(renewal, { deviceId: device.id })),
           'rate_limited',
@@ -616,7 +638,7 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
         for (const outcome of outcomes)
           if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'token_spent' })
         expect(await registry.findToken(token.id)).toMatchObject({ used: 1 })
-        expect((await registry.listDevices({ limit: 100 })).items).toHaveLength(1)
+        expect((await registry.listDevices({ now: NOW, limit: 100 })).items).toHaveLength(1)
       })
 
       it('gives 50 requests with one token and one key the same row, and their signatures one winner', async () => {
@@ -747,7 +769,7 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
 
     describe('device states', () => {
       const STATES = ['active', 'suspended', 'revoked', 'retired'] as const
-      const reach: Readonly<Record<DeviceState, readonly DeviceState[]>> = {
+      const reach: Readonly<Record<(typeof STATES)[number], readonly DeviceState[]>> = {
         active: [],
         suspended: ['suspended'],
         revoked: ['revoked'],
@@ -890,7 +912,7 @@ export const registryContract = (name: string, build: () => Promise<Built>): voi
       it('the revocation version stays when a device enrols, renews or is seen, and rises when it is resumed', async () => {
         const { id, fingerprint } = await givenDevice(registry)
         const version = await registry.revocationVersion(ISSUER)
-        const renewal = reservation({ kind: 'renewal', fingerprint }, { deviceId: id })
+        const renewal = reservation({ kind: 'renewal', fingerprint, late: false }, { deviceId: id })
         await registry.reserve(renewal)
         await recordReserved(registry, renewal.serial)
         await givenDevice(registry)

@@ -8,6 +8,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { request as plainRequest, type IncomingHttpHeaders, type RequestOptions } from 'node:http'
 import { request as tlsRequest } from 'node:https'
 import { join } from 'node:path'
+import { FIRST_GROUP } from '#fleet/enrollment-group.ts'
 import { systemClock, type Clock } from '#fleet/clock.ts'
 import type { ClaimToken, Role } from '#fleet/credentials.ts'
 import { newClaimSecret, newOperatorSecret } from '#enroll/credentials.ts'
@@ -114,7 +115,7 @@ export const call = (url: string, o: Call = {}): Promise<Answer> =>
   })
 
 export type TokenOptions = Partial<
-  Pick<ClaimToken, 'deviceId' | 'uses' | 'expiresAt' | 'certificateTtl' | 'revokedAt'>
+  Pick<ClaimToken, 'deviceId' | 'group' | 'uses' | 'expiresAt' | 'certificateTtl' | 'revokedAt'>
 >
 
 /** Straight into the registry: what a test needs is a token, not the route that makes it. */
@@ -129,6 +130,7 @@ export const addClaimToken = async (
     id,
     hash,
     deviceId: o.deviceId,
+    group: o.group ?? FIRST_GROUP,
     uses: o.uses ?? 1,
     used: 0,
     createdAt: now,

@@ -5,6 +5,7 @@ import type { Anchor, Application, Policy } from '#fleet/access.ts'
 import { DAY, HOUR } from '#fleet/clock.ts'
 import type { ClaimToken, OperatorToken } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
+import { FIRST_GROUP } from '#fleet/enrollment-group.ts'
 import type { CertificateRecord } from '#fleet/certificate.ts'
 import type { AssertionKey, Registry, Reservation } from '#registry/registry.ts'
 
@@ -22,10 +23,28 @@ export const freshHex = (octets: number): string =>
 
 export const deviceId = (text = `device-${freshHex(6)}`): DeviceId => text as DeviceId
 
+/** A reservation without any limit, in the first group. */
+export const RESERVATION_DEFAULTS = {
+  requestId: undefined,
+  group: FIRST_GROUP,
+  tags: {},
+  extras: undefined,
+  renewAt: NOW + 20 * DAY,
+  pendingUntil: NOW + 7 * DAY,
+  limits: {
+    perHour: [],
+    devices: undefined,
+    registeredOnly: false,
+    renewalsPerDay: 1_000,
+    expiredRenewals: 3,
+  },
+} as const
+
 export const claimToken = (over: Partial<ClaimToken> = {}): ClaimToken => ({
   id: freshHex(8),
   hash: freshHex(32),
   deviceId: undefined,
+  group: FIRST_GROUP,
   uses: 1,
   used: 0,
   createdAt: NOW,
@@ -49,6 +68,7 @@ export const reservation = (
   credential: Reservation['credential'],
   over: Partial<Reservation> = {},
 ): Reservation => ({
+  ...RESERVATION_DEFAULTS,
   now: NOW,
   actor: 'system',
   deviceId: deviceId(),

@@ -34,7 +34,7 @@ const id = (text: string) => text as DeviceId
 /** What a refusal must not change. */
 const state = async () =>
   JSON.stringify([
-    (await desk.registry.listDevices({ limit: 1_000 })).items.map((device) => device.id),
+    (await desk.registry.listDevices({ now: Date.now(), limit: 1_000 })).items.map((device) => device.id),
     (await desk.registry.listTokens({ limit: 1_000 })).items.map(({ id: token, used }) => [token, used]),
   ])
 

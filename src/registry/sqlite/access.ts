@@ -4,6 +4,7 @@ import type { Actor } from '#fleet/credentials.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { AccessKind, AccessValue, Revisioned } from '../registry.ts'
 import { rowsToRead, toPage } from './pages.ts'
+import { createGroups } from './snapshot.ts'
 import type { Tools, Verbs } from './verbs.ts'
 
 type Row = { readonly name: string; readonly revision: number; readonly value: string }
@@ -20,7 +21,7 @@ export const accessVerbs = ({
   journal,
   write,
   read,
-}: Tools): Verbs<'putAccess' | 'findAccess' | 'listAccess' | 'deleteAccess' | 'applyAccess'> => {
+}: Tools): Verbs<'putAccess' | 'findAccess' | 'listAccess' | 'deleteAccess' | 'applyAccess' | 'groups'> => {
   const find = database.prepare<[AccessKind, string], Row>(
     'select name, revision, value from access where kind = ? and name = ?',
   )
@@ -104,6 +105,7 @@ export const accessVerbs = ({
   }
 
   return {
+    groups: createGroups(database),
     putAccess: <K extends AccessKind>(
       kind: K,
       { value, ifRevision, now, actor }: { value: AccessValue[K]; ifRevision?: number | undefined } & Writer,
@@ -135,11 +137,12 @@ export const accessVerbs = ({
         journal.audit({ at: now, actor, action: `${kind}.deleted`, subject: name })
         return true
       }),
-    applyAccess: ({ anchors, applications, policies }, now, actor) =>
+    applyAccess: ({ anchors, applications, policies, groups = [] }, now, actor) =>
       write(() => {
         const version = versionOnce()
         for (const value of anchors) put('anchor', value, { now, actor }, version)
         for (const value of policies) put('policy', value, { now, actor }, version)
+        for (const value of groups) put('group', value, { now, actor }, version)
         for (const value of applications) put('application', value, { now, actor }, version)
         for (const { name } of applications) refuseDangling(name)
       }),

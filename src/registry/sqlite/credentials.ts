@@ -21,8 +21,8 @@ export const claimTokenVerbs = ({
     'select * from claim_tokens where number > ? order by number limit ?',
   )
   const add = database.prepare(
-    `insert into claim_tokens (id, hash, device_id, uses, used, created_at, expires_at, certificate_ttl, revoked_at)
-     values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    `insert into claim_tokens (id, hash, device_id, group_name, uses, used, created_at, expires_at, certificate_ttl, revoked_at)
+     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   )
   const revoke = database.prepare('update claim_tokens set revoked_at = ? where id = ?')
   const found = (id: string) => {
@@ -37,11 +37,12 @@ export const claimTokenVerbs = ({
           token.id,
           token.hash,
           token.deviceId ?? null,
+          token.group,
           token.uses,
           token.used,
           token.createdAt,
           token.expiresAt,
-          token.certificateTtl,
+          token.certificateTtl ?? null,
           token.revokedAt ?? null,
         )
         journal.audit({

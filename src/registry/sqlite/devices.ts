@@ -2,7 +2,7 @@
 
 import type { Actor } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
-import { DEVICE_MOVES, type DeviceState, isEnded } from '#fleet/device.ts'
+import { DEVICE_MOVES, type DeviceCondition, type DeviceState, isEnded } from '#fleet/device.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { RevocationReason } from '#fleet/revocation-reason.ts'
 import { MOST_SHOWN } from '../registry.ts'
@@ -18,6 +18,7 @@ import {
 import type { Tools, Verbs } from './verbs.ts'
 
 const ACTIONS: Readonly<Record<DeviceState, string>> = {
+  registered: 'device.resumed',
   active: 'device.resumed',
   suspended: 'device.suspended',
   revoked: 'device.revoked',
@@ -91,9 +92,11 @@ export const deviceVerbs = ({
     // the column does not tell case apart: 001_registry.sql
     return row?.id === id ? toDevice(row) : undefined
   }
-  const rowsIn = (state: DeviceState | undefined, after: string, limit: number): DeviceRow[] => {
+  const rowsIn = (state: DeviceCondition | undefined, after: string, limit: number): DeviceRow[] => {
     if (state === undefined) return list.all(after, limit)
-    return state === 'active' ? listActive.all(after, limit) : listInactive.all(state, after, limit)
+    return state === 'active'
+      ? listActive.all(after, limit)
+      : listInactive.all(state as DeviceState, after, limit)
   }
 
   /** What an operator did to a device: audit, change row, and a new version for the CRLs that may list it. */
@@ -117,7 +120,7 @@ export const deviceVerbs = ({
     listDevices: (page) =>
       read(() => {
         const [after, limit] = [page.after ?? '', rowsToRead(page)]
-        return toPage(page, rowsIn(page.state, after, limit), (row) => row.id, toDevice)
+        return toPage(page, rowsIn(page.condition, after, limit), (row) => row.id, toDevice)
       }),
     certificatesOf: (id) => read(() => certificates.all(id).map(toSummary)),
     setDeviceState: ({ id, state, reason, now, actor, ifRevision }) =>

@@ -8,7 +8,7 @@
  */
 
 import type { CertificateRecord, IssuerRecord } from '#fleet/certificate.ts'
-import { MOST_SUCCESSORS, MOST_USABLE, type Reservation, type Reserved } from '../registry.ts'
+import type { Reservation, Reserved } from '../registry.ts'
 import { refuse, refuseMore, refuseState } from './refusals.ts'
 import {
   type CertificateRow,
@@ -20,11 +20,16 @@ import {
 } from './rows.ts'
 import type { Tools, Verbs } from './verbs.ts'
 
-/** The group of a device that nobody has put into one. */
-const FIRST_GROUP = 'default'
+/** TODO(V1) */
+const MOST_USABLE = 10
+const MOST_SUCCESSORS = 3
 
-const credentialOf = ({ credential }: Reservation): string =>
-  credential.kind === 'token' ? credential.id : credential.fingerprint
+const credentialOf = ({ credential, deviceId }: Reservation): string =>
+  credential.kind === 'renewal'
+    ? credential.fingerprint
+    : credential.kind === 'allow_list'
+      ? deviceId
+      : credential.id
 
 /** What a new reservation leaves on record. */
 const intended = (r: Reservation): CertificateRecord => ({
@@ -35,6 +40,11 @@ const intended = (r: Reservation): CertificateRecord => ({
   state: 'intended',
   notBefore: r.notBefore,
   notAfter: r.notAfter,
+  renewAt: r.renewAt,
+  extras: r.extras,
+  predecessor: undefined,
+  supersededBy: undefined,
+  pendingUntil: undefined,
   fingerprint: undefined,
   der: undefined,
   revokedAt: undefined,
@@ -59,7 +69,7 @@ export const issuanceVerbs = ({
   )
   const addDevice = database.prepare(`
     insert into devices (id, state, state_since, group_name, tags, created_at, revision)
-    values (:id, 'active', :now, '${FIRST_GROUP}', '{}', :now, 1)`)
+    values (:id, 'active', :now, :group, :tags, :now, 1)`)
   const reactivate = database.prepare(
     "update devices set state = 'active', state_since = ?, revision = revision + 1 where id = ?",
   )
@@ -81,8 +91,8 @@ export const issuanceVerbs = ({
   )
   const isTaken = database.prepare<[string], 1>('select 1 from certificates where serial = ?').pluck()
   const intend = database.prepare(`
-    insert into certificates (serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after, ttl)
-    values (:serial, :deviceId, :issuerSki, :spkiSha256, 'intended', :notBefore, :notAfter, :ttl)`)
+    insert into certificates (serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after, ttl, renew_at, extras)
+    values (:serial, :deviceId, :issuerSki, :spkiSha256, 'intended', :notBefore, :notAfter, :ttl, :renewAt, :extras)`)
   const usable = database
     .prepare<[string, number], number>(
       "select count(*) from certificates where device_id = +? and state <> 'revoked' and not_after > ?",
@@ -129,6 +139,7 @@ export const issuanceVerbs = ({
         refuse('device_id_mismatch', 'the token is bound to another device id')
       return token
     }
+    if (credential.kind !== 'renewal') return refuse('internal', 'not built yet')
     const current =
       findByFingerprint.get(credential.fingerprint) ??
       refuse('certificate_unknown', 'the certificate is not on record')
@@ -163,6 +174,8 @@ export const issuanceVerbs = ({
       notBefore: r.notBefore,
       notAfter: r.notAfter,
       ttl: r.ttl,
+      renewAt: r.renewAt,
+      extras: r.extras === undefined ? null : JSON.stringify(r.extras),
     })
     const { kind } = r.credential
     addUse.run(kind, credentialOf(r), r.spkiSha256, r.serial, r.now)
@@ -202,7 +215,7 @@ export const issuanceVerbs = ({
     const audit = (action: string) =>
       journal.audit({ at: r.now, actor: r.actor, action, subject: r.deviceId })
     if (device === undefined) {
-      addDevice.run({ id: r.deviceId, now: r.now })
+      addDevice.run({ id: r.deviceId, now: r.now, group: r.group, tags: JSON.stringify(r.tags) })
       audit('device.created')
       return
     }

@@ -1,9 +1,9 @@
 /** Our issuing intermediates, and what their CRLs are made of. Not the signing: that is #pki/issuer.ts. */
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { IssuerRecord } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { RevocationReason } from '#fleet/revocation-reason.ts'
+import { ISSUER_COLUMNS, type IssuerRow, toIssuer } from './rows.ts'
 import type { Tools, Verbs } from './verbs.ts'
 
 /** Rows read in one turn of the event loop: a CRL may have 100,000 entries. */
@@ -38,9 +38,9 @@ export const issuerVerbs = ({
   | 'revokedCertificates'
   | 'takeCrlNumber'
 > => {
-  const find = database.prepare<[string], IssuerRecord>('select ski, der, state from issuers where ski = ?')
+  const find = database.prepare<[string], IssuerRow>(`select ${ISSUER_COLUMNS} from issuers where ski = ?`)
   const add = database.prepare(
-    "insert into issuers (ski, state, registered_at, spki_sha256, der) values (?, 'active', ?, ?, ?)",
+    'insert into issuers (ski, state, registered_at, spki_sha256, der) values (?, ?, ?, ?, ?)',
   )
   const keyOf = database.prepare<[string], string>('select spki_sha256 from issuers where ski = ?').pluck()
   const version = database
@@ -74,16 +74,16 @@ export const issuerVerbs = ({
     .pluck()
 
   return {
-    registerIssuer: ({ ski, der, spkiSha256 }, now) =>
+    registerIssuer: ({ ski, der, spkiSha256, state = 'active' }, now) =>
       write(() => {
         const known = find.get(ski)
         if (known !== undefined && keyOf.get(ski) !== spkiSha256)
           throw new FleetError('conflict', `another key is on record under the subject key id ${ski}`)
-        if (known !== undefined) return known
-        add.run(ski, now, spkiSha256, der)
+        if (known !== undefined) return toIssuer(known)
+        add.run(ski, state, now, spkiSha256, der)
         journal.audit({ at: now, actor: 'system', action: 'issuer.registered', subject: ski })
         journal.change({ kind: 'issuer', ski })
-        return { ski, der, state: 'active' }
+        return { ski, der, state, offeredAt: undefined }
       }),
     revocationVersion: (issuerSki) =>
       read(() => {

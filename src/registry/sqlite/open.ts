@@ -3,8 +3,10 @@
 import type { Clock } from '#fleet/clock.ts'
 import type { Registry } from '../registry.ts'
 import { accessVerbs } from './access.ts'
+import { authorityVerbs } from './authorities.ts'
 import { claimTokenVerbs, operatorTokenVerbs } from './credentials.ts'
 import { deviceVerbs } from './devices.ts'
+import { fleetListVerbs } from './fleet-lists.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { type Handle, openReadHandle, openWriteHandle } from './handle.ts'
 import { issuanceVerbs } from './issuance.ts'
@@ -14,6 +16,9 @@ import { assertionKeyVerbs, auditVerbs, idempotencyVerbs } from './keepsakes.ts'
 import { migrate, MIGRATIONS, readMigrations } from './migrate.ts'
 import { patiently } from './patience.ts'
 import { createQuestions } from './questions.ts'
+import { renewalVerbs } from './renewals.ts'
+import { requestVerbs } from './requests.ts'
+import { revocationVerbs } from './revocations.ts'
 import type { Tools } from './verbs.ts'
 
 /** Another process may be migrating the same file, ms. */
@@ -72,6 +77,11 @@ export const openRegistry = async (o: {
     ...issuanceVerbs(tools),
     ...deviceVerbs(tools),
     ...issuerVerbs(tools),
+    ...renewalVerbs(tools),
+    ...requestVerbs(tools),
+    ...revocationVerbs(tools),
+    ...authorityVerbs(tools),
+    ...fleetListVerbs(tools),
     ...accessVerbs(tools),
     ...assertionKeyVerbs(tools),
     ...idempotencyVerbs(tools),

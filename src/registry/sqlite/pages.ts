@@ -1,7 +1,7 @@
 /** Keyset paging: a page starts after a key, so that rows that come and go meanwhile neither repeat nor hide others. */
 
 import { FleetError } from '#fleet/errors.ts'
-import type { Page, Paged } from '../registry.ts'
+import type { Page, Paged } from '../page.ts'
 
 const MOST = 1_000
 

@@ -3,13 +3,13 @@
  * is open-reader.ts.
  */
 
-import type { IssuerRecord } from '#fleet/certificate.ts'
 import type { AssertionKey, RegistryReader } from '../registry.ts'
 import { createStatus } from './doors.ts'
 import { asFleetError } from './failures.ts'
 import { createFeed } from './feed.ts'
 import type { Handle } from './handle.ts'
 import { patiently } from './patience.ts'
+import { ISSUER_COLUMNS, type IssuerRow, toIssuer } from './rows.ts'
 import { createSnapshots } from './snapshot.ts'
 
 export type Questions = Omit<RegistryReader, typeof Symbol.asyncDispose>
@@ -42,13 +42,13 @@ const atOnce =
   }
 
 export const createQuestions = (database: Handle): Questions => {
-  const issuers = database.prepare<[], IssuerRecord>('select ski, der, state from issuers order by rowid')
+  const issuers = database.prepare<[], IssuerRow>(`select ${ISSUER_COLUMNS} from issuers order by rowid`)
   const assertionKeys = database.prepare<[], AssertionKeyRow>('select * from assertion_keys order by number')
   const feed = createFeed(database)
   return {
     status: atOnce(createStatus(database)),
     access: atOnce(createSnapshots(database)),
-    issuers: () => patiently(() => issuers.all()),
+    issuers: () => patiently(() => issuers.all().map(toIssuer)),
     assertionKeys: () => patiently(() => assertionKeys.all().map(toAssertionKey)),
     cursor: () => patiently(() => feed.cursor()),
     changesSince: (cursor) => patiently(() => feed.changesSince(cursor)),

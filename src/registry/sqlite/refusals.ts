@@ -11,6 +11,7 @@ export const refuse = (code: ErrorCode, detail: string): never => {
 }
 
 const STATE_REFUSALS = {
+  registered: undefined,
   active: undefined,
   suspended: ['device_suspended', 'the device is suspended'],
   retired: ['device_retired', 'the device is retired'],

@@ -3,7 +3,7 @@
  * taken at its word. Not queries: those stand with the verbs.
  */
 
-import type { CertificateRecord, CertificateState } from '#fleet/certificate.ts'
+import type { CertificateRecord, CertificateState, IssuerRecord, IssuerState } from '#fleet/certificate.ts'
 import type { ClaimToken, OperatorToken, Role } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { Device, DeviceState } from '#fleet/device.ts'
@@ -24,10 +24,15 @@ export type DeviceRow = {
   readonly tags: string
   readonly created_at: number
   readonly last_seen_at: number | null
+  readonly registered_spki: string | null
+  readonly renew_at: number | null
+  readonly expires_at: number | null
+  readonly clone_suspected_at: number | null
   readonly revision: number
 }
 
-export const DEVICE_COLUMNS = 'id, state, group_name, tags, created_at, last_seen_at, revision'
+export const DEVICE_COLUMNS =
+  'id, state, group_name, tags, created_at, last_seen_at, registered_spki, renew_at, expires_at, clone_suspected_at, revision'
 
 export const toDevice = (row: DeviceRow): Device => ({
   id: row.id,
@@ -36,6 +41,10 @@ export const toDevice = (row: DeviceRow): Device => ({
   tags: tagsOf(row.tags),
   createdAt: row.created_at,
   lastSeenAt: row.last_seen_at ?? undefined,
+  registeredSpki: row.registered_spki ?? undefined,
+  renewAt: row.renew_at ?? undefined,
+  expiresAt: row.expires_at ?? undefined,
+  cloneSuspectedAt: row.clone_suspected_at ?? undefined,
   revision: row.revision,
 })
 
@@ -48,6 +57,11 @@ export type CertificateRow = {
   readonly state: CertificateState
   readonly not_before: number
   readonly not_after: number
+  readonly renew_at: number
+  readonly extras: string | null
+  readonly predecessor: string | null
+  readonly superseded_by: string | null
+  readonly pending_until: number | null
   readonly fingerprint: string | null
   readonly revoked_at: number | null
   readonly revocation_reason: RevocationReason | null
@@ -56,7 +70,7 @@ export type CertificateRow = {
 export type CertificateSummaryRow = Omit<CertificateRow, 'der'>
 
 const SUMMARY_COLUMNS =
-  'number, serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after, fingerprint, revoked_at, revocation_reason'
+  'number, serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after, renew_at, extras, predecessor, superseded_by, pending_until, fingerprint, revoked_at, revocation_reason'
 
 /** Both are to be completed by a `where`, with `+?` for the reason in doors.ts. */
 export const SELECT_SUMMARY = `select ${SUMMARY_COLUMNS} from certificates`
@@ -72,6 +86,11 @@ export const toSummary = (row: CertificateSummaryRow): CertificateSummary => ({
   state: row.state,
   notBefore: row.not_before,
   notAfter: row.not_after,
+  renewAt: row.renew_at,
+  extras: row.extras === null ? undefined : (JSON.parse(row.extras) as CertificateRecord['extras']),
+  predecessor: row.predecessor ?? undefined,
+  supersededBy: row.superseded_by ?? undefined,
+  pendingUntil: row.pending_until ?? undefined,
   fingerprint: row.fingerprint ?? undefined,
   revokedAt: row.revoked_at ?? undefined,
   revocationReason: row.revocation_reason ?? undefined,
@@ -87,11 +106,12 @@ export type ClaimTokenRow = {
   readonly id: string
   readonly hash: string
   readonly device_id: DeviceId | null
+  readonly group_name: string
   readonly uses: number
   readonly used: number
   readonly created_at: number
   readonly expires_at: number
-  readonly certificate_ttl: number
+  readonly certificate_ttl: number | null
   readonly revoked_at: number | null
 }
 
@@ -99,11 +119,12 @@ export const toClaimToken = (row: ClaimTokenRow): ClaimToken => ({
   id: row.id,
   hash: row.hash,
   deviceId: row.device_id ?? undefined,
+  group: row.group_name,
   uses: row.uses,
   used: row.used,
   createdAt: row.created_at,
   expiresAt: row.expires_at,
-  certificateTtl: row.certificate_ttl,
+  certificateTtl: row.certificate_ttl ?? undefined,
   revokedAt: row.revoked_at ?? undefined,
 })
 
@@ -124,4 +145,18 @@ export const toOperatorToken = (row: OperatorTokenRow): OperatorToken => ({
   role: row.role,
   createdAt: row.created_at,
   revokedAt: row.revoked_at ?? undefined,
+})
+
+export type IssuerRow = {
+  readonly ski: string
+  readonly der: Buffer
+  readonly state: IssuerState
+  readonly offered_at: number | null
+}
+
+export const ISSUER_COLUMNS = 'ski, der, state, offered_at'
+
+export const toIssuer = ({ offered_at, ...row }: IssuerRow): IssuerRecord => ({
+  ...row,
+  offeredAt: offered_at ?? undefined,
 })

@@ -1,6 +1,7 @@
-/** Anchors, applications and policies as one object that stays the same until one of them changes. Not the verbs that change them. */
+/** Anchors, applications and policies, and groups, as objects that stay the same until one of them changes. Not the verbs that change them. */
 
 import type { AccessSnapshot, Anchor, Application, Policy } from '#fleet/access.ts'
+import { FIRST_GROUP, GROUP_DEFAULTS, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import type { AccessKind } from '../registry.ts'
 import type { Handle } from './handle.ts'
 
@@ -28,5 +29,27 @@ export const createSnapshots = (database: Handle): (() => AccessSnapshot) => {
   return () => {
     if (kept === undefined || kept.stamp !== stamp.get()) kept = take()
     return kept.snapshot
+  }
+}
+
+/** @returns a function that throws SqliteError; one cheap select a call while nothing has changed */
+export const createGroups = (database: Handle): (() => ReadonlyMap<string, EnrollmentGroup>) => {
+  const stamp = database.prepare<[], string>('select stamp from access_version').pluck()
+  const values = database
+    .prepare<[], string>("select value from access where kind = 'group' order by name")
+    .pluck()
+  const take = database.transaction(() => ({
+    stamp: stamp.get(),
+    groups: new Map(
+      [
+        { ...GROUP_DEFAULTS, name: FIRST_GROUP },
+        ...values.all().map((json): EnrollmentGroup => ({ ...GROUP_DEFAULTS, ...JSON.parse(json) })),
+      ].map((group) => [group.name, group]),
+    ),
+  }))
+  let kept: ReturnType<typeof take> | undefined
+  return () => {
+    if (kept === undefined || kept.stamp !== stamp.get()) kept = take()
+    return kept.groups
   }
 }

@@ -17,7 +17,12 @@ test('counts the issuers whose revocations are published nowhere, until their la
   }
   await warnOfUnpublished({
     registry: { lastExpiry: (ski) => Promise.resolve(ends[ski]) },
-    issuers: Object.keys(ends).map((ski) => ({ ski, der: new Uint8Array(), state: 'active' })),
+    issuers: Object.keys(ends).map((ski) => ({
+      ski,
+      der: new Uint8Array(),
+      state: 'active',
+      offeredAt: undefined,
+    })),
     clock: () => now,
     log: createLog('enroll', 'info', { write: (line) => lines.push(line) }),
     metrics,

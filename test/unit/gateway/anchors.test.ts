@@ -61,7 +61,10 @@ const open = (snapshot: AccessSnapshot, o: { now?: number; ours?: boolean } = {}
     },
     problem: (text) => problems.push(text),
   })
-  if (o.ours !== false) anchors.setIssuers([{ ski: pki.devices.ski, der: pki.devices.der, state: 'active' }])
+  if (o.ours !== false)
+    anchors.setIssuers([
+      { ski: pki.devices.ski, der: pki.devices.der, state: 'active', offeredAt: undefined },
+    ])
   return {
     anchors,
     problems,

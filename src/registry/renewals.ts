@@ -1,0 +1,41 @@
+/**
+ * MEMORY of renewals: what becomes of a certificate after it was handed out beside another one. A part of {@link Registry}.
+ * At most one certificate of a device is `pending`; when it is confirmed, it and the one it succeeds stay (two slots), and what is older
+ * is revoked as `superseded`.
+ */
+
+import type { CertificateRecord } from '#fleet/certificate.ts'
+import type { Actor } from '#fleet/credentials.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
+import type { Device } from '#fleet/device.ts'
+import type { CloneAction } from '#fleet/enrollment-group.ts'
+
+export interface RenewalMemory {
+  /**
+   * `pending` → `live`: by the certificate's own use of the desk (mutual TLS), or an operator. One transaction: state, `supersededBy` of
+   * its predecessor, older certificates of the device revoked as `superseded`, the device's renewAt, audit, change row. A live one is
+   * answered as it is. @throws `certificate_unknown`, `certificate_revoked`, `certificate_expired`, `device_suspended` and its kin
+   */
+  confirmCertificate(fingerprint: string, now: number, actor: Actor): Promise<CertificateRecord>
+  /**
+   * `pending` and past its pendingUntil → revoked as `superseded`, at most `limit` of them, with audit (`certificate.withdrawn`), change
+   * rows and the issuers' revocation version. @returns how many
+   */
+  withdrawUnconfirmed(now: number, limit: number): Promise<number>
+  /**
+   * A superseded certificate asked for a successor with another key. Writes cloneSuspectedAt and the audit entry
+   * `device.clone_suspected`; with `suspend` the device is suspended in the same transaction. undefined: no such device
+   */
+  recordCloneSuspicion(suspicion: {
+    readonly deviceId: DeviceId
+    /** of the certificate that was presented */
+    readonly fingerprint: string
+    /** of the key that was asked for */
+    readonly spkiSha256: string
+    readonly address: string
+    readonly action: CloneAction
+    readonly now: number
+  }): Promise<Device | undefined>
+  /** An operator has looked: cloneSuspectedAt is taken away, with an audit entry. undefined: no such device */
+  clearCloneSuspicion(id: DeviceId, now: number, actor: Actor): Promise<Device | undefined>
+}
