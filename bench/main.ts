@@ -12,6 +12,9 @@ import type { Suite } from './support/suite.ts'
 const SUITES: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>> = {
   https: () => import('./https-door.ts'),
   enroll: () => import('./enroll.ts'),
+  signer: () => import('./signer.ts'),
+  ocsp: () => import('./ocsp.ts'),
+  crl: () => import('./crl.ts'),
 }
 
 const { values, positionals } = parseArgs({

@@ -10,7 +10,11 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { nodeToRun, pinnedNodeProblem, ROOT } from '../scripts/install-check.js'
 
-const DESKS = new Set(['enroll', 'gateway'])
+const DESKS = new Map([
+  ['enroll', 'src/enroll/main.ts'],
+  ['gateway', 'src/gateway/main.ts'],
+  ['signer', 'src/enroll/signer/main.ts'],
+])
 const USAGE = 2
 /** By then a child that a terminal's Ctrl-C reached directly has ended, or has told us that it listens. */
 const SETTLE = 100
@@ -32,9 +36,11 @@ if (node === undefined)
   )
 
 const args = process.argv.slice(2)
-// the help of a desk is in the help of all the words
-const isDesk = DESKS.has(args[0]) && !args.some((arg) => arg === '--help' || arg === '-h')
-const [program, rest] = isDesk ? [`src/${args[0]}/main.ts`, args.slice(1)] : ['src/cli/main.ts', args]
+// the help of a desk is in the help of all the words, and so is a further word (`signer verify`)
+const isWord = args[0] === 'signer' && args[1] !== undefined && !args[1].startsWith('-')
+const isDesk = !isWord && !args.some((arg) => arg === '--help' || arg === '-h')
+const desk = isDesk ? DESKS.get(args[0]) : undefined
+const [program, rest] = desk === undefined ? ['src/cli/main.ts', args] : [desk, args.slice(1)]
 
 // the channel is how a child learns that we are gone, even by SIGKILL (src/runtime/stop.ts)
 const child = spawn(

@@ -13,7 +13,7 @@ const home = resolve(process.env.SALLYPORT_HOME || ROOT)
 
 /** What each folder loses; what a checkout keeps there stays. */
 const FOLDERS = {
-  certs: (name) => name === 'private' || name.endsWith('.pem'),
+  certs: (name) => name === 'private' || name === 'issuers' || name.endsWith('.pem'),
   db: (name) => /\.sqlite(-wal|-shm|-journal)?$/.test(name),
   run: () => true,
   log: () => true,

@@ -44,7 +44,7 @@ const openConnection = async (
       new Promise((resolve) => {
         answered = resolve
         socket.write(
-          `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n${headers}content-length: ${body.length}\r\n\r\n${body}`,
+          `POST ${path} HTTP/1.1\r\nhost: x\r\n${headers}content-length: ${body.length}\r\n\r\n${body}`,
         )
       }),
     close: () => socket.destroy(),

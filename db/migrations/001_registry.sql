@@ -8,12 +8,16 @@ create table issuers (
   state         text not null check (state in ('prepared', 'offered', 'active', 'retiring', 'retired', 'revoked')),
   registered_at integer not null,
   offered_at    integer,
+  -- the version of the chain that was the first with it: who has fetched that one, or a later one, has it
+  offered_version integer,
   -- stored before a CRL is signed: a crash skips a number, never repeats one
   crl_number    integer not null default 0,
   -- rises in each transaction that changes what its CRL lists, so that the publisher compares one number
   revocation_version integer not null default 0,
   -- of its public key: a subject key id is a name that anybody may put into a certificate
   spki_sha256   text not null,
+  -- of its certificates, revoked and intended ones too: the last notAfter. Kept here, for to ask a million of them takes a scan
+  last_expiry   integer,
   -- what its certificates say as CDP and AIA; null until the first is to be signed
   status_url    text,
   der           blob not null
@@ -50,17 +54,33 @@ create table devices (
   revision     integer not null
 ) strict, without rowid;
 
--- nearly all are active, and listing those needs no index
+-- Nearly all are active, and listing those needs no index.
 create index devices_inactive on devices (state, id) where state <> 'active';
 
--- Which device a public key belongs to, for ever: a key is never shared, and never comes back once it was compromised.
--- Nobody's key is one that an administrator has blocked before anybody came with it.
+-- `renewal_due` and `expired`: an enrolment meets it once, when its certificate is recorded, and adds at its far end.
+create index devices_due on devices (renew_at, id) where state = 'active' and renew_at is not null;
+
+-- Lists by group, revocation of a group.
+create index devices_by_group on devices (group_name, id);
+
+-- How many devices of a group are not retired: only of groups that have ever had a quota of devices (group-sizes.ts).
+create table group_sizes (
+  group_name text not null primary key,
+  devices    integer not null
+) strict, without rowid;
+
+-- Keys about which more is known than which certificates they have: registered for a device before it enrols, blocked, compromised.
+-- A key belongs to the device that it was registered or certified for, for ever: it is never shared, and never comes back once it
+-- was compromised. Nobody's key is one that an administrator has blocked. Of certified keys: certificates_by_key.
 create table device_keys (
   spki_sha256    text not null primary key check (length(spki_sha256) = 64),
   device_id      text references devices (id),
   compromised_at integer,
   check (device_id is not null or compromised_at is not null)
 ) strict, without rowid;
+
+-- few keys are, and listing those needs no scan
+create index device_keys_blocked on device_keys (spki_sha256) where compromised_at is not null;
 
 -- ---- certificates
 
@@ -70,14 +90,20 @@ create table certificates (
   serial            text not null unique check (length(serial) = 32 and serial not glob '*[^0-9a-f]*'),
   device_id         text not null references devices (id),
   issuer_ski        text not null references issuers (ski),
-  spki_sha256       text not null references device_keys (spki_sha256),
+  spki_sha256       text not null,
+  -- A use of a credential is (kind, credential, key): asking again with all three yields the same certificate, and spends nothing. The
+  -- newest row of a use stands for it. `credential`: the id of a claim token, the fingerprint of the certificate that was renewed or
+  -- of a bootstrap certificate, the id of a registered device, the id of an approved request.
+  credential_kind   text not null check (credential_kind in ('token', 'renewal', 'bootstrap', 'allow_list', 'approval')),
+  credential        text not null,
+  reserved_at       integer not null,
   state             text not null check (state in ('intended', 'pending', 'live', 'revoked')),
   not_before        integer not null,
   not_after         integer not null check (not_after > not_before),
   -- the life that was granted, ms. An expiring issuer may have cut it short; a renewal is granted this again
   ttl               integer not null check (ttl > 0),
   renew_at          integer not null,
-  -- when it is withdrawn if it is `pending` then; null: it is the only one its device has
+  -- when it is withdrawn if it is `pending` then; null: it was confirmed, or is the only one its device has
   pending_until     integer,
   -- what it says beside device id, key and dates; null: nothing
   extras            text check (json_valid(extras)),
@@ -101,8 +127,8 @@ create table certificate_bytes (
 ) strict;
 
 create index certificates_by_device on certificates (device_id, number);
--- how many a device could use now
-create index certificates_usable on certificates (device_id, not_after) where state <> 'revoked';
+-- whose a key is, and which uses it was named in
+create index certificates_by_key on certificates (spki_sha256, credential);
 create index certificates_pending on certificates (pending_until) where state = 'pending';
 create index certificates_revoked on certificates (issuer_ski, number) where state = 'revoked';
 
@@ -137,16 +163,10 @@ create table operator_tokens (
   revoked_at integer
 ) strict;
 
--- A use is (credential, key): asking again with both yields the same certificate, and spends nothing.
--- `credential`: the id of a claim token, the fingerprint of the certificate that was renewed or of a bootstrap certificate, the id of a
--- registered device, the id of an approved request.
-create table credential_uses (
-  kind        text not null check (kind in ('token', 'renewal', 'bootstrap', 'allow_list', 'approval')),
-  credential  text not null,
-  spki_sha256 text not null,
-  serial      text not null references certificates (serial),
-  used_at     integer not null,
-  primary key (kind, credential, spki_sha256)
+-- How many certificates a bootstrap certificate has yielded; `credential`: the SHA-256 of its signed part.
+create table bootstrap_uses (
+  credential text not null primary key,
+  used       integer not null
 ) strict, without rowid;
 
 -- Certificates by clock hour, only of what has a quota. `scope`: `group:<name>`, `issuer:<ski>`.
@@ -169,6 +189,8 @@ create table enrollment_requests (
   credential_kind text not null check (credential_kind in ('token', 'bootstrap', 'allow_list', 'none', 'renewal')),
   credential      text not null,
   address         text not null,
+  -- what they are counted under: an IPv4 address or an IPv6 /64
+  address_key     text not null,
   created_at      integer not null,
   expires_at      integer not null,
   decided_at      integer,
@@ -178,6 +200,10 @@ create table enrollment_requests (
 create unique index enrollment_requests_open
   on enrollment_requests (credential_kind, credential, spki_sha256) where state in ('waiting', 'approved');
 create index enrollment_requests_of on enrollment_requests (credential_kind, credential, spki_sha256, number);
+-- counted before another one is taken in
+create index enrollment_requests_of_group on enrollment_requests (group_name) where state = 'waiting';
+create index enrollment_requests_of_address on enrollment_requests (address_key) where state = 'waiting';
+create index enrollment_requests_by_end on enrollment_requests (expires_at);
 
 -- ---- authorities
 
@@ -187,6 +213,7 @@ create table server_anchors (
   fingerprint text not null unique,
   state       text not null check (state in ('prepared', 'offered', 'active', 'retiring', 'retired')),
   offered_at  integer,
+  offered_version integer,
   der         blob not null
 ) strict;
 
@@ -258,8 +285,14 @@ create table audit (
   details  text not null check (json_valid(details))
 ) strict;
 
--- newestRecordedTime
-create index audit_by_time on audit (at);
+-- One row: the newest time of all that is on record. Written with each transaction that brings a newer one, so that nobody has to
+-- look for it.
+create table recorded_time (
+  one    integer not null primary key check (one = 1),
+  newest integer not null
+) strict;
+
+insert into recorded_time (one, newest) values (1, 0);
 
 -- The feed. A cursor is a row's sequence and stamp: a database with another history has another stamp there, or no such row.
 create table changes (

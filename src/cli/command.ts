@@ -46,3 +46,11 @@ export const duration = (text: string): string => {
     throw new InvalidArgumentError('Give a duration such as 90s, 15m, 24h or 30d.')
   return text
 }
+
+/** Of CRLs and OCSP: plain http, because https would be circular (RFC 5280 §8). */
+export const statusUrl = (text: string): string => {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url?.protocol !== 'http:' || url.search !== '' || url.hash !== '' || url.username !== '')
+    throw new InvalidArgumentError('Give an http:// URL without query or fragment.')
+  return text.replace(/\/+$/, '')
+}

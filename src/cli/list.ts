@@ -6,7 +6,12 @@ import type { Io } from './io.ts'
 import { connect } from './operator-api.ts'
 import { table } from './output.ts'
 
-type Listing = Online & { readonly limit: number; readonly after?: string; readonly state?: string }
+type Listing = Online & {
+  readonly limit: number
+  readonly after?: string
+  readonly state?: string
+  readonly group?: string
+}
 
 type Page<T> = { readonly items: readonly T[]; readonly next: string | null }
 
@@ -23,13 +28,15 @@ export const listing = (about: string, example: string): Command =>
     .option('--limit <n>', 'how many at most', wholeNumber(1, 1_000), 100)
     .option('--after <next>', 'go on where the page before ended')
 
-/** The action of an `ls`. `state` is a filter of those that offer it. */
+/** The action of an `ls`. `state` and `group` are filters of those that offer them. */
 export const list =
   <T>(io: Io, { path, heads, row, none }: Collection<T>) =>
   async (_: unknown, self: Command): Promise<void> => {
     const options = self.optsWithGlobals<Listing>()
-    const { limit, after, state } = options
-    const page = await connect(io, options).call<Page<T>>('GET', path, { query: { limit, after, state } })
+    const { limit, after, state, group } = options
+    const page = await connect(io, options).call<Page<T>>('GET', path, {
+      query: { limit, after, state, group },
+    })
     show(io, options, page, () => [
       ...(page.items.length === 0 ? [none] : table(heads, page.items.map(row))),
       ...(page.next === null ? [] : ['', `There is more: --after ${page.next}`]),

@@ -23,6 +23,8 @@ export const httpsLife = async (device: VirtualDevice): Promise<void> => {
         meter,
       })
       const { status, reason = `http_${status}` } = answer
+      // an origin that is down has nothing to do with the certificate
+      if (status < 400 || isDenial(reason)) await device.tried(status < 400)
       if (status < 400) {
         emit({ kind: 'admitted', device: plan.id, door: 'https', target, millis: answer.millis })
       } else if (isDenial(reason)) emit({ kind: 'refused', device: plan.id, door: 'https', reason })

@@ -5,7 +5,8 @@
 
 export type { Enrolled, Identity, Targets } from './identity.ts'
 export { newKey } from './key.ts'
-export { enrollDevice, renewDevice } from './enroll-device.ts'
+export { adviceFor, confirmDevice, enrollDevice, renewDevice } from './enroll-device.ts'
+export { refreshTrust } from './trust.ts'
 export { clientContext } from './connection.ts'
 export { httpsOnce } from './https-once.ts'
 export { mqttConnect } from './mqtt-connect.ts'

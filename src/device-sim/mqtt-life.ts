@@ -4,7 +4,7 @@ import { mqttConnect, type MqttLink } from './mqtt-connect.ts'
 import type { VirtualDevice } from './virtual-device.ts'
 import { pause } from './waiting.ts'
 
-/** ms for the last messages to arrive before a bounded run says goodbye */
+/** ms for the last messages to arrive before a device says goodbye by itself */
 const LAST_DELIVERIES = 5_000
 
 /** A payload of ours, or undefined: anybody may have published it. */
@@ -47,10 +47,14 @@ export const mqttLife = async (device: VirtualDevice): Promise<void> => {
     })
     if (!outcome.accepted) {
       if (outcome.code === undefined) emit({ kind: 'cut', device: plan.id })
-      else emit({ kind: 'refused', device: plan.id, door: 'mqtt', reason: `connack_${outcome.code}` })
+      else {
+        emit({ kind: 'refused', device: plan.id, door: 'mqtt', reason: `connack_${outcome.code}` })
+        await device.tried(false)
+      }
       return undefined
     }
     emit({ kind: 'admitted', device: plan.id, door: 'mqtt', millis: performance.now() - began })
+    await device.tried(true)
     return outcome.link
   }
 
@@ -68,12 +72,15 @@ export const mqttLife = async (device: VirtualDevice): Promise<void> => {
       emit({ kind: 'published', device: plan.id, topic })
       if (turn < rounds) await device.wait(link.ended)
       await device.renewIfDue()
+      // a new certificate is tried at once, by coming in again with it
+      if (device.trying()) break
     }
     const allHere = new AbortController()
     onDelivery = () => {
       if (outstanding <= 0) allHere.abort()
     }
-    if (turn >= rounds && outstanding > 0) await pause(LAST_DELIVERIES, signal, link.ended, allHere.signal)
+    const leaves = turn >= rounds || device.trying()
+    if (leaves && outstanding > 0) await pause(LAST_DELIVERIES, signal, link.ended, allHere.signal)
     onDelivery = undefined
   }
 

@@ -1,8 +1,8 @@
-/** What a drill may ask of an operator, over the public operator API: a token, a revocation. Not a client of all of it: that is the CLI's. */
+/** What a drill may ask of an operator, over the public operator API: a token, a look at a device, a revocation. Not a client of all of it: that is the CLI's. */
 
 import { randomUUID } from 'node:crypto'
 import { connect } from 'node:net'
-import type { TokenCreate, TokenCreated } from '#wire/rest.ts'
+import type { Device, TokenCreate, TokenCreated } from '#wire/rest.ts'
 import { clientContext } from './connection.ts'
 import { refusalOf } from './enroll-device.ts'
 import { exchange, httpsOnce, type Answer } from './https-once.ts'
@@ -11,6 +11,7 @@ export type Operator = {
   createToken(body: TokenCreate): Promise<TokenCreated>
   /** returns once the operator API has said that it is done */
   revoke(deviceId: string): Promise<void>
+  device(deviceId: string): Promise<Device>
 }
 
 /** @param o.url plain http only on loopback, which the listener itself enforces. @throws the server's reason; `target_unreachable` */
@@ -20,16 +21,17 @@ export const createOperator = (o: {
   readonly rootPem: string
   readonly signal?: AbortSignal | undefined
 }): Operator => {
-  const post = async (path: string, body: unknown): Promise<Answer> => {
+  const call = async (method: 'GET' | 'POST', path: string, body?: unknown): Promise<Answer> => {
     const url = new URL(path, o.url)
     const request = {
-      method: 'POST',
+      method,
       headers: {
         authorization: `Bearer ${o.token}`,
-        'content-type': 'application/json',
-        'idempotency-key': randomUUID(),
+        ...(body === undefined
+          ? {}
+          : { 'content-type': 'application/json', 'idempotency-key': randomUUID() }),
       },
-      body: JSON.stringify(body),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       signal: o.signal,
     }
     const answer =
@@ -39,13 +41,17 @@ export const createOperator = (o: {
     if (answer.status >= 400) throw refusalOf(answer)
     return answer
   }
+  const pathOf = (deviceId: string): string => `/v1/devices/${encodeURIComponent(deviceId)}`
   return {
     async createToken(body) {
-      const answer = await post('/v1/tokens', body)
+      const answer = await call('POST', '/v1/tokens', body)
       return JSON.parse(answer.body.toString()) as TokenCreated
     },
     async revoke(deviceId) {
-      await post(`/v1/devices/${encodeURIComponent(deviceId)}/revoke`, { reason: 'keyCompromise' })
+      await call('POST', `${pathOf(deviceId)}/revoke`, { reason: 'keyCompromise' })
+    },
+    async device(deviceId) {
+      return JSON.parse((await call('GET', pathOf(deviceId))).body.toString()) as Device
     },
   }
 }

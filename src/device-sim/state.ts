@@ -9,8 +9,11 @@ import { join } from 'node:path'
 import { FleetError } from '#fleet/errors.ts'
 import type { Enrolled } from './identity.ts'
 
-/** A key that was made but has no certificate yet: the answer to its enrolment may have been lost. */
-export type Kept = { readonly keyPem: string; readonly enrolled?: Enrolled }
+/**
+ * Without `enrolled`: a key that was made but has no certificate yet; the answer to its enrolment may have been lost. `candidate`: a renewed
+ * certificate that no door has admitted yet; the old one stays until then.
+ */
+export type Kept = { readonly keyPem: string; readonly enrolled?: Enrolled; readonly candidate?: Enrolled }
 
 export type FleetState = {
   /** of the fleet whose devices these are; a new directory takes the one given */

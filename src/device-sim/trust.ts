@@ -8,6 +8,7 @@ import { FleetError } from '#fleet/errors.ts'
 import { parseClaimToken } from '#wire/tokens.ts'
 import { clientContext, unreachable } from './connection.ts'
 import { httpsOnce } from './https-once.ts'
+import type { Identity } from './identity.ts'
 import type { Meter } from './meter.ts'
 
 const MAX_PEM = 65_536
@@ -32,37 +33,93 @@ export type RootHints = {
   readonly rootPem?: string | undefined
   /** hex */
   readonly rootSha256?: string | undefined
-  readonly token: string
+  /** undefined: there is none, and one of the others must say it */
+  readonly token?: string | undefined
 }
 
 const wrongRoot = (server: string, expected: string, found: readonly string[]): FleetError =>
   new FleetError(
     'target_unreachable',
-    `${server} is not the server this token is for, so the token was not sent: expected a root with SHA-256 ` +
+    `${server} is not the server that was meant, so nothing secret was sent: expected a root with SHA-256 ` +
       `${expected}, got ${found.length === 0 ? 'no certificate' : found.join(', ')}`,
   )
 
+/** hex; undefined: only the certificate itself was given. @throws `token_invalid`, `target_unreachable`, `config_invalid` */
+const pinOf = (server: string, hints: RootHints): string | undefined => {
+  const given = hints.rootSha256?.toLowerCase().replaceAll(':', '')
+  if (hints.token === undefined) {
+    if (given === undefined && hints.rootPem === undefined)
+      throw new FleetError('config_invalid', 'without a claim token, say which root to trust')
+    return given
+  }
+  const parts = parseClaimToken(hints.token)
+  if (parts === undefined)
+    throw new FleetError('token_invalid', 'this is not a claim token: it should read spt1.….….…')
+  const pinned = Buffer.from(parts.rootSha256).toString('hex')
+  if (given !== undefined && given !== pinned) throw wrongRoot(server, pinned, [given])
+  return pinned
+}
+
 /**
- * The one root that everything after is verified against.
- * @returns PEM of exactly one certificate
- * @throws `token_invalid` for text that is no claim token; `target_unreachable` when the pin and the root disagree
+ * What everything after is verified against: the one root that is pinned; without a pin, those that were given by hand.
+ * @returns PEM
+ * @throws `token_invalid` for text that is no claim token; `config_invalid`: nobody says which root; `target_unreachable` when the pin
+ * and the root disagree
  */
 export const resolveRoot = async (
   server: string,
   hints: RootHints,
   o: { readonly signal?: AbortSignal | undefined; readonly meter?: Meter | undefined } = {},
 ): Promise<string> => {
-  const parts = parseClaimToken(hints.token)
-  if (parts === undefined)
-    throw new FleetError('token_invalid', 'this is not a claim token: it should read spt1.….….…')
-  const pinned = Buffer.from(parts.rootSha256).toString('hex')
-  const expected = hints.rootSha256?.toLowerCase().replaceAll(':', '') ?? pinned
-  if (expected !== pinned) throw wrongRoot(server, pinned, [expected])
+  const expected = pinOf(server, hints)
   const offered = certificatesIn(hints.rootPem ?? (await askForTrust(server, o)))
-  const root = offered.find((certificate) => sha256(certificate) === expected)
-  if (root === undefined) throw wrongRoot(server, expected, offered.map(sha256))
-  return root.toString()
+  // given by hand, and nothing says which: all of them, for during a rotation there are two
+  const roots = offered.filter((each) => expected === undefined || sha256(each) === expected)
+  if (roots.length === 0) throw wrongRoot(server, expected ?? 'of any kind', offered.map(sha256))
+  return roots.map(String).join('')
 }
+
+type Reach = { readonly signal?: AbortSignal | undefined; readonly meter?: Meter | undefined }
+
+/** Over a connection that is verified with what is trusted already, and with the device's own certificate: so is it counted there. */
+const askAgain = async (
+  path: '/v1/trust.pem' | '/v1/chain.pem',
+  o: Reach & { readonly server: string; readonly identity: Identity; readonly rootPem: string },
+): Promise<readonly X509Certificate[]> => {
+  const { signal, meter, rootPem, identity } = o
+  const url = new URL(path, o.server)
+  const context = clientContext({ rootPem, identity })
+  const answer = await httpsOnce({ signal, meter, url: url.href, context })
+  if (answer.status !== 200) throw unreachable(url, `GET ${url.pathname} answered ${answer.status}`)
+  return certificatesIn(answer.body.toString())
+}
+
+/**
+ * The roots that servers are verified with from now on: during a rotation the old one and the new one. Ask with each renewal.
+ * @returns PEM of one certificate or more
+ * @throws `target_unreachable`, also when nothing came: what was trusted before then stays
+ */
+export const refreshTrust = async (
+  o: Reach & { readonly server: string; readonly identity: Identity; readonly rootPem: string },
+): Promise<string> => {
+  const roots = await askAgain('/v1/trust.pem', o)
+  if (roots.length === 0) throw unreachable(new URL('/v1/trust.pem', o.server), 'no certificate came')
+  return roots.map(String).join('')
+}
+
+const issued = (root: X509Certificate, child: X509Certificate): boolean =>
+  child.checkIssued(root) && child.verify(root.publicKey)
+
+/**
+ * Does the certificate that stands highest in a new chain lead to a root? To one of those that servers are verified with; else, for these
+ * may be rotated apart, to the root that the server names for the fleet's own certificates.
+ */
+export const leadsToRoot = async (
+  top: X509Certificate,
+  o: Reach & { readonly server: string; readonly identity: Identity; readonly rootPem: string },
+): Promise<boolean> =>
+  certificatesIn(o.rootPem).some((root) => issued(root, top)) ||
+  (await askAgain('/v1/chain.pem', o)).some((root) => issued(root, root) && issued(root, top))
 
 /** Over a connection that verifies nobody: what comes back is believed only if its hash is the pin. */
 const askForTrust = async (

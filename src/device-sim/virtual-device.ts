@@ -1,16 +1,16 @@
 /**
  * The part of a simulated device that both doors share: its identity, from the state or by enrolling, renewed when it is due.
- * Not its traffic: that is https-life.ts and mqtt-life.ts.
+ * Not its traffic: that is https-life.ts and mqtt-life.ts; not how it renews in two phases: identity-keeper.ts.
  */
 
 import type { SecureContext } from 'node:tls'
 import type { Clock } from '#fleet/clock.ts'
 import { DENIALS } from '#fleet/denial.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { clientContext } from './connection.ts'
-import { enrollDevice, renewDevice } from './enroll-device.ts'
+import { confirmDevice, enrollDevice, renewDevice } from './enroll-device.ts'
 import type { Door, FleetEvent } from './events.ts'
-import type { Enrolled, Targets } from './identity.ts'
+import { createIdentityKeeper, type Holding } from './identity-keeper.ts'
+import type { Targets } from './identity.ts'
 import { newKey } from './key.ts'
 import type { Meter } from './meter.ts'
 import type { DevicePlan } from './plan.ts'
@@ -34,9 +34,14 @@ export type RunScope = {
 export type VirtualDevice = {
   readonly plan: DevicePlan
   readonly scope: RunScope
+  /** with the certificate to use now: one that is new is tried first */
   readonly context: () => SecureContext
+  /** Is that a new one, which no door has admitted yet? */
+  readonly trying: () => boolean
   /** Renews when renew_after has passed. Never throws: the certificate at hand may still do. */
   renewIfDue(): Promise<void>
+  /** What a door said to it. Never throws. */
+  tried(admitted: boolean): Promise<void>
   report(door: Door, error: unknown): void
   /** its next wait, cut short by the run's end */
   wait(...also: readonly AbortSignal[]): Promise<void>
@@ -57,11 +62,11 @@ const isTransient = (error: unknown): boolean =>
   error instanceof FleetError &&
   ['target_unreachable', 'registry_unavailable', 'rate_limited', 'internal'].includes(error.code)
 
-const obtainIdentity = async (plan: DevicePlan, scope: RunScope): Promise<Enrolled> => {
+const obtainIdentity = async (plan: DevicePlan, scope: RunScope): Promise<Holding> => {
   const kept = await scope.state.load(plan.id)
   if (kept?.enrolled !== undefined) {
     scope.emit({ kind: 'enrolled', device: plan.id, reused: true })
-    return kept.enrolled
+    return { enrolled: kept.enrolled, candidate: kept.candidate }
   }
   if (scope.token === undefined)
     throw new FleetError(
@@ -83,7 +88,7 @@ const obtainIdentity = async (plan: DevicePlan, scope: RunScope): Promise<Enroll
   })
   await scope.state.keep(plan.id, { keyPem, enrolled })
   scope.emit({ kind: 'enrolled', device: plan.id, reused: false })
-  return enrolled
+  return { enrolled, candidate: undefined }
 }
 
 /**
@@ -101,12 +106,12 @@ export const createDevice = async (
   }
   const wait = (...also: readonly AbortSignal[]): Promise<void> => pause(plan.wait(), signal, ...also)
 
-  let enrolled: Enrolled | undefined
-  for (let attempt = 1; enrolled === undefined; attempt++) {
+  let holding: Holding | undefined
+  for (let attempt = 1; holding === undefined; attempt++) {
     // an attempt is a turn: a bounded run ends also when nobody answers
     if (signal.aborted || attempt > scope.rounds) return undefined
     try {
-      enrolled = await gate(() => obtainIdentity(plan, scope))
+      holding = await gate(() => obtainIdentity(plan, scope))
     } catch (error) {
       if (error instanceof FleetError && error.code === 'config_invalid') throw error
       report('enroll', error)
@@ -114,26 +119,27 @@ export const createDevice = async (
       await wait()
     }
   }
-  let current: Enrolled = enrolled
-  const contextOf = (identity: Enrolled): SecureContext =>
-    clientContext({ rootPem: identity.rootPem, identity })
-  let context = contextOf(current)
+  const { targets, meter, clock } = scope
+  const keeper = createIdentityKeeper(holding, {
+    clock,
+    renew: (enrolled) => renewDevice({ server: targets.enroll, enrolled, signal, meter }),
+    confirm: (enrolled) => confirmDevice({ server: targets.enroll, enrolled, signal, meter }),
+    keep: ({ enrolled, candidate }) =>
+      scope.state.keep(plan.id, {
+        keyPem: enrolled.keyPem,
+        enrolled,
+        ...(candidate === undefined ? {} : { candidate }),
+      }),
+    renewed: () => scope.emit({ kind: 'renewed', device: plan.id }),
+    failed: (error) => report('enroll', error),
+  })
   return {
     plan,
     scope,
-    context: () => context,
-    async renewIfDue() {
-      if (scope.clock() < current.renewAfter) return
-      try {
-        const { targets, meter } = scope
-        current = await renewDevice({ server: targets.enroll, enrolled: current, signal, meter })
-        context = contextOf(current)
-        await scope.state.keep(plan.id, { keyPem: current.keyPem, enrolled: current })
-        scope.emit({ kind: 'renewed', device: plan.id })
-      } catch (error) {
-        report('enroll', error)
-      }
-    },
+    context: keeper.context,
+    trying: keeper.trying,
+    renewIfDue: keeper.renewIfDue,
+    tried: keeper.tried,
     report,
     wait,
   }

@@ -13,7 +13,18 @@ import { judgeKey } from '#policy/keys.ts'
 /** A root and a rollover's worth of intermediates; each costs every handshake. */
 const MAX_CERTIFICATES = 16
 
-const bad = (detail: string): FleetError => new FleetError('bad_request', `pem: ${detail}`)
+const bad = (where: string, detail: string): FleetError =>
+  new FleetError('bad_request', `${where}: ${detail}`)
+
+/** A reader that knows nothing of where its text came from. */
+const within = <T>(where: string, read: () => T): T => {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof FleetError) || error.code !== 'bad_request') throw error
+    throw bad(where, error.detail)
+  }
+}
 
 /** How people find it in their file. */
 const called = (facts: CertificateFacts, at: number): string =>
@@ -32,33 +43,46 @@ const problemOf = (facts: CertificateFacts, now: number): string | undefined => 
 }
 
 /**
- * @returns the certificates in their order
- * @throws FleetError `bad_request`: nothing there, unreadable, not a CA, expired, weak, twice, or a chain that does not reach a root
+ * CA certificates, each fit to be trusted for what it is.
+ * @param where the field, for the refusal
+ * @throws FleetError `bad_request`: nothing there, unreadable, not a CA, expired, weak, twice, too many, or a private key among them
  */
-export const readAnchorPem = (pem: string, now: number): readonly CertificateFacts[] => {
-  const ders = fromPem(pem, 'CERTIFICATE')
-  if (ders.length > MAX_CERTIFICATES) {
-    throw bad(`holds ${ders.length} certificates; at most ${MAX_CERTIFICATES} make one anchor`)
-  }
+export const readCaPem = (pem: string, now: number, where: string): readonly CertificateFacts[] => {
   if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem))
-    throw bad('holds a private key; an anchor needs certificates only')
-  const all = ders.map((der) => readCertificate(der))
+    throw bad(where, 'holds a private key; an anchor needs certificates only')
+  const ders = within(where, () => fromPem(pem, 'CERTIFICATE'))
+  if (ders.length > MAX_CERTIFICATES) {
+    throw bad(where, `holds ${ders.length} certificates; at most ${MAX_CERTIFICATES} make one anchor`)
+  }
+  const all = ders.map((der) => within(where, () => readCertificate(der)))
   for (const [at, facts] of all.entries()) {
     const problem = problemOf(facts, now)
-    if (problem !== undefined) throw bad(`${called(facts, at)} ${problem}`)
+    if (problem !== undefined) throw bad(where, `${called(facts, at)} ${problem}`)
     const first = all.findIndex(({ fingerprint }) => fingerprint === facts.fingerprint)
-    if (first < at) throw bad(`${called(facts, at)} is the same certificate as certificate ${first + 1}`)
+    if (first < at)
+      throw bad(where, `${called(facts, at)} is the same certificate as certificate ${first + 1}`)
   }
+  return all
+}
+
+/**
+ * An anchor of the doors: the chain is complete, up to a root.
+ * @returns the certificates in their order
+ * @throws FleetError `bad_request`: as {@link readCaPem}, or a chain that does not reach a root
+ */
+export const readAnchorPem = (pem: string, now: number): readonly CertificateFacts[] => {
+  const all = readCaPem(pem, now, 'pem')
   // Every certificate that is not a root needs its issuer beside it, or nothing under it can be verified to a root.
   for (const [at, facts] of all.entries()) {
     if (!all.some((issuer) => issuedBy(facts, issuer))) {
       throw bad(
+        'pem',
         `the chain is incomplete: the issuer of ${called(facts, at)} is missing; add it, up to the root`,
       )
     }
   }
   if (!all.some((facts) => issuedBy(facts, facts))) {
-    throw bad('the chain is incomplete: there is no root (a certificate signed by itself)')
+    throw bad('pem', 'the chain is incomplete: there is no root (a certificate signed by itself)')
   }
   return all
 }

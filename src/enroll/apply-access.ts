@@ -1,18 +1,27 @@
 /**
- * USE CASES: anchors, applications and policies are put, removed, or applied all at once. What two applications would both answer is
- * refused: a request must have one policy. Changes are made one after the other, so that two that fit alone cannot collide together.
+ * USE CASES: anchors, applications, policies and groups are put, removed, or applied all at once. What two applications would both answer
+ * is refused, for a request must have one policy, and so is an EST label of two groups. Changes are made one after the other, so that two
+ * that fit alone cannot collide together.
  */
 
 import type { Application } from '#fleet/access.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { Actor } from '#fleet/credentials.ts'
+import { FIRST_GROUP, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { readPathPattern } from '#policy/access.ts'
 import type { AccessKind, AccessValue, Registry, Revisioned } from '#registry/registry.ts'
 import type { Fleet } from '#wire/rest.ts'
 import { readAnchor, readApplication, readPolicy } from './access-objects.ts'
+import { readGroup } from './group-objects.ts'
 
-export type AccessDeps = { readonly registry: Registry; readonly clock: Clock; readonly serially: Serially }
+export type AccessDeps = {
+  readonly registry: Registry
+  readonly clock: Clock
+  readonly serially: Serially
+  /** is there a secret that calls of webhooks are signed with? */
+  readonly webhooksReady: boolean
+}
 
 export type Serially = <T>(work: () => Promise<T>) => Promise<T>
 
@@ -83,6 +92,22 @@ const checkApplications = (
   checkClaims(afterwards(registry.access().applications, changed))
 }
 
+/** @throws FleetError `conflict` */
+const checkLabels = ({ registry }: AccessDeps, changed: readonly EnrollmentGroup[]): void => {
+  const owners = new Map<string, string>()
+  for (const { name, estLabels } of afterwards([...registry.groups().values()], changed)) {
+    for (const label of estLabels) {
+      const other = owners.get(label)
+      if (other !== undefined)
+        throw new FleetError('conflict', `the groups ${other} and ${name} both have the EST label ${label}`)
+      owners.set(label, name)
+    }
+  }
+}
+
+/** It is there before anybody writes it. */
+const isFirstGroup = (kind: AccessKind, name: string): boolean => kind === 'group' && name === FIRST_GROUP
+
 const policyNames = ({ registry }: AccessDeps): Set<string> =>
   new Set(registry.access().policies.map(({ name }) => name))
 
@@ -99,20 +124,22 @@ export const putAccess = async <K extends AccessKind>(
 ): Promise<Revisioned<AccessValue[K]> & { readonly created: boolean }> =>
   deps.serially(async () => {
     const before = await deps.registry.findAccess(kind, value.name)
-    if (before === undefined && (precondition.mustExist ?? false)) {
+    const isNew = before === undefined && !isFirstGroup(kind, value.name)
+    if (isNew && (precondition.mustExist ?? false)) {
       throw new FleetError('precondition_failed', 'it does not exist')
     }
     if (kind === 'application') checkApplications(deps, [value as Application], policyNames(deps))
+    if (kind === 'group') checkLabels(deps, [value as EnrollmentGroup])
     const stored = await deps.registry.putAccess(kind, {
       value,
       ifRevision: precondition.ifRevision,
       now: deps.clock(),
       actor,
     })
-    return { ...stored, created: before === undefined }
+    return { ...stored, created: isNew }
   })
 
-/** @throws FleetError `not_found`, `in_use`, `precondition_failed`, `registry_unavailable` */
+/** @throws FleetError `not_found`, `in_use`, `conflict` (the first group), `precondition_failed`, `registry_unavailable` */
 export const removeAccess = async (
   { registry, clock, serially }: AccessDeps,
   kind: AccessKind,
@@ -120,6 +147,11 @@ export const removeAccess = async (
   ifRevision: number | undefined,
   actor: Actor,
 ): Promise<void> => {
+  if (isFirstGroup(kind, name))
+    throw new FleetError(
+      'conflict',
+      `the group ${name} can be changed, not removed: who is in no other is in it`,
+    )
   const found = await serially(() => registry.deleteAccess(kind, name, { ifRevision, now: clock(), actor }))
   if (!found) throw new FleetError('not_found', `no such ${kind}`)
 }
@@ -146,21 +178,26 @@ const within = <T>(where: string, read: () => T): T => {
  */
 export const applyFleet = async (deps: AccessDeps, fleet: Fleet, actor: Actor): Promise<void> => {
   const now = deps.clock()
-  const { anchors = [], applications = [], policies = [] } = fleet
+  const { anchors = [], applications = [], policies = [], groups = [] } = fleet
   namesOnce('anchors', anchors)
   namesOnce('applications', applications)
   namesOnce('policies', policies)
+  namesOnce('groups', groups)
   const values = {
     anchors: anchors.map((body) => within(`anchor ${body.name}`, () => readAnchor(body.name, body, now))),
     applications: applications.map((body) =>
       within(`application ${body.name}`, () => readApplication(body.name, body)),
     ),
     policies: policies.map((body) => within(`policy ${body.name}`, () => readPolicy(body.name, body))),
+    groups: groups.map((body) =>
+      within(`group ${body.name}`, () => readGroup(body.name, body, { ...deps, now })),
+    ),
   }
   await deps.serially(async () => {
     const names = policyNames(deps)
     for (const { name } of values.policies) names.add(name)
     checkApplications(deps, values.applications, names)
+    checkLabels(deps, values.groups)
     await deps.registry.applyAccess(values, now, actor)
   })
 }

@@ -7,8 +7,10 @@ import type { Reservation } from '#registry/registry.ts'
 
 export type Claim = {
   readonly kind: CredentialKind
-  /** the token's id, the fingerprint of a bootstrap certificate; '' for who has proved nothing but a key */
+  /** the token's id, the SHA-256 of a bootstrap certificate's signed part; '' for who has proved nothing but a key */
   readonly id: string
+  /** of a bootstrap certificate, as it was shown. Not what it is counted by: by a twin of its signature it has another one */
+  readonly fingerprint?: string
   readonly actor: Actor
   /** the group that the credential belongs to; the device's own record, when there is one, says it better */
   readonly group: string

@@ -18,13 +18,14 @@ import { FleetError } from '#fleet/errors.ts'
 import { judgeToken } from '#policy/enrollment.ts'
 import type { Registry } from '#registry/registry.ts'
 import { formatClaimToken, formatOperatorToken, parseClaimToken, parseOperatorToken } from '#wire/tokens.ts'
+import type { Claim } from './claim.ts'
 import type { FailureLimits } from './limits.ts'
 
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789'
 const ID_LENGTH = 16
 
 /** 82 random bits: a handle, not a secret. */
-const newId = (): string =>
+export const newId = (): string =>
   Array.from({ length: ID_LENGTH }, () => ALPHABET[randomInt(ALPHABET.length)]).join('')
 
 /** 256 random bits need no slow hash: there is nothing to guess. */
@@ -76,9 +77,20 @@ const refuse = (
   return new FleetError(code, detail)
 }
 
+const claimOf = ({ id, group, deviceId, certificateTtl }: ClaimToken, late: boolean): Claim => ({
+  kind: 'token',
+  id,
+  actor: `token:${id}`,
+  group,
+  bound: deviceId,
+  ttl: certificateTtl,
+  variables: {},
+  late,
+})
+
 /**
  * The first thing that happens to an enrolment, and all that happens to one without a good token. Uses left are not looked at:
- * a spent token still answers for a key that it was used with.
+ * a spent token still answers for a key that it was used with. One that has expired is listened to while an operator is asked about it.
  * @param text the token as sent; undefined when none was
  * @throws `rate_limited`, `credential_required`, `token_invalid`, `token_expired`, `token_revoked`
  */
@@ -86,7 +98,7 @@ export const authenticateClaim = async (
   { registry, clock, failures }: Desk,
   text: string | undefined,
   address: string,
-): Promise<ClaimToken> => {
+): Promise<Claim> => {
   if (text === undefined || text === '') {
     // Not counted: EST clients ask without a credential first, to be told the scheme (RFC 7030 §3.2.3).
     throw new FleetError('credential_required', 'send a claim token')
@@ -97,8 +109,10 @@ export const authenticateClaim = async (
     throw refuse(failures, address, 'token_invalid', 'no such claim token')
   }
   const refusal = judgeToken(token, clock())
-  if (refusal !== undefined) throw refuse(failures, address, refusal, 'ask for a new claim token')
-  return token
+  if (refusal === undefined) return claimOf(token, false)
+  if (refusal === 'token_expired' && (await registry.hasOpenRequest({ kind: 'token', id: token.id })))
+    return claimOf(token, true)
+  throw refuse(failures, address, refusal, 'ask for a new claim token')
 }
 
 /** @throws `rate_limited`, `credential_required`, `token_invalid`, `token_revoked`, `forbidden` */

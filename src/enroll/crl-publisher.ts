@@ -1,6 +1,6 @@
 /**
- * Keeps one signed CRL current: made at start, again within a second of anything that belongs on it (or off it), and well before the
- * old one ends. Works beside the requests and never for one; when the registry or the issuer fails it tries again, and what it
+ * Keeps a signed CRL current for each issuer: made at start, again within a second of anything that belongs on it (or off it), and well
+ * before the old one ends. Works beside the requests and never for one; when the registry or an issuer fails it tries again, and what it
  * has stays served until its nextUpdate, never longer. Not the listener: that is status-api.ts.
  */
 
@@ -21,19 +21,21 @@ export type Crl = {
 }
 
 export interface CrlPublisher extends AsyncDisposable {
-  /** undefined: none could be made yet, or the last one has ended */
-  current(): Crl | undefined
+  /** @param ski of the issuer. undefined: none could be made yet, or the last one has ended */
+  current(ski: string): Crl | undefined
 }
 
 type Deps = {
-  readonly registry: Registry
-  readonly issuer: Issuer
+  readonly registry: Pick<
+    Registry,
+    'revocationVersion' | 'newestRecordedTime' | 'statusUrls' | 'revokedCertificates' | 'takeCrlNumber'
+  >
   readonly clock: Clock
   readonly log: Log
 }
 
 /** How often the registry is asked whether the list has changed. */
-const POLL = 200
+const POLL = 100
 /**
  * From one CRL to the next, ms. Its number is max(last + 1, Unix seconds): faster ones would run ahead of the clock, and after an old
  * backup was put in place, the clock alone could no longer tell a number that was never used.
@@ -50,7 +52,7 @@ type Made = { readonly crl: Crl; readonly version: number }
  * Reads what is revoked, takes a number, signs. A crash between the two skips a number (RFC 5280 §5.2.3 asks only that it rises).
  * @throws `clock_behind`: nothing is signed, so that no CRL looks older than what it replaces
  */
-const makeCrl = async ({ registry, issuer, clock }: Deps, ttl: number): Promise<Crl> => {
+const makeCrl = async ({ registry, clock }: Deps, issuer: Issuer, ttl: number): Promise<Crl> => {
   const now = clock()
   if (judgeClock(now, await registry.newestRecordedTime()) !== undefined)
     throw new FleetError('clock_behind', 'no CRL is signed until the clock has been put right')
@@ -62,17 +64,17 @@ const makeCrl = async ({ registry, issuer, clock }: Deps, ttl: number): Promise<
   return { der, number, thisUpdate, nextUpdate }
 }
 
-/**
- * Ready at once when the registry is: the first CRL is made before this returns, or its failure is logged and it is tried again.
- * @param o.ttl ms from now to nextUpdate; a new one is made at half of it
- * @param o.poll ms between two looks at the registry; for tests, as `apart`
- */
-export const openCrlPublisher = async (
-  o: Deps & { readonly ttl: number; readonly poll?: number; readonly apart?: number },
-): Promise<CrlPublisher> => {
+type Options = Deps & { readonly ttl: number; readonly poll: number; readonly apart: number }
+
+interface Keeper {
+  readonly current: () => Crl | undefined
+  /** Looks once, and makes a CRL when one is due; never rejects. Of the process's own time: not before `next` */
+  readonly turn: (issuer: Issuer) => Promise<void>
+  next: number
+}
+
+const createKeeper = (o: Options): Keeper => {
   const { registry, clock, log } = o
-  const { poll = POLL, apart = APART } = o
-  const stop = new AbortController()
   let made: Made | undefined
   /** of the process's own time: no CRL before */
   let earliest = 0
@@ -82,52 +84,90 @@ export const openCrlPublisher = async (
   const isDue = (): boolean =>
     made === undefined || clock() >= made.crl.nextUpdate - o.ttl / 2 || clock() < made.crl.thisUpdate
 
-  /** Enrolments do not move it: the version rises only with what a CRL lists. @returns ms until the next look, when sooner than usual */
-  const look = async (): Promise<number | undefined> => {
+  /** Enrolments do not move it: the version rises only with what a CRL lists. @returns ms until the next look */
+  const look = async (issuer: Issuer): Promise<number> => {
     // the version first: what is revoked while the CRL is made is then seen the next time, never missed
-    const version = await registry.revocationVersion(o.issuer.ski)
-    if (version === made?.version && !isDue()) return undefined
+    const version = await registry.revocationVersion(issuer.ski)
+    if (version === made?.version && !isDue()) return o.poll
     const early = earliest - performance.now()
     if (early > 0) return early
-    earliest = performance.now() + apart
-    const crl = await makeCrl(o, o.ttl)
+    earliest = performance.now() + o.apart
+    const crl = await makeCrl(o, issuer, o.ttl)
     made = { crl, version }
-    log.debug({ crl_number: String(crl.number), issuer: o.issuer.ski }, 'crl')
-    return undefined
+    log.debug({ crl_number: String(crl.number), issuer: issuer.ski }, 'crl')
+    return o.poll
   }
 
-  const turn = async (): Promise<number | undefined> => {
+  const lookOrFail = async (issuer: Issuer): Promise<number> => {
     try {
-      const wait = await look()
-      if (failures > 0) log.info({ failures }, 'crl recovered')
+      const wait = await look(issuer)
+      if (failures > 0) log.info({ failures, issuer: issuer.ski }, 'crl recovered')
       failures = 0
       return wait
     } catch (error) {
       // once per outage: an outage of an hour is one fact
       if (failures === 0)
         log.warn(
-          { reason: error instanceof FleetError ? error.code : 'internal', err: error },
+          { reason: error instanceof FleetError ? error.code : 'internal', issuer: issuer.ski, err: error },
           'crl not made',
         )
       failures += 1
-      return undefined
+      return Math.min(o.poll * 2 ** Math.min(failures, 10), MAX_PAUSE)
     }
   }
 
-  const loop = async (): Promise<void> => {
-    let wait: number | undefined
-    while (!stop.signal.aborted) {
-      const pause = wait ?? Math.min(poll * 2 ** Math.min(failures, 10), MAX_PAUSE)
+  const keeper: Keeper = {
+    next: 0,
+    current: () => (made !== undefined && clock() < made.crl.nextUpdate ? made.crl : undefined),
+    turn: async (issuer) => {
+      keeper.next = (await lookOrFail(issuer)) + performance.now()
+    },
+  }
+  return keeper
+}
+
+/**
+ * Ready at once when the registry is: the first CRLs are made before this returns, or their failure is logged and it is tried again.
+ * @param o.issuers asked at every turn: one that comes gets its CRLs, of one that goes the last is served to its end
+ * @param o.ttl ms from now to nextUpdate; a new one is made at half of it
+ * @param o.poll ms between two looks at the registry; for tests, as `apart`
+ */
+export const openCrlPublisher = async (
+  o: Deps & {
+    readonly issuers: () => readonly Issuer[]
+    readonly ttl: number
+    readonly poll?: number
+    readonly apart?: number
+  },
+): Promise<CrlPublisher> => {
+  const options: Options = { ...o, poll: o.poll ?? POLL, apart: o.apart ?? APART }
+  const stop = new AbortController()
+  const keepers = new Map<string, Keeper>()
+
+  /** One after the other, so that two long CRLs are not made side by side. @returns ms until the next is due */
+  const turn = async (): Promise<number> => {
+    let next = performance.now() + options.poll
+    for (const issuer of o.issuers()) {
+      if (stop.signal.aborted) break
+      let keeper = keepers.get(issuer.ski)
+      if (keeper === undefined) keepers.set(issuer.ski, (keeper = createKeeper(options)))
+      if (keeper.next <= performance.now()) await keeper.turn(issuer)
+      next = Math.min(next, keeper.next)
+    }
+    return Math.max(1, next - performance.now())
+  }
+
+  const loop = async (first: number): Promise<void> => {
+    for (let pause = first; !stop.signal.aborted;) {
       // the abort is the only way this rejects, and it is not an error
       await delay(pause, undefined, { signal: stop.signal }).catch(() => undefined)
-      if (!stop.signal.aborted) wait = await turn()
+      if (!stop.signal.aborted) pause = await turn()
     }
   }
 
-  await turn()
-  const running = loop()
+  const running = loop(await turn())
   return {
-    current: () => (made !== undefined && clock() < made.crl.nextUpdate ? made.crl : undefined),
+    current: (ski) => keepers.get(ski)?.current(),
     async [Symbol.asyncDispose]() {
       stop.abort()
       await running

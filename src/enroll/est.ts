@@ -1,135 +1,85 @@
 /**
- * EST (RFC 7030, RFC 8951) on the device listener: cacerts, csrattrs, simpleenroll with a claim token as HTTP Basic password,
- * simplereenroll with the current certificate. Translates only: the use cases are those of the REST API.
- *
- * Where clients and the RFC differ (each was tried):
- * - Content-Transfer-Encoding is not looked at, and base64 may be wrapped or not: clients send all four.
- * - Answers are wrapped only for clients that name themselves: strongSwan, which sends no User-Agent, cannot read wrapped base64,
- *   and another common client cannot read more than 1 KB of unwrapped.
- * - Header names are in Title-Case, with Content-Length, and head and body go out in one write.
- * - §4.2.2 asks that a re-enrolment repeats subject and SAN of the current certificate. Any that it names must be equal; a SAN that is
- *   left out is none asked for (strongSwan cannot write a URI into one), and the new certificate has the old one's either way.
- * - A label (`/.well-known/est/<label>/…`) selects nothing: there is one CA.
+ * EST (RFC 7030, RFC 8951) on the device listener: cacerts, csrattrs, simpleenroll with HTTP Basic or a certificate, simplereenroll
+ * with the current certificate; each also under the label of a group. Translates only: the use cases are those of the REST API.
+ * docs/est.md says what is decided where the RFC leaves it open. The octets: est-messages.ts. Who asks: est-asker.ts.
  */
 
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { CertificateFacts } from '#fleet/certificate.ts'
+import { FIRST_GROUP, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import { FleetError } from '#fleet/errors.ts'
-import type { CsrFacts } from '#pki/csr.ts'
-import { sameName } from '#pki/names.ts'
-import { fromBase64, fromPem } from '#pki/pem.ts'
-import { certsOnly } from '#pki/pkcs7.ts'
-import { PROBLEMS } from '#wire/problems.ts'
-import { authenticateClaim } from './credentials.ts'
+import { csrAttributes } from '#pki/csr-attributes.ts'
 import { loggedOf } from './device-api.ts'
-import { enrollWithClaim } from './enroll-device.ts'
+import { enrollDevice, isWaiting, type Waiting } from './enroll-device.ts'
+import { authenticateEstAsker, checkLabel, checkSameNames, groupOfLabel } from './est-asker.ts'
+import {
+  basicOf,
+  CERTS,
+  CERTS_ONLY,
+  CSR_ATTRIBUTES,
+  csrFrom,
+  sendCertificates,
+  sendDer,
+  sendNothing,
+  sendNotOffered,
+  sendRefusal,
+  sendWaiting,
+} from './est-messages.ts'
 import { addressOf, asFleetError, peerOf, type App } from './http-app.ts'
 import { acceptCsrInTurn, MAX_CSR_BYTES, type IssuanceDeps, type Issued } from './issuance.ts'
 import { acceptRenewer, renewFor } from './renew-device.ts'
+import type { Trust } from './trust.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** of the label in the path; undefined: there is none */
+    labelled: EnrollmentGroup | undefined
+    /** to enrol in, where the credential does not say it */
+    enrolsIn: string | undefined
+  }
+}
 
 const PATHS = ['/.well-known/est', '/.well-known/est/:label'] as const
 /** {@link MAX_CSR_BYTES} in base64, with line ends however short the lines. */
 const MAX_BODY = MAX_CSR_BYTES * 2
-/** RFC 2045 §6.8 */
-const WRAP = /.{76}(?=.)/g
-const CERTS = 'application/pkcs7-mime'
-const CERTS_ONLY = 'application/pkcs7-mime; smime-type=certs-only'
 
-const titleCase = (name: string): string =>
-  name.replaceAll(/(?<=^|-)[a-z]/g, (letter) => letter.toUpperCase())
+const NOT_OFFERED = {
+  serverkeygen: 'a private key is made where it stays, on the device',
+  fullcmc: 'use simpleenroll and simplereenroll',
+} as const
 
-/** Past fastify, which writes names in lower case. Node sends a string that fits into the same write as the head. */
-const send = (
-  reply: FastifyReply,
-  status: number,
-  headers: Readonly<Record<string, string>>,
-  body: string,
-): void => {
-  const inherited = Object.entries(reply.getHeaders()).map(([name, value]) => [
-    titleCase(name),
-    String(value),
-  ])
-  reply.hijack()
-  reply.raw.writeHead(status, {
-    ...Object.fromEntries(inherited),
-    ...headers,
-    ...(status === 204 ? {} : { 'Content-Length': String(Buffer.byteLength(body)) }),
-  })
-  reply.raw.end(body)
-}
-
-const sendCertificates = (
-  request: FastifyRequest,
-  reply: FastifyReply,
-  type: string,
-  ders: readonly Uint8Array[],
-): void => {
-  const base64 = Buffer.from(certsOnly(ders)).toString('base64')
-  const named = request.headers['user-agent'] !== undefined
-  send(
-    reply,
-    200,
-    { 'Content-Type': type, 'Content-Transfer-Encoding': 'base64' },
-    named ? `${base64.replaceAll(WRAP, '$&\r\n')}\r\n` : base64,
-  )
-}
-
-/** A human reads it (§4.2.3); what a machine needs is the status. A body that was not read is not read on. */
-const sendRefusal = (request: FastifyRequest, reply: FastifyReply, error: FleetError): void => {
-  const { status, title } = PROBLEMS[error.code]
-  request.logged['reason'] = error.code
-  const headers = {
-    'Content-Type': 'text/plain; charset=utf-8',
-    ...(status === 401 ? { 'WWW-Authenticate': 'Basic realm="sallyport", charset="UTF-8"' } : {}),
-    ...(error.retryAfter === undefined ? {} : { 'Retry-After': String(Math.ceil(error.retryAfter)) }),
-    ...(request.raw.complete ? {} : { Connection: 'close' }),
-  }
-  send(reply, status, headers, `${title}: ${error.detail} (${error.code}, request ${request.id})\n`)
-}
-
-/** RFC 7617, but parted at the last colon: a device id may hold colons and a claim token none. @returns undefined for another scheme, or none */
-const basicOf = (authorization: string | undefined): { user: string; password: string } | undefined => {
-  const base64 = /^basic +([A-Za-z0-9+/=]+) *$/i.exec(authorization ?? '')?.[1]
-  const text = base64 === undefined ? undefined : fromBase64(base64)?.toString('utf8')
-  const colon = text?.lastIndexOf(':') ?? -1
-  if (text === undefined || colon < 0) return undefined
-  return { user: text.slice(0, colon), password: text.slice(colon + 1) }
-}
-
-/** DER, or DER in base64. A DER of more than 127 bytes cannot be mistaken for base64: its second octet is not ASCII. */
-const csrFrom = (body: unknown): Uint8Array => {
-  if (!(body instanceof Uint8Array) || body.length === 0) throw new FleetError('bad_csr', 'the body is empty')
-  const octets = Buffer.from(body)
-  if (octets[0] === 0x30 && (octets[1] as number) >= 0x80) return octets
-  const der = fromBase64(octets.toString('latin1'))
-  if (der === undefined) throw new FleetError('bad_csr', 'the body is neither DER nor base64')
-  return der
-}
-
-/** §4.2.2, see the head of this file. @throws `device_id_mismatch` */
-const checkSameNames = (csr: CsrFacts, current: CertificateFacts | undefined): void => {
-  if (current === undefined) throw new FleetError('certificate_required', 'present the current certificate')
-  const asksNone = csr.sanUris.length + csr.sanDns.length + csr.sanOthers === 0
-  const same = (asked: readonly string[], has: readonly string[]): boolean =>
-    asked.length === has.length && asked.every((name, at) => name === has[at])
-  if (!sameName(csr.subjectDer, current.subjectDer))
-    throw new FleetError('device_id_mismatch', 'the subject is not that of the current certificate')
-  if (asksNone) return
-  if (csr.sanOthers > 0 || !same(csr.sanUris, current.sanUris) || !same(csr.sanDns, current.sanDns))
-    throw new FleetError(
-      'device_id_mismatch',
-      'the subject alternative name is not that of the current certificate',
-    )
-}
-
-const sendIssued = (request: FastifyRequest, reply: FastifyReply, issued: Issued): void => {
-  request.logged = { ...request.logged, ...loggedOf(issued) }
+const sendAnswer = (request: FastifyRequest, reply: FastifyReply, answer: Issued | Waiting): void => {
+  request.logged = { ...request.logged, ...loggedOf(answer) }
+  if (isWaiting(answer)) sendWaiting(request, reply, answer.requestId, answer.retryAfter)
   // §4.2.3: the issued certificate and nothing else; the chain is in cacerts
-  sendCertificates(request, reply, CERTS_ONLY, [issued.der])
+  else sendCertificates(request, reply, CERTS_ONLY, [answer.der])
 }
 
-export const registerEst = async (app: App, deps: IssuanceDeps): Promise<void> => {
-  const trust = [...fromPem(deps.issuers.active().chainPem, 'CERTIFICATE'), deps.issuers.active().root.der]
+/** Both: what devices' certificates are verified with, and what servers are. A client takes this desk's from here too (§4.1.3). */
+const trusted = (trust: Pick<Trust, 'current'>): readonly Uint8Array[] => {
+  const seen = new Map<string, Uint8Array>()
+  for (const kind of ['chain', 'server'] as const)
+    for (const der of trust.current(kind).ders) seen.set(Buffer.from(der).toString('latin1'), der)
+  return [...seen.values()]
+}
+
+/** Whose rules count for a client that has not said who it is. undefined: that cannot be told */
+const rulesFor = (deps: IssuanceDeps, request: FastifyRequest): EnrollmentGroup | undefined => {
+  const groups = deps.registry.groups()
+  if (request.labelled !== undefined) return request.labelled
+  const leaf = peerOf(request)?.leaf
+  const device = leaf === undefined ? undefined : deps.registry.status(leaf.fingerprint)
+  if (device !== undefined) return groups.get(device.group)
+  return groups.size === 1 ? groups.get(FIRST_GROUP) : undefined
+}
+
+/** @param trust what is given out as cacerts, and who hears that a device has it */
+export const registerEst = async (
+  app: App,
+  deps: IssuanceDeps,
+  trust: Pick<Trust, 'current' | 'fetched'>,
+): Promise<void> => {
+  app.decorateRequest('labelled')
+  app.decorateRequest('enrolsIn')
 
   // the parsers and the text refusals are EST's own: encapsulated, the REST routes keep theirs
   await app.register((est, _options, done) => {
@@ -153,40 +103,64 @@ export const registerEst = async (app: App, deps: IssuanceDeps): Promise<void> =
           : error,
       )
     })
+    est.addHook('onRequest', (request, _reply, next) => {
+      try {
+        const { label } = request.params as { readonly label?: string }
+        request.labelled = groupOfLabel(deps.registry.groups(), label)
+        next()
+      } catch (error) {
+        next(error as Error)
+      }
+    })
 
     for (const path of PATHS) {
       est.get(
         `${path}/cacerts`,
-        { schema: { summary: 'EST: root and intermediates', security: [] } },
-        (request, reply) => {
-          sendCertificates(request, reply, CERTS, trust)
+        { schema: { summary: 'EST: the CAs of devices and of servers', security: [] } },
+        async (request, reply) => {
+          const peer = peerOf(request)
+          for (const kind of ['chain', 'server'] as const)
+            await trust.fetched(peer, kind, trust.current(kind).version)
+          sendCertificates(request, reply, CERTS, trusted(trust))
         },
       )
 
-      // §4.5: no attributes are asked for; subject and names come from the CA
+      // §4.5: subject and names come from the CA; what is asked for is a kind of key, where a group does not take all
       est.get(
         `${path}/csrattrs`,
-        { schema: { summary: 'EST: nothing is asked of a CSR', security: [] } },
-        (_request, reply) => {
-          send(reply, 204, {}, '')
+        { schema: { summary: 'EST: what kind of key a CSR should have', security: [] } },
+        (request, reply) => {
+          const rules = rulesFor(deps, request)
+          const der = rules === undefined ? undefined : csrAttributes(rules.keyKinds)
+          if (der === undefined) sendNothing(reply)
+          else sendDer(request, reply, CSR_ATTRIBUTES, der)
         },
       )
 
       est.post(
         `${path}/simpleenroll`,
         {
-          schema: { summary: 'EST: a certificate by claim token (HTTP Basic)', security: [{ basic: [] }] },
+          schema: {
+            summary: 'EST: a certificate by claim token (HTTP Basic) or bootstrap certificate',
+            security: [{ basic: [] }, { certificate: [] }, {}],
+          },
           onRequest: async (request) => {
-            const password = basicOf(request.headers.authorization)?.password
-            request.claim = await authenticateClaim(deps, password, addressOf(request))
-            request.logged['claim'] = request.claim.id
+            const { claim, group } = await authenticateEstAsker(deps, request, request.labelled)
+            request.claim = claim
+            request.enrolsIn = group
+            if (claim !== undefined) request.logged['claim'] = claim.id
           },
         },
         async (request, reply) => {
-          if (request.claim === undefined) throw new FleetError('credential_required', 'send a claim token')
-          const deviceId = basicOf(request.headers.authorization)?.user
-          const ask = { csr: csrFrom(request.body), deviceId, address: addressOf(request) }
-          sendIssued(request, reply, await enrollWithClaim(deps, request.claim, ask))
+          const answer = await enrollDevice(deps, request.claim, {
+            csr: csrFrom(request.body),
+            deviceId: basicOf(request.headers.authorization)?.user,
+            group: request.enrolsIn,
+            peer: peerOf(request),
+            address: addressOf(request),
+            requestId: request.id,
+          })
+          sendAnswer(request, reply, answer)
         },
       )
 
@@ -200,6 +174,7 @@ export const registerEst = async (app: App, deps: IssuanceDeps): Promise<void> =
           onRequest: (request, _reply, next) => {
             try {
               request.renewer = acceptRenewer(deps, peerOf(request))
+              checkLabel(request.labelled, request.renewer.group)
               next()
             } catch (error) {
               next(error as Error)
@@ -210,10 +185,23 @@ export const registerEst = async (app: App, deps: IssuanceDeps): Promise<void> =
           if (request.renewer === undefined)
             throw new FleetError('certificate_required', 'present a certificate')
           const csr = await acceptCsrInTurn(csrFrom(request.body))
-          checkSameNames(csr, peerOf(request)?.leaf)
-          sendIssued(request, reply, await renewFor(deps, request.renewer, { csr }))
+          checkSameNames(csr, request.renewer.leaf)
+          sendAnswer(request, reply, await renewFor(deps, request.renewer, { csr }))
         },
       )
+
+      for (const [operation, why] of Object.entries(NOT_OFFERED))
+        est.post(
+          `${path}/${operation}`,
+          {
+            schema: { summary: `EST: ${operation} is not offered`, security: [] },
+            // before the body, which nobody reads
+            onRequest: (request, reply) => {
+              sendNotOffered(request, reply, why)
+            },
+          },
+          () => undefined,
+        )
     }
     done()
   })

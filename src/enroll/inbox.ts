@@ -1,17 +1,21 @@
 /**
  * Reads what the gateway has to say and applies it by this desk's own rules: the inbox is the exposed desk's word, so it can make a
- * device "seen" and nothing more trusted than it was. Not the file: that is #registry/inbox.ts.
+ * device "seen", and by that confirm a certificate which this desk has handed out and is waiting to hear of; nothing more
+ * (docs/lifecycle.md). Not the file: that is #registry/inbox.ts.
  */
 
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Clock } from '#fleet/clock.ts'
 import type { InboxEntry, InboxReader, Registry } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
+import { withdrawUnconfirmed } from './withdraw-unconfirmed.ts'
 
 const EVERY = 1_000
 const BATCH = 1_000
 /** Between two batches, ms: a gateway that was taken over and writes without end costs this desk one write in so long. */
 const BREATH = 50
+/** In one go: twice as many entries as an honest gateway keeps. One that writes without end does not keep the rest of a round from its turn. */
+const MOST_BATCHES = 200
 const FINGERPRINT = /^[0-9a-f]{64}$/
 
 /** The registry skips unknown fingerprints and times to come; what has no sane shape does not get that far. */
@@ -23,6 +27,8 @@ type Deps = {
   readonly inbox: InboxReader
   readonly clock: Clock
   readonly log: Log
+  /** batches in one go; for tests */
+  readonly most?: number
 }
 
 /**
@@ -31,11 +37,11 @@ type Deps = {
  * @returns entries applied
  */
 export const drainInbox = async (
-  { registry, inbox, clock, log }: Deps,
+  { registry, inbox, clock, log, most = MOST_BATCHES }: Deps,
   signal?: AbortSignal,
 ): Promise<number> => {
   let applied = 0
-  for (let first = true; ; first = false) {
+  for (let batch = 1; ; batch += 1) {
     const { entries, cursor, malformed, forward } = await inbox.read(await registry.inboxCursor(), BATCH)
     const sane = entries.filter(isSane)
     const bad = malformed + entries.length - sane.length
@@ -45,19 +51,30 @@ export const drainInbox = async (
     }
     applied += sane.length
     const full = entries.length + malformed >= BATCH
-    if (!full || !(first || forward)) return applied
+    if (!full || batch >= most || !(batch === 1 || forward)) return applied
     await pause(BREATH, undefined, { signal }).catch(() => undefined)
     if (signal?.aborted ?? false) return applied
   }
 }
 
-/** Until disposed. A failure is logged and tried again: sightings are not worth stopping a CA for. */
+/**
+ * Until disposed. A failure is logged and tried again: sightings are not worth stopping a CA for.
+ * Certificates that were not confirmed are withdrawn here and only after a reading that did not fail: a device that was let in while
+ * this desk was down, or could not read, has confirmed its certificate, and must not lose it for that.
+ */
 export const followInbox = (deps: Deps): AsyncDisposable => {
   const stop = new AbortController()
+  const round = async (): Promise<void> => {
+    await drainInbox(deps, stop.signal)
+    await withdrawUnconfirmed(deps, stop.signal)
+  }
   const follow = async (): Promise<void> => {
     while (!stop.signal.aborted) {
-      await drainInbox(deps, stop.signal).catch((error: unknown) =>
-        deps.log.warn({ err: error }, 'the gateway inbox cannot be read'),
+      await round().catch((error: unknown) =>
+        deps.log.warn(
+          { err: error },
+          'the gateway inbox cannot be read, or what follows from it not be written',
+        ),
       )
       await pause(EVERY, undefined, { signal: stop.signal }).catch(() => undefined)
     }

@@ -3,7 +3,7 @@
  * what is left behind after each step. Not who may have one: the use cases have decided that before they come here.
  */
 
-import type { CertificateRecord } from '#fleet/certificate.ts'
+import type { CertificateRecord, SubjectExtras } from '#fleet/certificate.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
@@ -12,31 +12,47 @@ import type { CsrFacts } from '#pki/csr.ts'
 import { readCsr } from '#pki/csr.ts'
 import { sha256Hex } from '#pki/keys.ts'
 import { newSerial } from '#pki/serial.ts'
-import { certificateValidity, extrasOf, judgeClock } from '#policy/enrollment.ts'
+import { certificateValidity, judgeClock } from '#policy/enrollment.ts'
 import { judgeKey } from '#policy/keys.ts'
-import { renewalMoment } from '#policy/renewal.ts'
+import { fillProfile } from '#policy/profile.ts'
+import { renewalMoment, windowOf } from '#policy/renewal.ts'
 import type { Limits, Registry, Reservation } from '#registry/registry.ts'
+import type { Alert } from './alerts.ts'
+import type { Approvals } from './approvals.ts'
 import type { Issuers } from './issuers.ts'
 import type { FailureLimits } from './limits.ts'
+import type { OverQuota } from './over-quota.ts'
 import { createTogether } from './together.ts'
+import type { Webhooks } from './webhook.ts'
 
 export type IssuanceDeps = {
   readonly registry: Registry
   readonly issuers: Issuers
   readonly clock: Clock
-  /** of claim tokens, by address */
+  /** of credentials, by address */
   readonly failures: FailureLimits
+  /** of requests without any credential, by address: each costs a signature check */
+  readonly strangers: FailureLimits
   /** certificates that one issuer may sign in a clock hour; undefined: as many as are asked for */
   readonly issuerPerHour: number | undefined
+  /** what an operator should hear of */
+  readonly alert: Alert
+  readonly overQuota: OverQuota
+  readonly webhooks: Webhooks
+  readonly approvals: Approvals
 }
 
 /** Times are ms since the epoch. `fresh`: made now, and not handed out again. */
 export type Issued = {
   readonly deviceId: DeviceId
   readonly serial: string
+  /** of the intermediate that signed it, hex */
+  readonly issuerSki: string
   readonly notBefore: number
   readonly notAfter: number
+  /** its own moment in `renewWindow` */
   readonly renewAfter: number
+  readonly renewWindow: { readonly start: number; readonly end: number }
   /** to be confirmed, by its first use at a door or at this desk */
   readonly pending: boolean
   readonly der: Uint8Array
@@ -67,14 +83,16 @@ export const acceptCsrInTurn = async (csr: string | Uint8Array): Promise<CsrFact
   return acceptCsr(csr)
 }
 
-const issuedFrom = (record: CertificateRecord, fresh: boolean): Issued => {
+const issuedFrom = (record: CertificateRecord, group: EnrollmentGroup, fresh: boolean): Issued => {
   if (record.der === undefined) throw new FleetError('internal', 'a live certificate without its bytes')
   return {
     deviceId: record.deviceId,
     serial: record.serial,
+    issuerSki: record.issuerSki,
     notBefore: record.notBefore,
     notAfter: record.notAfter,
     renewAfter: record.renewAt,
+    renewWindow: windowOf(record, group.renewalWindow),
     pending: record.state === 'pending',
     der: record.der,
     fresh,
@@ -98,6 +116,19 @@ const limitsOf = (group: EnrollmentGroup, issuerSki: string, issuerPerHour: numb
   }
 }
 
+/** @throws `device_id_invalid`: an admin's template and this id do not go together */
+const extrasFor = (group: EnrollmentGroup, deviceId: DeviceId): SubjectExtras | undefined => {
+  const filled = fillProfile(group.profile, deviceId)
+  if (filled.ok) return filled.extras
+  throw new FleetError(
+    'device_id_invalid',
+    `the device id does not fit the group's profile: ${filled.field} ${filled.problem}`,
+  )
+}
+
+/** What signing needs; the rest of {@link IssuanceDeps} is for those who decide. */
+export type Issuance = Pick<IssuanceDeps, 'registry' | 'issuers' | 'clock' | 'issuerPerHour' | 'overQuota'>
+
 /**
  * @param ask.group of the device; a device that is made by this comes into it
  * @param ask.ttl what is granted, ms; the certificate ends sooner when the issuer does
@@ -105,7 +136,7 @@ const limitsOf = (group: EnrollmentGroup, issuerSki: string, issuerPerHour: numb
  * was signed that is not on record, and the same request may be made again
  */
 export const issueCertificate = async (
-  { registry, issuers, clock, issuerPerHour }: IssuanceDeps,
+  { registry, issuers, clock, issuerPerHour, overQuota }: Issuance,
   ask: Pick<Reservation, 'actor' | 'credential' | 'deviceId' | 'tags' | 'requestId'> & {
     readonly csr: CsrFacts
     readonly group: EnrollmentGroup
@@ -125,26 +156,28 @@ export const issueCertificate = async (
   const { group } = ask
   const serial = newSerial()
   // What a crash leaves: nothing before; after it a row `intended` that says what was meant, and that the same request completes.
-  const reserved = await registry.reserve({
-    now,
-    actor: ask.actor,
-    deviceId: ask.deviceId,
-    credential: ask.credential,
-    requestId: ask.requestId,
-    group: group.name,
-    tags: ask.tags,
-    extras: extrasOf(group.profile, ask.deviceId),
-    spkiSha256: ask.csr.spkiSha256,
-    serial,
-    issuerSki: issuer.ski,
-    ttl: ask.ttl,
-    issuerNotAfter: issuer.notAfter,
-    ...validity,
-    renewAt: renewalMoment(validity, group.renewalWindow, serial),
-    pendingUntil: Math.min(now + group.confirmWithin, validity.notAfter),
-    limits: limitsOf(group, issuer.ski, issuerPerHour),
-  })
-  if (reserved.kind === 'already') return issuedFrom(reserved.certificate, false)
+  const reserved = await overQuota.watch({ ...ask, group: group.name }, () =>
+    registry.reserve({
+      now,
+      actor: ask.actor,
+      deviceId: ask.deviceId,
+      credential: ask.credential,
+      requestId: ask.requestId,
+      group: group.name,
+      tags: ask.tags,
+      extras: extrasFor(group, ask.deviceId),
+      spkiSha256: ask.csr.spkiSha256,
+      serial,
+      issuerSki: issuer.ski,
+      ttl: ask.ttl,
+      issuerNotAfter: issuer.notAfter,
+      ...validity,
+      renewAt: renewalMoment(validity, group.renewalWindow, serial),
+      pendingUntil: Math.min(now + group.confirmWithin, validity.notAfter),
+      limits: limitsOf(group, issuer.ski, issuerPerHour),
+    }),
+  )
+  if (reserved.kind === 'already') return issuedFrom(reserved.certificate, group, false)
 
   const intended = reserved.certificate
   // From the row and never from this request: one serial stands for one content, whoever completes it.
@@ -159,6 +192,7 @@ export const issueCertificate = async (
   // Two that raced for one row get what the first of them recorded.
   return issuedFrom(
     await registry.recordCertificate(intended.serial, sha256Hex(der), der, clock(), ask.actor),
+    group,
     true,
   )
 }

@@ -1,95 +1,197 @@
 /**
- * The issuer as configured, and on record: what stops the process at start, said with the setting that is wrong.
- * Not the key: that stays in #pki/issuer.ts.
+ * Issuers as configured, and on record: `ca.intermediate` and what lies in `ca.issuers`, one opener for each. What is wrong is said with
+ * the setting or the file. Not the key: that stays in #pki/issuer.ts. Not which one signs: issuers.ts.
  */
 
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
+import { readCertificates } from '#pki/certificate.ts'
 import { openIssuer, type Issuer } from '#pki/issuer.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { Config } from '#runtime/config.ts'
 import type { Log } from '#runtime/log.ts'
 import { readPrivateFile } from '#runtime/secrets.ts'
+import type { FoundIssuers, IssuerPlace } from './issuers.ts'
+import { openRemoteIssuer } from './signer/remote-issuer.ts'
+
+/** More are no rotation. */
+const MOST_FILES = 100
+
+const invalid = (detail: string, cause?: unknown): FleetError =>
+  new FleetError('config_invalid', detail, { cause })
 
 /** @throws FleetError `config_invalid`, with the setting */
-export const readPublicFile = (key: string, path: string): string => {
+const readPublicFile = (key: string, path: string): string => {
   try {
     return readFileSync(path, 'utf8')
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code ?? 'unreadable'
-    throw new FleetError(
-      'config_invalid',
+    throw invalid(
       `${key}: got ${path} (${code}), expected a PEM file; \`npm start\` makes one for development, \`sallyport ca init\` for production`,
-      { cause },
+      cause,
     )
   }
+}
+
+/** The first certificate of a public file. @throws FleetError `config_invalid`, with the setting */
+export const readFirst = (key: string, path: string): CertificateFacts => {
+  const text = readPublicFile(key, path)
+  try {
+    return readCertificates(text)[0] as CertificateFacts
+  } catch (cause) {
+    const why = cause instanceof FleetError ? cause.detail : 'not a certificate'
+    throw invalid(`${key} (${path}): cannot be read: ${why}`, cause)
+  }
+}
+
+/** What `ca.intermediate` and `ca.intermediate_key` say. */
+const configuredPlace = ({ ca }: Config): Omit<IssuerPlace, 'ski' | 'spkiSha256'> => ({
+  name: `ca.intermediate (${ca.intermediate})`,
+  certificate: ca.intermediate,
+  key: ca.intermediate_key,
+  configured: true,
+})
+
+const identified = (setting: string, place: Omit<IssuerPlace, 'ski' | 'spkiSha256'>): IssuerPlace => {
+  const { subjectKeyId, spkiSha256 } = readFirst(setting, place.certificate)
+  // without one it is no issuer: said when it is opened
+  return { ...place, ski: subjectKeyId ?? '', spkiSha256 }
+}
+
+const NAMED = /^([0-9a-f]{2,64})\.pem$/
+
+const namesIn = (dir: string): readonly string[] => {
+  try {
+    return readdirSync(dir)
+      .filter((name) => name.endsWith('.pem'))
+      .toSorted()
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code === 'ENOENT') return []
+    throw invalid(`ca.issuers (${dir}): cannot be read (${code ?? String(cause)})`, cause)
+  }
+}
+
+const placeIn = (dir: string, name: string): IssuerPlace => {
+  const certificate = join(dir, name)
+  const ski = NAMED.exec(name)?.[1]
+  if (ski === undefined) throw invalid(`${certificate}: expected the subject key id as its name`)
+  const place = { name: certificate, certificate, key: join(dir, `${ski}.key`), configured: false }
+  const found = identified('ca.issuers', place)
+  if (found.ski !== ski)
+    throw invalid(`${certificate}: its subject key id is ${found.ski || 'missing'}, and not its name`)
+  return found
+}
+
+/**
+ * The issuers whose files are here now, the configured one first. None is opened. What cannot be one is a problem, and hides nothing
+ * else; but `ca.intermediate` must be there.
+ * @throws FleetError `config_invalid`: `ca.intermediate` cannot be read
+ */
+export const findIssuers = (config: Config): FoundIssuers => {
+  const first = identified('ca.intermediate', configuredPlace(config))
+  const problems: string[] = []
+  const attempt = <T>(act: () => T, otherwise: T): T => {
+    try {
+      return act()
+    } catch (error) {
+      problems.push(error instanceof FleetError ? error.detail : String(error))
+      return otherwise
+    }
+  }
+  const { issuers: dir } = config.ca
+  const names = attempt(() => namesIn(dir), [])
+  if (names.length > MOST_FILES)
+    problems.push(`ca.issuers (${dir}): only the first ${MOST_FILES} are looked at`)
+  const further = names
+    .slice(0, MOST_FILES)
+    .flatMap((name) => attempt((): readonly IssuerPlace[] => [placeIn(dir, name)], []))
+  return { places: [first, ...further], problems }
 }
 
 /**
  * Certificates that are out there name the old URL for as long as they live, so another one needs a word: in production the old
  * value, in `enroll.status_url_before`. In development, where ports change with every start, the log and the audit say it.
+ * @param signed it may have signed: what never did has no certificates out there
  */
 const keepStatusUrl = async (
   o: { readonly config: Config; readonly registry: Registry; readonly log: Log },
   issuerSki: string,
+  signed: boolean,
   now: number,
 ): Promise<void> => {
   const { environment, enroll } = o.config
   const keep = { issuerSki, url: enroll.status_url, now, actor: 'system' }
   const before = await o.registry.keepStatusUrl({ ...keep, replace: false })
   if (before === enroll.status_url) return
-  if (environment === 'production' && enroll.status_url_before !== before) {
-    throw new FleetError(
-      'config_invalid',
+  if (signed && environment === 'production' && enroll.status_url_before !== before) {
+    throw invalid(
       `enroll.status_url: got ${enroll.status_url}, expected ${before}, which stands in certificates already issued; to change it all the same, set enroll.status_url_before to ${before} and keep that URL answering`,
     )
   }
   await o.registry.keepStatusUrl({ ...keep, replace: true })
-  o.log.warn(
-    { before, after: enroll.status_url },
-    'enroll.status_url has changed: older certificates name the old one',
-  )
+  if (signed)
+    o.log.warn(
+      { before, after: enroll.status_url },
+      'enroll.status_url has changed: older certificates name the old one',
+    )
 }
 
-/** @throws FleetError `config_invalid`: which file, and why it cannot be the issuer; `registry_unavailable` */
+type Place = Omit<IssuerPlace, 'ski' | 'spkiSha256'>
+
+const certificatesOf = ({ ca, enroll }: Config, { configured, certificate }: Place) => ({
+  rootPem: readPublicFile('ca.root', ca.root),
+  intermediatePem: readPublicFile(configured ? 'ca.intermediate' : 'ca.issuers', certificate),
+  statusUrl: enroll.status_url,
+})
+
+/** With its key, in this process. @throws FleetError `config_invalid`: a file; `issuer_unusable`: what is in it */
+export const openLocalIssuer = async (config: Config, place: Place, now: number): Promise<Issuer> => {
+  const { passphrase_file: passphraseFile } = config.ca
+  return await openIssuer({
+    ...certificatesOf(config, place),
+    keyPem: readPrivateFile(place.key),
+    ...(passphraseFile === undefined ? {} : { passphrase: readPrivateFile(passphraseFile) }),
+    now,
+  })
+}
+
+/**
+ * Opens it, and puts it on record when it is not yet: `ca.intermediate` as active, for that is what the administrator says with it; one of
+ * `ca.issuers` as prepared. Whatever its state is: issuers.ts looks at that.
+ * @param o.place default: `ca.intermediate`
+ * @throws FleetError `config_invalid`: which file, and why it cannot be an issuer; `registry_unavailable`
+ */
 export const openConfiguredIssuer = async (o: {
   readonly config: Config
   readonly registry: Registry
   readonly clock: Clock
   readonly log: Log
+  readonly place?: Omit<IssuerPlace, 'ski' | 'spkiSha256'>
 }): Promise<Issuer> => {
-  const { ca, enroll } = o.config
+  const { ca } = o.config
+  const place = o.place ?? configuredPlace(o.config)
   const now = o.clock()
-  let issuer: Issuer
-  try {
-    issuer = await openIssuer({
-      rootPem: readPublicFile('ca.root', ca.root),
-      intermediatePem: readPublicFile('ca.intermediate', ca.intermediate),
-      keyPem: readPrivateFile(ca.intermediate_key),
-      ...(ca.passphrase_file === undefined ? {} : { passphrase: readPrivateFile(ca.passphrase_file) }),
-      statusUrl: enroll.status_url,
-      now,
-    })
-  } catch (error) {
-    if (!(error instanceof FleetError) || error.code !== 'issuer_unusable') throw error
-    throw new FleetError('config_invalid', `ca.intermediate (${ca.intermediate}): ${error.detail}`, {
-      cause: error,
-    })
-  }
+  /** Said of the file, whatever was wrong with it. */
+  const ofPlace =
+    (code: FleetError['code']) =>
+    (error: unknown): never => {
+      if (!(error instanceof FleetError) || error.code !== code) throw error
+      throw invalid(`${place.name}: ${error.detail}`, error)
+    }
+  const issuer = await (
+    ca.signer === undefined
+      ? openLocalIssuer(o.config, place, now)
+      : openRemoteIssuer({ ...certificatesOf(o.config, place), socket: ca.signer, now, log: o.log })
+  ).catch(ofPlace('issuer_unusable'))
   const { ski, certificate } = issuer
   const { der, spkiSha256 } = certificate
   const { state } = await o.registry
-    .registerIssuer({ ski, der, spkiSha256 }, now)
-    .catch((error: unknown): never => {
-      if (!(error instanceof FleetError) || error.code !== 'conflict') throw error
-      throw new FleetError('config_invalid', `ca.intermediate (${ca.intermediate}): ${error.detail}`, {
-        cause: error,
-      })
-    })
-  if (state !== 'active') {
-    throw new FleetError('config_invalid', `ca.intermediate (${ca.intermediate}) is ${state} in the registry`)
-  }
-  await keepStatusUrl(o, issuer.ski, now)
+    .registerIssuer({ ski, der, spkiSha256, state: place.configured ? 'active' : 'prepared' }, now)
+    .catch(ofPlace('conflict'))
+  await keepStatusUrl(o, ski, state !== 'prepared' && state !== 'offered', now)
   return issuer
 }

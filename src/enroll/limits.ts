@@ -7,6 +7,9 @@ import { MINUTE, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { isIPv6 } from 'node:net'
 
+/** Requests without any credential from one address: a few devices behind it that wait for an operator, and no more work than that. */
+export const STRANGERS_PER_MINUTE = 120
+
 /** About 2 MB at most. */
 const MAX_ADDRESSES = 10_000
 

@@ -1,7 +1,10 @@
-/** Routes of anchors, applications and policies: one table, the same five routes for each kind, and all at once by `apply`. */
+/** Routes of anchors, applications, policies and groups: one table, the same routes for each kind, and all at once by `apply`. */
 
+import type { Paged } from '#registry/page.ts'
 import type { AccessKind, AccessValue, Revisioned } from '#registry/registry.ts'
+import { FIRST_GROUP, GROUP_DEFAULTS } from '#fleet/enrollment-group.ts'
 import { FleetError } from '#fleet/errors.ts'
+import * as groups from '#wire/groups.ts'
 import * as wire from '#wire/rest.ts'
 import {
   anchorToWire,
@@ -12,33 +15,37 @@ import {
   readPolicy,
 } from './access-objects.ts'
 import { applyFleet, putAccess, removeAccess, type AccessDeps } from './apply-access.ts'
+import { groupToWire, readGroup } from './group-objects.ts'
 import type { App } from './http-app.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
 import { etagOf, preconditionOf, revisionOf } from './preconditions.ts'
 
-/** `read` gets what `body` has let through. */
+type Context = { readonly now: number; readonly webhooksReady: boolean }
+
+/** `read` gets what `body` has let through. `unwritten`: one that is there before anybody writes it, as its revision 0. */
 type Row<K extends AccessKind> = {
   readonly kind: K
   readonly path: string
   readonly body: wire.TSchema
   readonly stored: wire.TSchema
-  readonly read: (name: string, body: unknown, now: number) => AccessValue[K]
+  readonly read: (name: string, body: unknown, context: Context) => AccessValue[K]
   readonly show: (value: AccessValue[K]) => unknown
+  readonly unwritten?: AccessValue[K]
 }
 
 const row = <K extends AccessKind, Body extends wire.TSchema>(
   it: Omit<Row<K>, 'body' | 'read'> & {
     readonly body: Body
-    readonly read: (name: string, body: wire.Static<Body>, now: number) => AccessValue[K]
+    readonly read: (name: string, body: wire.Static<Body>, context: Context) => AccessValue[K]
   },
-): Row<K> => ({ ...it, read: (name, body, now) => it.read(name, body as wire.Static<Body>, now) })
+): Row<K> => ({ ...it, read: (name, body, context) => it.read(name, body as wire.Static<Body>, context) })
 
 const ANCHORS = row({
   kind: 'anchor',
   path: '/v1/anchors',
   body: wire.AnchorBody,
   stored: wire.Anchor,
-  read: readAnchor,
+  read: (name, body, { now }) => readAnchor(name, body, now),
   show: anchorToWire,
 })
 const APPLICATIONS = row({
@@ -57,18 +64,47 @@ const POLICIES = row({
   read: readPolicy,
   show: policyToWire,
 })
+const GROUPS = row({
+  kind: 'group',
+  path: '/v1/groups',
+  body: groups.GroupBody,
+  stored: groups.StoredGroup,
+  read: readGroup,
+  // what was written before a field came to be says nothing of it
+  show: (group) => groupToWire({ ...GROUP_DEFAULTS, ...group }),
+  unwritten: { ...GROUP_DEFAULTS, name: FIRST_GROUP },
+})
 
 const routesOf = <K extends AccessKind>(
   app: App,
   deps: AccessDeps,
-  { kind, path, body, stored, read, show }: Row<K>,
+  { kind, path, body, stored, read, show, unwritten }: Row<K>,
 ): void => {
-  const { registry, clock } = deps
+  const { registry, clock, webhooksReady } = deps
   const one = `${path}/:name`
   const shown = ({ value, revision }: Revisioned<AccessValue[K]>) => ({
     etag: etagOf(revision),
     body: show(value),
   })
+  const find = async (name: string): Promise<Revisioned<AccessValue[K]> | undefined> =>
+    (await registry.findAccess(kind, name)) ??
+    (unwritten?.name === name ? { value: unwritten, revision: 0 } : undefined)
+  const list = async (
+    after: string | undefined,
+    limit: number,
+  ): Promise<Paged<Revisioned<AccessValue[K]>>> => {
+    const page = await registry.listAccess(kind, { after, limit })
+    if (unwritten === undefined || (await registry.findAccess(kind, unwritten.name)) !== undefined)
+      return page
+    const { name } = unwritten
+    const isHere = name > (after ?? '') && (page.next === undefined || name < page.next)
+    if (!isHere) return page
+    const all = [...page.items, { value: unwritten, revision: 0 }].toSorted((a, b) =>
+      a.value.name < b.value.name ? -1 : 1,
+    )
+    const items = all.slice(0, limit)
+    return { items, next: all.length > items.length ? items.at(-1)?.value.name : page.next }
+  }
 
   app.get(
     path,
@@ -81,7 +117,7 @@ const routesOf = <K extends AccessKind>(
       },
     },
     async ({ query: { after, limit = 100 } }) => {
-      const { items, next } = await registry.listAccess(kind, { after, limit })
+      const { items, next } = await list(after, limit)
       return { items: items.map(({ value }) => show(value)), next: next ?? null }
     },
   )
@@ -94,7 +130,7 @@ const routesOf = <K extends AccessKind>(
     },
     async (request, reply) => {
       const { name } = request.params
-      const found = await registry.findAccess(kind, name)
+      const found = await find(name)
       if (found === undefined) throw new FleetError('not_found', `no such ${kind}`)
       const it = shown(found)
       return reply.header('etag', it.etag).send(it.body)
@@ -115,7 +151,7 @@ const routesOf = <K extends AccessKind>(
     },
     async (request, reply) => {
       const { name } = request.params
-      const value = read(name, request.body, clock())
+      const value = read(name, request.body, { now: clock(), webhooksReady })
       const put = await putAccess(deps, kind, value, preconditionOf(request.headers), actorOf(request))
       const it = shown(put)
       return reply
@@ -148,13 +184,14 @@ export const accessRoutes = (app: App, deps: OperatorApiDeps & AccessDeps): void
   routesOf(app, deps, ANCHORS)
   routesOf(app, deps, APPLICATIONS)
   routesOf(app, deps, POLICIES)
+  routesOf(app, deps, GROUPS)
 
   app.post(
     '/v1/apply',
     {
       config: { role: 'admin' },
       schema: {
-        summary: 'Anchors, applications and policies, all or none; what is not named stays as it is',
+        summary: 'Anchors, applications, policies and groups, all or none; what is not named stays as it is',
         body: wire.Fleet,
         response: { 204: wire.Nothing },
       },

@@ -9,12 +9,17 @@ import { FleetError } from '#fleet/errors.ts'
 import { createSerially } from './apply-access.ts'
 import { authenticateOperator, bearerOf } from './credentials.ts'
 import { addressOf, type App } from './http-app.ts'
+import { bulkRoutes } from './bulk-routes.ts'
 import { createOnce } from './idempotency.ts'
+import { issuerRoutes } from './issuer-routes.ts'
 import type { OperatorApiDeps } from './operator-deps.ts'
 import { describeApi } from './openapi.ts'
 import { accessRoutes } from './operator-access-routes.ts'
 import { deviceRoutes } from './operator-device-routes.ts'
+import { requestRoutes } from './request-routes.ts'
+import { revocationRoutes, type RevocationDeps } from './revocation-routes.ts'
 import { tokenRoutes } from './operator-token-routes.ts'
+import { trustAnchorRoutes } from './trust-anchor-routes.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -35,7 +40,7 @@ const numberLimit = (query: unknown): void => {
     (query as { limit: unknown }).limit = Number(limit)
 }
 
-export const registerOperatorApi = async (app: App, deps: OperatorApiDeps): Promise<void> => {
+export const registerOperatorApi = async (app: App, deps: OperatorApiDeps & RevocationDeps): Promise<void> => {
   app.decorateRequest('operator')
 
   app.addHook('onRoute', ({ config, method, url }) => {
@@ -63,5 +68,10 @@ export const registerOperatorApi = async (app: App, deps: OperatorApiDeps): Prom
   const once = createOnce(deps)
   tokenRoutes(app, { ...deps, once })
   deviceRoutes(app, deps)
+  bulkRoutes(app, deps)
+  requestRoutes(app, deps)
+  revocationRoutes(app, deps)
   accessRoutes(app, { ...deps, serially: createSerially() })
+  issuerRoutes(app, deps)
+  trustAnchorRoutes(app, { ...deps, once })
 }

@@ -5,16 +5,21 @@ import type { Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { FailureLimits } from './limits.ts'
+import type { Authorities } from './rotate.ts'
 
 export type OperatorApiDeps = {
   readonly registry: Registry
   readonly clock: Clock
   /** of operator tokens, by address: not the same as those of claim tokens */
   readonly failures: FailureLimits
-  /** hex SHA-256 of the root */
-  readonly rootSha256: string
+  /** hex SHA-256 of the root that servers are verified with now: another one after a rotation */
+  readonly rootSha256: () => string
+  /** is there a secret that calls of webhooks are signed with? */
+  readonly webhooksReady: boolean
   /** what a device is told to enrol at */
   readonly enrollUrl: string
+  /** issuers and server anchors, and how they are rotated */
+  readonly authorities: Authorities
 }
 
 /** Who did it, for the audit. Only behind a role, so there is one. */

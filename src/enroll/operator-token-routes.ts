@@ -21,6 +21,7 @@ const tokenState = (token: ClaimToken, now: number): wire.Token['state'] => {
 const tokenToWire = (token: ClaimToken, now: number): wire.Token => ({
   id: token.id,
   device_id: token.deviceId ?? null,
+  group: token.group,
   uses: token.uses,
   used: token.used,
   expires_at: instant(token.expiresAt),
@@ -59,19 +60,17 @@ export const tokenRoutes = (app: App, deps: OperatorApiDeps & { readonly once: O
     async (request, reply) => {
       const actor = actorOf(request)
       const make = async (): Promise<Answer> => {
-        const { token, text } = await createToken(
-          deps,
-          { ...request.body, rootSha256: deps.rootSha256 },
-          actor,
-        )
+        const rootSha256 = deps.rootSha256()
+        const { token, text } = await createToken(deps, { ...request.body, rootSha256 }, actor)
         const body: wire.TokenCreated = {
           token: text,
           id: token.id,
           device_id: token.deviceId ?? null,
+          group: token.group,
           uses: token.uses,
           expires_at: instant(token.expiresAt),
           enroll_url: deps.enrollUrl,
-          root_sha256: deps.rootSha256,
+          root_sha256: rootSha256,
         }
         return { status: 201, body }
       }

@@ -109,11 +109,25 @@ export type IssuerState = (typeof ISSUER_STATES)[number]
 /** Are certificates of such an issuer admitted at all? */
 export const isStanding = (state: IssuerState): boolean => state === 'active' || state === 'retiring'
 
+/** Does the chain that is given out hold such an issuer? */
+export const isOffered = (state: IssuerState): boolean => state === 'offered' || isStanding(state)
+
 /** An intermediate of ours, as the registry knows it. */
 export type IssuerRecord = {
   readonly ski: string
   readonly der: Uint8Array
   readonly state: IssuerState
-  /** when its chain was first offered; undefined: not yet */
+  /** when its chain was first offered; undefined: not yet, or it came as active */
   readonly offeredAt: number | undefined
+  /** the version of the chain that was the first with it */
+  readonly offeredVersion: number | undefined
 }
+
+/** Why a certificate is to be renewed at once, whatever its dates say. The first that is true is told. */
+export const REPLACEMENT_REASONS = [
+  'certificate_expired',
+  'key_compromised',
+  'key_kind_not_allowed',
+  'issuer_retiring',
+] as const
+export type ReplacementReason = (typeof REPLACEMENT_REASONS)[number]

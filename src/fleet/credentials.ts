@@ -33,7 +33,10 @@ export type OperatorToken = {
   readonly revokedAt: number | undefined
 }
 
-/** Who did it, for the audit: `operator:<token id>`, `device:<id>`, `token:<id>`, `system`, `offline`. */
+/**
+ * Who did it, for the audit: `operator:<token id>`, `device:<id>`, `token:<id>`, `bootstrap:<fingerprint>`, `address:<IP>` (who has proved
+ * nothing but a key), `system`, `offline`.
+ */
 export type Actor = string
 
 export type AuditEntry = {

@@ -10,17 +10,45 @@ import type { DeviceId } from './device-id.ts'
 export const DEVICE_STATES = ['registered', 'active', 'suspended', 'revoked', 'retired'] as const
 export type DeviceState = (typeof DEVICE_STATES)[number]
 
-/**
- * From each state, where an operator may move a device. `revoked` → `active` is missing: that is a new token's work; `registered` →
- * `active`: that is its enrolment. One that is resumed without ever having had a certificate is `registered` again.
- */
-export const DEVICE_MOVES: Readonly<Record<DeviceState, readonly DeviceState[]>> = {
-  registered: ['suspended', 'revoked', 'retired'],
-  active: ['suspended', 'revoked', 'retired'],
-  suspended: ['active', 'revoked', 'retired'],
-  revoked: ['retired'],
-  retired: [],
-}
+/** Who makes a move: an operator; an enrolment; a new token that is bound to the id; the desk, for which a copy of the device asked. */
+export const MOVERS = ['operator', 'enrolment', 'bound_token', 'clone_suspected'] as const
+export type Mover = (typeof MOVERS)[number]
+
+/** Every move there is (docs/lifecycle.md). Suspended without ever having had a certificate: its resumption makes it `registered`. */
+export const DEVICE_TRANSITIONS: readonly {
+  readonly from: DeviceState
+  readonly to: DeviceState
+  readonly by: Mover
+}[] = [
+  { from: 'registered', to: 'active', by: 'enrolment' },
+  { from: 'registered', to: 'suspended', by: 'operator' },
+  { from: 'registered', to: 'revoked', by: 'operator' },
+  { from: 'registered', to: 'retired', by: 'operator' },
+  { from: 'active', to: 'suspended', by: 'operator' },
+  { from: 'active', to: 'suspended', by: 'clone_suspected' },
+  { from: 'active', to: 'revoked', by: 'operator' },
+  { from: 'active', to: 'retired', by: 'operator' },
+  { from: 'suspended', to: 'active', by: 'operator' },
+  { from: 'suspended', to: 'registered', by: 'operator' },
+  { from: 'suspended', to: 'revoked', by: 'operator' },
+  { from: 'suspended', to: 'retired', by: 'operator' },
+  { from: 'revoked', to: 'active', by: 'bound_token' },
+  { from: 'revoked', to: 'retired', by: 'operator' },
+]
+
+const movesFrom = (state: DeviceState): readonly DeviceState[] => [
+  ...new Set(
+    // `resume` is asked for as `active`, whatever comes of it
+    DEVICE_TRANSITIONS.filter(
+      ({ from, to, by }) => by === 'operator' && from === state && to !== 'registered',
+    ).map(({ to }) => to),
+  ),
+]
+
+/** From each state, where an operator may move a device. */
+export const DEVICE_MOVES = Object.fromEntries(
+  DEVICE_STATES.map((state) => [state, movesFrom(state)]),
+) as Readonly<Record<DeviceState, readonly DeviceState[]>>
 
 /** All its certificates are void. What becomes known afterwards, a stolen key, is still written down. */
 export const isEnded = (state: DeviceState): boolean => state === 'revoked' || state === 'retired'

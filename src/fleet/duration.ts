@@ -12,3 +12,18 @@ export const parseDuration = (text: string): number | undefined => {
     total += Number(count) * (UNITS[unit as string] as number)
   return total
 }
+
+const DESCENDING = ['d', 'h', 'm', 's', 'ms'] as const
+
+/** The shortest text that {@link parseDuration} reads as `ms`: `30d`, `1h30m`, `0s`. Not negative. */
+export const formatDuration = (ms: number): string => {
+  let rest = ms
+  let text = ''
+  for (const unit of DESCENDING) {
+    const size = UNITS[unit] as number
+    const count = Math.floor(rest / size)
+    rest -= count * size
+    if (count > 0) text += `${count}${unit}`
+  }
+  return text === '' ? '0s' : text
+}

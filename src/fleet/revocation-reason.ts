@@ -24,3 +24,13 @@ export const DEVICE_REVOCATION_REASONS = [
   'privilegeWithdrawn',
 ] as const satisfies readonly RevocationReason[]
 export type DeviceRevocationReason = (typeof DEVICE_REVOCATION_REASONS)[number]
+
+/** What an operator may give for an issuing CA: these stand in the root's CRL. */
+export const ISSUER_REVOCATION_REASONS = [
+  'unspecified',
+  'cACompromise',
+  'affiliationChanged',
+  'superseded',
+  'cessationOfOperation',
+] as const satisfies readonly RevocationReason[]
+export type IssuerRevocationReason = (typeof ISSUER_REVOCATION_REASONS)[number]

@@ -1,7 +1,8 @@
 /**
  * Anchors as an operator wrote them → what may be trusted on each hostname. Every CA certificate of an anchor is itself a trust
  * anchor there (`allowPartialTrustChain`), so the chain above each one is verified here, and what does not verify is left out and
- * told. Not the judging of leaves: anchor-paths.ts.
+ * told. An issuer of ours under an anchor is trusted with it, whether the anchor's PEM has it or not: a rotation changes no anchor, and a
+ * device may send no more than its leaf. Not the judging of leaves: anchor-paths.ts.
  */
 
 import type { AccessSnapshot, Anchor } from '#fleet/access.ts'
@@ -21,6 +22,8 @@ export type Authority = {
   readonly chain: readonly CertificateFacts[]
   readonly span: Span
 }
+
+type KnownIssuer = { readonly facts: CertificateFacts; readonly state: IssuerRecord['state'] }
 
 export type HostAnchors = {
   readonly authorities: readonly Authority[]
@@ -102,6 +105,30 @@ const readAnchor = (
   return { authorities, all }
 }
 
+/**
+ * Issuers of ours that this anchor does not hold, and that verify to it. Also those whose certificates are not admitted any more, so that
+ * the reason is the record's; not prepared ones, which have none.
+ */
+const issuersUnder = (
+  anchor: Anchor,
+  authorities: readonly Authority[],
+  issuers: readonly KnownIssuer[],
+  now: number,
+): readonly Authority[] => {
+  const pool = issuers.map(({ facts }) => facts)
+  const roots = authorities.map(({ facts }) => facts)
+  const held = new Set(roots.map(({ spkiSha256 }) => spkiSha256))
+  return issuers.flatMap(({ facts, state }): Authority[] => {
+    if (state === 'prepared' || held.has(facts.spkiSha256)) return []
+    const verified = verifyChain({ leaf: facts, pool, roots, now })
+    if (!verified.ok) return []
+    const top = authorities.find(({ facts: each }) => each.fingerprint === verified.chain.at(-1)?.fingerprint)
+    if (top === undefined) return []
+    const chain = [...verified.chain, ...top.chain.slice(1)]
+    return [{ facts, anchor: anchor.name, ours: true, chain, span: spanOf(chain) }]
+  })
+}
+
 const nextDate = (certificates: readonly CertificateFacts[], now: number): number =>
   Math.min(
     Infinity,
@@ -118,11 +145,13 @@ export const loadAnchors = (
   now: number,
   problem: (text: string) => void,
 ): LoadedAnchors => {
-  const known = readAll(issuers.map(({ der }) => der))
+  const ours = issuers.flatMap(({ der, state }) => readAll([der]).map((facts) => ({ facts, state })))
+  const known = ours.map(({ facts }) => facts)
   const drafts = new Map<string, Authority[]>()
-  const seen: CertificateFacts[] = []
+  const seen: CertificateFacts[] = [...known]
   for (const anchor of snapshot.anchors) {
-    const { authorities, all } = readAnchor(anchor, known, now, problem)
+    const { authorities: held, all } = readAnchor(anchor, known, now, problem)
+    const authorities = [...held, ...issuersUnder(anchor, held, ours, now)]
     seen.push(...all)
     for (const hostname of new Set(anchor.hostnames.map((name) => name.toLowerCase())))
       drafts.set(hostname, [...(drafts.get(hostname) ?? []), ...authorities])

@@ -70,7 +70,8 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     const kinds = new Set(changes.map(({ kind }) => kind))
     if (kinds.has('issuer') || kinds.has('reset')) anchors.setIssuers(await registry.issuers())
     if (kinds.has('assertion_keys') || kinds.has('reset')) assertions.load(await registry.assertionKeys())
-    if (kinds.has('access') || kinds.has('reset')) reload()
+    // issuers too: the default context trusts those that stand under its anchors
+    if (kinds.has('access') || kinds.has('issuer') || kinds.has('reset')) reload()
     live.recheck(changes)
   }
   // the cursor first: what changes while we read is told again

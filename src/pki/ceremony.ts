@@ -8,11 +8,13 @@ import { access, link, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'n
 import { dirname, join } from 'node:path'
 import { isIP } from 'node:net'
 import { DAY, HOUR } from '#fleet/clock.ts'
+import type { CertificateFacts } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { readCertificates } from './certificate.ts'
+import { readCertificate, readCertificates } from './certificate.ts'
+import { issuedBy } from './chain.ts'
 import { checkPassphrase, encryptedKeyPem } from './encrypted-key.ts'
 import { generateKey, sha256Hex, spkiDer } from './keys.ts'
-import { nameDer } from './names.ts'
+import { attributeOf, nameDer } from './names.ts'
 import { OID } from './oids.ts'
 import { toPem } from './pem.ts'
 import { intermediateTbs, rootTbs, serverTbs, skiOf, type Signer } from './profile.ts'
@@ -145,6 +147,8 @@ export const createPki = async (o: {
   readonly names?: { readonly organization?: string }
   readonly passphrase?: string
   readonly serverNames: readonly string[]
+  /** `http://…` without a trailing slash: where intermediates say that the root's CRL is; undefined: they say nothing */
+  readonly statusUrl?: string | undefined
 }): Promise<PkiPaths> => {
   const organization = o.names?.organization ?? 'Sallyport'
   if (!ORGANIZATION.test(organization))
@@ -160,7 +164,8 @@ export const createPki = async (o: {
   const intermediate = (purpose: 'devices' | 'services', name: string): Authority => {
     const ca = newCa([organization, `${organization} ${name}`])
     const subject = { spkiDer: ca.spki, serial: newSerial(), notBefore, notAfter: o.now + INTERMEDIATE_LIFE }
-    return { ...ca, der: signTbs(intermediateTbs(root.signer, subject, ca.signer.subjectDer, purpose), root) }
+    const tbs = intermediateTbs(root.signer, subject, ca.signer.subjectDer, purpose, o.statusUrl)
+    return { ...ca, der: signTbs(tbs, root) }
   }
   const devices = intermediate('devices', 'Devices')
   const services = intermediate('services', 'Services')
@@ -181,6 +186,23 @@ export const createPki = async (o: {
   })
 }
 
+/** Each whole or not at all, in this order, over nothing. @throws conflict */
+const linkAll = async (files: readonly Written[]): Promise<void> => {
+  for (const { path, text, mode } of files) {
+    const draft = `${path}.${randomBytes(6).toString('hex')}.new`
+    try {
+      await writeFile(draft, text, { mode, flag: 'wx', flush: true })
+      // link, not rename: it never replaces what came into being meanwhile
+      await link(draft, path)
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause
+      throw new FleetError('conflict', `${path} exists, and is not overwritten`, { cause })
+    } finally {
+      await rm(draft, { force: true })
+    }
+  }
+}
+
 type Written = { readonly path: string; readonly text: string; readonly mode: number }
 
 /** Each file whole or not at all; all are on disk before the first takes its place, so that key and certificate part for an instant only. */
@@ -195,6 +217,114 @@ const replaceAll = async (files: readonly Written[]): Promise<void> => {
   } finally {
     for (const { path } of files) await rm(path + suffix, { force: true })
   }
+}
+
+/** A CA of before, from its files. @throws issuer_unusable: its key does not open, does not fit, or it has ended */
+const openAuthority = (
+  what: string,
+  o: {
+    readonly certificatePem: string
+    readonly keyPem: string
+    readonly passphrase?: string
+    readonly now: number
+  },
+): Authority & { readonly facts: CertificateFacts } => {
+  const [facts] = readCertificates(o.certificatePem)
+  let key: KeyObject
+  try {
+    key = createPrivateKey(
+      o.passphrase === undefined ? o.keyPem : { key: o.keyPem, passphrase: o.passphrase },
+    )
+  } catch (cause) {
+    // never what OpenSSL said: it may quote the file
+    throw new FleetError(
+      'issuer_unusable',
+      `the key of the ${what} cannot be opened; is the passphrase right?`,
+      { cause },
+    )
+  }
+  const publicKey = createPublicKey(key)
+  if (facts?.subjectKeyId === undefined || sha256Hex(spkiDer(publicKey)) !== facts.spkiSha256)
+    throw new FleetError('issuer_unusable', `the key does not belong to the ${what}`)
+  if (o.now > facts.notAfter)
+    throw new FleetError(
+      'issuer_unusable',
+      `the ${what} expired at ${new Date(facts.notAfter).toISOString()}`,
+    )
+  const { der, subjectDer, subjectKeyId: ski } = facts
+  return { facts, der, key, signer: { subjectDer, ski, algorithm: algorithmForKey(publicKey) } }
+}
+
+export type NewIntermediate = {
+  /** subject key id, hex */
+  readonly ski: string
+  readonly commonName: string
+  readonly notAfter: number
+  readonly certificate: string
+  readonly key: string
+}
+
+/** RFC 5280, ub-common-name */
+const MOST_NAME = 64
+
+/** Like the first one's, and different from every other: `Acme Devices 3f0c9a1e`. */
+const nameOfIntermediate = (root: CertificateFacts, ski: string): readonly [string, string] => {
+  const whole = root.commonName?.replace(/ Root$/, '') ?? 'Sallyport'
+  const organization = attributeOf(root.subjectDer, OID.organization) ?? whole
+  const suffix = ` Devices ${ski.slice(0, 8)}`
+  return [organization.slice(0, MOST_NAME), whole.slice(0, MOST_NAME - suffix.length) + suffix]
+}
+
+/**
+ * A further devices intermediate under a root that exists: `<dir>/<ski>.pem` and `<ski>.key`. The certificate comes last: where it is,
+ * its key is. Nothing is overwritten.
+ * @param o.dir `ca.issuers`; made when missing
+ * @param o.passphrase opens the root's key, when it is encrypted, and encrypts the new one
+ * @throws issuer_unusable: the root's key does not open or fit, or the root has ended, or is no root; bad_request: a passphrase that is too short
+ */
+export const createIntermediate = async (o: {
+  readonly dir: string
+  readonly rootPem: string
+  readonly rootKeyPem: string
+  readonly now: number
+  readonly rootPassphrase?: string
+  readonly passphrase?: string
+  /** as of {@link createPki} */
+  readonly statusUrl?: string | undefined
+}): Promise<NewIntermediate> => {
+  if (o.passphrase !== undefined) checkPassphrase(o.passphrase)
+  const root = openAuthority('root', {
+    certificatePem: o.rootPem,
+    keyPem: o.rootKeyPem,
+    now: o.now,
+    ...(o.rootPassphrase === undefined ? {} : { passphrase: o.rootPassphrase }),
+  })
+  if (!issuedBy(root.facts, root.facts))
+    throw new FleetError('issuer_unusable', 'the root is not a self-signed CA certificate')
+  const notBefore = Math.max(o.now - BACKDATE, root.facts.notBefore)
+  const notAfter = Math.min(o.now + INTERMEDIATE_LIFE, root.facts.notAfter)
+
+  const { privateKey, publicKey } = generateKey('P-256')
+  const spki = spkiDer(publicKey)
+  const ski = skiOf(spki)
+  const [organization, commonName] = nameOfIntermediate(root.facts, ski)
+  const subjectDer = nameDer([
+    { oid: OID.organization, text: organization },
+    { oid: OID.commonName, text: commonName },
+  ])
+  const subject = { spkiDer: spki, serial: newSerial(), notBefore, notAfter }
+  const der = signTbs(intermediateTbs(root.signer, subject, subjectDer, 'devices', o.statusUrl), root)
+  // what was made can be read, and was signed by this root
+  if (!issuedBy(readCertificate(der), root.facts))
+    throw new FleetError('issuer_unusable', 'the root did not sign the new intermediate')
+
+  await mkdir(o.dir, { recursive: true, mode: 0o700 })
+  const files = { certificate: join(o.dir, `${ski}.pem`), key: join(o.dir, `${ski}.key`) }
+  await linkAll([
+    { path: files.key, text: keyText(privateKey, o.passphrase), mode: 0o600 },
+    { path: files.certificate, text: toPem('CERTIFICATE', der), mode: 0o644 },
+  ])
+  return { ski, commonName, notAfter, ...files }
 }
 
 /**
@@ -220,33 +350,16 @@ export const issueServerCertificate = async (o: {
   ]).catch((cause: unknown) => {
     throw new FleetError('not_found', `no services intermediate and key in ${o.dir}`, { cause })
   })
-  const [certificate] = readCertificates(certificatePem)
-  let key: KeyObject
-  try {
-    key = createPrivateKey(o.passphrase === undefined ? keyPem : { key: keyPem, passphrase: o.passphrase })
-  } catch (cause) {
-    throw new FleetError('issuer_unusable', 'the services key cannot be opened; is the passphrase right?', {
-      cause,
-    })
-  }
-  const publicKey = createPublicKey(key)
-  if (certificate?.subjectKeyId === undefined || sha256Hex(spkiDer(publicKey)) !== certificate.spkiSha256)
-    throw new FleetError('issuer_unusable', 'the services key does not belong to the services intermediate')
-  if (o.now > certificate.notAfter)
-    throw new FleetError(
-      'issuer_unusable',
-      `the services intermediate expired at ${new Date(certificate.notAfter).toISOString()}`,
-    )
-  const signer = {
-    subjectDer: certificate.subjectDer,
-    ski: certificate.subjectKeyId,
-    algorithm: algorithmForKey(publicKey),
-  }
+  const { facts: certificate, ...services } = openAuthority('services intermediate', {
+    ...o,
+    certificatePem,
+    keyPem,
+  })
   const validity = {
     notBefore: o.now - HOUR,
     notAfter: Math.min(o.now + days * DAY, certificate.notAfter),
   }
-  const made = serverText({ der: certificate.der, key, signer }, names, validity)
+  const made = serverText(services, names, validity)
   await replaceAll([
     { path: o.out.key, text: made.key, mode: 0o600 },
     { path: o.out.cert, text: made.cert, mode: 0o644 },

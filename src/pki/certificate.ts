@@ -157,15 +157,31 @@ export const readCertificate = (der: Uint8Array): CertificateFacts => {
   }
 }
 
-/** Every certificate of a PEM text, in order. @throws bad_request */
-export const readCertificates = (pem: string): readonly CertificateFacts[] =>
-  fromPem(pem, 'CERTIFICATE').map(readCertificate)
-
-/** OIDs of the extensions marked critical: whoever judges a path refuses those it does not process (§4.2). */
-export const criticalExtensionsOf = (der: Uint8Array): readonly string[] => {
+/**
+ * SHA-256 of what was signed, hex. An ECDSA signature (r, s) has a twin (r, n − s) that anybody can make, so one certificate has two
+ * fingerprints and one of these. For whoever counts certificates that others issued.
+ */
+export const signedPartSha256 = (der: Uint8Array): string => {
   const [tbs] = childrenOf(readDer(der, 'certificate', MAX_CERTIFICATE_BYTES), TAG.sequence, 'certificate', {
     min: 3,
     max: 3,
   })
-  return [...fieldsOf(tbs).extensions].filter(([, { critical }]) => critical).map(([oid]) => oid)
+  return sha256Hex(derOf(tbs as Node))
 }
+
+/** Every certificate of a PEM text, in order. @throws bad_request */
+export const readCertificates = (pem: string): readonly CertificateFacts[] =>
+  fromPem(pem, 'CERTIFICATE').map(readCertificate)
+
+/** All of them, for who needs one that the facts do not hold. @throws bad_request */
+export const extensionsOf = (der: Uint8Array): Extensions => {
+  const [tbs] = childrenOf(readDer(der, 'certificate', MAX_CERTIFICATE_BYTES), TAG.sequence, 'certificate', {
+    min: 3,
+    max: 3,
+  })
+  return fieldsOf(tbs).extensions
+}
+
+/** OIDs of the extensions marked critical: whoever judges a path refuses those it does not process (§4.2). */
+export const criticalExtensionsOf = (der: Uint8Array): readonly string[] =>
+  [...extensionsOf(der)].filter(([, { critical }]) => critical).map(([oid]) => oid)

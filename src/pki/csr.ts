@@ -33,6 +33,8 @@ import { fromPem } from './pem.ts'
 import { digestOf } from './signatures.ts'
 
 export type CsrFacts = {
+  /** as it was sent, DER */
+  readonly der: Uint8Array
   readonly publicKey: KeyObject
   readonly spkiDer: Uint8Array
   readonly spkiSha256: string
@@ -97,7 +99,8 @@ const requestedNames = (attributes: Node | undefined): GeneralNames => {
 }
 
 const read = (input: string | Uint8Array): CsrFacts => {
-  const root = readDer(typeof input === 'string' ? derFromPem(input) : input, 'CSR')
+  const der = typeof input === 'string' ? derFromPem(input) : input
+  const root = readDer(der, 'CSR')
   const [info, algorithmNode, signatureNode] = childrenOf(root, TAG.sequence, 'CSR', { min: 3, max: 3 })
   const [version, subject, spki, attributes] = childrenOf(info, TAG.sequence, 'CSR', { min: 3, max: 4 })
   if (contentOf(version, TAG.integer, 'CSR version').toString('hex') !== '00')
@@ -115,6 +118,7 @@ const read = (input: string | Uint8Array): CsrFacts => {
     throw new FleetError('csr_signature_invalid', 'the signature is not by the key in the request')
 
   return {
+    der,
     publicKey,
     spkiDer,
     spkiSha256: sha256Hex(spkiDer),

@@ -64,6 +64,13 @@ const isOidContent = (content: string): boolean => {
   return true
 }
 
+/** X.690 §8.3: at least one octet, and the first nine bits are not all alike. forge shortens an INTEGER, and no ENUMERATED. */
+const isIntegerContent = (content: string): boolean => {
+  if (content.length < 2) return content.length === 1
+  const [first, second] = [content.charCodeAt(0), content.charCodeAt(1)]
+  return second & 0x80 ? first !== 0xff : first !== 0
+}
+
 /** What the round trip does not show. forge writes a BOOLEAN or a constructed OCTET STRING back as it came. */
 const checkNodes = (root: Node, what: string): void => {
   const waiting: Node[] = [root]
@@ -80,6 +87,10 @@ const checkNodes = (root: Node, what: string): void => {
       if (node.value !== '\u0000' && node.value !== '\u00ff') refuse(what, 'holds a BOOLEAN that is not DER')
     } else if (tag === TAG.oid) {
       if (!isOidContent(node.value)) refuse(what, 'holds an OBJECT IDENTIFIER that is not DER')
+    } else if (tag === TAG.integer || tag === TAG.enumerated) {
+      if (!isIntegerContent(node.value)) refuse(what, 'is not canonical DER')
+    } else if (tag === TAG.null) {
+      if (node.value !== '') refuse(what, 'holds a NULL that is not empty')
     } else if (tag === 0x10 || tag === 0x11) {
       refuse(what, 'holds a SEQUENCE or SET that is not constructed')
     }

@@ -16,6 +16,7 @@ import { sha256Hex, spkiDer } from './keys.ts'
 import { OID } from './oids.ts'
 import { toPem } from './pem.ts'
 import { crlUrl, deviceProfile } from './profile.ts'
+import { responderTbs } from './responder.ts'
 import { algorithmForKey, signedDer } from './signatures.ts'
 
 export interface Issuer extends AsyncDisposable {
@@ -27,6 +28,8 @@ export interface Issuer extends AsyncDisposable {
   readonly notAfter: number
   /** intermediates from the issuing one upwards, without the root, PEM */
   readonly chainPem: string
+  /** false: whoever holds the key cannot be asked now. Absent: the key is here */
+  ready?(): boolean
   /** @returns DER. @throws issuer_unusable when `notAfter` is beyond {@link Issuer.notAfter}, or the issuer is closed */
   issueDevice(request: {
     readonly deviceId: DeviceId
@@ -117,6 +120,39 @@ const plainUrl = (statusUrl: string): string => statusUrl.replace(/\/+$/, '')
 
 const STATUS_URL = /^http:\/\/[\u0021-\u007e]+$/
 
+/** What can be said of an issuer without its key. */
+export type Authority = Pick<Issuer, 'certificate' | 'ski' | 'root' | 'notAfter' | 'chainPem'>
+
+/**
+ * The certificates of an issuer, read and verified to the root; for the one who holds the key, and for who asks that one.
+ * @param o.intermediatePem the issuing intermediate first; those above it may follow
+ * @throws issuer_unusable, the detail says what is wrong
+ */
+export const readAuthority = (o: {
+  readonly rootPem: string
+  readonly intermediatePem: string
+  readonly now: number
+}): Authority => {
+  const [root, ...otherRoots] = certificatesOf(o.rootPem, 'root')
+  const [certificate, ...pool] = certificatesOf(o.intermediatePem, 'intermediate')
+  if (otherRoots.length > 0) throw unusable('the root file holds more than one certificate')
+  if (!issuedBy(root, root)) throw unusable('the root is not a self-signed CA certificate')
+  const broken = REQUIREMENTS.find(([, holds]) => !holds(certificate))
+  if (broken !== undefined) throw unusable(`the intermediate ${broken[0]}`)
+  const verified = verifyChain({ leaf: certificate, pool, roots: [root], now: o.now })
+  if (!verified.ok) throw unusable(`the intermediate does not verify to the root: ${verified.problem}`)
+  return {
+    certificate,
+    root,
+    ski: certificate.subjectKeyId as string,
+    notAfter: Math.min(...verified.chain.map(({ notAfter }) => notAfter)),
+    chainPem: verified.chain
+      .slice(0, -1)
+      .map(({ der }) => toPem('CERTIFICATE', der))
+      .join(''),
+  }
+}
+
 /**
  * @param o.intermediatePem the issuing intermediate first; those above it may follow
  * @param o.statusUrl `http://…`, as in `enroll.status_url`; a trailing slash is dropped
@@ -130,14 +166,7 @@ export const openIssuer = async (o: {
   readonly statusUrl: string
   readonly now: number
 }): Promise<Issuer> => {
-  const [root, ...otherRoots] = certificatesOf(o.rootPem, 'root')
-  const [certificate, ...pool] = certificatesOf(o.intermediatePem, 'intermediate')
-  if (otherRoots.length > 0) throw unusable('the root file holds more than one certificate')
-  if (!issuedBy(root, root)) throw unusable('the root is not a self-signed CA certificate')
-  const broken = REQUIREMENTS.find(([, holds]) => !holds(certificate))
-  if (broken !== undefined) throw unusable(`the intermediate ${broken[0]}`)
-  const verified = verifyChain({ leaf: certificate, pool, roots: [root], now: o.now })
-  if (!verified.ok) throw unusable(`the intermediate does not verify to the root: ${verified.problem}`)
+  const { certificate, root, ski, notAfter: lastDay, chainPem } = readAuthority(o)
   if (!STATUS_URL.test(o.statusUrl)) throw unusable('the status URL is not an http:// URL')
 
   let key: KeyObject | undefined = privateKeyOf(o.keyPem, o.passphrase)
@@ -145,14 +174,16 @@ export const openIssuer = async (o: {
   if (sha256Hex(spkiDer(publicKey)) !== certificate.spkiSha256)
     throw unusable('the intermediate key does not belong to the intermediate')
 
-  const ski = certificate.subjectKeyId as string
   const statusUrl = plainUrl(o.statusUrl)
   const algorithm = algorithmForKey(publicKey)
   const profile = deviceProfile({ subjectDer: certificate.subjectDer, ski, algorithm }, statusUrl)
-  const lastDay = Math.min(...verified.chain.map(({ notAfter }) => notAfter))
   const openKey = (): KeyObject => {
     if (key === undefined) throw unusable('the issuer has been closed')
     return key
+  }
+  const checkLife = (notAfter: number): void => {
+    if (notAfter > lastDay)
+      throw unusable(`the CA expires at ${new Date(lastDay).toISOString()}, before the certificate would`)
   }
 
   return {
@@ -160,18 +191,16 @@ export const openIssuer = async (o: {
     ski,
     root,
     notAfter: lastDay,
-    chainPem: verified.chain
-      .slice(0, -1)
-      .map(({ der }) => toPem('CERTIFICATE', der))
-      .join(''),
+    chainPem,
     async issueDevice(request) {
-      if (request.notAfter > lastDay)
-        throw unusable(`the CA expires at ${new Date(lastDay).toISOString()}, before the certificate would`)
+      checkLife(request.notAfter)
       const tbs = profile(request)
       return signedDer(tbs, algorithm, sign(algorithm.name, tbs, openKey()))
     },
-    async issueResponder() {
-      throw unusable('not built yet')
+    async issueResponder(request) {
+      checkLife(request.notAfter)
+      const tbs = responderTbs({ subjectDer: certificate.subjectDer, ski, algorithm }, request)
+      return signedDer(tbs, algorithm, sign(algorithm.name, tbs, openKey()))
     },
     async signCrl(request) {
       openKey()

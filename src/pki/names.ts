@@ -98,6 +98,18 @@ const attributesOf = (name: Uint8Array): (string | undefined)[] =>
     }),
   )
 
+/**
+ * The text of the one attribute of that type. undefined: there is none, more than one (two readers would see two names), or it is of a
+ * string type that we do not read. @throws bad_request
+ */
+export const attributeOf = (name: Uint8Array, oid: string): string | undefined => {
+  const found = childrenOf(readDer(name, 'name'), TAG.sequence, 'name', { max: MAX_ATTRIBUTES })
+    .flatMap((set) => childrenOf(set, TAG.set, 'name', { max: MAX_ATTRIBUTES }))
+    .map((attribute) => childrenOf(attribute, TAG.sequence, 'name', { min: 2, max: 2 }))
+    .filter(([typeNode]) => oidOf(typeNode, 'name') === oid)
+  return found.length === 1 ? textOf(found[0]?.[1] as Node, 'name') : undefined
+}
+
 export type GeneralNames = {
   readonly uris: readonly string[]
   readonly dns: readonly string[]
@@ -133,6 +145,13 @@ export const uriDer = (uri: string): Buffer => {
   if (!ASCII.test(uri) || uri.length > MAX_TEXT)
     throw new FleetError('internal', 'a URI is not printable ASCII')
   return tlv(URI, Buffer.from(uri, 'ascii'))
+}
+
+/** SAN dNSName; its grammar is the caller's. */
+export const dnsDer = (name: string): Buffer => {
+  if (!ASCII.test(name) || name.length > MAX_TEXT)
+    throw new FleetError('internal', 'a DNS name is not printable ASCII')
+  return tlv(DNS, Buffer.from(name, 'ascii'))
 }
 
 /** UTF8String throughout: `~` and `_` are not PrintableString, and one type for all is one rule. */

@@ -2,7 +2,9 @@
 
 export const OID = {
   commonName: '2.5.4.3',
+  serialNumber: '2.5.4.5',
   organization: '2.5.4.10',
+  organizationalUnit: '2.5.4.11',
 
   ecPublicKey: '1.2.840.10045.2.1',
   prime256v1: '1.2.840.10045.3.1.7',
@@ -36,6 +38,15 @@ export const OID = {
   clientAuth: '1.3.6.1.5.5.7.3.2',
   anyExtendedKeyUsage: '2.5.29.37.0',
   caIssuers: '1.3.6.1.5.5.7.48.2',
+
+  ocspSigning: '1.3.6.1.5.5.7.3.9',
+  /** the access method of an OCSP responder (id-ad-ocsp) */
+  ocsp: '1.3.6.1.5.5.7.48.1',
+  ocspBasic: '1.3.6.1.5.5.7.48.1.1',
+  ocspNonce: '1.3.6.1.5.5.7.48.1.2',
+  ocspNoCheck: '1.3.6.1.5.5.7.48.1.5',
+  sha1: '1.3.14.3.2.26',
+  sha256: '2.16.840.1.101.3.4.2.1',
 
   pkcs7Data: '1.2.840.113549.1.7.1',
   pkcs7SignedData: '1.2.840.113549.1.7.2',

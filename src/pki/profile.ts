@@ -4,12 +4,13 @@
  */
 
 import { isIP } from 'node:net'
+import type { SubjectExtras } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { authorityKeyIdDer, distributionPointNameDer } from './crl.ts'
 import { constructedTag, implicitTag, integerDer, oidDer, readDer, TAG, timeDer, tlv } from './der.ts'
 import { extensionDer } from './extensions.ts'
 import { isStrongKey, readSpki, subjectKeyIdOf } from './keys.ts'
-import { nameDer, uriDer } from './names.ts'
+import { dnsDer, nameDer, uriDer } from './names.ts'
 import { OID } from './oids.ts'
 import type { SignatureAlgorithm } from './signatures.ts'
 
@@ -32,6 +33,7 @@ export type Subject = {
 
 export const crlUrl = (statusUrl: string, ski: string): string => `${statusUrl}/crl/${ski}.crl`
 const issuerUrl = (statusUrl: string, ski: string): string => `${statusUrl}/issuer/${ski}.cer`
+const ocspUrl = (statusUrl: string): string => `${statusUrl}/ocsp`
 
 const deviceUri = (deviceId: string): string => `urn:sallyport:device:${deviceId}`
 
@@ -43,7 +45,7 @@ const VERSION_3 = tlv(constructedTag(0), integerDer(Buffer.of(2)))
 const extensionsDer = (extensions: readonly Uint8Array[]): Buffer =>
   tlv(constructedTag(3), tlv(TAG.sequence, ...extensions))
 
-const tbs = (
+export const tbs = (
   signer: Signer,
   subject: Subject,
   subjectDer: Uint8Array,
@@ -74,10 +76,10 @@ const keyId = (spkiDer: Uint8Array): Buffer => {
   return subjectKeyIdOf(keyBits)
 }
 
-const subjectKeyIdDer = (spkiDer: Uint8Array): Buffer =>
+export const subjectKeyIdDer = (spkiDer: Uint8Array): Buffer =>
   extensionDer(OID.subjectKeyId, false, tlv(TAG.octetString, keyId(spkiDer)))
 
-const NOT_A_CA = extensionDer(OID.basicConstraints, true, tlv(TAG.sequence))
+export const NOT_A_CA = extensionDer(OID.basicConstraints, true, tlv(TAG.sequence))
 
 const caDer = (pathLength: number | undefined): Buffer =>
   extensionDer(
@@ -91,50 +93,74 @@ const caDer = (pathLength: number | undefined): Buffer =>
   )
 
 /** digitalSignature is bit 0; keyCertSign and cRLSign are bits 5 and 6. The first octet: how many bits are unused. */
-const DIGITAL_SIGNATURE = extensionDer(OID.keyUsage, true, tlv(TAG.bitString, Buffer.of(7, 0x80)))
+export const DIGITAL_SIGNATURE = extensionDer(OID.keyUsage, true, tlv(TAG.bitString, Buffer.of(7, 0x80)))
 const CERT_AND_CRL_SIGN = extensionDer(OID.keyUsage, true, tlv(TAG.bitString, Buffer.of(1, 0x06)))
 
-const usesDer = (oid: string): Buffer =>
+export const usesDer = (oid: string): Buffer =>
   extensionDer(OID.extendedKeyUsage, false, tlv(TAG.sequence, oidDer(oid)))
 const CLIENT_AUTH = usesDer(OID.clientAuth)
 const SERVER_AUTH = usesDer(OID.serverAuth)
+
+/** O, OU and CN from the widest to the narrowest, as directories order them; one of each at most. */
+const deviceSubjectDer = (deviceId: string, { organization, organizationalUnit }: SubjectExtras): Buffer =>
+  nameDer([
+    ...(organization === undefined ? [] : [{ oid: OID.organization, text: organization }]),
+    ...(organizationalUnit === undefined ? [] : [{ oid: OID.organizationalUnit, text: organizationalUnit }]),
+    { oid: OID.commonName, text: deviceId },
+  ])
+
+const NO_EXTRAS: SubjectExtras = {}
+
+/** What the profile is given for one certificate. */
+export type DeviceSubject = Subject & {
+  readonly deviceId: string
+  readonly extras?: SubjectExtras | undefined
+}
+
+/** Where the CRL of who signs is found. */
+const crlPointDer = (signer: Signer, statusUrl: string): Buffer =>
+  extensionDer(
+    OID.crlDistributionPoints,
+    false,
+    tlv(TAG.sequence, tlv(TAG.sequence, distributionPointNameDer(crlUrl(statusUrl, signer.ski)))),
+  )
 
 /**
  * The device profile of one issuer; what is the same in every certificate is encoded once.
  * @param statusUrl without a trailing slash; http, because https would be circular (RFC 5280 §8)
  */
-export const deviceProfile = (
-  signer: Signer,
-  statusUrl: string,
-): ((subject: Subject & { readonly deviceId: string }) => Buffer) => {
+export const deviceProfile = (signer: Signer, statusUrl: string): ((subject: DeviceSubject) => Buffer) => {
   const shared = [
     NOT_A_CA,
     DIGITAL_SIGNATURE,
     CLIENT_AUTH,
     authorityKeyIdDer(signer.ski),
-    extensionDer(
-      OID.crlDistributionPoints,
-      false,
-      tlv(TAG.sequence, tlv(TAG.sequence, distributionPointNameDer(crlUrl(statusUrl, signer.ski)))),
-    ),
+    crlPointDer(signer, statusUrl),
     extensionDer(
       OID.authorityInfoAccess,
       false,
-      tlv(TAG.sequence, tlv(TAG.sequence, oidDer(OID.caIssuers), uriDer(issuerUrl(statusUrl, signer.ski)))),
+      tlv(
+        TAG.sequence,
+        tlv(TAG.sequence, oidDer(OID.ocsp), uriDer(ocspUrl(statusUrl))),
+        tlv(TAG.sequence, oidDer(OID.caIssuers), uriDer(issuerUrl(statusUrl, signer.ski))),
+      ),
     ),
   ]
   const sharedDer = Buffer.concat(shared)
-  return (subject) =>
-    tbs(signer, subject, nameDer([{ oid: OID.commonName, text: subject.deviceId }]), [
+  return (subject) => {
+    const { deviceId, extras = NO_EXTRAS } = subject
+    const names = [uriDer(deviceUri(deviceId)), ...(extras.dnsNames ?? []).map(dnsDer)]
+    return tbs(signer, subject, deviceSubjectDer(deviceId, extras), [
       sharedDer,
       subjectKeyIdDer(subject.spkiDer),
-      extensionDer(OID.subjectAltName, false, tlv(TAG.sequence, uriDer(deviceUri(subject.deviceId)))),
+      extensionDer(OID.subjectAltName, false, tlv(TAG.sequence, ...names)),
     ])
+  }
 }
 
 const serverNameDer = (name: string): Buffer => {
   const version = isIP(name)
-  if (version === 0) return tlv(implicitTag(2), Buffer.from(name, 'ascii'))
+  if (version === 0) return dnsDer(name)
   return tlv(implicitTag(7), version === 4 ? Buffer.from(name.split('.').map(Number)) : ipv6Octets(name))
 }
 
@@ -160,12 +186,17 @@ export const serverTbs = (signer: Signer, subject: Subject, names: readonly [str
     extensionDer(OID.subjectAltName, false, tlv(TAG.sequence, ...names.map(serverNameDer))),
   ])
 
-/** An intermediate that may issue leaves of one purpose and nothing below: a device CA cannot make a server certificate. */
+/**
+ * An intermediate that may issue leaves of one purpose and nothing below: a device CA cannot make a server certificate. Never OCSPSigning in
+ * a CA: it would be a responder for the root, without asking.
+ * @param statusUrl where the root's CRL will be served (`sallyport ca crl`); undefined: it names none
+ */
 export const intermediateTbs = (
   signer: Signer,
   subject: Subject,
   subjectDer: Uint8Array,
   purpose: 'devices' | 'services',
+  statusUrl?: string,
 ): Buffer =>
   tbs(signer, subject, subjectDer, [
     caDer(0),
@@ -173,6 +204,7 @@ export const intermediateTbs = (
     purpose === 'devices' ? CLIENT_AUTH : SERVER_AUTH,
     authorityKeyIdDer(signer.ski),
     subjectKeyIdDer(subject.spkiDer),
+    ...(statusUrl === undefined ? [] : [crlPointDer(signer, statusUrl)]),
   ])
 
 export const rootTbs = (signer: Signer, subject: Subject): Buffer =>

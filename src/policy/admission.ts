@@ -107,12 +107,24 @@ const isAmbiguous = ({ ask, registry, target, application }: Case): boolean =>
 const outside = (now: number, { notBefore, notAfter }: Span): Denial | undefined =>
   now < notBefore ? 'certificate_not_yet_valid' : now > notAfter ? 'certificate_expired' : undefined
 
-/** Reasons of the registry's record, worst first: `retired` revokes every certificate too, and must still say its own word. */
+/** A certificate of a device that was never enrolled is none that we have handed out, whatever else the record says. */
+const DEVICE_DENIALS: Readonly<Record<DeviceState, Denial | undefined>> = {
+  registered: 'certificate_unknown',
+  active: undefined,
+  suspended: 'device_suspended',
+  revoked: 'certificate_revoked',
+  retired: 'device_retired',
+}
+
+/**
+ * Reasons of the registry's record, worst first: `retired` revokes every certificate too, and must still say its own word. A `pending`
+ * certificate is as good as a live one: being let in is how it is confirmed.
+ */
 const recordReason = (record: DeviceRecord): Denial | undefined => {
   if (!isStanding(record.issuerState)) return 'issuer_revoked'
   if (record.deviceState === 'retired') return 'device_retired'
-  if (record.certificateState === 'revoked' || record.deviceState === 'revoked') return 'certificate_revoked'
-  return record.deviceState === 'suspended' ? 'device_suspended' : undefined
+  if (record.certificateState === 'revoked') return 'certificate_revoked'
+  return DEVICE_DENIALS[record.deviceState]
 }
 
 /** Everything that does not depend on the topic. */

@@ -1,18 +1,15 @@
 /**
- * VERDICTS on enrolment: is the claim token usable, what is the device called, how long may its certificate live.
+ * VERDICTS on enrolment: is the claim token usable, what is the device called, how long may its certificate live. Who may have one in
+ * which group: enrollment-group.ts.
  * Not the state of the moment (uses left, device and key known?): that is checked inside the registry's transaction.
  */
 
-import type { SubjectExtras } from '#fleet/certificate.ts'
-import type { CertificateProfile } from '#fleet/enrollment-group.ts'
 import { isDeviceId, type DeviceId } from '#fleet/device-id.ts'
 import type { ClaimToken } from '#fleet/credentials.ts'
 import { DAY, HOUR, MINUTE, SECOND } from '#fleet/clock.ts'
 
 /** Device clocks run behind; a certificate begins this long before it is made. */
 export const BACKDATE = 5 * MINUTE
-
-export const DEFAULT_CERTIFICATE_TTL = 30 * DAY
 
 /** What a token may ask for. The issuer's remaining life caps it again when the certificate is made. */
 export const CERTIFICATE_TTL_RANGE = { min: SECOND, max: 3_650 * DAY } as const
@@ -111,19 +108,3 @@ export const certificateValidity = (o: {
  */
 export const judgeClock = (now: number, newestRecorded: number): 'clock_behind' | undefined =>
   now < newestRecorded - BACKDATE ? 'clock_behind' : undefined
-
-const fill = (template: string, deviceId: DeviceId): string => template.replaceAll('${device.id}', deviceId)
-
-/** @returns undefined: the certificate says nothing beside its device id, key and dates */
-export const extrasOf = (
-  { organization, organizationalUnit, dnsNames }: CertificateProfile,
-  deviceId: DeviceId,
-): SubjectExtras | undefined => {
-  if (organization === undefined && organizationalUnit === undefined && dnsNames.length === 0)
-    return undefined
-  return {
-    ...(organization === undefined ? {} : { organization: fill(organization, deviceId) }),
-    ...(organizationalUnit === undefined ? {} : { organizationalUnit: fill(organizationalUnit, deviceId) }),
-    ...(dnsNames.length === 0 ? {} : { dnsNames: dnsNames.map((name) => fill(name, deviceId)) }),
-  }
-}

@@ -21,10 +21,12 @@ import type { Device, DeviceCondition, DeviceState } from '#fleet/device.ts'
 import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import type { RevocationReason } from '#fleet/revocation-reason.ts'
 import type { AuthorityMemory } from './authorities.ts'
+import type { EnrollmentMemory } from './enrollments.ts'
 import type { FleetListMemory } from './fleet-lists.ts'
 import type { Page, Paged } from './page.ts'
 import type { RenewalMemory } from './renewals.ts'
 import type { RequestMemory } from './requests.ts'
+import type { RestoreMemory } from './restores.ts'
 import type { RevocationMemory } from './revocations.ts'
 
 /** What the doors need to know about a certificate of ours, in one look-up by fingerprint. */
@@ -72,6 +74,11 @@ export interface RegistryReader extends AsyncDisposable {
   /** The same object as long as nothing in it has changed, so that a caller may compile it once per version. Throws `registry_unavailable`. */
   access(): AccessSnapshot
   issuers(): Promise<readonly IssuerRecord[]>
+  /**
+   * By issuer: certificates that could still be used, `pending` and `live` ones that have not expired. Counted anew, in pieces: for people,
+   * not for requests.
+   */
+  liveCertificates(now: number): Promise<ReadonlyMap<string, number>>
   assertionKeys(): Promise<readonly AssertionKey[]>
   /** Opaque; from "now" when given to {@link RegistryReader.changesSince}. */
   cursor(): Promise<string>
@@ -94,7 +101,7 @@ export type Reservation = {
    * `token`: spends one use of it unless (token, spkiSha256) was used before.
    * `renewal`: by the current certificate, which must be live (not `pending`), of an active device; `late`: it has expired, and the
    * group's grace lets it renew.
-   * `bootstrap`: `id` is the certificate's fingerprint, `uses` how many certificates it may yield; `bound`: its id is made from the
+   * `bootstrap`: `id` is the SHA-256 of the certificate's signed part, `uses` how many certificates it may yield; `bound`: its id is made from the
    * certificate, so that it may serve a device that exists.
    * `allow_list`: the id was registered before and has no certificate yet; the key is the registered one, when there is one.
    * `approval`: `id` is that of the request; what was approved and nothing else.
@@ -143,7 +150,8 @@ export type Limits = {
 }
 
 /**
- * `reserved`: sign `certificate` (state `intended`) now. `already`: this (credential, key) was served before; `certificate` is `live`.
+ * `reserved`: sign `certificate` (state `intended`) now. `already`: this (credential, key) was served before; `certificate` is `live` or
+ * `pending`.
  * A reservation repeated after a crash gets its own old `intended` row back as `reserved`, with the old serial and dates; when that
  * row's issuer is no longer the one given, its dates are over, or they lie beyond `issuerNotAfter`, it is revoked instead
  * (`superseded`: it may have been signed) and the use gets a new row.
@@ -172,7 +180,15 @@ export type Revisioned<T> = { readonly value: T; readonly revision: number }
 export type IdempotentAnswer = { readonly requestHash: string; readonly sealed: Uint8Array }
 
 export interface Registry
-  extends RegistryReader, RenewalMemory, RequestMemory, RevocationMemory, AuthorityMemory, FleetListMemory {
+  extends
+    RegistryReader,
+    RenewalMemory,
+    RequestMemory,
+    EnrollmentMemory,
+    RevocationMemory,
+    AuthorityMemory,
+    FleetListMemory,
+    RestoreMemory {
   // ---- credentials
 
   /** Atomic with its audit entry. @throws `conflict`: the id is taken */
@@ -189,12 +205,10 @@ export interface Registry
 
   // ---- issuance
 
-  /** The device that a key belongs to, and whether the key was ever revoked for keyCompromise. */
+  /** The device that a key belongs to (undefined: nobody's, and blocked), and whether it is blocked or was ever revoked for keyCompromise. */
   findKey(
     spkiSha256: string,
-  ): Promise<{ readonly deviceId: DeviceId; readonly compromised: boolean } | undefined>
-  /** An earlier use of the token with this key. */
-  findTokenUse(tokenId: string, spkiSha256: string): Promise<CertificateRecord | undefined>
+  ): Promise<{ readonly deviceId: DeviceId | undefined; readonly compromised: boolean } | undefined>
   /**
    * One transaction: re-checks the credential (`token_invalid`, `token_expired`, `token_spent`, `token_revoked`; for a renewal
    * `certificate_revoked`, `certificate_unknown`, `certificate_pending`, `clone_suspected` when the certificate has a confirmed successor
@@ -208,16 +222,17 @@ export interface Registry
    * credential is another device's), `certificate_revoked` (this use's certificate has been revoked), `issuer_unusable` (not on record
    * as active), `conflict` (the serial is taken). A use that is repeated costs no limit again.
    *
-   * A device that has a confirmed certificate which is neither revoked nor expired gets a `pending` one. It has at most one of those: an
-   * earlier one that is still pending is revoked as `superseded` in this transaction.
+   * A renewal whose certificate was handed out as `pending` and taken back unconfirmed may be asked for again with the same key, as a new
+   * use. An expired token is good for what an operator approved when it was asked for in time.
    */
   reserve(reservation: Reservation): Promise<Reserved>
   /**
-   * `intended` → `live` or `pending`, with its audit entry and a new revision of the device; renewAt and expiresAt of the device when it is
+   * `intended` → `live`, or `pending` when the device has a confirmed certificate that is neither revoked nor expired: in this transaction
+   * an earlier one that is still pending is revoked as `superseded`, for a device has at most one. With its audit entry and a new revision of the device; renewAt and expiresAt of the device when it is
    * `live`. No change row, for nothing that a door has allowed or refused depends on it, unless an older certificate lost its place. Must be committed before the certificate leaves the process. Of two
    * that signed the same reservation the first writer wins: hand out the `der` that is returned, never your own.
-   * @throws `certificate_revoked` when the device was revoked, suspended or retired since the reservation; `not_found` when there is
-   * no such reservation
+   * @throws `certificate_revoked` when the device was revoked, suspended or retired since the reservation; `clone_suspected` when the
+   * certificate that it renews got a confirmed successor since, with another key; `not_found` when there is no such reservation
    */
   recordCertificate(
     serial: string,
@@ -234,7 +249,10 @@ export interface Registry
   // ---- devices
 
   findDevice(id: DeviceId): Promise<Device | undefined>
-  /** In order of id. `renewal_due` and `expired` are read from dates, as of `now`. */
+  /**
+   * In order of id. `active`, `renewal_due` and `expired` are read from dates, as of `now`, and what was first due comes first in the last
+   * two. A page has fewer than `limit` only at the end.
+   */
   listDevices(
     page: Page & {
       readonly condition?: DeviceCondition | undefined
@@ -263,7 +281,7 @@ export interface Registry
   /**
    * From the inbox, of admitted handshakes only: keeps the newest time per device, and `inboxCursor` in the same transaction. Unknown
    * fingerprints and times after `now` are skipped. No audit, no change row, no new revision; except that a `pending` certificate of an
-   * active device, not past its pendingUntil, becomes `live` as by {@link RenewalMemory.confirmCertificate}, told as by `system`.
+   * active device, seen before its pendingUntil, becomes `live` as by {@link RenewalMemory.confirmCertificate}, told as by `system`.
    */
   recordSightings(
     sightings: readonly { readonly fingerprint: string; readonly at: number }[],
@@ -335,7 +353,10 @@ export interface Registry
   putAccess<K extends AccessKind>(kind: K, put: Put<AccessValue[K]>): Promise<Revisioned<AccessValue[K]>>
   findAccess<K extends AccessKind>(kind: K, name: string): Promise<Revisioned<AccessValue[K]> | undefined>
   listAccess<K extends AccessKind>(kind: K, page: Page): Promise<Paged<Revisioned<AccessValue[K]>>>
-  /** `in_use`: a policy that an application names. false: no such thing. */
+  /**
+   * `in_use`: a policy that an application names; a group that a device which is not retired, or a token that can still be used, is in.
+   * false: no such thing.
+   */
   deleteAccess(
     kind: AccessKind,
     name: string,
@@ -372,7 +393,7 @@ export interface Registry
   listAudit(page: Page): Promise<Paged<AuditEntry>>
 }
 
-/** The gateway's own append-only file: what it must say, and never more than that. */
+/** The gateway's own append-only file: what it must say, and never more than that. `seen`: admission has let it in; of a refusal nothing is said. */
 export type InboxEntry = {
   readonly kind: 'seen'
   readonly fingerprint: string

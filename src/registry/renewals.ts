@@ -24,7 +24,8 @@ export interface RenewalMemory {
   withdrawUnconfirmed(now: number, limit: number): Promise<number>
   /**
    * A superseded certificate asked for a successor with another key. Writes cloneSuspectedAt and the audit entry
-   * `device.clone_suspected`; with `suspend` the device is suspended in the same transaction. undefined: no such device
+   * `device.clone_suspected`, at most once an hour for a device; with `suspend` an active device is suspended in the same transaction,
+   * whenever it asks. undefined: no such device
    */
   recordCloneSuspicion(suspicion: {
     readonly deviceId: DeviceId
@@ -36,6 +37,11 @@ export interface RenewalMemory {
     readonly action: CloneAction
     readonly now: number
   }): Promise<Device | undefined>
-  /** An operator has looked: cloneSuspectedAt is taken away, with an audit entry. undefined: no such device */
-  clearCloneSuspicion(id: DeviceId, now: number, actor: Actor): Promise<Device | undefined>
+  /** An operator has looked: cloneSuspectedAt is taken away, with an audit entry. undefined: no such device. @throws `precondition_failed` */
+  clearCloneSuspicion(clear: {
+    readonly id: DeviceId
+    readonly now: number
+    readonly actor: Actor
+    readonly ifRevision?: number | undefined
+  }): Promise<Device | undefined>
 }

@@ -15,6 +15,21 @@ export type SerialStatus =
 export interface RevocationMemory {
   /** What a CRL of this moment would say, in one look-up: a live certificate of a suspended device is on hold. Throws `registry_unavailable`. */
   serialStatus(issuerSki: string, serial: string): SerialStatus
+  /**
+   * The certificate of a delegated OCSP responder, before it is signed: an audit entry with its serial, key, issuer and dates, and no more.
+   * It is no device's, lives for days and is never revoked. @throws `conflict`: the serial is taken; `not_found`: no such issuer
+   */
+  recordResponder(
+    responder: {
+      readonly serial: string
+      readonly issuerSki: string
+      readonly spkiSha256: string
+      readonly notBefore: number
+      readonly notAfter: number
+    },
+    now: number,
+  ): Promise<void>
+  /** Not the `intended` ones. */
   findCertificate(serial: string): Promise<CertificateRecord | undefined>
   /** Newest first; not the `intended` ones. */
   listCertificates(

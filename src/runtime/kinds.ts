@@ -86,10 +86,19 @@ export const integer = (least: number, most: number): Kind<number> =>
     /^\d{1,9}$/.test(text) ? within(Number(text), least, most) : undefined,
   )
 
+/** Of a whole. */
+export const share: Kind<number> = kind('share', 'a number from 0 to 1, such as 0.95', (text) =>
+  /^(?:0|1)(?:\.\d{1,6})?$/.test(text) ? within(Number(text), 0, 1) : undefined,
+)
+
 export const choice = <const T extends string>(...values: readonly T[]): Kind<T> =>
   kind(values.map((value) => `\`${value}\``).join(' \\| '), `one of: ${values.join(', ')}`, (text) =>
     values.find((value) => value === text),
   )
+
+export const group = kind('group', 'the name of a group, or its number', (text) =>
+  /^(?:\d{1,9}|[a-z_][a-z0-9_-]{0,30})$/.test(text) ? text : undefined,
+)
 
 /** RFC 5280 §8: CRL and issuer URLs over https would be circular. */
 export const httpBase = kind('URL', 'an http:// URL without query or fragment', (text) =>

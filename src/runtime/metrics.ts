@@ -18,12 +18,12 @@ export type Metrics = {
     labels?: readonly string[],
     buckets?: readonly number[],
   ): { observe(value: number, labels?: Labels): void }
-  /** `read`: asked at each scrape, for what is counted elsewhere already */
+  /** `read`: asked at each scrape, for what is counted elsewhere already; with labels, all there are at that moment */
   gauge(
     name: string,
     help: string,
     labels?: readonly string[],
-    read?: () => number,
+    read?: () => number | readonly (readonly [labels: Labels, value: number])[],
   ): { set(value: number, labels?: Labels): void }
   /** Prometheus text format */
   text(): Promise<string>
@@ -66,7 +66,11 @@ export const createMetrics = (desk: string): Metrics => {
             ? {}
             : {
                 collect(this: Gauge) {
-                  this.set(read())
+                  const values = read()
+                  if (typeof values === 'number') return this.set(values)
+                  // what is gone is gone from the page too
+                  this.reset()
+                  for (const [each, value] of values) this.set(each, value)
                 },
               }),
         })

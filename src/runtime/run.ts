@@ -52,12 +52,16 @@ const configPathFrom = (args: readonly string[], desk: string): string | undefin
   }
 }
 
+/** Processes of ours. The signer listens on no network, so it has no page of metrics either: its desk says how it is. */
+export type Program = 'enroll' | 'gateway' | 'signer'
+
 const openMetrics = async (
   config: Config,
-  desk: 'enroll' | 'gateway',
+  desk: Program,
   metrics: Metrics,
   ready: () => boolean | Promise<boolean>,
-): Promise<AsyncDisposable & { readonly url: string }> => {
+): Promise<(AsyncDisposable & { readonly url: string }) | undefined> => {
+  if (desk === 'signer') return undefined
   const server = createMetricsServer(metrics, ready)
   const { host, port } = await listen(server, config[desk].metrics_listen)
   return {
@@ -71,7 +75,7 @@ const openMetrics = async (
 }
 
 const serve = async (
-  desk: 'enroll' | 'gateway',
+  desk: Program,
   config: Config,
   log: Log,
   signal: AbortSignal,
@@ -81,7 +85,7 @@ const serve = async (
   let ready: () => boolean | Promise<boolean> = () => false
   await using health = await openMetrics(config, desk, metrics, () => !signal.aborted && ready())
   await using service = await start(config, { log, metrics, clock: systemClock, signal })
-  const urls = { ...service.urls, metrics: health.url }
+  const urls = { ...service.urls, ...(health === undefined ? {} : { metrics: health.url }) }
   if (signal.aborted) return
   writeRunFile(config.home, desk, urls)
   try {
@@ -115,7 +119,7 @@ const report = (log: Log, error: unknown): number => {
  * configuration (a taken port is one), 3 for an unreachable target, 1 otherwise, 130 when a second signal forced it.
  */
 export const runDesk = async (
-  desk: 'enroll' | 'gateway',
+  desk: Program,
   start: (config: Config, scope: Scope) => Promise<Service>,
 ): Promise<void> => {
   const stop = listenForStop()

@@ -10,7 +10,23 @@ import type { Kind, Listen } from './kinds.ts'
 /** As it is after reading: durations in ms, sizes in bytes, paths absolute. */
 export type Settings = {
   environment: 'development' | 'production'
-  ca: { root: string; intermediate: string; intermediate_key: string; passphrase_file: string | undefined }
+  ca: {
+    root: string
+    intermediate: string
+    intermediate_key: string
+    passphrase_file: string | undefined
+    signer: string | undefined
+    issuers: string
+    rotate_min_offered: number
+    rotate_min_share: number
+  }
+  signer: {
+    socket: string
+    socket_group: string | undefined
+    log: string
+    max_ttl: number
+    certificates_per_hour: number | undefined
+  }
   tls: { cert: string; key: string }
   secrets: { key_file: string }
   registry: { path: string; inbox: string }
@@ -23,7 +39,10 @@ export type Settings = {
     status_url_before: string | undefined
     public_url: string | undefined
     crl_ttl: number
+    ocsp_ttl: number
     failures_per_minute: number
+    certificates_per_hour: number | undefined
+    webhook_secret_file: string | undefined
   }
   gateway: { https_listen: Listen; mqtts_listen: Listen; metrics_listen: Listen }
   https: { origin_timeout: number; body_limit: number; body_least: number }
@@ -44,7 +63,7 @@ export type Settings = {
   log: { level: 'debug' | 'info' | 'warn' | 'error' }
 }
 
-export type ReaderDesk = 'enroll' | 'gateway' | 'cli'
+export type ReaderDesk = 'enroll' | 'signer' | 'gateway' | 'cli'
 
 /** `development`: the default there only. Elsewhere the setting is unset, and refused as missing by the desks in `required`. */
 export type Setting<T = unknown> = {
@@ -79,32 +98,87 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
     kind: kinds.choice('development', 'production'),
     default: 'production',
     doc: 'In `production` nothing is made up: what only development has a default for must be set. `npx sallyport up` without a configuration file is `development`.',
-    desks: ['enroll', 'gateway', 'cli'],
+    desks: ['enroll', 'signer', 'gateway', 'cli'],
   },
 
   'ca.root': {
     kind: kinds.path,
     default: 'certs/root.pem',
     doc: 'The root certificate, PEM. Its key is not needed by any process.',
-    desks: ['enroll', 'gateway', 'cli'],
+    desks: ['enroll', 'signer', 'gateway', 'cli'],
   },
   'ca.intermediate': {
     kind: kinds.path,
     default: 'certs/intermediate.pem',
     doc: 'The intermediate under that root which signs devices, PEM.',
-    desks: ['enroll', 'cli'],
+    desks: ['enroll', 'signer', 'cli'],
   },
   'ca.intermediate_key': {
     kind: kinds.path,
     default: 'certs/private/intermediate.key',
-    doc: 'Its private key, PEM, mode 0600. Only the enroll desk reads it.',
-    desks: ['enroll', 'cli'],
+    doc: 'Its private key, PEM, mode 0600. Only the signer reads it, or the enroll desk when `ca.signer` is not set.',
+    desks: ['enroll', 'signer', 'cli'],
   },
   'ca.passphrase_file': {
     kind: kinds.path,
     default: undefined,
     doc: 'A file with the passphrase of that key, mode 0600. Unset: the key is not encrypted.',
-    desks: ['enroll', 'cli'],
+    desks: ['enroll', 'signer', 'cli'],
+  },
+  'ca.signer': {
+    kind: kinds.path,
+    default: undefined,
+    doc: 'The socket of a `sallyport signer`. Set: the enroll desk asks it for every signature, and reads no key of a CA.',
+    desks: ['enroll'],
+  },
+  'ca.issuers': {
+    kind: kinds.path,
+    default: 'certs/issuers',
+    doc: 'A directory with further intermediates and their keys, made by `sallyport ca rotate prepare`: `<key id>.pem` and `<key id>.key`, mode 0600, under the same passphrase. Need not exist.',
+    desks: ['enroll', 'signer', 'cli'],
+  },
+  'ca.rotate_min_offered': {
+    kind: kinds.duration(0, 3_650 * DAY, 'up to 3650d'),
+    default: '7d',
+    doc: 'A new issuer or server anchor is activated after it has been offered for this long, or has been fetched by `ca.rotate_min_share`, whichever comes first.',
+    desks: ['enroll'],
+  },
+  'ca.rotate_min_share': {
+    kind: kinds.share,
+    default: '0.95',
+    doc: 'The share of the active devices that must have fetched a new issuer or server anchor before it is activated sooner.',
+    desks: ['enroll'],
+  },
+
+  'signer.socket': {
+    kind: kinds.path,
+    default: 'run/signer.sock',
+    doc: 'Where `sallyport signer` listens. Its folder must not be writable by group or others; it is made, mode 0750, when it is missing.',
+    desks: ['signer'],
+  },
+  'signer.socket_group': {
+    kind: kinds.group,
+    default: undefined,
+    doc: "The group that may come to the socket (mode 0660): a name in `/etc/group`, or a number. Unset: the process's own.",
+    desks: ['signer'],
+  },
+  'signer.log': {
+    kind: kinds.path,
+    default: 'log/signer.jsonl',
+    doc: 'What was signed, one line each, on the disk before the answer leaves. Large files are kept under another name; see docs/signer.md.',
+    desks: ['signer', 'cli'],
+  },
+  'signer.max_ttl': {
+    kind: kinds.duration(SECOND, 3_650 * DAY, 'from 1s to 3650d'),
+    default: '3650d',
+    doc: 'The longest life of a certificate that the signer signs, whatever the desk asks for. Set it to the longest that any group grants.',
+    desks: ['signer'],
+  },
+  'signer.certificates_per_hour': {
+    kind: kinds.integer(1, 999_999_999),
+    default: undefined,
+    doc: 'The most certificates that the signer signs in a clock hour, over all issuers; more are refused with `quota_exceeded`. Unset: no limit.',
+    desks: ['signer'],
   },
 
   'tls.cert': {
@@ -150,7 +224,7 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   'enroll.status_listen': {
     kind: kinds.listen,
     default: '[::]:8081',
-    doc: 'CRLs and issuer certificates, over plain HTTP.',
+    doc: 'CRLs, OCSP and issuer certificates, over plain HTTP.',
     desks: ['enroll'],
   },
   'enroll.operator_listen': {
@@ -169,8 +243,8 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
     kind: kinds.httpBase,
     default: { development: 'http://localhost:8081' },
     doc: 'How the world reaches `enroll.status_listen`. Written into every certificate (CDP, AIA), so it cannot change silently.',
-    desks: ['enroll'],
-    required: ['enroll'],
+    desks: ['enroll', 'signer'],
+    required: ['enroll', 'signer'],
   },
   'enroll.status_url_before': {
     kind: kinds.httpBase,
@@ -190,10 +264,28 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
     doc: 'From `thisUpdate` to `nextUpdate` of a CRL. A new one is made long before, and at each revocation.',
     desks: ['enroll'],
   },
+  'enroll.ocsp_ttl': {
+    kind: kinds.duration(MINUTE, 7 * DAY, 'from 1m to 7d'),
+    default: '1h',
+    doc: 'From an OCSP answer to its `nextUpdate`. Each is made for its request; an HTTP cache may keep one for a minute at most.',
+    desks: ['enroll'],
+  },
   'enroll.failures_per_minute': {
     kind: kinds.integer(1, 1_000_000),
     default: '30',
     doc: 'Failed credentials per address and minute before 429.',
+    desks: ['enroll'],
+  },
+  'enroll.certificates_per_hour': {
+    kind: kinds.integer(1, 999_999_999),
+    default: undefined,
+    doc: 'Certificates that one issuer signs in a clock hour, renewals included; more are refused with `quota_exceeded`, and told. Unset: as many as are asked for.',
+    desks: ['enroll'],
+  },
+  'enroll.webhook_secret_file': {
+    kind: kinds.path,
+    default: undefined,
+    doc: 'A file with the secret that calls of enrolment webhooks are signed with: at least 32 characters, mode 0600. Unset: no group can have a webhook.',
     desks: ['enroll'],
   },
 
@@ -301,7 +393,7 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
     kind: kinds.choice('debug', 'info', 'warn', 'error'),
     default: 'info',
     doc: 'Least severe line that is written. One JSON line per event, on stderr.',
-    desks: BOTH,
+    desks: ['enroll', 'signer', 'gateway'],
   },
 }
 

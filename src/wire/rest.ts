@@ -4,28 +4,31 @@
  */
 
 import Type, { type Static } from 'typebox'
+import { ISSUER_STATES, REPLACEMENT_REASONS } from '#fleet/certificate.ts'
 import { DEVICE_ID_PATTERN } from '#fleet/device-id.ts'
-import { DEVICE_STATES } from '#fleet/device.ts'
+import { DEVICE_CONDITIONS } from '#fleet/device.ts'
 import { ROLES } from '#fleet/credentials.ts'
 import { TOPIC_ACTS } from '#fleet/access.ts'
-import { DEVICE_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
+import { DEVICE_REVOCATION_REASONS, ISSUER_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
+import { Group } from './groups.ts'
+import { closed, Duration, Hex, Instant, literals, Name, Pem } from './parts.ts'
 
-const closed = { additionalProperties: false } as const
-const literals = <const T extends readonly string[]>(values: T) =>
-  Type.Unsafe<T[number]>(Type.Enum([...values]))
-
-const Instant = Type.String({ format: 'date-time' })
-const Hex = Type.String({ pattern: '^[0-9a-f]+$' })
 /** checked against the grammar by the use case, so that a bad one gets `device_id_invalid` and not a schema error */
 const AnyDeviceId = Type.String({ maxLength: 256 })
-const Name = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' })
-const Pem = Type.String({ maxLength: 65_536 })
-const Duration = Type.String({ maxLength: 64, examples: ['1h', '30d'] })
 
-export const EnrollRequest = Type.Object({ csr: Pem, device_id: Type.Optional(AnyDeviceId) }, closed)
+/** `group`: for who shows no credential, or a bootstrap certificate; a claim token has its own, and it is not looked at. */
+export const EnrollRequest = Type.Object(
+  { csr: Pem, device_id: Type.Optional(AnyDeviceId), group: Type.Optional(Name) },
+  closed,
+)
 export type EnrollRequest = Static<typeof EnrollRequest>
 
-/** `certificate`: the leaf. `chain`: intermediates, no root. All PEM. `serial`: hex. `renew_after`: two thirds of the life. */
+export const RenewRequest = Type.Object({ csr: Pem, device_id: Type.Optional(AnyDeviceId) }, closed)
+
+/**
+ * `certificate`: the leaf. `chain`: intermediates, no root. All PEM. `serial`: hex. `renew_after`: its own moment in `renew_window`, to be
+ * asked for the next one. `pending`: to be confirmed, by its first use at a door or by `POST /v1/confirm`.
+ */
 export const EnrollResponse = Type.Object(
   {
     device_id: Type.String({ pattern: DEVICE_ID_PATTERN }),
@@ -35,14 +38,54 @@ export const EnrollResponse = Type.Object(
     not_before: Instant,
     not_after: Instant,
     renew_after: Instant,
+    renew_window: Type.Object({ start: Instant, end: Instant }, closed),
+    pending: Type.Boolean(),
   },
   closed,
 )
 export type EnrollResponse = Static<typeof EnrollResponse>
 
+/** An operator is to decide. `retry_after`: seconds, as in the header. */
+export const EnrollWaiting = Type.Object(
+  { state: literals(['waiting']), request_id: Type.String(), retry_after: Type.Integer({ minimum: 1 }) },
+  closed,
+)
+export type EnrollWaiting = Static<typeof EnrollWaiting>
+
+/** A device's certificate after `POST /v1/confirm`. `predecessor`: serial of the one that it replaces, which is good beside it until it expires. */
+export const ConfirmResponse = Type.Object(
+  {
+    device_id: Type.String({ pattern: DEVICE_ID_PATTERN }),
+    serial: Hex,
+    state: literals(['live']),
+    predecessor: Type.Optional(Hex),
+    not_after: Instant,
+    renew_after: Instant,
+  },
+  closed,
+)
+export type ConfirmResponse = Static<typeof ConfirmResponse>
+
+/**
+ * RFC 9773 §4.2, for mutual TLS. `renew_after`: this certificate's own moment in the window. `retry_after`: seconds until the question is
+ * worth asking again. `reason`: it is to be renewed now, whatever its dates say.
+ */
+export const RenewalAdvice = Type.Object(
+  {
+    suggested_window: Type.Object({ start: Instant, end: Instant }, closed),
+    renew_after: Instant,
+    retry_after: Type.Integer({ minimum: 1 }),
+    reason: Type.Optional(literals(REPLACEMENT_REASONS)),
+  },
+  closed,
+)
+export type RenewalAdvice = Static<typeof RenewalAdvice>
+
 export const TokenCreate = Type.Object(
   {
     device_id: Type.Optional(AnyDeviceId),
+    /** of the devices that it makes; one that is here keeps its own */
+    group: Type.Optional(Name),
     uses: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
     expires: Type.Optional(Duration),
     cert_ttl: Type.Optional(Duration),
@@ -55,6 +98,7 @@ export const Token = Type.Object(
   {
     id: Type.String(),
     device_id: Type.Union([Type.String(), Type.Null()]),
+    group: Type.String(),
     uses: Type.Integer(),
     used: Type.Integer(),
     expires_at: Instant,
@@ -73,6 +117,7 @@ export const TokenCreated = Type.Object(
     token: Type.String(),
     id: Type.String(),
     device_id: Type.Union([Type.String(), Type.Null()]),
+    group: Type.String(),
     uses: Type.Integer(),
     expires_at: Instant,
     enroll_url: Type.String(),
@@ -87,9 +132,20 @@ const Certificate = Type.Object(
     serial: Hex,
     /** absent: revoked before it was ever signed for sure */
     fingerprint: Type.Optional(Hex),
-    state: literals(['live', 'revoked']),
+    state: literals(['pending', 'live', 'revoked']),
+    /** absent: it has lost its place */
+    slot: Type.Optional(literals(['current', 'previous', 'pending'])),
+    issuer_ski: Hex,
+    spki_sha256: Hex,
     not_before: Instant,
     not_after: Instant,
+    renew_after: Instant,
+    /** serial of the one that it renews */
+    predecessor: Type.Optional(Hex),
+    /** serial of its confirmed successor */
+    superseded_by: Type.Optional(Hex),
+    /** when it is withdrawn unless it is confirmed */
+    pending_until: Type.Optional(Instant),
     revoked_at: Type.Optional(Instant),
     revocation_reason: Type.Optional(Type.String()),
   },
@@ -99,11 +155,18 @@ const Certificate = Type.Object(
 export const Device = Type.Object(
   {
     id: Type.String(),
-    state: literals(DEVICE_STATES),
+    /** its state, or what its dates make of it */
+    state: literals(DEVICE_CONDITIONS),
     group: Type.String(),
     tags: Type.Record(Type.String(), Type.String()),
     created_at: Instant,
     last_seen_at: Type.Union([Instant, Type.Null()]),
+    /** the only key it may enrol with; null: any */
+    registered_spki: Type.Union([Hex, Type.Null()]),
+    /** of its newest confirmed certificate */
+    renew_at: Type.Union([Instant, Type.Null()]),
+    expires_at: Type.Union([Instant, Type.Null()]),
+    clone_suspected_at: Type.Union([Instant, Type.Null()]),
     revision: Type.Integer(),
     certificates: Type.Array(Certificate),
   },
@@ -140,6 +203,71 @@ export const OperatorCreated = Type.Object(
   closed,
 )
 export type OperatorCreated = Static<typeof OperatorCreated>
+
+// ---- authorities
+
+const InstantOrNull = Type.Union([Instant, Type.Null()])
+
+/** How far it has come. `fetched`, `active_devices`: counted where a count matters, else null. */
+const offering = {
+  state: literals(ISSUER_STATES),
+  common_name: Type.Union([Type.String(), Type.Null()]),
+  not_before: Instant,
+  not_after: Instant,
+  offered_at: InstantOrNull,
+  offered_version: Type.Union([Type.Integer(), Type.Null()]),
+  fetched: Type.Union([Type.Integer(), Type.Null()]),
+  active_devices: Type.Union([Type.Integer(), Type.Null()]),
+}
+
+/** `signs`: new certificates come from it. `key_here`: this desk can sign with it. `live_certificates`: not revoked, not expired. */
+export const Issuer = Type.Object(
+  {
+    ski: Hex,
+    sha256: Hex,
+    ...offering,
+    signs: Type.Boolean(),
+    key_here: Type.Boolean(),
+    live_certificates: Type.Integer(),
+  },
+  closed,
+)
+export type Issuer = Static<typeof Issuer>
+
+/** A root that devices verify servers with. `presented`: the certificate of this desk leads to it. */
+export const TrustAnchor = Type.Object({ fingerprint: Hex, ...offering, presented: Type.Boolean() }, closed)
+export type TrustAnchor = Static<typeof TrustAnchor>
+
+/** `notes`: what follows from it and what is to be done now, for people. */
+const noted = <T extends Type.TObject>(thing: T) =>
+  Type.Interface([thing], { notes: Type.Array(Type.String()) }, closed)
+export const IssuerMoved = noted(Issuer)
+export type IssuerMoved = Static<typeof IssuerMoved>
+export const TrustAnchorMoved = noted(TrustAnchor)
+export type TrustAnchorMoved = Static<typeof TrustAnchorMoved>
+
+/** `problems`: files that were found and cannot be issuers, in words. */
+export const IssuerScan = Type.Object(
+  { items: Type.Array(Issuer), problems: Type.Array(Type.String()) },
+  closed,
+)
+export type IssuerScan = Static<typeof IssuerScan>
+
+const MoveRequest = Type.Object({ force: Type.Optional(Type.Boolean()) }, closed)
+/** Without a body nothing is forced. */
+export const MoveBody = Type.Union([MoveRequest, Type.Null()])
+const IssuerRevokeRequest = Type.Object(
+  { reason: Type.Optional(literals(ISSUER_REVOCATION_REASONS)) },
+  closed,
+)
+export const IssuerRevokeBody = Type.Union([IssuerRevokeRequest, Type.Null()])
+export const TrustAnchorCreate = Type.Object({ pem: Pem }, closed)
+export type TrustAnchorCreate = Static<typeof TrustAnchorCreate>
+export const SkiParams = Type.Object({ ski: Type.String({ minLength: 1, maxLength: 128 }) }, closed)
+export const FingerprintParams = Type.Object(
+  { fingerprint: Type.String({ minLength: 1, maxLength: 128 }) },
+  closed,
+)
 
 // ---- access: the same shapes in fleet.yaml and in PUT bodies (where the name is in the path)
 
@@ -217,6 +345,7 @@ export const Fleet = Type.Object(
     anchors: Type.Optional(Type.Array(Anchor)),
     applications: Type.Optional(Type.Array(Application)),
     policies: Type.Optional(Type.Array(Policy)),
+    groups: Type.Optional(Type.Array(Group)),
   },
   closed,
 )
@@ -240,7 +369,10 @@ const page = {
 }
 /** Keyset paging: `after` is the `next` of the page before. */
 export const PageQuery = Type.Object(page, closed)
-export const DevicePageQuery = Type.Object({ ...page, state: Type.Optional(literals(DEVICE_STATES)) }, closed)
+export const DevicePageQuery = Type.Object(
+  { ...page, state: Type.Optional(literals(DEVICE_CONDITIONS)), group: Type.Optional(Name) },
+  closed,
+)
 
 /** RFC 9110 §13.1.1 and §13.1.2: change it only if it is still what was read; make it only if it is not there (`*`). */
 export const ConditionalHeaders = Type.Object({

@@ -14,6 +14,8 @@ export type RunFile = Static<typeof RunFile>
 export const DESK_URLS = {
   enroll: ['devices', 'status', 'operator', 'metrics'],
   gateway: ['https', 'mqtts', 'metrics'],
+  /** a path: nothing of it is on a network */
+  signer: ['socket'],
   /** `seen`: a loopback port of its own, see examples/origin */
   origin: ['origin', 'seen'],
 } as const

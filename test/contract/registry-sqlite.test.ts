@@ -4,9 +4,13 @@ import { join } from 'node:path'
 import { openRegistry, openRegistryReader } from '#registry/sqlite.ts'
 import { NOW } from '../support/registry.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { registryContract } from './registry.ts'
+import { authorityContract } from './authorities.ts'
+import { groupContract } from './groups.ts'
+import { registryContract, type Built } from './registry.ts'
+import { requestContract } from './requests.ts'
+import { revocationContract } from './revocations.ts'
 
-registryContract('SQLite', async () => {
+const build = async (): Promise<Built> => {
   const folder = temporaryFolder()
   const path = join(folder.path, 'db', 'registry.sqlite')
   let now = NOW
@@ -24,4 +28,7 @@ registryContract('SQLite', async () => {
       folder[Symbol.dispose]()
     },
   }
-})
+}
+
+for (const contract of [registryContract, requestContract, groupContract, revocationContract, authorityContract])
+  contract('SQLite', build)

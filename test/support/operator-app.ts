@@ -2,12 +2,14 @@
 
 import type { InjectOptions, LightMyRequestResponse } from 'fastify'
 import { createApp, httpServer, type App } from '#enroll/http-app.ts'
+import { openImportedCrls } from '#enroll/imported-crls.ts'
 import { createFailureLimits } from '#enroll/limits.ts'
 import { registerOperatorApi } from '#enroll/operator-api.ts'
 import { ROLES, type Role } from '#fleet/credentials.ts'
 import { loadConfig } from '#runtime/config.ts'
 import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
+import { openAuthorities } from './authorities.ts'
 import { addOperatorToken } from './enroll-desk.ts'
 import { openTestRegistry, type TestRegistry } from './test-registry.ts'
 
@@ -30,6 +32,7 @@ export const openOperatorApp = async (
     readonly before?: (app: App) => void
     readonly after?: (app: App) => void
     readonly failuresPerMinute?: number
+    readonly webhooksReady?: boolean
   } = {},
 ): Promise<OperatorApp> => {
   const store = await openTestRegistry()
@@ -43,12 +46,24 @@ export const openOperatorApp = async (
     secure: false,
   })
   o.before?.(app)
+  const importedCrls = await openImportedCrls({
+    ...store,
+    issuers: { all: () => [] },
+    log: createLog('enroll', 'silent'),
+    metrics: createMetrics('enroll'),
+  })
+  const authorities = await openAuthorities(store)
   await registerOperatorApi(app, {
     registry: store.registry,
     clock: store.clock,
     failures: createFailureLimits({ perMinute: o.failuresPerMinute ?? 1_000, clock: store.clock }),
-    rootSha256: ROOT_SHA256,
+    rootSha256: () => ROOT_SHA256,
     enrollUrl: 'https://enroll.test:8443',
+    webhooksReady: o.webhooksReady ?? true,
+    issuers: { all: () => [] },
+    crls: { current: () => undefined },
+    importedCrls,
+    authorities,
   })
   o.after?.(app)
   await app.ready()
@@ -70,6 +85,8 @@ export const openOperatorApp = async (
       }),
     async [Symbol.asyncDispose]() {
       await app.close()
+      importedCrls[Symbol.dispose]()
+      await authorities[Symbol.asyncDispose]()
       await store[Symbol.asyncDispose]()
     },
   }

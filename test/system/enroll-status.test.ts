@@ -5,8 +5,12 @@ import { X509Crl } from '@peculiar/x509'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { X509Certificate } from 'node:crypto'
 import { HOUR } from '#fleet/clock.ts'
+import { toPem } from '#pki/pem.ts'
+import { readRoot, signRootCrl } from '#pki/root-crl.ts'
 import { startDesk, type TestDesk } from '../support/enroll-desk.ts'
-import { makeCa, makeCsr } from '../support/pki.ts'
+import { ocspRequest } from '../support/ocsp-request.ts'
+import { readOcspResponse } from '../support/ocsp-response.ts'
+import { makeCa, makeCsr, randomSerial } from '../support/pki.ts'
 
 let desk: TestDesk
 beforeAll(async () => {
@@ -55,6 +59,62 @@ describe('/crl/<ski>.crl', () => {
       { timeout: 1_000, interval: 50 },
     )
   })
+})
+
+describe('/ocsp', () => {
+  test('says what an operator did, in the very next answer, and never good of what it does not know', async () => {
+    const { text } = await desk.claim()
+    const { json } = await desk.device('/v1/enroll', {
+      token: text,
+      body: { csr: makeCsr({ commonName: 'asked' }).pem },
+    })
+    const serial = json?.['serial'] as string
+    const unknown = randomSerial()
+    const said = async () => {
+      const body = ocspRequest({ issuer: desk.home.pki.devices.facts, serials: [serial, unknown] })
+      const headers = { 'content-type': 'application/ocsp-request' }
+      const reply = await fetch(`${desk.urls['status']}/ocsp`, {
+        method: 'POST',
+        headers,
+        body: new Uint8Array(body),
+      })
+      const { serials, signed, responder } = readOcspResponse(Buffer.from(await reply.arrayBuffer()))
+      expect(signed).toBe(true)
+      expect(responder?.verify(new X509Certificate(desk.home.pki.devices.pem).publicKey)).toBe(true)
+      expect(serials[unknown]).toBe('unknown')
+      return serials[serial]
+    }
+    expect(await said()).toBe('good')
+    await desk.operator('/v1/devices/asked/suspend', { method: 'POST' })
+    expect(await said()).toBe('revoked 6')
+    await desk.operator('/v1/devices/asked/resume', { method: 'POST' })
+    expect(await said()).toBe('good')
+    const revoked = await desk.operator(`/v1/certificates/${serial}/revoke`, {
+      body: { reason: 'keyCompromise' },
+    })
+    expect(revoked.status).toBe(200)
+    expect(await said()).toBe('revoked 1')
+  })
+})
+
+test("the root's CRL is served once it was imported, and no other's", async () => {
+  const { root, other } = desk.home.pki
+  const path = `/crl/${root.ski}.crl`
+  expect((await get(path)).status).toBe(404)
+  const make = (ca: typeof root) =>
+    signRootCrl({ root: readRoot(ca.pem), keyPem: ca.keyPem, revoke: [], now: Date.now(), ttl: HOUR })
+  const [good, foreign] = [await make(root), await make(other.root)]
+  const send = (der: Uint8Array) => desk.operator('/v1/crls', { body: { crl: toPem('X509 CRL', der) } })
+  expect((await send(foreign.der)).status).toBe(400)
+  expect((await send(good.der)).status).toBe(200)
+  expect(Buffer.from(await (await get(path)).arrayBuffer())).toEqual(Buffer.from(good.der))
+  const listed = (await desk.operator('/v1/crls')).json?.['items'] as { issuer: string; source: string }[]
+  expect(listed.map(({ issuer, source }) => [issuer, source]).toSorted()).toEqual(
+    [
+      [desk.home.pki.devices.ski, 'made'],
+      [root.ski, 'imported'],
+    ].toSorted(),
+  )
 })
 
 describe('/issuer/<ski>.cer', () => {

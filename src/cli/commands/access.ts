@@ -1,12 +1,15 @@
-/** `anchor | app | policy`, each `ls` and `show`: what `apply` put there. One table of three kinds. */
+/** `anchor | app | policy | group`, each `ls` and `show`: what `apply` put there. One table of four kinds. */
 
 import type { Command } from 'commander'
+import { KEY_KINDS } from '#fleet/certificate.ts'
+import type { StoredGroup } from '#wire/groups.ts'
 import type { Anchor, Application, Policy } from '#wire/rest.ts'
 import { group, online, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { list, listing, type Collection } from '../list.ts'
 import { connect } from '../operator-api.ts'
 import { printJson } from '../output.ts'
+import { groupRevoke } from './group-revoke.ts'
 
 type Kind<T> = Collection<T> & { readonly about: string; readonly example: string }
 
@@ -52,6 +55,23 @@ const policies: Kind<Policy> = {
   none: 'No policies: nobody gets in. Add one: npx sallyport apply -f fleet.yaml',
 }
 
+const groups: Kind<StoredGroup> = {
+  about: 'enrolment groups: who gets a certificate, by what, and what it looks like',
+  example: 'default',
+  path: '/v1/groups',
+  heads: ['NAME', 'STATE', 'CREDENTIALS', 'APPROVAL', 'CERTIFICATES', 'KEYS', 'IDS'],
+  row: (it) => [
+    it.name,
+    it.enabled ? 'enabled' : 'disabled',
+    `${it.credentials.join(', ')}${it.registered_only ? ' (registered devices only)' : ''}`,
+    it.approval ? 'by an operator' : '-',
+    it.cert_ttl,
+    it.key_kinds.length === KEY_KINDS.length ? 'any' : it.key_kinds.join(', '),
+    it.id_template ?? 'any',
+  ],
+  none: 'No groups.',
+}
+
 const commandsFor = <T>(io: Io, word: string, kind: Kind<T>): Command =>
   group(word, kind.about, `${word} ls`, [
     listing(`list ${kind.about}`, `${word} ls`).action(list<T>(io, kind)),
@@ -67,4 +87,5 @@ export const accessCommands = (io: Io): Command[] => [
   commandsFor(io, 'anchor', anchors),
   commandsFor(io, 'app', applications),
   commandsFor(io, 'policy', policies),
+  commandsFor(io, 'group', groups).addCommand(groupRevoke(io)),
 ]

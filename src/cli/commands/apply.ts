@@ -1,4 +1,4 @@
-/** `apply -f fleet.yaml`: anchors, applications and policies, all of them or none. What is judged, is judged by the desk. */
+/** `apply -f fleet.yaml`: anchors, applications, policies and groups, all of them or none. What is judged, is judged by the desk. */
 
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
@@ -10,7 +10,7 @@ import { online, show, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { connect } from '../operator-api.ts'
 
-const KINDS = ['anchors', 'applications', 'policies'] as const
+const KINDS = ['anchors', 'applications', 'policies', 'groups'] as const
 
 const readFleet = (path: string, shown: string): Fleet => {
   let fleet: unknown
@@ -26,7 +26,11 @@ const readFleet = (path: string, shown: string): Fleet => {
 }
 
 export const apply = (io: Io): Command =>
-  online('apply', 'put anchors, applications and policies in place, all or none', 'apply -f fleet.yaml')
+  online(
+    'apply',
+    'put anchors, applications, policies and groups in place, all or none',
+    'apply -f fleet.yaml',
+  )
     .requiredOption('-f, --file <file>', 'YAML or JSON')
     .action(async (_: unknown, self: Command) => {
       const options = self.optsWithGlobals<Online & { file: string }>()

@@ -1,6 +1,7 @@
 /**
  * `device enroll`: this machine as a device. The key is made and written before anything is asked, and used again when the answer
- * was lost: repeating the command with the same token completes it. Knows only what any device knows (#device-sim/index.ts).
+ * was lost: repeating the command with the same credential completes it. Where an operator is to decide, it waits. Knows only what any
+ * device knows (#device-sim/index.ts).
  */
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -8,7 +9,7 @@ import { join, relative, resolve } from 'node:path'
 import { InvalidArgumentError, type Command } from 'commander'
 import { isDeviceId } from '#fleet/device-id.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { enrollDevice, newKey, type Enrolled } from '#device-sim/index.ts'
+import { enrollDevice, newKey, refreshTrust, type Enrolled, type Identity } from '#device-sim/index.ts'
 import { readPrivateFile, writePrivateFile } from '#runtime/secrets.ts'
 import { command, show, type Common } from '../command.ts'
 import type { Io } from '../io.ts'
@@ -16,7 +17,10 @@ import { quote } from '../output.ts'
 import { findUrl, readConfig } from '../settings.ts'
 
 type Options = Common & {
-  readonly token: string
+  readonly token?: string
+  readonly group?: string
+  readonly bootstrap?: string
+  readonly bootstrapKey?: string
   readonly server?: string
   readonly ca?: string
   readonly caSha256?: string
@@ -51,6 +55,16 @@ const keyIn = async (path: string): Promise<string> => {
   return made
 }
 
+const bootstrapOf = (io: Io, { bootstrap, bootstrapKey }: Options): Identity | undefined => {
+  if (bootstrap === undefined && bootstrapKey === undefined) return undefined
+  if (bootstrap === undefined || bootstrapKey === undefined)
+    throw new FleetError('config_invalid', '--bootstrap and --bootstrap-key go together')
+  const [certificatePem, keyPem] = [bootstrap, bootstrapKey].map((path) =>
+    readFileSync(resolve(io.cwd, path), 'utf8'),
+  ) as [string, string]
+  return { certificatePem, keyPem, chainPem: '' }
+}
+
 /** cert.pem last: its presence says that all is there. */
 const write = (paths: Record<keyof typeof FILES, string>, enrolled: Enrolled): void => {
   writeFileSync(paths.root, enrolled.rootPem)
@@ -66,7 +80,10 @@ export const deviceEnroll = (io: Io): Command =>
     'device enroll pump-7 --token spt1.… --server https://enroll.example.com:8443',
   )
     .argument('<id>', 'device id', deviceId)
-    .requiredOption('--token <token>', 'a claim token, from `token create`')
+    .option('--token <token>', 'a claim token, from `token create`')
+    .option('--group <name>', 'enrolment group, where there is no token: by registered id, or by approval')
+    .option('--bootstrap <file>', "the manufacturer's certificate with its intermediates, PEM, as credential")
+    .option('--bootstrap-key <file>', 'its key, PEM')
     .option('--server <url>', "the enroll desk's device listener (default: the running desk's)")
     .option('--ca <file>', 'the root to trust, PEM (default: asked for, and checked against the token)')
     .option('--ca-sha256 <hex>', 'SHA-256 of the root to trust (default: as the token says)', sha256)
@@ -88,16 +105,34 @@ export const deviceEnroll = (io: Io): Command =>
           'conflict',
           `${paths.cert} exists, and is not overwritten. Choose another place with --out, or move ${out} away.`,
         )
+      if (options.token === undefined && options.ca === undefined && options.caSha256 === undefined)
+        throw new FleetError(
+          'config_invalid',
+          'give a claim token (--token); or, to enrol without one, say which root to trust (--ca or --ca-sha256)',
+        )
+      const bootstrap = bootstrapOf(io, options)
       mkdirSync(out, { recursive: true, mode: 0o700 })
       const enrolled = await enrollDevice({
         server,
         token: options.token,
+        group: options.group,
+        bootstrap,
         id,
         keyPem: await keyIn(paths.key),
+        onWaiting: ({ requestId, retryAfter }) => {
+          if (options.json === true) return
+          io.err.write(
+            `waiting for an operator: npx sallyport request approve ${requestId}; asking again in ${retryAfter} s\n`,
+          )
+        },
         ...(options.ca === undefined ? {} : { rootPem: readFileSync(resolve(io.cwd, options.ca), 'utf8') }),
         ...(options.caSha256 === undefined ? {} : { rootSha256: options.caSha256 }),
       })
-      write(paths, enrolled)
+      // during a rotation there are several: the one that was pinned, and the one that servers will have next
+      const rootPem = await refreshTrust({ server, identity: enrolled, rootPem: enrolled.rootPem }).catch(
+        () => enrolled.rootPem,
+      )
+      write(paths, { ...enrolled, rootPem })
       const answer = {
         device_id: enrolled.deviceId,
         serial: enrolled.serial,

@@ -9,6 +9,7 @@ import { pairs, printJson, printLines, quote } from '../output.ts'
 
 type Options = Online & {
   readonly device?: string
+  readonly group?: string
   readonly uses?: number
   readonly expires?: string
   readonly certTtl?: string
@@ -24,6 +25,7 @@ const lines = (made: TokenCreated): readonly string[] => [
     ['token', made.token],
     ['id', made.id],
     ['device', made.device_id ?? 'any new one'],
+    ['group', made.group],
     ['uses', String(made.uses)],
     ['expires', made.expires_at],
   ]),
@@ -39,14 +41,16 @@ export const tokenCreate = (io: Io): Command =>
     'token create --device pump-7 --expires 24h',
   )
     .option('--device <id>', 'bind it to this device id (default: creates new ids only)')
+    .option('--group <name>', 'of the devices that it makes (default: default)')
     .option('--uses <n>', 'how many devices may use it (default: 1)', wholeNumber(1, 1_000_000))
     .option('--expires <duration>', 'how long it can be used (default: 1h)', duration)
-    .option('--cert-ttl <duration>', 'life of the certificates it yields (default: 30d)', duration)
+    .option('--cert-ttl <duration>', "life of the certificates it yields (default: the group's)", duration)
     .option('--quiet', 'print nothing but the token')
     .action(async (_: unknown, self: Command) => {
       const options = self.optsWithGlobals<Options>()
       const body: TokenCreate = {
         ...(options.device === undefined ? {} : { device_id: options.device }),
+        ...(options.group === undefined ? {} : { group: options.group }),
         ...(options.uses === undefined ? {} : { uses: options.uses }),
         ...(options.expires === undefined ? {} : { expires: options.expires }),
         ...(options.certTtl === undefined ? {} : { cert_ttl: options.certTtl }),

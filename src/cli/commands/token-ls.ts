@@ -9,10 +9,11 @@ export const tokenLs = (io: Io): Command =>
   listing('list claim tokens', 'token ls').action(
     list<Token>(io, {
       path: '/v1/tokens',
-      heads: ['ID', 'STATE', 'DEVICE', 'USED', 'EXPIRES'],
+      heads: ['ID', 'STATE', 'GROUP', 'DEVICE', 'USED', 'EXPIRES'],
       row: (token) => [
         token.id,
         token.state,
+        token.group,
         token.device_id ?? '-',
         `${token.used}/${token.uses}`,
         token.expires_at,

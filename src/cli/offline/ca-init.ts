@@ -5,7 +5,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { createPki } from '#pki/ceremony.ts'
 import { readPrivateFile } from '#runtime/secrets.ts'
-import { command, show, type Common } from '../command.ts'
+import { command, show, statusUrl, type Common } from '../command.ts'
 import type { Io } from '../io.ts'
 import { pairs } from '../output.ts'
 import { readConfig } from '../settings.ts'
@@ -15,6 +15,7 @@ type Options = Common & {
   readonly organization?: string
   readonly serverName?: readonly string[]
   readonly passphraseFile?: string
+  readonly statusUrl?: string
 }
 
 const several = (value: string, before: readonly string[] = []): string[] => [...before, value]
@@ -35,6 +36,11 @@ export const caInit = (io: Io): Command =>
       '--passphrase-file <file>',
       'encrypts the CA keys; 12 characters at least (default: ca.passphrase_file)',
     )
+    .option(
+      '--status-url <url>',
+      "where the root's CRL will be served (enroll.status_url): the intermediates name it",
+      statusUrl,
+    )
     .action(async (_: unknown, self: Command) => {
       const options = self.optsWithGlobals<Options>()
       const config = readConfig(io, options)
@@ -45,6 +51,7 @@ export const caInit = (io: Io): Command =>
         ...(options.organization === undefined ? {} : { names: { organization: options.organization } }),
         ...(passphraseFile === undefined ? {} : { passphrase: readPrivateFile(passphraseFile) }),
         serverNames: options.serverName ?? serverNames(hostname()),
+        statusUrl: options.statusUrl,
       })
       ensureRegistryKey(config)
       const answer = {

@@ -5,7 +5,8 @@ import { DAY, MINUTE } from '#fleet/clock.ts'
 import { createImpostor } from '../impostor.ts'
 import type { Drill } from './drill.ts'
 
-const commonNameOf = (pem: string): string =>
+/** Of a root, for a CA that only calls itself so. */
+export const commonNameOf = (pem: string): string =>
   /^CN=(.*)$/m.exec(new X509Certificate(pem).subject)?.[1] ?? 'root'
 
 export const otherCa: Drill = {

@@ -1,9 +1,11 @@
 /** Every drill there is. A new one is a file and a line here. */
 
+import { clone } from './clone.ts'
 import type { Drill } from './drill.ts'
 import { expired } from './expired.ts'
 import { foreignTopic } from './foreign-topic.ts'
 import { keyKinds } from './key-kinds.ts'
+import { lateRenewal } from './late-renewal.ts'
 import { noCertificate } from './no-certificate.ts'
 import { otherCa } from './other-ca.ts'
 import { pipelinedRequests } from './pipelined-requests.ts'
@@ -14,10 +16,12 @@ import { revoked } from './revoked.ts'
 import { wrongClientId } from './wrong-client-id.ts'
 
 export const DRILLS: readonly Drill[] = [
-  // the one that has to wait comes first
+  // those that have to wait come first
   expired,
+  lateRenewal,
   keyKinds,
   renewal,
+  clone,
   noCertificate,
   otherCa,
   revoked,

@@ -118,6 +118,7 @@ export const serveAdmitted = (deps: AdmittedDeps, admitted: AdmittedRequest): Ex
     return undefined
   }
   const deviceId = decision.identity.kind === 'device' ? decision.identity.id : undefined
+  // what admission has let in, and nobody else: it confirms a certificate that waits for that
   if (deviceId !== undefined) deps.sighting(leaf.fingerprint)
   if (admitted.expectation === 'continue') response.writeContinue()
 

@@ -205,7 +205,8 @@ export const serveConnection = (
     ask = greeting.ask
     name = nameOf(identity)
     judgePackets(connect)
-    if (leaf !== undefined) door.sighting(leaf.fingerprint)
+    // what admission has let in, and nobody else: it confirms a certificate that waits for that
+    if (leaf !== undefined && deviceId !== undefined) door.sighting(leaf.fingerprint)
     liveEntry = door.live.add({
       deviceId,
       recheck,

@@ -45,6 +45,14 @@ export const accessVerbs = ({
       `select a.name from access a, json_each(a.value, '$.policies') p where a.kind = 'application' and p.value = ? order by a.name`,
     )
     .pluck()
+  const deviceIn = database
+    .prepare<[string], string>("select id from devices where group_name = ? and state <> 'retired' limit 1")
+    .pluck()
+  const tokenOf = database
+    .prepare<[string, number], string>(
+      'select id from claim_tokens where group_name = ? and revoked_at is null and used < uses and expires_at > ? limit 1',
+    )
+    .pluck()
   const dangling = database
     .prepare<[string], string>(
       `select p.value from access a, json_each(a.value, '$.policies') p where a.kind = 'application' and a.name = ?
@@ -95,6 +103,13 @@ export const accessVerbs = ({
     })
   }
 
+  const refuseMembers = (group: string, now: number): void => {
+    const device = deviceIn.get(group)
+    if (device !== undefined) throw new FleetError('in_use', `device ${device} is in the group ${group}`)
+    const token = tokenOf.get(group, now)
+    if (token !== undefined) throw new FleetError('in_use', `claim token ${token} is for the group ${group}`)
+  }
+
   const refuseDangling = (application: string): void => {
     const policy = dangling.get(application)
     if (policy !== undefined)
@@ -132,6 +147,7 @@ export const accessVerbs = ({
         if (stored === undefined) return false
         const user = kind === 'policy' ? users.get(name) : undefined
         if (user !== undefined) throw new FleetError('in_use', `application ${user} names policy ${name}`)
+        if (kind === 'group') refuseMembers(name, now)
         remove.run(kind, name)
         versionOnce()()
         journal.audit({ at: now, actor, action: `${kind}.deleted`, subject: name })

@@ -63,6 +63,8 @@ export const createFeed = (database: Handle): Feed => {
       const [known, ...rows] = from.all(Number(sequence))
       // a stamp is random, so this is the row of the cursor or none
       if (known === undefined || known.stamp !== stamp) return startOver()
+      // told by the desk, that found an old backup in its place
+      if (rows.some(({ kind }) => kind === 'reset')) return startOver()
       return { changes: rows.map(toChange), cursor: cursorAt(rows.at(-1) ?? known) }
     },
   }

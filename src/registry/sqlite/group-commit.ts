@@ -29,7 +29,12 @@ type Refuse = (error: unknown) => void
 /** Called after COMMIT. */
 type Outcome = () => void
 
-export const createGroupCommit = (database: Database): GroupCommit => {
+/** What goes with each transaction, whatever verbs are in it. `settle`: how many verbs were committed; 0: it has failed. */
+export type Companion = { keep(): void; settle(verbs: number): void }
+
+const NOBODY: Companion = { keep: () => undefined, settle: () => undefined }
+
+export const createGroupCommit = (database: Database, companion: Companion = NOBODY): GroupCommit => {
   const begin = database.prepare('begin immediate')
   const commit = database.prepare('commit')
   const rollback = database.prepare('rollback')
@@ -62,9 +67,12 @@ export const createGroupCommit = (database: Database): GroupCommit => {
     begin.run()
     try {
       const outcomes = batch.map(({ attempt }) => attempt())
+      companion.keep()
       commit.run()
+      companion.settle(batch.length)
       return outcomes
     } catch (error) {
+      companion.settle(0)
       if (database.inTransaction) rollback.run()
       throw error
     }

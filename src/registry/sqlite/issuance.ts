@@ -2,37 +2,32 @@
  * Issuance: intent before the signature, record before the reply (docs/issuance-cycle.md says what a power cut leaves after each).
  * Only what must be checked inside the transaction; who may have a certificate is #policy/enrollment.ts.
  *
- * Refusals, in the order they are looked for: token_invalid, token_revoked, token_expired, device_id_mismatch, certificate_unknown,
- * certificate_revoked, device_suspended, device_retired, device_revoked, key_compromised, key_in_use, token_spent, device_exists,
- * rate_limited, issuer_unusable, conflict (the serial is taken).
+ * Everything is checked before anything is written. Refusals, in the order they are looked for: those of the credential
+ * (credential-checks.ts); of a repeated use device_id_mismatch, certificate_revoked; device_exists, device_not_registered,
+ * device_suspended, device_retired, device_revoked; key_compromised, key_in_use, credential_not_allowed; quota_exceeded; issuer_unusable;
+ * conflict (the serial is taken).
  */
 
-import type { CertificateRecord, IssuerRecord } from '#fleet/certificate.ts'
+import type { CertificateRecord, IssuerState } from '#fleet/certificate.ts'
+import type { Actor } from '#fleet/credentials.ts'
 import type { Reservation, Reserved } from '../registry.ts'
-import { refuse, refuseMore, refuseState } from './refusals.ts'
+import { createCredentialChecks, credentialOf, type Standing } from './credential-checks.ts'
+import { createGroupSizes } from './group-sizes.ts'
+import { createKeys } from './keys.ts'
+import { createQuotas } from './quotas.ts'
+import { refuse, refuseState } from './refusals.ts'
 import {
   type CertificateRow,
-  type ClaimTokenRow,
   DEVICE_COLUMNS,
   type DeviceRow,
   SELECT_CERTIFICATE,
   toCertificate,
 } from './rows.ts'
+import { createSlots } from './slots.ts'
 import type { Tools, Verbs } from './verbs.ts'
 
-/** TODO(V1) */
-const MOST_USABLE = 10
-const MOST_SUCCESSORS = 3
-
-const credentialOf = ({ credential, deviceId }: Reservation): string =>
-  credential.kind === 'renewal'
-    ? credential.fingerprint
-    : credential.kind === 'allow_list'
-      ? deviceId
-      : credential.id
-
 /** What a new reservation leaves on record. */
-const intended = (r: Reservation): CertificateRecord => ({
+const intended = (r: Reservation, predecessor: string | undefined): CertificateRecord => ({
   serial: r.serial,
   deviceId: r.deviceId,
   issuerSki: r.issuerSki,
@@ -42,27 +37,31 @@ const intended = (r: Reservation): CertificateRecord => ({
   notAfter: r.notAfter,
   renewAt: r.renewAt,
   extras: r.extras,
-  predecessor: undefined,
+  predecessor,
   supersededBy: undefined,
-  pendingUntil: undefined,
+  pendingUntil: r.pendingUntil,
   fingerprint: undefined,
   der: undefined,
   revokedAt: undefined,
   revocationReason: undefined,
 })
 
-type KeyRow = { readonly device_id: string; readonly compromised_at: number | null }
+/**
+ * Was it handed out beside another one, never confirmed, and taken back? Then its holder still has the other one, and may ask again with the
+ * same key. (What was confirmed has no pendingUntil any more; what was never handed out has no fingerprint.)
+ */
+const wasWithdrawn = (row: CertificateRow): boolean =>
+  row.state === 'revoked' &&
+  row.revocation_reason === 'superseded' &&
+  row.pending_until !== null &&
+  row.fingerprint !== null
 
-export const issuanceVerbs = ({
-  database,
-  journal,
-  write,
-  read,
-}: Tools): Verbs<
-  'findKey' | 'findTokenUse' | 'reserve' | 'recordCertificate' | 'grantedTtl' | 'newestRecordedTime'
-> => {
-  const findToken = database.prepare<[string], ClaimTokenRow>('select * from claim_tokens where id = ?')
-  const spend = database.prepare('update claim_tokens set used = used + 1 where id = ?')
+type IssuerRow = { readonly state: IssuerState; readonly last_expiry: number | null }
+
+export const issuanceVerbs = (
+  tools: Tools,
+): Verbs<'findKey' | 'reserve' | 'recordCertificate' | 'grantedTtl' | 'newestRecordedTime'> => {
+  const { database, journal, write, read } = tools
   // also by an id that differs in case: see checkDevice
   const findDevice = database.prepare<[string], DeviceRow>(
     `select ${DEVICE_COLUMNS} from devices where id = ?`,
@@ -70,222 +69,218 @@ export const issuanceVerbs = ({
   const addDevice = database.prepare(`
     insert into devices (id, state, state_since, group_name, tags, created_at, revision)
     values (:id, 'active', :now, :group, :tags, :now, 1)`)
-  const reactivate = database.prepare(
-    "update devices set state = 'active', state_since = ?, revision = revision + 1 where id = ?",
+  const activate = database.prepare(
+    "update devices set state = 'active', state_since = ?, late_renewals = 0, revision = revision + 1 where id = ?",
   )
+  const countLate = database.prepare('update devices set late_renewals = ? where id = ?')
   const revise = database.prepare('update devices set revision = revision + 1 where id = ?')
-  const findKey = database.prepare<[string], KeyRow>(
-    'select device_id, compromised_at from device_keys where spki_sha256 = ?',
+  const findIssuer = database.prepare<[string], IssuerRow>(
+    'select state, last_expiry from issuers where ski = ?',
   )
-  const addKey = database.prepare(
-    'insert into device_keys (spki_sha256, device_id) values (?, ?) on conflict do nothing',
-  )
-  const issuerState = database
-    .prepare<[string], IssuerRecord['state']>('select state from issuers where ski = ?')
-    .pluck()
+  const setLastExpiry = database.prepare('update issuers set last_expiry = ? where ski = ?')
   const findCertificate = database.prepare<[string], CertificateRow>(
     `${SELECT_CERTIFICATE} where serial = +?`,
   )
-  const findByFingerprint = database.prepare<[string], CertificateRow>(
-    `${SELECT_CERTIFICATE} where fingerprint = +?`,
+  const findUse = database.prepare<[string, string, string], CertificateRow>(
+    `${SELECT_CERTIFICATE} where spki_sha256 = +? and credential_kind = ? and credential = ? order by number desc limit 1`,
   )
   const isTaken = database.prepare<[string], 1>('select 1 from certificates where serial = ?').pluck()
   const intend = database.prepare(`
-    insert into certificates (serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after, ttl, renew_at, extras)
-    values (:serial, :deviceId, :issuerSki, :spkiSha256, 'intended', :notBefore, :notAfter, :ttl, :renewAt, :extras)`)
-  const usable = database
-    .prepare<[string, number], number>(
-      "select count(*) from certificates where device_id = +? and state <> 'revoked' and not_after > ?",
+    insert into certificates (serial, device_id, issuer_ski, spki_sha256, credential_kind, credential, reserved_at, state, not_before,
+      not_after, ttl, renew_at, pending_until, extras, predecessor)
+    values (:serial, :deviceId, :issuerSki, :spkiSha256, :kind, :credential, :now, 'intended', :notBefore,
+      :notAfter, :ttl, :renewAt, :pendingUntil, :extras, :predecessor)`)
+  /** Of two renewals of one certificate that were begun together the other one has been confirmed; an operator may have wanted both. */
+  const wasOutrun = database
+    .prepare<[number], 1>(
+      `select 1 from certificates c join certificates p on p.serial = c.predecessor
+       where c.number = +? and p.superseded_by <> c.serial and not exists
+         (select 1 from enrollment_requests where credential_kind = 'renewal' and credential = p.fingerprint
+          and spki_sha256 = c.spki_sha256 and state = 'issued')`,
     )
     .pluck()
-  const successors = database
-    .prepare<[string], number>(
-      "select count(*) from credential_uses where kind = 'renewal' and credential = ?",
-    )
-    .pluck()
+  const waitLonger = database.prepare('update certificates set pending_until = ? where number = ?')
   const ttlOf = database
     .prepare<[string], number>('select ttl from certificates where fingerprint = ?')
     .pluck()
   const abandon = database.prepare(
-    "update certificates set state = 'revoked', revoked_at = ?, revocation_reason = 'superseded' where serial = ?",
+    "update certificates set state = 'revoked', revoked_at = ?, revocation_reason = 'superseded' where number = ?",
   )
   const newRevocation = database.prepare(
     'update issuers set revocation_version = revocation_version + 1 where ski = ?',
   )
-  const goLive = database.prepare("update certificates set state = 'live', fingerprint = ? where number = ?")
+  const goLive = database.prepare(
+    "update certificates set state = 'live', pending_until = null, fingerprint = ? where number = ?",
+  )
+  const goPending = database.prepare(
+    "update certificates set state = 'pending', fingerprint = ? where number = ?",
+  )
   const keepBytes = database.prepare('insert into certificate_bytes (number, der) values (?, ?)')
-  const findUse = database
-    .prepare<[string, string, string], string>(
-      'select serial from credential_uses where kind = ? and credential = ? and spki_sha256 = ?',
-    )
-    .pluck()
-  const addUse = database.prepare(`
-    insert into credential_uses (kind, credential, spki_sha256, serial, used_at) values (?, ?, ?, ?, ?)
-    on conflict (kind, credential, spki_sha256) do update set serial = excluded.serial, used_at = excluded.used_at`)
-  const newest = database.prepare<[], number | null>('select max(at) from audit').pluck()
 
-  const certificateBySerial = (serial: string) => {
-    const row = findCertificate.get(serial)
-    return row && toCertificate(row)
-  }
-
-  /** The credential by itself, without its use. @returns the token, or undefined for a renewal */
-  const checkCredential = ({ credential, now, deviceId }: Reservation): ClaimTokenRow | undefined => {
-    if (credential.kind === 'token') {
-      const token = findToken.get(credential.id) ?? refuse('token_invalid', 'there is no such token')
-      if (token.revoked_at !== null) refuse('token_revoked', 'the token has been revoked')
-      if (token.expires_at <= now) refuse('token_expired', 'the token has expired')
-      if (token.device_id !== null && token.device_id !== deviceId)
-        refuse('device_id_mismatch', 'the token is bound to another device id')
-      return token
-    }
-    if (credential.kind !== 'renewal') return refuse('internal', 'not built yet')
-    const current =
-      findByFingerprint.get(credential.fingerprint) ??
-      refuse('certificate_unknown', 'the certificate is not on record')
-    if (current.device_id !== deviceId)
-      refuse('device_id_mismatch', 'the certificate belongs to another device')
-    // before the certificate's own state: of a revoked device it is revoked too, but the device's is the better word
-    refuseState((findDevice.get(deviceId) as DeviceRow).state)
-    if (current.state !== 'live') refuse('certificate_revoked', 'the certificate has been revoked')
-    return undefined
-  }
+  const findKey = createKeys(database)
+  const sizes = createGroupSizes(database)
+  const quotas = createQuotas(database, sizes)
+  /** Groups whose devices are counted. */
+  const begun = new Set<string>()
+  const slots = createSlots(tools)
+  const credentials = createCredentialChecks(database, quotas, (id) => findDevice.get(id))
 
   const checkKey = ({ spkiSha256, deviceId }: Reservation): void => {
-    const key = findKey.get(spkiSha256)
+    const key = findKey(spkiSha256)
     if (key === undefined) return
     if (key.compromised_at !== null) refuse('key_compromised', 'this key has been reported compromised')
     if (key.device_id !== deviceId) refuse('key_in_use', 'this key belongs to another device')
   }
 
-  const checkIssuer = (ski: string): void => {
-    if (issuerState.get(ski) !== 'active') refuse('issuer_unusable', 'the issuer is not on record as active')
+  const checkIssuer = (ski: string): IssuerRow => {
+    const issuer = findIssuer.get(ski)
+    return issuer?.state === 'active'
+      ? issuer
+      : refuse('issuer_unusable', 'the issuer is not on record as active')
   }
 
-  const writeIntent = (r: Reservation): Reserved => {
-    checkIssuer(r.issuerSki)
-    if (isTaken.get(r.serial) !== undefined) refuse('conflict', 'the serial is taken')
-    addKey.run(r.spkiSha256, r.deviceId)
+  const checkSerial = (serial: string): void => {
+    if (isTaken.get(serial) !== undefined) refuse('conflict', 'the serial is taken')
+  }
+
+  const writeIntent = (r: Reservation, issuer: IssuerRow, predecessor: string | undefined): Reserved => {
     intend.run({
       serial: r.serial,
       deviceId: r.deviceId,
       issuerSki: r.issuerSki,
       spkiSha256: r.spkiSha256,
+      kind: r.credential.kind,
+      credential: credentialOf(r),
+      now: r.now,
       notBefore: r.notBefore,
       notAfter: r.notAfter,
       ttl: r.ttl,
       renewAt: r.renewAt,
+      pendingUntil: r.pendingUntil,
       extras: r.extras === undefined ? null : JSON.stringify(r.extras),
+      predecessor: predecessor ?? null,
     })
-    const { kind } = r.credential
-    addUse.run(kind, credentialOf(r), r.spkiSha256, r.serial, r.now)
-    journal.audit({
-      at: r.now,
-      actor: r.actor,
-      action: 'certificate.reserved',
-      subject: r.serial,
-      details: { device_id: r.deviceId, credential: kind },
-    })
-    return { kind: 'reserved', certificate: intended(r) }
+    if (r.notAfter > (issuer.last_expiry ?? -Infinity)) setLastExpiry.run(r.notAfter, r.issuerSki)
+    // no audit entry: the row says what is meant, and is told of when it is recorded
+    journal.note(r.now)
+    return { kind: 'reserved', certificate: intended(r, predecessor) }
   }
 
   /** The same credential and key again: the answer was lost, or the process died before it. */
-  const repeat = (r: Reservation, row: CertificateRow): Reserved => {
+  const repeat = (r: Reservation, standing: Standing, row: CertificateRow): Reserved => {
     if (row.device_id !== r.deviceId)
       refuse('device_id_mismatch', 'this credential and key were used for another device id')
     refuseState((findDevice.get(r.deviceId) as DeviceRow).state)
     checkKey(r)
     if (row.state === 'revoked') refuse('certificate_revoked', 'the certificate of this use has been revoked')
-    if (row.state === 'live') return { kind: 'already', certificate: toCertificate(row) }
+    if (row.state !== 'intended') return { kind: 'already', certificate: toCertificate(row) }
+    // a renewal that was begun and never finished: another key may have succeeded the certificate since
+    if (standing.serves === 'holder') standing.check()
+    const issuer = checkIssuer(r.issuerSki)
     if (row.issuer_ski === r.issuerSki && row.not_after > r.now && row.not_after <= r.issuerNotAfter) {
-      checkIssuer(row.issuer_ski)
-      return { kind: 'reserved', certificate: toCertificate(row) }
+      if ((row.pending_until ?? 0) > r.now) return { kind: 'reserved', certificate: toCertificate(row) }
+      // meant long ago: it gets its time to be confirmed from today
+      waitLonger.run(r.pendingUntil, row.number)
+      return { kind: 'reserved', certificate: { ...toCertificate(row), pendingUntil: r.pendingUntil } }
     }
-    // The issuer of that day is gone, or the dates are over, or beyond what the issuer is good for: it can no longer be signed as it was meant, yet it may have been
-    // signed and lost. So it goes on the CRL, and the use gets another one.
-    abandon.run(r.now, row.serial)
+    checkSerial(r.serial)
+    // The issuer of that day is gone, or the dates are over, or beyond what the issuer is good for: it can no longer be signed as it was
+    // meant, yet it may have been signed and lost. So it goes on the CRL, and the use gets another one.
+    abandon.run(r.now, row.number)
     newRevocation.run(row.issuer_ski)
     journal.audit({ at: r.now, actor: r.actor, action: 'certificate.abandoned', subject: row.serial })
-    return writeIntent(r)
+    return writeIntent(r, issuer, standing.predecessor)
   }
 
-  /** Makes the device, or brings a revoked one back; {@link checkDevice} has said that it may. */
-  const prepareDevice = (r: Reservation): void => {
-    const device = findDevice.get(r.deviceId)
+  const checkNewDevice = (r: Reservation, standing: Standing): void => {
+    if (standing.serves === 'listed' || r.limits.registeredOnly)
+      refuse('device_not_registered', 'only devices that were registered before may enrol')
+    if (r.limits.devices !== undefined) quotas.checkDevices(r.group, r.limits.devices)
+  }
+
+  const checkDevice = (r: Reservation, { serves, late }: Standing, device: DeviceRow): void => {
+    if (device.id !== r.deviceId) refuse('device_exists', `the id differs only in case from ${device.id}`)
+    if (serves === 'holder') {
+      if (late && device.late_renewals >= r.limits.expiredRenewals)
+        refuse(
+          'quota_exceeded',
+          'the device has been renewed after its end too often in a row; enrol it again',
+        )
+      return
+    }
+    if (device.state === 'registered') {
+      if (device.registered_spki !== null && device.registered_spki !== r.spkiSha256)
+        refuse('credential_not_allowed', 'the device was registered with another key')
+      return
+    }
+    if (serves === 'new')
+      refuse('device_exists', 'this credential makes new devices only; use a token bound to this id')
+    if (serves !== 'revives' || device.state !== 'revoked') refuseState(device.state)
+    if (serves === 'listed') refuse('device_exists', 'the device has enrolled; use a token bound to this id')
+  }
+
+  /** Makes the device, or brings it from `registered` or `revoked` to `active`; it has been checked that this may be. */
+  const prepareDevice = (r: Reservation, standing: Standing, device: DeviceRow | undefined): void => {
     const audit = (action: string) =>
       journal.audit({ at: r.now, actor: r.actor, action, subject: r.deviceId })
     if (device === undefined) {
       addDevice.run({ id: r.deviceId, now: r.now, group: r.group, tags: JSON.stringify(r.tags) })
+      sizes.move(undefined, { group: r.group, state: 'active' })
       audit('device.created')
       return
     }
-    if (device.state !== 'revoked') return
-    reactivate.run(r.now, r.deviceId)
-    audit('device.reactivated')
-    journal.change({ kind: 'device', deviceId: r.deviceId })
+    if (device.state === 'active') {
+      const late = standing.late ? device.late_renewals + 1 : 0
+      if (late !== device.late_renewals) countLate.run(late, r.deviceId)
+      return
+    }
+    activate.run(r.now, r.deviceId)
+    audit(device.state === 'revoked' ? 'device.reactivated' : 'device.enrolled')
+    // no door has a verdict on a device that was only registered
+    if (device.state === 'revoked') journal.change({ kind: 'device', deviceId: r.deviceId })
   }
 
-  /** Says no while nothing is written yet. */
-  const checkDevice = (r: Reservation, token: ClaimTokenRow | undefined): void => {
+  const reserve = (r: Reservation): Reserved => {
+    const standing = credentials.stand(r)
+    const used = findUse.get(r.spkiSha256, r.credential.kind, credentialOf(r))
+    const again = used !== undefined && standing.serves === 'holder' && wasWithdrawn(used)
+    if (used !== undefined && !again) return repeat(r, standing, used)
+    credentials.checkRequest(r)
+    standing.check()
     const device = findDevice.get(r.deviceId)
-    if (device === undefined) return
-    if (device.id !== r.deviceId) refuse('device_exists', `the id differs only in case from ${device.id}`)
-    if (token === undefined) return
-    if (token.device_id === null)
-      refuse('device_exists', 'an unbound token makes new devices only; use a token bound to this id')
-    if (device.state !== 'revoked') refuseState(device.state)
+    if (device === undefined) checkNewDevice(r, standing)
+    else checkDevice(r, standing, device)
+    checkKey(r)
+    quotas.checkHour(r.limits.perHour, r.now)
+    if (standing.predecessor !== undefined) quotas.checkRenewals(r.deviceId, r.limits.renewalsPerDay, r.now)
+    const issuer = checkIssuer(r.issuerSki)
+    checkSerial(r.serial)
+    // ---- from here on nothing is refused
+    prepareDevice(r, standing, device)
+    standing.spend()
+    credentials.closeRequest(r)
+    quotas.countHour(r.limits.perHour, r.now)
+    return writeIntent(r, issuer, standing.predecessor)
   }
 
-  /** One device must not be able to fill the registry, nor the CRL of its revocation. */
-  const checkCounts = (r: Reservation): void => {
-    if (r.credential.kind === 'renewal' && (successors.get(credentialOf(r)) ?? 0) >= MOST_SUCCESSORS)
-      refuseMore(`this certificate has been renewed with ${MOST_SUCCESSORS} keys; renew with a newer one`)
-    if ((usable.get(r.deviceId, r.now) ?? 0) >= MOST_USABLE)
-      refuseMore(`the device has ${MOST_USABLE} certificates; let some expire, or revoke and enrol it again`)
-  }
-
-  return {
-    findKey: (spkiSha256) =>
-      read(() => {
-        const row = findKey.get(spkiSha256)
-        return (
-          row && {
-            deviceId: row.device_id as Reservation['deviceId'],
-            compromised: row.compromised_at !== null,
-          }
-        )
-      }),
-    findTokenUse: (tokenId, spkiSha256) =>
-      read(() => {
-        const serial = findUse.get('token', tokenId, spkiSha256)
-        return serial === undefined ? undefined : certificateBySerial(serial)
-      }),
-    reserve: (r) =>
-      write(() => {
-        const token = checkCredential(r)
-        const used = findUse.get(r.credential.kind, credentialOf(r), r.spkiSha256)
-        if (used !== undefined) return repeat(r, findCertificate.get(used) as CertificateRow)
-        if (token !== undefined && token.used >= token.uses)
-          refuse('token_spent', 'the token has no uses left')
-        checkDevice(r, token)
-        checkKey(r)
-        checkCounts(r)
-        prepareDevice(r)
-        if (token !== undefined) spend.run(token.id)
-        return writeIntent(r)
-      }),
-    recordCertificate: (serial, fingerprint, der, now, actor) =>
-      write(() => {
+  const record = (
+    serial: string,
+    fingerprint: string,
+    der: Uint8Array,
+    now: number,
+    actor: Actor,
+  ): CertificateRecord => {
         const row =
           findCertificate.get(serial) ?? refuse('not_found', 'there is no reservation of this serial')
         // the first writer wins: two requests may have signed the same reservation, and only one signature leaves the house
-        if (row.state === 'live') return toCertificate(row)
+        if (row.state === 'live' || row.state === 'pending') return toCertificate(row)
         const device = findDevice.get(row.device_id) as DeviceRow
         if (row.state === 'revoked' || device.state !== 'active')
           refuse('certificate_revoked', `the device has become ${device.state} since the reservation`)
-        goLive.run(fingerprint, row.number)
+        if (row.predecessor !== null && wasOutrun.get(row.number) !== undefined)
+          refuse('clone_suspected', 'this certificate has been renewed meanwhile, with another key')
+        const pending = device.expires_at !== null && slots.hasUsable(row.device_id, now)
         keepBytes.run(row.number, der)
-        revise.run(row.device_id)
         journal.audit({
           at: now,
           actor,
@@ -296,12 +291,37 @@ export const issuanceVerbs = ({
             fingerprint,
             not_after: row.not_after,
             issuer_ski: row.issuer_ski,
+            ...(pending ? { pending: true } : {}),
           },
         })
-        journal.change({ kind: 'device', deviceId: row.device_id })
-        return { ...toCertificate(row), state: 'live', fingerprint, der }
+        if (pending) {
+          goPending.run(fingerprint, row.number)
+          // Here and not in the reservation: until this one is on record, the earlier one must go on being good, and the confirmed one
+          // beside it is good for both.
+          slots.supersedePending(row, now, actor)
+          revise.run(row.device_id)
+          return { ...toCertificate(row), state: 'pending', fingerprint, der }
+        }
+        goLive.run(fingerprint, row.number)
+        slots.settle(row)
+        return { ...toCertificate(row), state: 'live', pendingUntil: undefined, fingerprint, der }
+  }
+
+  return {
+    findKey: (spkiSha256) =>
+      read(() => {
+        const key = findKey(spkiSha256)
+        return key && { deviceId: key.device_id ?? undefined, compromised: key.compromised_at !== null }
       }),
+    reserve: async (r) => {
+      if (r.limits.devices !== undefined && !begun.has(r.group)) {
+        await write(() => sizes.begin(r.group))
+        begun.add(r.group)
+      }
+      return write(() => reserve(r))
+    },
+    recordCertificate: (...args) => write(() => record(...args)),
     grantedTtl: (fingerprint) => read(() => ttlOf.get(fingerprint)),
-    newestRecordedTime: () => read(() => newest.get() ?? 0),
+    newestRecordedTime: () => read(() => journal.newest()),
   }
 }

@@ -1,24 +1,34 @@
 /** Our issuing intermediates, and what their CRLs are made of. Not the signing: that is #pki/issuer.ts. */
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { isOffered } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { RevocationReason } from '#fleet/revocation-reason.ts'
 import { ISSUER_COLUMNS, type IssuerRow, toIssuer } from './rows.ts'
 import type { Tools, Verbs } from './verbs.ts'
 
-/** Rows read in one turn of the event loop: a CRL may have 100,000 entries. */
-const CHUNK = 2_000
+/**
+ * Rows read in one turn of the event loop, some 3 ms: a CRL may have 100,000 entries. Fewer would hold nobody up for less than an enrolment
+ * does, and make the CRL wait for more turns of a busy desk.
+ */
+const CHUNK = 5_000
+/** Suspended devices; each is asked for its certificates. */
+const HELD_CHUNK = 1_000
 
 type Entry = { readonly serial: string; readonly revokedAt: number; readonly reason: RevocationReason }
 type Row = Entry & { readonly number: number }
 type Suspended = { readonly id: string; readonly since: number }
 
 /** Lets the desk answer between two chunks. @param chunkAfter gives the keys it has read */
-const inChunks = async <K>(first: K, chunkAfter: (after: K) => Promise<readonly K[]>): Promise<void> => {
+const inChunks = async <K>(
+  first: K,
+  size: number,
+  chunkAfter: (after: K) => Promise<readonly K[]>,
+): Promise<void> => {
   for (let after = first; ;) {
     const keys = await chunkAfter(after)
     const last = keys.at(-1)
-    if (last === undefined || keys.length < CHUNK) return
+    if (last === undefined || keys.length < size) return
     after = last
     await nextTurn()
   }
@@ -42,6 +52,9 @@ export const issuerVerbs = ({
   const add = database.prepare(
     'insert into issuers (ski, state, registered_at, spki_sha256, der) values (?, ?, ?, ?, ?)',
   )
+  const raiseChainVersion = database.prepare(
+    "update trust_versions set version = version + 1 where kind = 'chain'",
+  )
   const keyOf = database.prepare<[string], string>('select spki_sha256 from issuers where ski = ?').pluck()
   const version = database
     .prepare<[string], number>('select revocation_version from issuers where ski = ?')
@@ -57,12 +70,12 @@ export const issuerVerbs = ({
     .prepare<[string], string>('select url from issuer_status_urls where issuer_ski = ? order by number')
     .pluck()
   const lastExpiry = database
-    .prepare<[string], number | null>('select max(not_after) from certificates where issuer_ski = ?')
+    .prepare<[string], number | null>('select last_expiry from issuers where ski = ?')
     .pluck()
   const suspended = database.prepare<[string, number], Suspended>(`
     select id, state_since as since from devices where state <> 'active' and state = 'suspended' and id > ? order by id limit ?`)
   const liveOf = database.prepare<[string, string, number], { readonly serial: string }>(
-    "select serial from certificates where device_id = ? and issuer_ski = ? and not_after >= ? and state = 'live'",
+    "select serial from certificates where device_id = ? and issuer_ski = ? and not_after >= ? and state in ('pending', 'live')",
   )
   const revoked = database.prepare<[string, number, number, number], Row>(`
     select number, serial, revoked_at as revokedAt, revocation_reason as reason from certificates
@@ -81,9 +94,10 @@ export const issuerVerbs = ({
           throw new FleetError('conflict', `another key is on record under the subject key id ${ski}`)
         if (known !== undefined) return toIssuer(known)
         add.run(ski, state, now, spkiSha256, der)
+        if (isOffered(state)) raiseChainVersion.run()
         journal.audit({ at: now, actor: 'system', action: 'issuer.registered', subject: ski })
         journal.change({ kind: 'issuer', ski })
-        return { ski, der, state, offeredAt: undefined }
+        return { ski, der, state, offeredAt: undefined, offeredVersion: undefined }
       }),
     revocationVersion: (issuerSki) =>
       read(() => {
@@ -106,21 +120,23 @@ export const issuerVerbs = ({
     lastExpiry: (issuerSki) => read(() => lastExpiry.get(issuerSki) ?? undefined),
     /** Held ones first: a device that goes from suspended to revoked between the two is then met at least once. */
     revokedCertificates: async (issuerSki, notAfterFrom) => {
-      const entries = new Map<string, Entry>()
+      const held = new Map<string, Entry>()
+      const entries: Entry[] = []
       const heldAfter = (id: string) =>
-        suspended.all(id, CHUNK).map((device) => {
+        suspended.all(id, HELD_CHUNK).map((device) => {
           for (const { serial } of liveOf.all(device.id, issuerSki, notAfterFrom))
-            entries.set(serial, { serial, revokedAt: device.since, reason: 'certificateHold' })
+            held.set(serial, { serial, revokedAt: device.since, reason: 'certificateHold' })
           return device.id
         })
       const revokedAfter = (number: number) =>
         revoked.all(issuerSki, notAfterFrom, number, CHUNK).map((row) => {
-          entries.set(row.serial, { serial: row.serial, revokedAt: row.revokedAt, reason: row.reason })
+          entries.push({ serial: row.serial, revokedAt: row.revokedAt, reason: row.reason })
+          if (held.size > 0) held.delete(row.serial)
           return row.number
         })
-      await inChunks('', (after) => read(() => heldAfter(after)))
-      await inChunks(0, (after) => read(() => revokedAfter(after)))
-      return [...entries.values()]
+      await inChunks('', HELD_CHUNK, (after) => read(() => heldAfter(after)))
+      await inChunks(0, CHUNK, (after) => read(() => revokedAfter(after)))
+      return held.size === 0 ? entries : [...held.values(), ...entries]
     },
     takeCrlNumber: (issuerSki, now) =>
       write(() => {

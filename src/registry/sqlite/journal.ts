@@ -1,6 +1,6 @@
 /**
- * The two lists that every change is told to, in its own transaction: the audit (for people) and the feed (for the doors).
- * Not the reading of them: that is feed.ts and keepsakes.ts.
+ * The two lists that every change is told to, in its own transaction: the audit (for people) and the feed (for the doors). And the newest
+ * time of all that is on record. Not the reading of the lists: that is feed.ts and keepsakes.ts.
  */
 
 import type { Actor } from '#fleet/credentials.ts'
@@ -21,6 +21,14 @@ export type Journal = {
     readonly details?: Readonly<Record<string, unknown>>
   }): void
   change(change: Change): void
+  /** Something was recorded at this time, and has no audit entry. */
+  note(at: number): void
+  /** The newest time on record. */
+  newest(): number
+  /** Before each commit: what was noted is written with it. */
+  keep(): void
+  /** After it, of so many verbs; or after it has failed, 0. */
+  settle(verbs: number): void
 }
 
 const subjectOf = (change: Change): string | null => {
@@ -34,9 +42,31 @@ export const createJournal = (database: Handle): Journal => {
   )
   const addChange = database.prepare('insert into changes (kind, subject) values (?, ?)')
   const cut = database.prepare('delete from changes where sequence <= ?')
+  const newest = database.prepare<[], number>('select newest from recorded_time').pluck()
+  // another process may have written meanwhile: `sallyport operator token create`
+  const keepNewest = database
+    .prepare<[number], number>('update recorded_time set newest = max(newest, ?) returning newest')
+    .pluck()
+
+  let recorded = newest.get() ?? 0
+  let noted = recorded
+  const note = (at: number): void => {
+    if (at > noted) noted = at
+  }
+
   return {
     audit: ({ at, actor, action, subject, details = {} }) => {
       addAudit.run(at, actor, action, subject, JSON.stringify(details))
+      note(at)
+    },
+    note,
+    newest: () => recorded,
+    keep: () => {
+      if (noted > recorded) noted = keepNewest.get(noted) ?? noted
+    },
+    settle: (verbs) => {
+      if (verbs > 0) recorded = noted
+      else noted = recorded
     },
     change: (change) => {
       const sequence = Number(addChange.run(change.kind, subjectOf(change)).lastInsertRowid)

@@ -74,7 +74,8 @@ const takenBy = (database: Database.Database): string => {
 }
 
 /**
- * @param o.path of the registry; made when it does not exist
+ * @param o.path of the registry, or of another file that has one writer; made when it does not exist
+ * @param o.taken what to say when another has it; default: of the registry
  * @param o.patience ms to wait for the one that has it; for tests
  * @throws FleetError `config_invalid` when another desk has it, and says which; `registry_unavailable` when the file cannot be used
  */
@@ -82,6 +83,7 @@ export const becomeOnlyDesk = async (o: {
   readonly path: string
   readonly clock: Clock
   readonly patience?: number
+  readonly taken?: (holder: string) => string
 }): Promise<Disposable> => {
   const me = `process ${process.pid} on ${hostname()}, since ${new Date(o.clock()).toISOString()}`
   const database = await patiently(() => openLock(o.path))
@@ -93,11 +95,10 @@ export const becomeOnlyDesk = async (o: {
     const holder = locked ? takenBy(database) : ''
     database.close()
     if (!locked) throw error
-    throw new FleetError(
-      'config_invalid',
-      `registry.path: got ${o.path}, expected a registry that no other enroll desk has open; ${holder} has it`,
-      { cause: error },
-    )
+    const detail =
+      o.taken?.(holder) ??
+      `registry.path: got ${o.path}, expected a registry that no other enroll desk has open; ${holder} has it`
+    throw new FleetError('config_invalid', detail, { cause: error })
   }
   return {
     [Symbol.dispose]() {

@@ -69,6 +69,8 @@ export const openRegistryReader = async (o: {
 }): Promise<RegistryReader> => {
   const migrations = readMigrations(MIGRATIONS)
   let opened: Opened | undefined = await waitAndOpen(o.path, migrations, o.patience ?? FILE_PATIENCE)
+  /** whose changes were last told */
+  let told = opened.file
   let closed = false
 
   const close = (): void => {
@@ -92,9 +94,16 @@ export const openRegistryReader = async (o: {
     status: (fingerprint) => questions().status(fingerprint),
     access: () => questions().access(),
     issuers: async () => followFile().issuers(),
+    liveCertificates: async (now) => followFile().liveCertificates(now),
     assertionKeys: async () => followFile().assertionKeys(),
     cursor: async () => followFile().cursor(),
-    changesSince: async (cursor) => followFile().changesSince(cursor),
+    changesSince: async (cursor) => {
+      const now = followFile()
+      // in another file a cursor may fit and the devices be others: what is issued is not told in the feed
+      const changes = await now.changesSince(opened?.file === told ? cursor : '')
+      told = opened?.file ?? told
+      return changes
+    },
     async [Symbol.asyncDispose]() {
       closed = true
       close()

@@ -6,6 +6,7 @@ import { accessVerbs } from './access.ts'
 import { authorityVerbs } from './authorities.ts'
 import { claimTokenVerbs, operatorTokenVerbs } from './credentials.ts'
 import { deviceVerbs } from './devices.ts'
+import { enrollmentVerbs } from './enrollments.ts'
 import { fleetListVerbs } from './fleet-lists.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { type Handle, openReadHandle, openWriteHandle } from './handle.ts'
@@ -18,6 +19,7 @@ import { patiently } from './patience.ts'
 import { createQuestions } from './questions.ts'
 import { renewalVerbs } from './renewals.ts'
 import { requestVerbs } from './requests.ts'
+import { restoreVerbs } from './restores.ts'
 import { revocationVerbs } from './revocations.ts'
 import type { Tools } from './verbs.ts'
 
@@ -60,12 +62,21 @@ const closeKeepingWal = (database: Handle, path: string): void => {
 export const openRegistry = async (o: {
   readonly path: string
   readonly clock: Clock
+  /** Called after each commit, with the number of verbs that shared it. */
+  readonly onCommit?: (verbs: number) => void
 }): Promise<Registry> => {
   const database = await openAndMigrate(o.path)
-  const commits = createGroupCommit(database)
+  const journal = createJournal(database)
+  const commits = createGroupCommit(database, {
+    keep: journal.keep,
+    settle: (verbs) => {
+      journal.settle(verbs)
+      if (verbs > 0) o.onCommit?.(verbs)
+    },
+  })
   const tools: Tools = {
     database,
-    journal: createJournal(database),
+    journal,
     write: commits.write,
     read: patiently,
     clock: o.clock,
@@ -79,9 +90,11 @@ export const openRegistry = async (o: {
     ...issuerVerbs(tools),
     ...renewalVerbs(tools),
     ...requestVerbs(tools),
+    ...enrollmentVerbs(tools),
     ...revocationVerbs(tools),
     ...authorityVerbs(tools),
     ...fleetListVerbs(tools),
+    ...restoreVerbs(tools),
     ...accessVerbs(tools),
     ...assertionKeyVerbs(tools),
     ...idempotencyVerbs(tools),

@@ -8,6 +8,7 @@ import { createStatus } from './doors.ts'
 import { asFleetError } from './failures.ts'
 import { createFeed } from './feed.ts'
 import type { Handle } from './handle.ts'
+import { createLiveCount } from './live-count.ts'
 import { patiently } from './patience.ts'
 import { ISSUER_COLUMNS, type IssuerRow, toIssuer } from './rows.ts'
 import { createSnapshots } from './snapshot.ts'
@@ -49,6 +50,7 @@ export const createQuestions = (database: Handle): Questions => {
     status: atOnce(createStatus(database)),
     access: atOnce(createSnapshots(database)),
     issuers: () => patiently(() => issuers.all().map(toIssuer)),
+    liveCertificates: createLiveCount(database),
     assertionKeys: () => patiently(() => assertionKeys.all().map(toAssertionKey)),
     cursor: () => patiently(() => feed.cursor()),
     changesSince: (cursor) => patiently(() => feed.changesSince(cursor)),

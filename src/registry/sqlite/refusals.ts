@@ -1,13 +1,11 @@
-/** How issuance says no inside its transaction: a throw that undoes the verb and nothing else. Not when: that is issuance.ts. */
+/** How issuance says no inside its transaction: a throw that undoes the verb and nothing else. Not when: that is the files that use it. */
 
 import type { DeviceState } from '#fleet/device.ts'
 import { type ErrorCode, FleetError } from '#fleet/errors.ts'
 
-/** Neither limit is one that a moment's wait lifts: certificates must expire, or an operator must look. Seconds. */
-const MUCH_LATER = 3_600
-
-export const refuse = (code: ErrorCode, detail: string): never => {
-  throw new FleetError(code, detail)
+/** @param retryAfter seconds, where waiting helps */
+export const refuse = (code: ErrorCode, detail: string, retryAfter?: number): never => {
+  throw new FleetError(code, detail, retryAfter === undefined ? {} : { retryAfter })
 }
 
 const STATE_REFUSALS = {
@@ -21,8 +19,4 @@ const STATE_REFUSALS = {
 export const refuseState = (state: DeviceState): void => {
   const refusal = STATE_REFUSALS[state]
   if (refusal !== undefined) refuse(refusal[0], refusal[1])
-}
-
-export const refuseMore = (detail: string): never => {
-  throw new FleetError('rate_limited', detail, { retryAfter: MUCH_LATER })
 }

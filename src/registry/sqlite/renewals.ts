@@ -1,16 +1,156 @@
-/** Renewals: confirmed, withdrawn, suspected. */
+/**
+ * What becomes of a certificate after it was handed out beside another one: confirmed, or withdrawn. And what is written down when a
+ * superseded one asks for more. Not the renewal itself: that is issuance.ts; not the places of certificates: slots.ts.
+ */
 
-import { FleetError } from '#fleet/errors.ts'
+import { HOUR } from '#fleet/clock.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
 import type { RenewalMemory } from '../renewals.ts'
+import { refuse, refuseState } from './refusals.ts'
+import {
+  type CertificateRow,
+  DEVICE_COLUMNS,
+  type DeviceRow,
+  SELECT_CERTIFICATE,
+  toCertificate,
+  toDevice,
+} from './rows.ts'
+import { createSlots } from './slots.ts'
 import type { Tools } from './verbs.ts'
 
-const notBuilt = (): never => {
-  throw new FleetError('internal', 'not built yet')
+/** A copy that asks without end is written down once in so long, ms: each time would fill the disk. */
+const TOLD_EVERY = HOUR
+
+type Unconfirmed = {
+  readonly number: number
+  readonly serial: string
+  readonly issuer_ski: string
+  readonly device_id: DeviceId
 }
 
-export const renewalVerbs = (_tools: Tools): RenewalMemory => ({
-  confirmCertificate: notBuilt,
-  withdrawUnconfirmed: notBuilt,
-  recordCloneSuspicion: notBuilt,
-  clearCloneSuspicion: notBuilt,
-})
+export const renewalVerbs = ({ database, journal, write, read }: Tools): RenewalMemory => {
+  const slots = createSlots({ database, journal })
+  const findByFingerprint = database.prepare<[string], CertificateRow>(
+    `${SELECT_CERTIFICATE} where fingerprint = +?`,
+  )
+  const findDevice = database.prepare<[string], DeviceRow>(
+    `select ${DEVICE_COLUMNS} from devices where id = ?`,
+  )
+  // the first term names the partial index
+  const unconfirmed = database.prepare<[number, number], Unconfirmed>(
+    `select number, serial, issuer_ski, device_id from certificates
+     where state = 'pending' and pending_until < +? order by pending_until limit +?`,
+  )
+  const withdraw = database.prepare(
+    "update certificates set state = 'revoked', revoked_at = ?, revocation_reason = 'superseded' where number = ?",
+  )
+  const newRevocation = database.prepare(
+    'update issuers set revocation_version = revocation_version + 1 where ski = ?',
+  )
+  const newRevocations = database.prepare(
+    `update issuers set revocation_version = revocation_version + 1
+     where ski in (select issuer_ski from certificates where device_id = +?)`,
+  )
+  const suspect = database.prepare(
+    'update devices set clone_suspected_at = ?, revision = revision + 1 where id = ?',
+  )
+  const suspend = database.prepare("update devices set state = 'suspended', state_since = ? where id = ?")
+
+  /** The column does not tell case apart: 001_registry.sql. */
+  const deviceOf = (id: DeviceId): DeviceRow | undefined => {
+    const row = findDevice.get(id)
+    return row?.id === id ? row : undefined
+  }
+  const found = (id: DeviceId) => {
+    const row = deviceOf(id)
+    return row && toDevice(row)
+  }
+
+  return {
+    confirmCertificate: (fingerprint, now, actor) =>
+      write(() => {
+        const row =
+          findByFingerprint.get(fingerprint) ??
+          refuse('certificate_unknown', 'the certificate is not on record')
+        // before the certificate's own state: of a revoked device it is revoked too, but the device's is the better word
+        refuseState((findDevice.get(row.device_id) as DeviceRow).state)
+        if (row.state === 'revoked') refuse('certificate_revoked', 'the certificate has been revoked')
+        if (now > row.not_after) refuse('certificate_expired', 'the certificate has expired')
+        if (row.state === 'live') return toCertificate(row)
+        // withdrawn as of then, whether that has been written yet or not
+        if (now > (row.pending_until ?? row.not_after))
+          refuse('certificate_revoked', 'it was not confirmed in time, and is withdrawn')
+        slots.confirm(row, now, actor)
+        return toCertificate(findByFingerprint.get(fingerprint) as CertificateRow)
+      }),
+
+    withdrawUnconfirmed: async (now, limit) => {
+      // nearly always there is none, and looking takes no lock
+      if (await read(() => unconfirmed.get(now, 1) === undefined)) return 0
+      return write(() => {
+        const rows = unconfirmed.all(now, limit)
+        for (const { number, serial, issuer_ski, device_id } of rows) {
+          withdraw.run(now, number)
+          newRevocation.run(issuer_ski)
+          journal.audit({
+            at: now,
+            actor: 'system',
+            action: 'certificate.withdrawn',
+            subject: serial,
+            details: { device_id },
+          })
+          journal.change({ kind: 'device', deviceId: device_id })
+        }
+        return rows.length
+      })
+    },
+
+    recordCloneSuspicion: ({ deviceId, fingerprint, spkiSha256, address, action, now }) =>
+      write(() => {
+        const device = deviceOf(deviceId)
+        if (device === undefined) return undefined
+        const suspends = action === 'suspend' && device.state === 'active'
+        const told = device.clone_suspected_at !== null && device.clone_suspected_at > now - TOLD_EVERY
+        if (told && !suspends) return toDevice(device)
+        suspect.run(now, deviceId)
+        journal.audit({
+          at: now,
+          actor: 'system',
+          action: 'device.clone_suspected',
+          subject: deviceId,
+          details: { fingerprint, spki_sha256: spkiSha256, address, action },
+        })
+        if (suspends) {
+          suspend.run(now, deviceId)
+          journal.audit({
+            at: now,
+            actor: 'system',
+            action: 'device.suspended',
+            subject: deviceId,
+            details: { because: 'clone_suspected' },
+          })
+          journal.change({ kind: 'device', deviceId })
+          newRevocations.run(deviceId)
+        }
+        return found(deviceId)
+      }),
+
+    clearCloneSuspicion: ({ id, now, actor, ifRevision }) =>
+      write(() => {
+        const device = deviceOf(id)
+        if (device === undefined) return undefined
+        if (ifRevision !== undefined && ifRevision !== device.revision)
+          refuse('precondition_failed', `device ${id} has changed since`)
+        if (device.clone_suspected_at === null) return toDevice(device)
+        suspect.run(null, id)
+        journal.audit({
+          at: now,
+          actor,
+          action: 'device.clone_cleared',
+          subject: id,
+          details: { suspected_at: device.clone_suspected_at },
+        })
+        return found(id)
+      }),
+  }
+}

@@ -1,17 +1,186 @@
-/** Single certificates: found, listed, revoked. */
+/** Single certificates: asked for by serial, found, listed, revoked; and a group, part by part. Not the CRLs: issuers.ts. */
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { CertificateState } from '#fleet/certificate.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
 import { FleetError } from '#fleet/errors.ts'
-import type { RevocationMemory } from '../revocations.ts'
+import type { RevocationReason } from '#fleet/revocation-reason.ts'
+import type { RevocationMemory, SerialStatus } from '../revocations.ts'
+import { COMPROMISE_KEY, createEnding } from './ending.ts'
+import { asFleetError } from './failures.ts'
+import { rowsToRead } from './pages.ts'
+import {
+  type CertificateRow,
+  type CertificateSummaryRow,
+  SELECT_CERTIFICATE,
+  SELECT_SUMMARY,
+  toCertificate,
+  toSummary,
+} from './rows.ts'
 import type { Tools } from './verbs.ts'
 
-const notBuilt = (): never => {
-  throw new FleetError('internal', 'not built yet')
+/** Rows that a list looks at in one turn of the event loop, about 3 ms. */
+const SCANNED = 5_000
+
+type StatusRow = {
+  readonly state: CertificateState
+  readonly revokedAt: number | null
+  readonly reason: RevocationReason | null
+  readonly suspendedSince: number | null
 }
 
-export const revocationVerbs = (_tools: Tools): RevocationMemory => ({
-  serialStatus: notBuilt,
-  findCertificate: notBuilt,
-  listCertificates: notBuilt,
-  revokeCertificate: notBuilt,
-  revokeGroupPart: notBuilt,
-})
+const statusOf = (row: StatusRow | undefined): SerialStatus => {
+  if (row === undefined || row.state === 'intended') return { status: 'unknown' }
+  if (row.state === 'revoked')
+    return {
+      status: 'revoked',
+      revokedAt: row.revokedAt as number,
+      reason: row.reason as RevocationReason,
+    }
+  return row.suspendedSince === null
+    ? { status: 'good' }
+    : { status: 'revoked', revokedAt: row.suspendedSince, reason: 'certificateHold' }
+}
+
+export const revocationVerbs = (tools: Tools): RevocationMemory => {
+  const { database, journal, write, read } = tools
+  // `+?` as in doors.ts. Few devices are suspended, so the index of those is asked and not the fleet
+  const statusBySerial = database.prepare<[string, string], StatusRow>(`
+    select c.state, c.revoked_at as revokedAt, c.revocation_reason as reason, d.state_since as suspendedSince
+    from certificates c left join devices d indexed by devices_inactive
+      on d.state <> 'active' and d.state = 'suspended' and d.id = c.device_id
+    where c.serial = +? and c.issuer_ski = +?`)
+  const find = database.prepare<[string], CertificateRow>(`${SELECT_CERTIFICATE} where serial = +?`)
+  const scanFrom = database
+    .prepare<[number], number | null>(
+      `select min(number) from (select number from certificates where number < ? order by number desc limit ${SCANNED})`,
+    )
+    .pluck()
+  type Filter = {
+    readonly from: number
+    readonly before: number
+    readonly state: string | null
+    readonly issuer: string | null
+    readonly limit: number
+  }
+  const scan = database.prepare<Filter, CertificateSummaryRow>(`
+    ${SELECT_SUMMARY} where number >= :from and number < :before and state <> 'intended'
+    and (:state is null or +state = :state) and (:issuer is null or +issuer_ski = :issuer) order by number desc limit :limit`)
+  const revoke = database.prepare(`
+    update certificates set state = 'revoked', revoked_at = coalesce(revoked_at, :now), revocation_reason = :reason
+    where serial = +:serial`)
+  const compromise = database.prepare(COMPROMISE_KEY)
+  const revise = database.prepare('update devices set revision = revision + 1 where id = ?')
+  const newRevocation = database.prepare(
+    'update issuers set revocation_version = revocation_version + 1 where ski = ?',
+  )
+  const standing = database
+    .prepare<[string, string, number], DeviceId>(
+      `select id from devices where group_name = ? and id > ? and state not in ('revoked', 'retired') order by id limit ?`,
+    )
+    .pluck()
+  const endDevice = database.prepare(
+    "update devices set state = 'revoked', state_since = ?, revision = revision + 1 where id = ?",
+  )
+  const end = createEnding(tools)
+  const isTaken = database.prepare<[string], 1>('select 1 from certificates where serial = ?').pluck()
+  const isIssuer = database.prepare<[string], 1>('select 1 from issuers where ski = ?').pluck()
+
+  const found = (serial: string) => {
+    const row = find.get(serial)
+    return row === undefined || row.state === 'intended' ? undefined : toCertificate(row)
+  }
+
+  const numberBefore = (after: string | undefined): number => {
+    if (after === undefined) return Number.MAX_SAFE_INTEGER
+    if (!/^\d{1,15}$/.test(after)) throw new FleetError('bad_request', 'after: not the next of a page')
+    return Number(after)
+  }
+
+  return {
+    serialStatus: (issuerSki, serial) => {
+      try {
+        return statusOf(statusBySerial.get(serial, issuerSki))
+      } catch (error) {
+        throw asFleetError(error)
+      }
+    },
+    recordResponder: ({ serial, issuerSki, spkiSha256, notBefore, notAfter }, now) =>
+      write(() => {
+        if (isIssuer.get(issuerSki) === undefined) throw new FleetError('not_found', `no issuer ${issuerSki}`)
+        if (isTaken.get(serial) !== undefined) throw new FleetError('conflict', 'the serial is taken')
+        const details = {
+          issuer_ski: issuerSki,
+          spki_sha256: spkiSha256,
+          not_before: notBefore,
+          not_after: notAfter,
+        }
+        journal.audit({
+          at: now,
+          actor: 'system',
+          action: 'ocsp_responder.reserved',
+          subject: serial,
+          details,
+        })
+      }),
+    findCertificate: (serial) => read(() => found(serial)),
+    /** Newest first needs no index of its own: rows are looked at in turns, so that a filter that fits few holds nobody up. */
+    listCertificates: async (page) => {
+      const wanted = rowsToRead(page)
+      const rows: CertificateSummaryRow[] = []
+      let before = numberBefore(page.after)
+      while (rows.length < wanted) {
+        const more = await read(() => {
+          const from = scanFrom.get(before)
+          if (from === undefined || from === null) return undefined
+          const [state, issuer] = [page.state ?? null, page.issuerSki ?? null]
+          const limit = wanted - rows.length
+          return { from, rows: scan.all({ from, before, state, issuer, limit }) }
+        })
+        if (more === undefined) break
+        rows.push(...more.rows)
+        before = more.from
+        await nextTurn()
+      }
+      const items = rows.slice(0, wanted - 1)
+      const last = items.at(-1)
+      return {
+        items: items.map(toSummary),
+        next: rows.length === wanted && last !== undefined ? String(last.number) : undefined,
+      }
+    },
+    revokeCertificate: (serial, reason, now, actor) =>
+      write(() => {
+        const before = found(serial)
+        if (before === undefined) return undefined
+        const { deviceId, issuerSki, spkiSha256, revocationReason } = before
+        const late = before.state === 'revoked'
+        const compromised = reason === 'keyCompromise'
+        const keys = compromised ? compromise.run({ spki: spkiSha256, deviceId, now }).changes : 0
+        // a compromise that is learnt late replaces a lesser reason; the date stays
+        if (late && (!compromised || (revocationReason === 'keyCompromise' && keys === 0))) return before
+        revoke.run({ serial, reason, now })
+        revise.run(deviceId)
+        newRevocation.run(issuerSki)
+        const action = late ? 'certificate.key_compromised' : 'certificate.revoked'
+        const details = { device_id: deviceId, issuer_ski: issuerSki, reason, keys }
+        journal.audit({ at: now, actor, action, subject: serial, details })
+        journal.change({ kind: 'device', deviceId })
+        return found(serial)
+      }),
+    revokeGroupPart: ({ group, after, limit, reason, now, actor }) =>
+      write(() => {
+        const ids = standing.all(group, after ?? '', limit)
+        const touched = new Set<string>()
+        for (const id of ids) {
+          endDevice.run(now, id)
+          const { details, issuers } = end(id, reason, now)
+          for (const ski of issuers) touched.add(ski)
+          journal.audit({ at: now, actor, action: 'device.revoked', subject: id, details })
+          journal.change({ kind: 'device', deviceId: id })
+        }
+        for (const ski of touched) newRevocation.run(ski)
+        return { revoked: ids.length, next: ids.length < limit ? undefined : ids.at(-1) }
+      }),
+  }
+}

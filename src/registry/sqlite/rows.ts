@@ -28,11 +28,12 @@ export type DeviceRow = {
   readonly renew_at: number | null
   readonly expires_at: number | null
   readonly clone_suspected_at: number | null
+  readonly late_renewals: number
   readonly revision: number
 }
 
 export const DEVICE_COLUMNS =
-  'id, state, group_name, tags, created_at, last_seen_at, registered_spki, renew_at, expires_at, clone_suspected_at, revision'
+  'id, state, group_name, tags, created_at, last_seen_at, registered_spki, renew_at, expires_at, clone_suspected_at, late_renewals, revision'
 
 export const toDevice = (row: DeviceRow): Device => ({
   id: row.id,
@@ -54,6 +55,7 @@ export type CertificateRow = {
   readonly device_id: DeviceId
   readonly issuer_ski: string
   readonly spki_sha256: string
+  readonly reserved_at: number
   readonly state: CertificateState
   readonly not_before: number
   readonly not_after: number
@@ -70,11 +72,11 @@ export type CertificateRow = {
 export type CertificateSummaryRow = Omit<CertificateRow, 'der'>
 
 const SUMMARY_COLUMNS =
-  'number, serial, device_id, issuer_ski, spki_sha256, state, not_before, not_after, renew_at, extras, predecessor, superseded_by, pending_until, fingerprint, revoked_at, revocation_reason'
+  'number, serial, device_id, issuer_ski, spki_sha256, reserved_at, state, not_before, not_after, renew_at, extras, predecessor, superseded_by, pending_until, fingerprint, revoked_at, revocation_reason'
 
 /** Both are to be completed by a `where`, with `+?` for the reason in doors.ts. */
 export const SELECT_SUMMARY = `select ${SUMMARY_COLUMNS} from certificates`
-/** A certificate has its bytes from when it is `live`. */
+/** A certificate has its bytes from when it is `live` or `pending`. */
 export const SELECT_CERTIFICATE = `
   select ${SUMMARY_COLUMNS}, der from certificates left join certificate_bytes using (number)`
 
@@ -152,11 +154,13 @@ export type IssuerRow = {
   readonly der: Buffer
   readonly state: IssuerState
   readonly offered_at: number | null
+  readonly offered_version: number | null
 }
 
-export const ISSUER_COLUMNS = 'ski, der, state, offered_at'
+export const ISSUER_COLUMNS = 'ski, der, state, offered_at, offered_version'
 
-export const toIssuer = ({ offered_at, ...row }: IssuerRow): IssuerRecord => ({
+export const toIssuer = ({ offered_at, offered_version, ...row }: IssuerRow): IssuerRecord => ({
   ...row,
   offeredAt: offered_at ?? undefined,
+  offeredVersion: offered_version ?? undefined,
 })

@@ -217,9 +217,16 @@ test('apply takes all of a file, or nothing', { timeout: 60_000 }, async () => {
 })
 
 test('ca show reads the files, without a desk', async () => {
-  const shown = await json<Record<string, { common_name: string; sha256: string }>>('ca', 'show')
-  expect(Object.keys(shown)).toEqual(['root', 'intermediate', 'services', 'server'])
-  expect(shown['root']?.sha256).toBe(
+  type Shown = {
+    root: { sha256: string }
+    issuers: { state: string; key_here: boolean }[]
+    in_words: string[]
+  }
+  const shown = await json<Shown>('ca', 'show')
+  expect(Object.keys(shown)).toEqual(['root', 'intermediate', 'services', 'server', 'issuers', 'in_words'])
+  expect(shown.issuers).toMatchObject([{ state: 'active', key_here: true }])
+  expect(shown.in_words).toEqual([expect.stringMatching(/^Certificates are signed by "Sallyport Devices"/)])
+  expect(shown.root.sha256).toBe(
     new X509Certificate(fleet.rootPem).fingerprint256.replaceAll(':', '').toLowerCase(),
   )
 })

@@ -6,6 +6,8 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { groupToWire } from '#enroll/group-objects.ts'
+import { GROUP_DEFAULTS } from '#fleet/enrollment-group.ts'
 import { run } from '#cli/run.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 import { fakeIo, type FakeIo } from './fake-io.ts'
@@ -64,13 +66,24 @@ const device = {
   tags: { site: 'north' },
   created_at: '2026-01-01T00:00:00.000Z',
   last_seen_at: null,
+  registered_spki: null,
+  renew_at: '2026-01-20T00:00:00.000Z',
+  expires_at: '2026-02-01T00:00:00.000Z',
+  clone_suspected_at: null,
   revision: 3,
   certificates: [
+    {
+      serial: '4c',
+      fingerprint: 'fd',
+      state: 'pending',
+      slot: 'pending',
+      not_after: '2026-03-01T00:00:00.000Z',
+      pending_until: '2026-01-27T00:00:00.000Z',
+    },
     {
       serial: '4a',
       fingerprint: 'ff',
       state: 'revoked',
-      not_before: '2026-01-01T00:00:00.000Z',
       not_after: '2026-03-01T00:00:00.000Z',
       revoked_at: '2026-01-05T00:00:00.000Z',
       revocation_reason: 'keyCompromise',
@@ -79,7 +92,7 @@ const device = {
       serial: '4b',
       fingerprint: 'fe',
       state: 'live',
-      not_before: '2026-01-01T00:00:00.000Z',
+      slot: 'current',
       not_after: '2026-02-01T00:00:00.000Z',
     },
   ],
@@ -87,6 +100,7 @@ const device = {
 const token = {
   id: 'k3v9x2m1q8w7e6r5',
   device_id: null,
+  group: 'pumps',
   uses: 2,
   used: 1,
   expires_at: '2026-01-01T01:00:00.000Z',
@@ -98,6 +112,7 @@ const made = {
   token: 'spt1.x',
   id: 'k3',
   device_id: 'pump-7',
+  group: 'default',
   uses: 1,
   expires_at: '2026-01-01T01:00:00.000Z',
   enroll_url: 'https://enroll.example.com:8443',
@@ -120,6 +135,16 @@ const application = {
   mqtt: {},
   policies: ['devices'],
 }
+const pumps = groupToWire({
+  ...GROUP_DEFAULTS,
+  name: 'pumps',
+  credentials: ['token', 'bootstrap'],
+  registeredOnly: true,
+  approval: true,
+  certificateTtl: 7 * 86_400_000,
+  keyKinds: ['P-256', 'Ed25519'],
+  idTemplate: 'pump-${csr.cn}',
+})
 const policy = { name: 'devices', decision: 'non_identity', include: [{ certificate: {} }] }
 
 type Row = {
@@ -145,12 +170,19 @@ const rows: readonly Row[] = [
     body: { device_id: 'pump-7', uses: 3, expires: '2h', cert_ttl: '1d' },
     prints: /npx sallyport device enroll pump-7 --token spt1\.x/,
   },
+  {
+    args: 'token create --group pumps',
+    answer: { ...made, device_id: null, group: 'pumps' },
+    asks: 'POST /v1/tokens',
+    body: { group: 'pumps' },
+    prints: /group +pumps/,
+  },
   { args: 'token create --quiet', answer: made, asks: 'POST /v1/tokens', body: {}, prints: /^spt1\.x\n$/ },
   {
     args: 'token ls',
     answer: page(token),
     asks: 'GET /v1/tokens?limit=100',
-    prints: /k3v9x2m1q8w7e6r5 +usable +- +1\/2/,
+    prints: /k3v9x2m1q8w7e6r5 +usable +pumps +- +1\/2/,
   },
   {
     args: 'token ls --limit 2 --after x',
@@ -168,13 +200,32 @@ const rows: readonly Row[] = [
     args: 'device ls --state active',
     answer: page(device),
     asks: 'GET /v1/devices?limit=100&state=active',
-    prints: /pump-7 +active +2026-02-01T00:00:00.000Z[^]*--after more/,
+    prints: /pump-7 +active +default +2026-02-01T00:00:00.000Z[^]*--after more/,
+  },
+  {
+    args: 'device ls --state renewal_due --group pumps',
+    answer: page({ ...device, state: 'renewal_due', clone_suspected_at: '2026-01-02T00:00:00.000Z' }),
+    asks: 'GET /v1/devices?limit=100&state=renewal_due&group=pumps',
+    prints: /pump-7 +renewal_due [^]*clone suspected/,
   },
   {
     args: 'device show pump-7',
     answer: device,
     asks: 'GET /v1/devices/pump-7',
-    prints: /tag site +north[^]*4a +revoked[^]*keyCompromise/,
+    prints:
+      /tag site +north[^]*4c +pending +pending [^]*confirmed by 2026-01-27[^]*4a +revoked[^]*keyCompromise[^]*4b +live +current/,
+  },
+  {
+    args: 'device show pump-7',
+    answer: { ...device, clone_suspected_at: '2026-01-02T00:00:00.000Z' },
+    asks: 'GET /v1/devices/pump-7',
+    prints: /Since 2026-01-02[^]*device clear-clone pump-7[^]*device revoke pump-7 --reason keyCompromise/,
+  },
+  {
+    args: 'device clear-clone pump-7',
+    answer: { ...device, state: 'suspended' },
+    asks: 'POST /v1/devices/pump-7/clear-clone',
+    prints: /pump-7 is no longer suspected[^]*it is suspended/,
   },
   {
     args: 'device suspend pump-7',
@@ -232,6 +283,19 @@ const rows: readonly Row[] = [
     answer: page(policy),
     asks: 'GET /v1/policies?limit=100',
     prints: /devices +non_identity +certificate +- +-/,
+  },
+  {
+    args: 'group ls',
+    answer: page(pumps),
+    asks: 'GET /v1/groups?limit=100',
+    prints:
+      /pumps +enabled +token, bootstrap \(registered devices only\) +by an operator +7d +P-256, Ed25519 +pump-\$\{csr\.cn\}/,
+  },
+  {
+    args: 'group show default',
+    answer: groupToWire({ ...GROUP_DEFAULTS, name: 'default' }),
+    asks: 'GET /v1/groups/default',
+    prints: /"cert_ttl": "30d"/,
   },
   {
     args: 'anchor show development',
@@ -327,11 +391,11 @@ test('every command has help with an example', async () => {
     const io = fakeIo()
     expect(await run([...words, '--help'], io)).toBe(0)
     const help = io.stdout()
-    const example = /Example:\n {2}\$ npx sallyport ([a-z ]*)/.exec(help)?.[1]
+    const example = /Example:\n {2}\$ npx sallyport ([a-z -]*)/.exec(help)?.[1]
     expect(example?.startsWith(words.join(' '))).toBe(true)
     seen.push(words.join(' '))
     const [, commands = ''] = help.split('Commands:\n')
-    for (const [, name] of commands.matchAll(/^ {2}([a-z]+)/gm)) await visit([...words, name ?? ''])
+    for (const [, name] of commands.matchAll(/^ {2}([a-z-]+)/gm)) await visit([...words, name ?? ''])
   }
   await visit([])
   expect(seen.toSorted()).toEqual(
@@ -343,6 +407,22 @@ test('every command has help with an example', async () => {
       'ca',
       'ca init',
       'ca show',
+      'ca rotate',
+      'ca rotate prepare',
+      'ca rotate distribute',
+      'ca rotate activate',
+      'ca rotate retire',
+      'issuer',
+      'issuer ls',
+      'issuer show',
+      'issuer scan',
+      'issuer revoke',
+      'trust',
+      'trust ls',
+      'trust prepare',
+      'trust distribute',
+      'trust activate',
+      'trust retire',
       'token',
       'token create',
       'token ls',
@@ -355,6 +435,26 @@ test('every command has help with an example', async () => {
       'device resume',
       'device retire',
       'device revoke',
+      'device clear-clone',
+      'device export',
+      'device import',
+      'key',
+      'key block',
+      'key ls',
+      'key unblock',
+      'request',
+      'request ls',
+      'request show',
+      'request approve',
+      'request deny',
+      'cert',
+      'cert ls',
+      'cert show',
+      'cert revoke',
+      'ca crl',
+      'group revoke',
+      'signer',
+      'signer verify',
       'apply',
       'anchor',
       'anchor ls',
@@ -365,6 +465,9 @@ test('every command has help with an example', async () => {
       'policy',
       'policy ls',
       'policy show',
+      'group',
+      'group ls',
+      'group show',
       'operator',
       'operator token',
       'operator token create',

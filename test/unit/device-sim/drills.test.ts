@@ -51,6 +51,7 @@ const see = (request: IncomingMessage, device = 'somebody'): void => {
 const operator: Operator = {
   createToken: () => Promise.reject(new Error('not in this test')),
   revoke: () => Promise.resolve(),
+  device: () => Promise.reject(new Error('not in this test')),
 }
 
 type Doors = { readonly https?: number; readonly mqtt?: number; readonly enroll?: number }

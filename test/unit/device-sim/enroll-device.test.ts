@@ -1,7 +1,7 @@
 import { createHash, X509Certificate } from 'node:crypto'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { formatClaimToken } from '#wire/tokens.ts'
-import { enrollDevice, renewDevice } from '#device-sim/enroll-device.ts'
+import { adviceFor, confirmDevice, enrollDevice, renewDevice } from '#device-sim/enroll-device.ts'
 import type { Identity } from '#device-sim/index.ts'
 import { createWorld, httpsServer, type World } from '../../support/faulty-servers.ts'
 
@@ -33,7 +33,7 @@ const good = (): Record<string, string> => ({
 })
 
 /** An enrol server that writes down everything it hears. */
-const recorder = async (world: World, trustPem: string, reply: Reply = { body: good() }) => {
+const recorder = async (world: World, trustPem: string, reply: Reply | (() => Reply) = { body: good() }) => {
   const heard: string[] = []
   const server = await httpsServer(world.tls, (request, response) => {
     const parts: Buffer[] = []
@@ -46,7 +46,9 @@ const recorder = async (world: World, trustPem: string, reply: Reply = { body: g
         status,
         type = 'application/json',
         body,
-      }: Reply = request.url === '/v1/trust.pem' ? { status: 200, body: trustPem } : { status: 201, ...reply }
+      }: Reply = request.url === '/v1/trust.pem'
+        ? { status: 200, body: trustPem }
+        : { status: 201, ...(typeof reply === 'function' ? reply() : reply) }
       response.writeHead(status ?? 201, { 'content-type': type })
       response.end(typeof body === 'string' ? body : JSON.stringify(body))
     })
@@ -57,6 +59,9 @@ const recorder = async (world: World, trustPem: string, reply: Reply = { body: g
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   }
 }
+
+/** The JSON at the end of what was heard. */
+const bodyOf = (heard: string | undefined): string => heard?.slice(heard.indexOf('{')) ?? ''
 
 const enrol = (server: string, o: object = {}) =>
   enrollDevice({ server, token, id: 'pump-7', keyPem: issued.keyPem, ...o })
@@ -176,4 +181,108 @@ test('renewal presents the certificate and sends no token', async () => {
   expect(server.heard).toHaveLength(1)
   expect(server.heard[0]).toMatch(/^POST \/v1\/renew/)
   expect(server.heard[0]).not.toMatch(/authorization/i)
+})
+
+describe('an operator is to decide', () => {
+  const wait = { state: 'waiting', request_id: 'r-1', retry_after: 1 }
+
+  test('it says so each time, and asks again with the same key until there is a certificate', async () => {
+    const replies: Reply[] = [{ status: 202, body: wait }, { body: good() }]
+    await using server = await recorder(genuine, genuine.ca.rootPem, () => replies.shift() as Reply)
+    const told: unknown[] = []
+    const enrolled = await enrol(server.url, { onWaiting: (each: unknown) => told.push(each) })
+    expect(enrolled.serial).toBe('41')
+    expect(told).toEqual([{ requestId: 'r-1', retryAfter: 1 }])
+    const [, first, second] = server.heard
+    expect([bodyOf(first), bodyOf(second)].map((text) => JSON.parse(text) as object)).toMatchObject([
+      { device_id: 'pump-7' },
+      { device_id: 'pump-7' },
+    ])
+  })
+
+  test('who cannot wait is told for how long to stay away', async () => {
+    await using server = await recorder(genuine, genuine.ca.rootPem, { status: 202, body: wait })
+    await expect(enrol(server.url)).rejects.toMatchObject({ code: 'rate_limited', retryAfter: 1 })
+  })
+
+  test('the run ends: it waits no longer', async () => {
+    const body = { ...wait, retry_after: 3_600 }
+    await using server = await recorder(genuine, genuine.ca.rootPem, { status: 202, body })
+    const stop = new AbortController()
+    const waiting = enrol(server.url, { signal: stop.signal, onWaiting: () => stop.abort() })
+    await expect(waiting).rejects.toMatchObject({ code: 'target_unreachable' })
+  })
+
+  test.each([
+    ['not for how long', { state: 'waiting', request_id: 'r-1' }],
+    ['no time at all', { ...wait, retry_after: 0 }],
+    ['half a second', { ...wait, retry_after: 0.5 }],
+    ['for whom', { state: 'waiting', retry_after: 1 }],
+  ])('a server that says to wait and %s is broken', async (_what, body) => {
+    await using server = await recorder(genuine, genuine.ca.rootPem, { status: 202, body })
+    const asking = enrol(server.url, { onWaiting: () => undefined })
+    await expect(asking).rejects.toMatchObject({ code: 'expectation_broken' })
+  })
+})
+
+describe('without a token', () => {
+  test('the root is what was given, and no credential is sent but the group', async () => {
+    await using server = await recorder(genuine, other.ca.rootPem)
+    const asked = { token: undefined, group: 'pumps', rootPem: genuine.ca.rootPem }
+    expect((await enrol(server.url, asked)).serial).toBe('41')
+    expect(server.heard).toHaveLength(1)
+    expect(server.heard[0]).not.toMatch(/authorization/i)
+    expect(JSON.parse(bodyOf(server.heard[0]))).toMatchObject({ group: 'pumps', device_id: 'pump-7' })
+  })
+
+  test('and without a root nothing is sent', async () => {
+    await using server = await recorder(genuine, genuine.ca.rootPem)
+    await expect(enrol(server.url, { token: undefined })).rejects.toMatchObject({ code: 'config_invalid' })
+    expect(server.heard).toEqual([])
+  })
+})
+
+describe('confirming and asking when to renew', () => {
+  test.each([
+    ['says another serial', { serial: '42', state: 'live' }],
+    ['says it is pending', { serial: '41', state: 'pending' }],
+    ['says nothing', {}],
+  ])('a server that %s has confirmed nothing', async (_what, body) => {
+    await using genuineServer = await recorder(genuine, genuine.ca.rootPem)
+    await using server = await recorder(genuine, genuine.ca.rootPem, { status: 200, body })
+    const held = await enrol(genuineServer.url)
+    const asked = confirmDevice({ server: server.url, enrolled: held })
+    await expect(asked).rejects.toMatchObject({ code: 'expectation_broken' })
+    expect(server.heard[0]).toMatch(/^POST \/v1\/confirm/)
+  })
+
+  test('confirmed is what the server repeats', async () => {
+    await using server = await recorder(genuine, genuine.ca.rootPem)
+    const held = await enrol(server.url)
+    await using desk = await recorder(genuine, '', { status: 200, body: { serial: '41', state: 'live' } })
+    await expect(confirmDevice({ server: desk.url, enrolled: held })).resolves.toBeUndefined()
+  })
+
+  test.each([
+    [{ renew_after: '2026-01-21T00:00:00.000Z' }, { renewAfter: Date.UTC(2026, 0, 21), reason: undefined }],
+    [
+      { renew_after: '2026-01-21T00:00:00.000Z', reason: 'issuer_retiring' },
+      { renewAfter: Date.UTC(2026, 0, 21), reason: 'issuer_retiring' },
+    ],
+  ])('advice: %j', async (body, advice) => {
+    await using server = await recorder(genuine, genuine.ca.rootPem)
+    const held = await enrol(server.url)
+    await using desk = await recorder(genuine, '', { status: 200, body })
+    expect(await adviceFor({ server: desk.url, enrolled: held })).toEqual(advice)
+    expect(desk.heard[0]).toMatch(/^GET \/v1\/renewal/)
+  })
+
+  test.each([{}, { renew_after: 'soon' }, { renew_after: 1 }])('is no advice: %j', async (body) => {
+    await using server = await recorder(genuine, genuine.ca.rootPem)
+    const held = await enrol(server.url)
+    await using desk = await recorder(genuine, '', { status: 200, body })
+    await expect(adviceFor({ server: desk.url, enrolled: held })).rejects.toMatchObject({
+      code: 'expectation_broken',
+    })
+  })
 })

@@ -8,9 +8,11 @@ import {
   newOperatorSecret,
 } from '#enroll/credentials.ts'
 import { createFailureLimits, type FailureLimits } from '#enroll/limits.ts'
-import { ROLES, type Role } from '#fleet/credentials.ts'
+import { DAY } from '#fleet/clock.ts'
+import { ROLES, type ClaimToken, type Role } from '#fleet/credentials.ts'
 import { parseClaimToken, parseOperatorToken } from '#wire/tokens.ts'
 import { addClaimToken, addOperatorToken } from '../../support/enroll-desk.ts'
+import { deviceId, freshHex, givenIssuer, reservation } from '../../support/registry.ts'
 import { openTestRegistry, type TestRegistry } from '../../support/test-registry.ts'
 
 const ROOT = 'ab'.repeat(32)
@@ -26,6 +28,29 @@ afterEach(() => store[Symbol.asyncDispose]())
 
 const desk = () => ({ registry: store.registry, clock: store.clock, failures })
 const claim = (options = {}) => addClaimToken(store.registry, ROOT, { now: store.clock(), ...options })
+const spend = async (token: ClaimToken): Promise<void> => {
+  await givenIssuer(store.registry)
+  await store.registry.reserve(reservation({ kind: 'token', id: token.id }, { now: store.clock() }))
+}
+const openRequest = async (token: ClaimToken): Promise<string> => {
+  const at = store.clock()
+  const { id } = await store.registry.openRequest(
+    {
+      id: freshHex(8),
+      group: token.group,
+      deviceId: deviceId(),
+      spkiSha256: freshHex(32),
+      csr: Buffer.from('a CSR'),
+      credential: { kind: 'token', id: token.id },
+      address: HERE,
+      createdAt: at,
+      expiresAt: at + 7 * DAY,
+    },
+    { open: 10, addressKey: HERE, ofAddress: undefined },
+    'system',
+  )
+  return id
+}
 const code = (expected: string) => expect.objectContaining({ code: expected }) as Error
 /** the same token with one character of its secret changed */
 const forged = (text: string): string => {
@@ -52,12 +77,41 @@ describe('secrets', () => {
 describe('authenticateClaim', () => {
   it('lets a usable token through', async () => {
     const { text, token } = await claim()
-    expect(await authenticateClaim(desk(), text, HERE)).toEqual(token)
+    expect(await authenticateClaim(desk(), text, HERE)).toEqual({
+      kind: 'token',
+      id: token.id,
+      actor: `token:${token.id}`,
+      group: 'default',
+      bound: undefined,
+      ttl: token.certificateTtl,
+      variables: {},
+      late: false,
+    })
   })
 
   it('lets a spent one through too: it may be asked again for the key it was used with', async () => {
-    const { text } = await claim({ uses: 1 })
-    expect((await authenticateClaim(desk(), text, HERE)).uses).toBe(1)
+    const { text, token } = await claim({ uses: 1 })
+    await spend(token)
+    expect(await authenticateClaim(desk(), text, HERE)).toMatchObject({ id: token.id, late: false })
+  })
+
+  it('listens to one that has expired for as long as an operator is asked about it', async () => {
+    const { text, token } = await claim({ deviceId: deviceId('lamp-1'), expiresAt: store.clock() + 1 })
+    store.pass(1)
+    await expect(authenticateClaim(desk(), text, HERE)).rejects.toThrow(code('token_expired'))
+    const id = await openRequest(token)
+    expect(await authenticateClaim(desk(), text, HERE)).toMatchObject({ bound: 'lamp-1', late: true })
+    await store.registry.decideRequest(id, 'approved', store.clock(), 'operator:x')
+    expect(await authenticateClaim(desk(), text, HERE)).toMatchObject({ late: true })
+    await expect(authenticateClaim(desk(), forged(text), HERE)).rejects.toThrow(code('token_invalid'))
+    store.pass(30 * DAY)
+    await expect(authenticateClaim(desk(), text, HERE)).rejects.toThrow(code('token_expired'))
+  })
+
+  it('does not listen to one that was revoked, whatever an operator is asked', async () => {
+    const { text, token } = await claim({ revokedAt: store.clock() })
+    await openRequest(token)
+    await expect(authenticateClaim(desk(), text, HERE)).rejects.toThrow(code('token_revoked'))
   })
 
   it.each([
@@ -89,7 +143,7 @@ describe('authenticateClaim', () => {
     const { text, token } = await claim()
     for (let n = 0; n < 3; n += 1) await authenticateClaim(desk(), 'x', HERE).catch(() => undefined)
     await expect(authenticateClaim(desk(), 'x', HERE)).rejects.toThrow(code('rate_limited'))
-    expect(await authenticateClaim(desk(), text, HERE)).toEqual(token)
+    expect(await authenticateClaim(desk(), text, HERE)).toMatchObject({ id: token.id })
     await expect(authenticateClaim(desk(), forged(text), HERE)).rejects.toThrow(code('rate_limited'))
   })
 })

@@ -24,8 +24,8 @@ const TTL = HOUR
 const now = NOW
 
 /** serial → reason code, as an implementation that is not ours reads them. */
-const listed = (publisher: CrlPublisher): Record<string, number> => {
-  const crl = publisher.current()
+const listed = (publisher: CrlPublisher, ski: string): Record<string, number> => {
+  const crl = publisher.current(ski)
   if (crl === undefined) return { none: -1 }
   const { entries } = new X509Crl(new Uint8Array(crl.der))
   return Object.fromEntries(
@@ -53,7 +53,7 @@ const setUp = async (wrap: (registry: Registry) => Registry = (registry) => regi
       return typeof member === 'function' ? (member.bind(target) as unknown) : member
     },
   })
-  const deps = { registry, issuer, clock: test.clock, log, ttl: TTL, poll: 5, apart: 5 }
+  const deps = { registry, issuers: () => [issuer], clock: test.clock, log, ttl: TTL, poll: 5, apart: 5 }
   const device = async () => {
     const { id, certificate } = await givenDevice(test.registry, {
       issuerSki: issuer.ski,
@@ -69,6 +69,8 @@ const setUp = async (wrap: (registry: Registry) => Registry = (registry) => regi
     ...test,
     pki,
     deps,
+    issuer,
+    ski: issuer.ski,
     calls,
     lines,
     device,
@@ -84,9 +86,9 @@ describe('the CRL', () => {
   test('is there at once, empty, and says its times', async () => {
     await using desk = await setUp()
     await using publisher = await openCrlPublisher(desk.deps)
-    expect(listed(publisher)).toEqual({})
-    expect(publisher.current()).toMatchObject({ thisUpdate: now - 5 * MINUTE, nextUpdate: now + TTL })
-    const crl = new X509Crl(new Uint8Array(publisher.current()?.der ?? []))
+    expect(listed(publisher, desk.ski)).toEqual({})
+    expect(publisher.current(desk.ski)).toMatchObject({ thisUpdate: now - 5 * MINUTE, nextUpdate: now + TTL })
+    const crl = new X509Crl(new Uint8Array(publisher.current(desk.ski)?.der ?? []))
     expect(crl.nextUpdate?.getTime()).toBe(now + TTL)
   })
 
@@ -95,17 +97,17 @@ describe('the CRL', () => {
     const { id, serial } = await desk.device()
     await desk.set(id, 'revoked', 'keyCompromise')
     await using publisher = await openCrlPublisher(desk.deps)
-    expect(listed(publisher)).toEqual({ [serial]: REVOCATION_REASONS.keyCompromise })
+    expect(listed(publisher, desk.ski)).toEqual({ [serial]: REVOCATION_REASONS.keyCompromise })
   })
 
   test('follows a revocation, a suspension and a resumption, each with a higher number', async () => {
     await using desk = await setUp()
     const [lost, held] = [await desk.device(), await desk.device()]
     await using publisher = await openCrlPublisher(desk.deps)
-    const numbers = [publisher.current()?.number ?? 0n]
+    const numbers = [publisher.current(desk.ski)?.number ?? 0n]
     const expectListed = async (expected: Record<string, number>) => {
-      await soon(() => expect(listed(publisher)).toEqual(expected))
-      numbers.push(publisher.current()?.number ?? 0n)
+      await soon(() => expect(listed(publisher, desk.ski)).toEqual(expected))
+      numbers.push(publisher.current(desk.ski)?.number ?? 0n)
     }
     await desk.set(lost.id, 'revoked', 'superseded')
     await expectListed({ [lost.serial]: REVOCATION_REASONS.superseded })
@@ -135,7 +137,7 @@ describe('the CRL', () => {
     await recordReserved(desk.registry, (await desk.registry.reserve(ask)).certificate.serial, now)
     expect((await desk.registry.findDevice(id))?.state).toBe('active')
     await soon(() => {
-      expect(listed(publisher)).toEqual({ [serial]: REVOCATION_REASONS.keyCompromise })
+      expect(listed(publisher, desk.ski)).toEqual({ [serial]: REVOCATION_REASONS.keyCompromise })
     })
   })
 
@@ -146,7 +148,7 @@ describe('the CRL', () => {
     await using publisher = await openCrlPublisher(desk.deps)
     for (let at = 0; at < 10; at += 1) await desk.device()
     await Promise.all(devices.map(({ id }) => desk.set(id, 'revoked', 'keyCompromise')))
-    await soon(() => expect(Object.keys(listed(publisher))).toHaveLength(20))
+    await soon(() => expect(Object.keys(listed(publisher, desk.ski))).toHaveLength(20))
     expect(desk.calls.takeCrlNumber).toBeLessThanOrEqual(4)
   })
 
@@ -161,7 +163,7 @@ describe('the CRL', () => {
     }
     expect(desk.calls.takeCrlNumber).toBeLessThanOrEqual(1 + (performance.now() - started) / 150)
     await desk.set(id, 'revoked', 'superseded')
-    await soon(() => expect(listed(publisher)).toEqual({ [serial]: REVOCATION_REASONS.superseded }))
+    await soon(() => expect(listed(publisher, desk.ski)).toEqual({ [serial]: REVOCATION_REASONS.superseded }))
   })
 
   test('is made once a second at most, so that its number never runs ahead of the clock', async () => {
@@ -171,7 +173,7 @@ describe('the CRL', () => {
     await using publisher = await openCrlPublisher(deps)
     const made = performance.now()
     await desk.set(id, 'revoked', 'superseded')
-    await vi.waitFor(() => expect(listed(publisher)).toHaveProperty(serial), {
+    await vi.waitFor(() => expect(listed(publisher, desk.ski)).toHaveProperty(serial), {
       timeout: 5 * SECOND,
       interval: 5,
     })
@@ -182,36 +184,36 @@ describe('the CRL', () => {
   test('is made again at half of its life, and never served beyond it', async () => {
     await using desk = await setUp()
     await using publisher = await openCrlPublisher(desk.deps)
-    const first = publisher.current()
+    const first = publisher.current(desk.ski)
     desk.pass(TTL / 2 - 1)
     await desk.device()
-    expect(publisher.current()?.number).toBe(first?.number)
+    expect(publisher.current(desk.ski)?.number).toBe(first?.number)
     desk.pass(1)
-    await soon(() => expect(publisher.current()?.nextUpdate).toBe(now + TTL / 2 + TTL))
+    await soon(() => expect(publisher.current(desk.ski)?.nextUpdate).toBe(now + TTL / 2 + TTL))
     desk.pass(TTL)
-    expect(publisher.current()).toBeUndefined()
-    await soon(() => expect(publisher.current()).toBeDefined())
+    expect(publisher.current(desk.ski)).toBeUndefined()
+    await soon(() => expect(publisher.current(desk.ski)).toBeDefined())
   })
 
   test('rises from what another run left, though the clock was set back', async () => {
     await using desk = await setUp()
     const before = await openCrlPublisher(desk.deps)
-    const number = before.current()?.number ?? 0n
+    const number = before.current(desk.ski)?.number ?? 0n
     await before[Symbol.asyncDispose]()
     desk.pass(-4 * MINUTE)
     await using publisher = await openCrlPublisher(desk.deps)
-    expect(publisher.current()?.number).toBe(number + 1n)
+    expect(publisher.current(desk.ski)?.number).toBe(number + 1n)
   })
 
   test('of a clock that was ahead is replaced when the clock has been put right', async () => {
     await using desk = await setUp()
     desk.pass(2 * DAY)
     await using publisher = await openCrlPublisher(desk.deps)
-    const ahead = publisher.current()
+    const ahead = publisher.current(desk.ski)
     expect(ahead?.thisUpdate).toBeGreaterThan(now + DAY)
     desk.pass(-2 * DAY)
-    await soon(() => expect(publisher.current()?.thisUpdate).toBe(now - 5 * MINUTE))
-    expect(publisher.current()?.number).toBeGreaterThan(ahead?.number ?? 0n)
+    await soon(() => expect(publisher.current(desk.ski)?.thisUpdate).toBe(now - 5 * MINUTE))
+    expect(publisher.current(desk.ski)?.number).toBeGreaterThan(ahead?.number ?? 0n)
   })
 
   test('is not signed, and takes no number, while the clock is behind what is on record', async () => {
@@ -221,24 +223,65 @@ describe('the CRL', () => {
     await desk.set(id, 'revoked', 'keyCompromise')
     desk.pass(-HOUR)
     await using publisher = await openCrlPublisher(desk.deps)
-    expect(publisher.current()).toBeUndefined()
+    expect(publisher.current(desk.ski)).toBeUndefined()
     expect(desk.calls.takeCrlNumber).toBe(0)
     expect(desk.lines).toContainEqual(
       expect.objectContaining({ msg: 'crl not made', reason: 'clock_behind' }),
     )
     desk.pass(HOUR - 4 * MINUTE)
-    await soon(() => expect(Object.keys(listed(publisher))).toHaveLength(1))
+    await soon(() => expect(Object.keys(listed(publisher, desk.ski))).toHaveLength(1))
   })
 
   test('says every status URL that its issuer ever had', async () => {
     await using desk = await setUp()
-    const keep = { issuerSki: desk.deps.issuer.ski, now, actor: 'system', replace: true } as const
+    const keep = { issuerSki: desk.ski, now, actor: 'system', replace: true } as const
     await desk.registry.keepStatusUrl({ ...keep, url: 'http://before.test' })
     await desk.registry.keepStatusUrl({ ...keep, url: 'http://status.test:8081' })
     await using publisher = await openCrlPublisher(desk.deps)
-    const der = Buffer.from(publisher.current()?.der ?? []).toString('latin1')
+    const der = Buffer.from(publisher.current(desk.ski)?.der ?? []).toString('latin1')
     for (const base of ['http://before.test', 'http://status.test:8081'])
-      expect(der.split(`${base}/crl/${desk.deps.issuer.ski}.crl`)).toHaveLength(2)
+      expect(der.split(`${base}/crl/${desk.ski}.crl`)).toHaveLength(2)
+  })
+})
+
+describe('of several issuers', () => {
+  test('each has its own, and one that cannot sign does not hold up the others', async () => {
+    await using desk = await setUp()
+    const other = await makePki({ now }).openIssuer()
+    await givenIssuer(desk.registry, other.ski)
+    await using publisher = await openCrlPublisher({ ...desk.deps, issuers: () => [desk.issuer, other] })
+    const first = publisher.current(other.ski)?.number
+    expect(first).toBeDefined()
+    const { id, serial } = await desk.device()
+    await desk.set(id, 'revoked', 'superseded')
+    await soon(() => expect(listed(publisher, desk.ski)).toHaveProperty(serial))
+    expect(listed(publisher, other.ski)).toEqual({})
+    expect(publisher.current(other.ski)?.number).toBe(first)
+    await other[Symbol.asyncDispose]()
+    desk.pass(TTL / 2)
+    await soon(() => expect(publisher.current(desk.ski)?.nextUpdate).toBe(now + TTL / 2 + TTL))
+    await soon(() =>
+      expect(desk.lines).toContainEqual(expect.objectContaining({ msg: 'crl not made', issuer: other.ski })),
+    )
+  })
+
+  test('one that comes later gets its CRL; of one that goes the last is served to its end', async () => {
+    await using desk = await setUp()
+    await using other = await makePki({ now }).openIssuer()
+    await givenIssuer(desk.registry, other.ski)
+    let issuers = [desk.issuer]
+    await using publisher = await openCrlPublisher({ ...desk.deps, issuers: () => issuers })
+    expect(publisher.current(other.ski)).toBeUndefined()
+    issuers = [other]
+    await soon(() => expect(publisher.current(other.ski)).toBeDefined())
+    const last = publisher.current(desk.ski)?.number
+    const { id } = await desk.device()
+    await desk.set(id, 'revoked', 'superseded')
+    desk.pass(TTL / 2)
+    await soon(() => expect(publisher.current(other.ski)?.nextUpdate).toBe(now + TTL / 2 + TTL))
+    expect(publisher.current(desk.ski)?.number).toBe(last)
+    desk.pass(TTL / 2)
+    expect(publisher.current(desk.ski)).toBeUndefined()
   })
 })
 
@@ -268,7 +311,9 @@ describe('when the registry fails', () => {
         reason: 'registry_unavailable',
       })
       broken = false
-      await soon(() => expect(listed(publisher)).toEqual({ [serial]: REVOCATION_REASONS.keyCompromise }))
+      await soon(() =>
+        expect(listed(publisher, desk.ski)).toEqual({ [serial]: REVOCATION_REASONS.keyCompromise }),
+      )
       await soon(() => expect(desk.lines.map(({ msg }) => msg)).toContain('crl recovered'))
       expect(desk.lines.filter(({ level }) => level === 'warn')).toHaveLength(1)
     },
@@ -283,6 +328,6 @@ describe('when the registry fails', () => {
     await desk.set(id, 'revoked')
     desk.pass(TTL * 2)
     expect(desk.calls.takeCrlNumber).toBe(takeCrlNumber)
-    expect(publisher.current()).toBeUndefined()
+    expect(publisher.current(desk.ski)).toBeUndefined()
   })
 })

@@ -38,9 +38,16 @@ const setUp = (pages: readonly (readonly InboxEntry[])[], malformed = 0) => {
       return Promise.resolve()
     },
   } as unknown as Registry
+  const withdrawals: number[] = []
+  Object.assign(registry, {
+    withdrawUnconfirmed: (now: number) => {
+      withdrawals.push(now)
+      return Promise.resolve(0)
+    },
+  })
   const lines: string[] = []
   const log = createLog('enroll', 'debug', { write: (line) => lines.push(line) })
-  return { told, lines, deps: { registry, inbox, clock: () => NOW, log } }
+  return { told, lines, withdrawals, deps: { registry, inbox, clock: () => NOW, log } }
 }
 
 it('applies what is there, and goes on where it was', async () => {
@@ -127,4 +134,30 @@ it('goes on after a failure, and ends when asked', async () => {
   await using follower = followInbox({ ...deps, inbox: broken })
   await expect.poll(() => lines.join('')).toContain('cannot be read')
   await follower[Symbol.asyncDispose]()
+})
+
+it('withdraws what was not confirmed after it has read, and not while it cannot read', async () => {
+  const { deps, told, withdrawals } = setUp([[seen()]])
+  let reads = 0
+  const order: string[] = []
+  const inbox: InboxReader = {
+    ...deps.inbox,
+    read: (cursor, limit) => {
+      reads += 1
+      order.push(`read with ${withdrawals.length} withdrawals before`)
+      return reads === 1 ? Promise.reject(new Error('locked')) : deps.inbox.read(cursor, limit)
+    },
+  }
+  await using _ = followInbox({ ...deps, inbox })
+  await expect.poll(() => withdrawals.length, { timeout: 5_000 }).toBeGreaterThan(0)
+  expect(order.slice(0, 2)).toEqual(['read with 0 withdrawals before', 'read with 0 withdrawals before'])
+  expect(told).toHaveLength(1)
+})
+
+it('a gateway that writes without end does not keep certificates from being withdrawn', async () => {
+  const { deps, withdrawals } = setUp([])
+  const inbox = endless(true, 0)
+  await using _ = followInbox({ ...deps, inbox, most: 2 })
+  await expect.poll(() => withdrawals.length).toBeGreaterThan(0)
+  expect(inbox.reads).toBe(2)
 })

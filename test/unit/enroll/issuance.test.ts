@@ -1,13 +1,16 @@
-/** What limits the life of a certificate: the whole chain above it, and only for as long as that chain is in the way. */
+/** What limits the life of a certificate: the whole chain above it, and only for as long as that chain is in the way. And how many. */
 
 import { expect, test } from 'vitest'
 import { acceptCsr, issueCertificate } from '#enroll/issuance.ts'
-import { renewFor } from '#enroll/renew-device.ts'
+import { acceptRenewer, renewFor } from '#enroll/renew-device.ts'
 import { DAY, HOUR, MINUTE } from '#fleet/clock.ts'
+import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
+import type { Peer } from '#fleet/peer.ts'
 import { readCertificate } from '#pki/certificate.ts'
 import { openIssuer, type Issuer } from '#pki/issuer.ts'
+import { issuanceDeps } from '../../support/issuance-deps.ts'
 import { makeCa, makeCsr, makePki, type TestCa } from '../../support/pki.ts'
-import { deviceId, givenToken, NOW } from '../../support/registry.ts'
+import { deviceId, givenToken, NOW, RESERVATION_DEFAULTS } from '../../support/registry.ts'
 import { openTestRegistry } from '../../support/test-registry.ts'
 
 const pki = makePki({ now: NOW })
@@ -27,21 +30,32 @@ const open = ({ upper, ca }: ReturnType<typeof threeLevels>): Promise<Issuer> =>
     now: NOW,
   })
 
-const setUp = async (first: Issuer) => {
+const setUp = async (issuer: Issuer, issuerPerHour?: number) => {
   await using opened = new AsyncDisposableStack()
   const { registry, clock, pass } = opened.use(await openTestRegistry(NOW))
-  const failures = { check: () => undefined, failed: () => undefined } as never
-  const use = async (issuer: Issuer) => {
-    const { ski, certificate } = issuer
-    await registry.registerIssuer({ ski, der: certificate.der, spkiSha256: certificate.spkiSha256 }, NOW)
-    return { registry, issuer, clock, failures }
-  }
-  const deps = await use(first)
+  const use = (next: Issuer) =>
+    issuanceDeps({
+      registry,
+      clock,
+      issuer: next,
+      ...(issuerPerHour === undefined ? {} : { issuerPerHour }),
+    })
+  const first = await use(issuer)
   const owned = opened.move()
-  return { registry, deps, use, pass, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return { registry, ...first, use, pass, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
 const csr = () => acceptCsr(makeCsr().pem)
+const firstGroup = (desk: Awaited<ReturnType<typeof setUp>>): EnrollmentGroup =>
+  desk.registry.groups().get('default') as EnrollmentGroup
+const common = (desk: Awaited<ReturnType<typeof setUp>>) => ({
+  actor: 'system',
+  requestId: undefined,
+  group: firstGroup(desk),
+  tags: {},
+  csr: csr(),
+  ttl: 30 * DAY,
+})
 
 test('a CA in the middle that ends first shortens the certificate, and burns no token', async () => {
   await using issuer = await open(threeLevels(NOW + 10 * DAY))
@@ -49,14 +63,16 @@ test('a CA in the middle that ends first shortens the certificate, and burns no 
   await using desk = await setUp(issuer)
   const token = await givenToken(desk.registry)
   const issued = await issueCertificate(desk.deps, {
-    actor: 'system',
+    ...common(desk),
     deviceId: deviceId('lamp-1'),
     credential: { kind: 'token', id: token.id },
-    csr: csr(),
-    ttl: 30 * DAY,
   })
   expect(issued.notAfter).toBe(NOW + 10 * DAY)
   expect(readCertificate(issued.der).notAfter).toBe(issued.notAfter)
+  const { start, end } = issued.renewWindow
+  expect([start, end]).toEqual([NOW + (20 * DAY) / 3, NOW + (25 * DAY) / 3])
+  expect(issued.renewAfter).toBeGreaterThanOrEqual(start)
+  expect(issued.renewAfter).toBeLessThanOrEqual(end)
 })
 
 test('a row that was meant to live longer than the issuer can sign for does not hold its use for ever', async () => {
@@ -65,15 +81,17 @@ test('a row that was meant to live longer than the issuer can sign for does not 
   await using desk = await setUp(issuer)
   const token = await givenToken(desk.registry)
   const ask = {
-    actor: 'system',
+    ...common(desk),
     deviceId: deviceId('lamp-2'),
     credential: { kind: 'token', id: token.id },
-    csr: csr(),
-    ttl: 30 * DAY,
   } as const
   // as it was left by a desk that knew of a longer life
   await desk.registry.reserve({
-    ...ask,
+    ...RESERVATION_DEFAULTS,
+    actor: ask.actor,
+    deviceId: ask.deviceId,
+    credential: ask.credential,
+    ttl: ask.ttl,
     now: NOW,
     spkiSha256: ask.csr.spkiSha256,
     serial: '40'.repeat(16),
@@ -93,17 +111,64 @@ test('a life that an expiring CA cut short grows back with the next CA', async (
   const token = await givenToken(desk.registry, { certificateTtl: 30 * DAY })
   const id = deviceId('lamp-3')
   const short = await issueCertificate(desk.deps, {
-    actor: 'system',
+    ...common(desk),
     deviceId: id,
     credential: { kind: 'token', id: token.id },
-    csr: csr(),
-    ttl: token.certificateTtl,
   })
   expect(short.notAfter).toBe(NOW + 2 * HOUR)
-  const { fingerprint } = readCertificate(short.der)
+  const leaf = readCertificate(short.der)
   desk.pass(80 * MINUTE)
   await using next = await open(threeLevels(NOW + 365 * DAY))
-  const deps = await desk.use(next)
-  const renewed = await renewFor(deps, { deviceId: id, fingerprint }, { csr: makeCsr().pem })
-  expect(renewed.notAfter).toBe(NOW + 80 * MINUTE + 30 * DAY)
+  const { ski } = old
+  await desk.registry.moveIssuer({ ski, from: ['active'], to: 'retiring', now: NOW, actor: 'system' })
+  const { deps } = await desk.use(next)
+  const peer: Peer = {
+    leaf,
+    sentChain: [],
+    trusted: true,
+    resumed: false,
+    serverName: 'localhost',
+    address: '192.0.2.1',
+  }
+  const renewed = await renewFor(deps, acceptRenewer(deps, peer), { csr: makeCsr().pem })
+  expect(renewed).toMatchObject({ pending: true, notAfter: NOW + 80 * MINUTE + 30 * DAY })
+})
+
+test('an issuer that has signed what it may in an hour signs no more, says so once, and goes on in the next hour', async () => {
+  await using issuer = await pki.openIssuer({ now: NOW })
+  await using desk = await setUp(issuer, 2)
+  const token = await givenToken(desk.registry, { uses: 10, expiresAt: NOW + DAY })
+  const enroll = (name: string) =>
+    issueCertificate(desk.deps, {
+      ...common(desk),
+      deviceId: deviceId(name),
+      credential: { kind: 'token', id: token.id },
+    })
+  await enroll('a-1')
+  await enroll('a-2')
+  for (let n = 0; n < 3; n += 1)
+    await expect(enroll('a-3')).rejects.toMatchObject({ code: 'quota_exceeded', retryAfter: 3_600 })
+  expect(desk.alerts).toEqual([
+    { kind: 'quota_exceeded', details: { actor: 'system', credential: 'token', group: 'default' } },
+  ])
+  desk.pass(HOUR)
+  await enroll('a-3')
+  expect(await desk.registry.findToken(token.id)).toMatchObject({ used: 3 })
+})
+
+test('an id that the profile of its group cannot hold gets no certificate and costs nothing', async () => {
+  await using issuer = await pki.openIssuer({ now: NOW })
+  await using desk = await setUp(issuer)
+  const token = await givenToken(desk.registry)
+  const group = {
+    ...firstGroup(desk),
+    profile: { ...firstGroup(desk).profile, dnsNames: ['${device.id}.example'] },
+  }
+  const ask = { ...common(desk), group, credential: { kind: 'token', id: token.id } } as const
+  await expect(issueCertificate(desk.deps, { ...ask, deviceId: deviceId('lamp_1') })).rejects.toMatchObject({
+    code: 'device_id_invalid',
+    detail: expect.stringContaining('dns_names') as string,
+  })
+  const issued = await issueCertificate(desk.deps, { ...ask, deviceId: deviceId('lamp-1') })
+  expect(readCertificate(issued.der).sanDns).toEqual(['lamp-1.example'])
 })

@@ -4,6 +4,7 @@ import type { DeviceId } from '#fleet/device-id.ts'
 import { DAY, HOUR } from '#fleet/clock.ts'
 import { parseClaimToken, parseOperatorToken } from '#wire/tokens.ts'
 import { openOperatorApp, ROOT_SHA256, type OperatorApp } from '../../support/operator-app.ts'
+import { RESERVATION_DEFAULTS } from '../../support/registry.ts'
 import { makePki } from '../../support/pki.ts'
 
 let desk: OperatorApp
@@ -36,11 +37,12 @@ describe('claim tokens', () => {
     const parts = parseClaimToken(body['token'] as string)
     expect(parts?.id).toBe(body['id'])
     expect(await desk.registry.findToken(body['id'] as string)).toMatchObject({
-      certificateTtl: 30 * DAY,
+      group: 'default',
+      certificateTtl: undefined,
       used: 0,
     })
     const shown = await desk.ask('GET', `/v1/tokens/${body['id'] as string}`)
-    expect(bodyOf(shown)).toMatchObject({ state: 'usable', cert_ttl_seconds: 2_592_000 })
+    expect(bodyOf(shown)).toMatchObject({ state: 'usable', group: 'default', cert_ttl_seconds: null })
     const everything = [shown.body, (await desk.ask('GET', '/v1/tokens')).body, ...desk.logLines].join('')
     expect(everything).not.toContain(parts?.secret)
     expect(everything).not.toContain(
@@ -258,6 +260,8 @@ describe('devices', () => {
     await registry.registerIssuer({ ski: 'aa', der: new Uint8Array([1]), spkiSha256: 'bb' }, clock())
     const serial = Buffer.from(id.padEnd(16, '.')).toString('hex')
     await registry.reserve({
+      ...RESERVATION_DEFAULTS,
+      renewAt: clock() + DAY / 2,
       now: clock(),
       actor: `token:${token}`,
       deviceId: id as DeviceId,

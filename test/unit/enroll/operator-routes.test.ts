@@ -100,15 +100,18 @@ describe('every operator route', () => {
   it('is in the OpenAPI document, with its body and answer', async () => {
     const document = (await desk.ask('GET', '/openapi.json', { token: null })).json<{
       openapi: string
-      paths: Record<string, Record<string, { responses: object; requestBody?: object; summary?: string }>>
+      paths: Record<string, Record<string, { responses: object; requestBody?: object; summary?: string; 'x-role'?: string }>>
     }>()
     expect(document.openapi).toBe('3.1.0')
-    for (const { method, url, schema } of routes.filter(({ url: path }) => path.startsWith('/v1/'))) {
+    for (const { method, url, schema, config } of routes.filter(({ url: path }) => path.startsWith('/v1/'))) {
       const operation = document.paths[url.replace(/:(\w+)/g, '{$1}')]?.[method.toLowerCase()]
       expect(operation?.summary, `${method} ${url}`).toBe(schema.summary)
-      expect(Object.keys(operation?.responses ?? {}), `${method} ${url}`).toEqual(
-        Object.keys(schema.response ?? {}),
-      )
+      expect(Object.keys(operation?.responses ?? {}), `${method} ${url}`).toEqual([
+        ...Object.keys(schema.response ?? {}),
+        '4XX',
+        '5XX',
+      ])
+      expect(operation?.['x-role'], `${method} ${url}`).toBe(config?.role)
     }
   })
 

@@ -13,6 +13,7 @@ test('counts the issuers whose revocations are published nowhere, until their la
     aa: start + DAY,
     bb: start + 2 * DAY,
     cc: start - 1,
+    ee: start + 3 * DAY,
     dd: undefined,
   }
   await warnOfUnpublished({
@@ -22,7 +23,9 @@ test('counts the issuers whose revocations are published nowhere, until their la
       der: new Uint8Array(),
       state: 'active',
       offeredAt: undefined,
+      offeredVersion: undefined,
     })),
+    published: (ski) => ski === 'ee',
     clock: () => now,
     log: createLog('enroll', 'info', { write: (line) => lines.push(line) }),
     metrics,

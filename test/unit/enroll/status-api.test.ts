@@ -39,8 +39,10 @@ const setUp = async (o: { quiet?: number; within?: number } = {}) => {
   })
   registerStatusApi(app, {
     registry: { issuers: () => Promise.resolve([]) },
-    issuer,
-    crl: () => crl,
+    issuers: { all: () => [issuer] },
+    crls: { current: () => crl },
+    importedCrls: { current: () => undefined, has: () => false },
+    ocsp: { answer: () => Promise.resolve({ der: Buffer.alloc(1), cache: undefined }) },
     metrics,
     ...(o.within === undefined ? {} : { within: o.within }),
   })

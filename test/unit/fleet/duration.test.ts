@@ -1,7 +1,7 @@
 /** Durations as an administrator writes them, and everything that only looks like one. */
 
 import { expect, test } from 'vitest'
-import { parseDuration } from '#fleet/duration.ts'
+import { formatDuration, parseDuration } from '#fleet/duration.ts'
 
 test.each([
   ['0s', 0],
@@ -22,4 +22,17 @@ test.each([
   ['1s'.repeat(40), undefined],
 ])('%j → %s', (text, expected) => {
   expect(parseDuration(text)).toBe(expected)
+})
+
+test.each([
+  [0, '0s'],
+  [300, '300ms'],
+  [1_000, '1s'],
+  [60_000, '1m'],
+  [9_900_000, '2h45m'],
+  [2_592_000_000, '30d'],
+  [90_061_001, '1d1h1m1s1ms'],
+])('%d → %s, and back', (ms, text) => {
+  expect(formatDuration(ms)).toBe(text)
+  expect(parseDuration(text)).toBe(ms)
 })

@@ -3,6 +3,7 @@ import type { SecureContext } from 'node:tls'
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { AccessSnapshot, Anchor } from '#fleet/access.ts'
 import { DAY, HOUR } from '#fleet/clock.ts'
+import type { IssuerRecord, IssuerState } from '#fleet/certificate.ts'
 import { createAnchors } from '#gateway/anchors.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { Peer } from '#fleet/peer.ts'
@@ -63,7 +64,13 @@ const open = (snapshot: AccessSnapshot, o: { now?: number; ours?: boolean } = {}
   })
   if (o.ours !== false)
     anchors.setIssuers([
-      { ski: pki.devices.ski, der: pki.devices.der, state: 'active', offeredAt: undefined },
+      {
+        ski: pki.devices.ski,
+        der: pki.devices.der,
+        state: 'active',
+        offeredAt: undefined,
+        offeredVersion: undefined,
+      },
     ])
   return {
     anchors,
@@ -259,20 +266,20 @@ describe('what is trusted on a hostname', () => {
     ],
   ]
   test.each(leftOut)('left out, and told: %s', (_, made, kept) => {
-    const { anchors, problems } = open(snapshotOf(made()))
+    const { anchors, problems } = open(snapshotOf(made()), { ours: false })
     expect(anchors.caFor(HOST)).toHaveLength(kept)
     expect(problems).toHaveLength(1)
   })
   test('an intermediate that expires is trusted no longer, without any change in the registry', () => {
     const short = makeCa({ name: 'Short', now: NOW, by: pki.root, pathLength: 0, notAfter: NOW + HOUR })
-    const { anchors, time } = open(snapshotOf(on(short, pki.root)))
+    const { anchors, time } = open(snapshotOf(on(short, pki.root)), { ours: false })
     expect(anchors.caFor(HOST)).toHaveLength(2)
     time.now = NOW + HOUR + 1_000
     expect(anchors.caFor(HOST)).toHaveLength(1)
   })
   test('one that is not valid yet will be', () => {
     const soon = makeCa({ name: 'Soon', now: NOW, by: pki.root, pathLength: 0, notBefore: NOW + HOUR })
-    const { anchors, time } = open(snapshotOf(on(soon, pki.root)))
+    const { anchors, time } = open(snapshotOf(on(soon, pki.root)), { ours: false })
     expect(anchors.caFor(HOST)).toHaveLength(1)
     time.now = NOW + HOUR
     expect(anchors.caFor(HOST)).toHaveLength(2)
@@ -292,5 +299,86 @@ describe('what is trusted on a hostname', () => {
     const before = anchors.contextFor(HOST)
     fails = true
     expect(anchors.contextFor(HOST)).toBe(before)
+  })
+})
+
+describe('issuers of ours under an anchor whose PEM does not hold them', () => {
+  const next = () => makeCa({ name: 'Next Devices', now: NOW, by: pki.root, pathLength: 0 })
+  const recordOf = (ca: TestCa, state: IssuerState): IssuerRecord => ({
+    ski: ca.ski,
+    der: ca.der,
+    state,
+    offeredAt: undefined,
+    offeredVersion: undefined,
+  })
+  const rotating = (states: readonly (readonly [TestCa, IssuerState])[], ...cas: readonly TestCa[]) => {
+    const opened = open(snapshotOf(on(...cas)), { ours: false })
+    opened.anchors.setIssuers(states.map(([ca, state]) => recordOf(ca, state)))
+    return opened
+  }
+
+  test.each<[IssuerState, boolean]>([
+    ['prepared', false],
+    ['offered', true],
+    ['active', true],
+    ['retiring', true],
+    // the record says no, and why: certificate_untrusted would hide it
+    ['retired', true],
+    ['revoked', true],
+  ])('%s: trusted in the handshake: %s', (state, trusted) => {
+    const issuer = next()
+    expect(rotating([[issuer, state]], pki.root).anchors.caFor(HOST)).toEqual(
+      trusted ? [pki.root.pem, issuer.pem] : [pki.root.pem],
+    )
+  })
+  test('both are there during a rotation, and a device that sends no more than its leaf is ours', () => {
+    const issuer = next()
+    const { anchors, standing } = rotating(
+      [
+        [pki.devices, 'retiring'],
+        [issuer, 'active'],
+      ],
+      pki.devices,
+      pki.root,
+    )
+    const leaf = pki.device({ by: issuer, id: 'lamp-1' })
+    expect(anchors.caFor(HOST)).toEqual([pki.devices.pem, pki.root.pem, issuer.pem])
+    expect(standing(peerOf(leaf), record(issuer.ski))).toMatchObject({
+      kind: 'ours',
+      above: { notAfter: issuer.facts.notAfter },
+    })
+    expect(anchors.chainAbove(peerOf(leaf), HOST)).toEqual([issuer.der])
+  })
+  test('not on record, it is ours and unknown: the key of an issuer alone admits nobody', () => {
+    const issuer = next()
+    const leaf = pki.device({ by: issuer, id: 'lamp-1' })
+    expect(rotating([[issuer, 'active']], pki.root).standing(peerOf(leaf))).toMatchObject({
+      kind: 'ours',
+      record: undefined,
+    })
+  })
+  test('one that does not stand under this anchor is not trusted with it, whatever its names say', () => {
+    const forged = makeCa({
+      name: 'Test Devices',
+      now: NOW,
+      by: { ...pki.root, ...generateKey('P-256') },
+      pathLength: 0,
+      subjectDer: pki.devices.subjectDer,
+    })
+    const { anchors } = rotating(
+      [
+        [forged, 'active'],
+        [pki.other.devices, 'active'],
+      ],
+      pki.root,
+    )
+    expect(anchors.caFor(HOST)).toEqual([pki.root.pem])
+  })
+  test('one that ends takes its trust with it, without any change in the registry', () => {
+    const short = makeCa({ name: 'Short', now: NOW, by: pki.root, pathLength: 0, notAfter: NOW + HOUR })
+    const { anchors, time } = rotating([[short, 'active']], pki.root)
+    expect(anchors.caFor(HOST)).toHaveLength(2)
+    time.now = NOW + HOUR + 1_000
+    expect(anchors.caFor(HOST)).toHaveLength(1)
   })
 })

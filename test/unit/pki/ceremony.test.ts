@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { DAY } from '#fleet/clock.ts'
 import { readCertificates } from '#pki/certificate.ts'
-import { createPki, issueServerCertificate, type PkiPaths } from '#pki/ceremony.ts'
+import { createIntermediate, createPki, issueServerCertificate, type PkiPaths } from '#pki/ceremony.ts'
 import { verifyChain } from '#pki/chain.ts'
 import { openIssuer } from '#pki/issuer.ts'
 import { OID } from '#pki/oids.ts'
@@ -224,5 +224,117 @@ describe('issueServerCertificate', () => {
     })
     await writeFile(paths.servicesKey, await text((await ceremony(other.path)).servicesKey))
     await expect(issueServerCertificate(ask)).rejects.toMatchObject({ code: 'issuer_unusable' })
+  })
+})
+
+describe('createIntermediate', () => {
+  const further = async (
+    paths: PkiPaths,
+    changes: Partial<Parameters<typeof createIntermediate>[0]> = {},
+  ): ReturnType<typeof createIntermediate> =>
+    createIntermediate({
+      dir: join(dirname(paths.root), 'issuers'),
+      rootPem: await text(paths.root),
+      rootKeyPem: await text(paths.rootKey),
+      now,
+      ...changes,
+    })
+
+  test('makes one that an issuer opens, under the same root, with a name and a serial of its own', async () => {
+    using folder = temporaryFolder()
+    const paths = await ceremony(folder.path, { names: { organization: 'Acme' } })
+    const [one, two] = [await further(paths), await further(paths)]
+    const made = await Promise.all([paths.intermediate, one.certificate, two.certificate].map(first))
+    expect(made.map(({ commonName }) => commonName)).toEqual([
+      'Acme Devices',
+      `Acme Devices ${one.ski.slice(0, 8)}`,
+      `Acme Devices ${two.ski.slice(0, 8)}`,
+    ])
+    for (const of of [(each: (typeof made)[0]) => each.serial, (each: (typeof made)[0]) => each.spkiSha256])
+      expect(new Set(made.map(of)).size).toBe(3)
+    expect(
+      made.map(({ pathLength, extendedKeyUsage, keyUsage }) => [pathLength, extendedKeyUsage, keyUsage]),
+    ).toEqual(made.map(() => [0, [OID.clientAuth], ['keyCertSign', 'cRLSign']]))
+    await using issuer = await openIssuer({
+      rootPem: await text(paths.root),
+      intermediatePem: await text(one.certificate),
+      keyPem: await text(one.key),
+      statusUrl: 'http://status.test',
+      now,
+    })
+    expect([issuer.ski, basename(one.certificate), basename(one.key)]).toEqual([
+      one.ski,
+      `${one.ski}.pem`,
+      `${one.ski}.key`,
+    ])
+    const root = await first(paths.root)
+    expect(one.notAfter).toBeLessThanOrEqual(root.notAfter)
+  })
+
+  test('its key is 0600, and under the passphrase when there is one; nothing is left beside', async () => {
+    using folder = temporaryFolder()
+    const passphrase = 'correct horse battery'
+    const paths = await ceremony(folder.path, { passphrase })
+    const made = await further(paths, { rootPassphrase: passphrase, passphrase })
+    expect((await stat(made.key)).mode & 0o777).toBe(0o600)
+    expect((await stat(dirname(made.key))).mode & 0o777).toBe(0o700)
+    expect(await text(made.key)).toContain('ENCRYPTED PRIVATE KEY')
+    expect(createPrivateKey({ key: await text(made.key), passphrase }).asymmetricKeyType).toBe('ec')
+    expect((await readdir(dirname(made.key))).toSorted()).toEqual(
+      [basename(made.key), basename(made.certificate)].toSorted(),
+    )
+  })
+
+  test('does not outlive its root', async () => {
+    using folder = temporaryFolder()
+    const paths = await ceremony(folder.path)
+    const late = (await first(paths.root)).notAfter - 100 * DAY
+    expect((await further(paths, { now: late })).notAfter).toBe((await first(paths.root)).notAfter)
+  })
+
+  test.each<
+    [string, (paths: PkiPaths) => Promise<Partial<Parameters<typeof createIntermediate>[0]>>, string, RegExp]
+  >([
+    [
+      'a key that is not the root\u2019s',
+      async (paths) => ({ rootKeyPem: await text(paths.intermediateKey) }),
+      'issuer_unusable',
+      /does not belong to the root/,
+    ],
+    [
+      'a key that is none',
+      () => Promise.resolve({ rootKeyPem: 'hello' }),
+      'issuer_unusable',
+      /cannot be opened/,
+    ],
+    [
+      'an intermediate in place of the root',
+      async (paths) => ({
+        rootPem: await text(paths.intermediate),
+        rootKeyPem: await text(paths.intermediateKey),
+      }),
+      'issuer_unusable',
+      /not a self-signed/,
+    ],
+    [
+      'a root that has ended',
+      () => Promise.resolve({ now: now + 30_000 * DAY }),
+      'issuer_unusable',
+      /expired/,
+    ],
+    [
+      'a passphrase that is too short',
+      () => Promise.resolve({ passphrase: 'short' }),
+      'bad_request',
+      /12 characters/,
+    ],
+  ])('refuses %s, and writes nothing', async (_, changes, code, detail) => {
+    using folder = temporaryFolder()
+    const paths = await ceremony(folder.path)
+    await expect(further(paths, await changes(paths))).rejects.toMatchObject({
+      code,
+      detail: expect.stringMatching(detail),
+    })
+    expect(await readdir(join(dirname(paths.root)))).not.toContain('issuers')
   })
 })

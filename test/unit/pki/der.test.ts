@@ -48,10 +48,13 @@ describe('readDer refuses', () => {
     ['an integer with a spare leading zero', hex('02 02 00 01'), 'is not canonical DER'],
     ['an integer with two', hex('02 03 00 00 01'), 'is not canonical DER'],
     ['a negative integer with a spare ff', hex('02 02 ff 80'), 'is not canonical DER'],
+    ['an integer without octets', hex('02 00'), 'is not canonical DER'],
+    ['an ENUMERATED with a spare leading zero', hex('0a 02 00 01'), 'is not canonical DER'],
     ['a BOOLEAN of 01', hex('01 01 01'), 'holds a BOOLEAN that is not DER'],
     ['a BOOLEAN of two octets', hex('01 02 ff ff'), 'holds a BOOLEAN that is not DER'],
     ['a constructed OCTET STRING', hex('24 03 04 01 00'), 'holds a constructed primitive'],
     ['a constructed BIT STRING', hex('23 04 03 02 00 00'), 'holds a constructed primitive'],
+    ['a NULL with something in it', hex('05 01 00'), 'holds a NULL that is not empty'],
     ['a primitive SEQUENCE', hex('10 00'), 'holds a SEQUENCE or SET that is not constructed'],
     [
       'an OID with a padded subidentifier',

@@ -59,7 +59,9 @@ describe('a device certificate', () => {
     expect(facts.issuerDer).toEqual(pki.devices.facts.subjectDer)
     expect(criticalExtensionsOf(facts.der)).toEqual([OID.basicConstraints, OID.keyUsage])
     const text = new X509Certificate(facts.der)
-    expect(text.infoAccess).toBe(`CA Issuers - URI:${statusUrl}/issuer/${issuer.ski}.cer`)
+    expect(text.infoAccess).toBe(
+      `OCSP - URI:${statusUrl}/ocsp\nCA Issuers - URI:${statusUrl}/issuer/${issuer.ski}.cer`,
+    )
     expect(Buffer.from(facts.der).includes(`${statusUrl}/crl/${issuer.ski}.crl`)).toBe(true)
     expect(issuedBy(facts, issuer.certificate)).toBe(true)
   })

@@ -199,6 +199,27 @@ const rows: readonly (readonly [what: string, Over, Denial])[] = [
     { standing: ours({ deviceState: 'suspended', certificateState: 'revoked' }) },
     'certificate_revoked',
   ],
+  [
+    'a pending certificate of a suspended device',
+    { standing: ours({ deviceState: 'suspended', certificateState: 'pending' }) },
+    'device_suspended',
+  ],
+  [
+    'a pending certificate of a revoked issuer',
+    { standing: ours({ certificateState: 'pending', issuerState: 'revoked' }) },
+    'issuer_revoked',
+  ],
+  [
+    'a pending certificate that has expired: no grace at a door',
+    { leaf: { notAfter: NOW - 1 }, standing: ours({ certificateState: 'pending' }) },
+    'certificate_expired',
+  ],
+  ['an issuer that was never active', { standing: ours({ issuerState: 'offered' }) }, 'issuer_revoked'],
+  [
+    'a certificate of a device that never enrolled',
+    { standing: ours({ deviceState: 'registered' }) },
+    'certificate_unknown',
+  ],
   ['a path of no application', { ask: get('/nowhere') }, 'no_application'],
   [
     'a host without applications',
@@ -246,6 +267,8 @@ describe('admitted', () => {
     ['MQTT without SNI', { ask: connect('lamp-1'), peer: { serverName: undefined } }, device],
     ['MQTT, foreign', { ask: connect('partner/lamp-1'), standing: foreign }, stranger],
     ['its own topic', { ask: publish('devices/lamp-1/up') }, device],
+    ['a pending certificate, as a live one', { standing: ours({ certificateState: 'pending' }) }, device],
+    ['an issuer that is retiring', { standing: ours({ issuerState: 'retiring' }) }, device],
   ] satisfies readonly (readonly [string, Over, unknown])[])('%s', (_, over, identity) => {
     expect(admit(factsOf(over))).toMatchObject({ allow: true, identity, policy: 'valid' })
   })

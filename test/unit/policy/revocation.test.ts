@@ -4,12 +4,12 @@ import { DEVICE_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
 import { DEVICE_VERB_NAMES, judgeDeviceChange } from '#policy/revocation.ts'
 
 const NO = 'conflict'
-/** verb → what comes of it from active, suspended, revoked, retired */
+/** verb → what comes of it from registered, active, suspended, revoked, retired */
 const TABLE = {
-  suspend: ['suspended', 'suspended', NO, NO],
-  resume: ['active', 'active', NO, NO],
-  retire: ['retired', 'retired', 'retired', 'retired'],
-  revoke: ['revoked', 'revoked', 'revoked', NO],
+  suspend: ['suspended', 'suspended', 'suspended', NO, NO],
+  resume: [NO, 'active', 'active', NO, NO],
+  retire: ['retired', 'retired', 'retired', 'retired', 'retired'],
+  revoke: ['revoked', 'revoked', 'revoked', 'revoked', NO],
 } as const
 
 describe('judgeDeviceChange', () => {

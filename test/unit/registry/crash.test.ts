@@ -56,8 +56,8 @@ it('between reserve and record: the row comes back as reserved, with the old ser
   expect(serial).toBe(asked.serial)
   await using registry = await open()
   expect(
-    await registry.findTokenUse(
-      asked.credential.kind === 'token' ? asked.credential.id : '',
+    await registry.findUse(
+      { kind: 'token', id: asked.credential.kind === 'token' ? asked.credential.id : '' },
       asked.spkiSha256,
     ),
   ).toMatchObject({ state: 'intended', serial })

@@ -106,6 +106,7 @@ describe('cannot write', () => {
       'changesSince',
       'cursor',
       'issuers',
+      'liveCertificates',
       'status',
     ])
   })
@@ -205,18 +206,38 @@ describe('follows the file', () => {
     expect(reader.status(kept.fingerprint)).toBeDefined()
     expect(reader.access()).not.toBe(access)
     expect(reader.access().anchors).toEqual([])
-    const late = await givenDevice(registry)
-    expect((await reader.changesSince(next)).changes).toEqual([{ kind: 'device', deviceId: late.id }])
+    await registry.setDeviceState({
+      id: kept.id,
+      state: 'suspended',
+      reason: 'unspecified',
+      now: NOW,
+      actor: ACTOR,
+    })
+    expect((await reader.changesSince(next)).changes).toEqual([{ kind: 'device', deviceId: kept.id }])
+  })
+
+  it('to a restored backup in which its cursor fits, for devices have come since', async () => {
+    await givenDevice(registry)
+    takeBackup()
+    await using reader = await openRegistryReader({ path })
+    const lost = await givenDevice(registry)
+    const cursor = await reader.cursor()
+    await restore()
+    expect((await reader.changesSince(cursor)).changes[0]).toEqual({ kind: 'reset' })
+    expect(reader.status(lost.fingerprint)).toBeUndefined()
+    expect((await reader.changesSince(cursor)).changes).toEqual([])
   })
 
   it('to a restored backup that has moved past the cursor, by what stands at the cursor', async () => {
-    await givenDevice(registry)
+    const change = (n: number) =>
+      registry.putAccess('anchor', { value: anchor({ pem: `${n}` }), now: NOW, actor: ACTOR })
+    await change(1)
     takeBackup()
-    await givenDevice(registry)
+    await change(2)
     const cursor = await registry.cursor()
     await restore()
     await using reader = await openRegistryReader({ path })
-    for (let n = 0; n < 5; n += 1) await givenDevice(registry)
+    for (let n = 3; n < 8; n += 1) await change(n)
     expect((await reader.changesSince(cursor)).changes[0]).toEqual({ kind: 'reset' })
   })
 

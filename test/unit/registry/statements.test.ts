@@ -10,8 +10,18 @@ import { temporaryFolder } from '../../support/temporary.ts'
 
 /** One row or a handful, for ever; or read from one end, with a limit. */
 const MAY_BE_SCANNED = [
-  /^SCAN (?:access_version|inbox_cursor|issuers|assertion_keys|p VIRTUAL TABLE)/,
+  /^SCAN (?:access_version|recorded_time|inbox_cursor|issuers|server_anchors|imported_crls|assertion_keys|p VIRTUAL TABLE)/,
   /^SCAN CONSTANT ROW/,
+]
+/** Asked once in a long while, by an operator who waits: a group is deleted, an old backup was put in place. */
+const ASKED_RARELY = [
+  /^select id from claim_tokens where group_name = \? and revoked_at is null/,
+  /^update claim_tokens set revoked_at = \? where revoked_at is null and used < uses$/,
+]
+/** A chunk at a time, of rows in a row. */
+const IN_CHUNKS = [
+  /where number > \+\? and number <= \+\?/,
+  /from \(select id from devices where id > .* order by id limit/,
 ]
 /** Sorted, but never more than a few rows of one issuer. */
 const A_HANDFUL = /\bfrom issuer_status_urls\b/
@@ -34,15 +44,21 @@ it('none of them scans a table that grows, and none sorts one', async () => {
     const bad = [...sources]
       .filter(
         (sql) =>
-          /^\s*(?:select|update|delete|insert)/.test(sql) && !/\b(?:sqlite_schema|migrations)\b/.test(sql),
+          /^\s*(?:select|update|delete|insert)/.test(sql) &&
+          !/\b(?:sqlite_schema|migrations)\b/.test(sql) &&
+          ![...ASKED_RARELY, ...IN_CHUNKS].some((allowed) => allowed.test(sql.trim())),
       )
       .flatMap((sql) => {
         const plan = prepare.call(database, `explain query plan ${sql}`) as Database.Statement<
           unknown[],
           { detail: string }
         >
-        const named = Object.fromEntries([...sql.matchAll(/:(\w+)/g)].map(([, name]) => [name, 1]))
-        const values = Array.from({ length: sql.split('?').length - 1 }, () => 1)
+        const text = sql.replace(/'[^']*'|--.*$/gm, "''")
+        // `:name`, and `?1`, which better-sqlite3 takes for a name
+        const named = Object.fromEntries(
+          [...text.matchAll(/:(\w+)|\?(\d+)/g)].map(([, name, n]) => [name ?? n, 1]),
+        )
+        const values = Array.from({ length: text.split('?').length - 1 }, () => 1)
         const rows = Object.keys(named).length > 0 ? plan.all(named) : plan.all(...values)
         return rows
           .map(({ detail }) => detail)

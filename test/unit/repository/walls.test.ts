@@ -63,7 +63,16 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
     '#device-sim/index.ts',
     ...NODE,
   ],
-  'cli/x.ts': ['#fleet/x.ts', '#wire/x.ts', ...VISITED, '#device-sim/index.ts', 'commander', 'yaml', ...NODE],
+  'cli/x.ts': [
+    '#fleet/x.ts',
+    '#wire/x.ts',
+    ...VISITED,
+    '#device-sim/index.ts',
+    'commander',
+    'csv-parse',
+    'yaml',
+    ...NODE,
+  ],
   'cli/offline/x.ts': [
     '#fleet/x.ts',
     '#wire/x.ts',

@@ -154,7 +154,7 @@ describe('what stops the process', () => {
     [
       'an unknown section',
       { yaml: v1('enrol:\n  status_url: x\n') },
-      'sallyport.yaml:3: enrol.status_url: got an unknown key, expected one of: environment, ca, tls',
+      'sallyport.yaml:3: enrol.status_url: got an unknown key, expected one of: environment, ca, signer, tls',
     ],
     ['a section with a value', { yaml: v1('enroll: yes\n') }, 'sallyport.yaml:2: enroll: got an unknown key'],
     [

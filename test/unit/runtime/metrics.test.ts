@@ -20,6 +20,20 @@ it('counts, observes and gauges, with the desk on everything', async () => {
   expect(text).toContain('asked{desk="gateway"} 9')
 })
 
+it('reads a gauge with labels anew at each scrape: what is gone is gone', async () => {
+  const metrics = createMetrics('enroll')
+  const lives = new Map([
+    ['one', 1],
+    ['two', 2],
+  ])
+  metrics.gauge('life', 'Life', ['issuer'], () => [...lives].map(([issuer, value]) => [{ issuer }, value]))
+  expect(await metrics.text()).toContain('life{issuer="two",desk="enroll"} 2')
+  lives.delete('two')
+  const text = await metrics.text()
+  expect(text).toContain('life{issuer="one",desk="enroll"} 1')
+  expect(text).not.toContain('two')
+})
+
 let server: Server
 let base: string
 let ready: boolean | Error = false

@@ -1,0 +1,171 @@
+/**
+ * A CRL of 100,000 entries, made again after a revocation while devices enrol: how long until it is served, and what the enrolments feel of
+ * it. `quiet` and `rebuild` are latencies of enrolments in the same seconds, outside and inside of [revocation acknowledged, new CRL served].
+ * Server on core 0, the load on core 1. Needs taskset; Linux.
+ */
+
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { systemClock } from '#fleet/clock.ts'
+import { openRegistry } from '#registry/sqlite.ts'
+import type { RunFile } from '#wire/run-file.ts'
+import { addClaimToken, addOperatorToken, call, makeHome } from '../test/support/enroll-desk.ts'
+import { makeCsr } from '../test/support/pki.ts'
+import { startPinned, whenUp } from './support/pinned.ts'
+import { addCertificates } from './support/revoked.ts'
+import { median, type Suite } from './support/suite.ts'
+import type { Timed, TimedPosts } from './support/timed-posts.ts'
+
+const SERVER_CORE = 0
+const CLIENT_CORE = 1
+const CONNECTIONS = 64
+const ENTRIES = 100_000
+const ROUNDS = 5
+/** Revocations in a round, and ms from one to the next: longer than the second between two CRLs. */
+const REVOCATIONS = 4
+const APART = 2_000
+/** Enrolments in a round: more than there is time for. */
+const REQUESTS = 20_000
+const CHECKOUT = join(import.meta.dirname, '..')
+
+const now = (): number => performance.timeOrigin + performance.now()
+
+const p99 = (samples: readonly number[]): number =>
+  samples.toSorted((a, b) => a - b)[Math.floor(samples.length * 0.99)] ?? Number.NaN
+
+type Window = { readonly from: number; readonly to: number }
+
+export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progress }) => {
+  const path = mkdtempSync(join(tmpdir(), 'sallyport-bench-'))
+  await using opened = new AsyncDisposableStack()
+  opened.defer(() => {
+    rmSync(path, { recursive: true, force: true })
+  })
+  mkdirSync(join(path, 'run'))
+  const home = await makeHome(path)
+  const { devices, root } = home.pki
+  let claim: string
+  let operator: string
+  {
+    await using registry = await openRegistry({ path: home.registryPath, clock: systemClock })
+    const { ski, der, facts } = devices
+    await registry.registerIssuer({ ski, der, spkiSha256: facts.spkiSha256 }, Date.now())
+    claim = (await addClaimToken(registry, root.facts.fingerprint, { uses: 1_000_000 })).text
+    operator = await addOperatorToken(registry, 'admin')
+  }
+  progress(`writing ${ENTRIES} revoked certificates`)
+  const fill = { path: home.registryPath, issuerSki: devices.ski, now: Date.now() }
+  addCertificates({ ...fill, count: ENTRIES, state: 'revoked', prefix: 'gone-' })
+  addCertificates({ ...fill, count: rounds * REVOCATIONS, state: 'live', prefix: 'victim-' })
+  const keys = Math.ceil(requests / 4)
+  progress(`making ${keys} keys a round`)
+  const csrs = Array.from({ length: keys * rounds }, () => makeCsr().pem)
+
+  const log = openSync(join(path, 'enroll.log'), 'w')
+  const listeners = ['DEVICES', 'STATUS', 'OPERATOR', 'METRICS'].map((name) => [
+    `SALLYPORT_ENROLL_${name}_LISTEN`,
+    '127.0.0.1:0',
+  ])
+  const desk = startPinned(
+    SERVER_CORE,
+    [process.execPath, '--openssl-config=src/runtime/openssl.cnf', 'src/enroll/main.ts'],
+    {
+      cwd: CHECKOUT,
+      stdio: ['ignore', 'ignore', log],
+      env: {
+        PATH: process.env['PATH'],
+        SALLYPORT_HOME: path,
+        SALLYPORT_ENVIRONMENT: 'development',
+        ...Object.fromEntries(listeners),
+      },
+    },
+  )
+  opened.use(desk)
+  const runFile = join(path, 'run/enroll.json')
+  await whenUp(async () => readFileSync(runFile))
+  const { urls } = JSON.parse(readFileSync(runFile, 'utf8')) as RunFile
+  const crlUrl = `${urls['status']}/crl/${devices.ski}.crl`
+  const client = opened.use(
+    startPinned(CLIENT_CORE, [process.execPath, join('bench/support', 'timed-posts.ts')], {
+      cwd: CHECKOUT,
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    }),
+  )
+
+  const etag = async (): Promise<string> =>
+    (await fetch(crlUrl, { method: 'HEAD' })).headers.get('etag') ?? ''
+  let victim = 0
+  /** @returns from the acknowledgement to the CRL that has it */
+  const revokeOne = async (): Promise<Window> => {
+    const before = await etag()
+    const revoked = await call(`${urls['operator']}/v1/devices/victim-${victim++}/revoke`, {
+      token: operator,
+      body: { reason: 'superseded' },
+    })
+    if (revoked.status !== 200) throw new Error(revoked.text)
+    const from = now()
+    while ((await etag()) === before) await delay(2)
+    return { from, to: now() }
+  }
+
+  const ready: number[] = []
+  const figures = { quiet: [] as number[], rebuild: [] as number[] }
+  const rates: number[] = []
+  const round = async (at: number): Promise<void> => {
+    const asked: TimedPosts = {
+      port: Number(new URL(urls['devices'] ?? '').port),
+      ca: root.pem,
+      connections: CONNECTIONS,
+      path: '/v1/enroll',
+      headers: `authorization: Bearer ${claim}\r\n`,
+      bodies: csrs
+        .slice(at * keys, (at + 1) * keys)
+        .map((csr, n) => JSON.stringify({ csr, device_id: `new-${at}-${n}` })),
+    }
+    const answer = once(client.child, 'message')
+    client.child.send(asked)
+    const windows: Window[] = []
+    await delay(APART)
+    const started = now()
+    for (let n = 0; n < REVOCATIONS; n += 1) {
+      windows.push(await revokeOne())
+      await delay(APART)
+    }
+    const ended = now()
+    client.child.send('stop')
+    const { samples, statuses } = ((await answer) as [Timed])[0]
+    if (Object.keys(statuses).join() !== '201') throw new Error(JSON.stringify(statuses))
+    const during = samples.filter(([began]) => began > started && began < ended)
+    // an enrolment that any part of a rebuild fell into
+    const touched = ([began, took]: readonly [number, number]): boolean =>
+      windows.some(({ from, to }) => began < to && began + took > from)
+    const [inside, outside] = [during.filter(touched), during.filter((sample) => !touched(sample))]
+    figures.quiet.push(p99(outside.map(([, took]) => took)) * 1_000)
+    figures.rebuild.push(p99(inside.map(([, took]) => took)) * 1_000)
+    rates.push(during.length / ((ended - started) / 1_000))
+    ready.push(...windows.map(({ from, to }) => to - from))
+    progress(
+      `round ${at + 1} of ${rounds}: p99 quiet ${(figures.quiet.at(-1) as number).toFixed(0)} µs of ${outside.length}, rebuild ${(figures.rebuild.at(-1) as number).toFixed(0)} µs of ${inside.length}; CRL after ${windows.map(({ from, to }) => (to - from).toFixed(0)).join(', ')} ms`,
+    )
+  }
+  for (let at = 0; at < rounds; at += 1) await round(at)
+  const octets = (await (await fetch(crlUrl)).arrayBuffer()).byteLength
+  return {
+    unit: 'p99 of an enrolment, µs',
+    base: 'quiet',
+    variants: figures,
+    facts: {
+      'CRL served after, median': `${median(ready).toFixed(0)} ms`,
+      'CRL served after, worst': `${Math.max(...ready).toFixed(0)} ms`,
+      entries: ENTRIES,
+      octets,
+      'enrolments per second': median(rates).toFixed(0),
+      connections: CONNECTIONS,
+      revocations: ready.length,
+      node: process.version,
+    },
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * Server CPU per OCSP answer of a whole enroll desk, its log line and counters included, beside a bare fastify that answers as many octets:
+ * the difference is what OCSP costs. `signed`: POST, each of another serial. `nonce`: POST, never the same answer twice. `shared`: GET, as
+ * many ask for the same few. Servers on core 0, the client on core 1, interleaved rounds. Needs taskset; Linux.
+ */
+
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { randomBytes } from 'node:crypto'
+import { systemClock } from '#fleet/clock.ts'
+import { openRegistry } from '#registry/sqlite.ts'
+import type { RunFile } from '#wire/run-file.ts'
+import { makeHome } from '../test/support/enroll-desk.ts'
+import { ocspRequest } from '../test/support/ocsp-request.ts'
+import { cpuOfTree } from './support/cpu.ts'
+import type { EchoUp } from './support/echo.ts'
+import { startPinned, whenUp } from './support/pinned.ts'
+import type { Queried, Queries } from './support/queries.ts'
+import { addCertificates } from './support/revoked.ts'
+import { median, type Suite } from './support/suite.ts'
+
+const SERVER_CORE = 0
+const CLIENT_CORE = 1
+const CONNECTIONS = 32
+const ROUNDS = 8
+const REQUESTS = 10_000
+/** What `shared` asks for. */
+const POPULAR = 100
+const CHECKOUT = join(import.meta.dirname, '..')
+
+const postOf = (der: Buffer): string =>
+  `POST /ocsp HTTP/1.1\r\nhost: x\r\ncontent-type: application/ocsp-request\r\ncontent-length: ${der.length}\r\n\r\n${der.toString('latin1')}`
+const getOf = (der: Buffer): string =>
+  `GET /ocsp/${encodeURIComponent(der.toString('base64'))} HTTP/1.1\r\nhost: x\r\n\r\n`
+
+export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progress }) => {
+  const path = mkdtempSync(join(tmpdir(), 'sallyport-bench-'))
+  await using opened = new AsyncDisposableStack()
+  opened.defer(() => {
+    rmSync(path, { recursive: true, force: true })
+  })
+  mkdirSync(join(path, 'run'))
+  const home = await makeHome(path)
+  const issuer = home.pki.devices
+  const now = Date.now()
+  {
+    await using registry = await openRegistry({ path: home.registryPath, clock: systemClock })
+    await registry.registerIssuer(
+      { ski: issuer.ski, der: issuer.der, spkiSha256: issuer.facts.spkiSha256 },
+      now,
+    )
+  }
+  const count = (rounds + 1) * requests
+  progress(`writing ${count} certificates`)
+  const serials = addCertificates({
+    path: home.registryPath,
+    issuerSki: issuer.ski,
+    count,
+    state: 'live',
+    now,
+    prefix: 'device-',
+  })
+
+  const log = openSync(join(path, 'enroll.log'), 'w')
+  const listeners = ['DEVICES', 'STATUS', 'OPERATOR', 'METRICS'].map((name) => [
+    `SALLYPORT_ENROLL_${name}_LISTEN`,
+    '127.0.0.1:0',
+  ])
+  const desk = opened.use(
+    startPinned(
+      SERVER_CORE,
+      [process.execPath, '--openssl-config=src/runtime/openssl.cnf', 'src/enroll/main.ts'],
+      {
+        cwd: CHECKOUT,
+        stdio: ['ignore', 'ignore', log],
+        env: {
+          PATH: process.env['PATH'],
+          SALLYPORT_HOME: path,
+          SALLYPORT_ENVIRONMENT: 'development',
+          ...Object.fromEntries(listeners),
+        },
+      },
+    ),
+  )
+  const runFile = join(path, 'run/enroll.json')
+  await whenUp(async () => readFileSync(runFile))
+  const { urls } = JSON.parse(readFileSync(runFile, 'utf8')) as RunFile
+  const deskPort = Number(new URL(urls['status'] ?? '').port)
+
+  const client = opened.use(
+    startPinned(CLIENT_CORE, [process.execPath, join('bench/support', 'queries.ts')], {
+      cwd: CHECKOUT,
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    }),
+  )
+  const load = async (port: number, queries: readonly string[]): Promise<Queried> => {
+    const answer = once(client.child, 'message')
+    const asked: Queries = { port, connections: CONNECTIONS, queries }
+    client.child.send(asked)
+    return ((await answer) as [Queried])[0]
+  }
+  const derOf = (serial: string, nonce?: Buffer): Buffer =>
+    ocspRequest({ issuer: issuer.facts, serials: [serial], ...(nonce === undefined ? {} : { nonce }) })
+  const some = (round: number): readonly string[] => serials.slice(round * requests, (round + 1) * requests)
+  const kinds: Readonly<Record<string, (round: number) => readonly string[]>> = {
+    echo: (round) => some(round).map((serial) => postOf(derOf(serial))),
+    signed: (round) => some(round).map((serial) => postOf(derOf(serial))),
+    nonce: (round) => some(round).map((serial) => postOf(derOf(serial, randomBytes(32)))),
+    shared: (round) => some(round).map((_, at) => getOf(derOf(serials[at % POPULAR] as string))),
+  }
+
+  const first = await load(deskPort, kinds['signed']?.(0).slice(0, 100) ?? [])
+  const size = first.octets / 100
+  const echo = opened.use(
+    startPinned(SERVER_CORE, [process.execPath, join('bench/support', 'echo.ts'), String(size)], {
+      cwd: CHECKOUT,
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    }),
+  )
+  const [{ port: echoPort }] = (await once(echo.child, 'message')) as [EchoUp]
+
+  const measure = async (kind: string, round: number): Promise<number> => {
+    const [program, port] = kind === 'echo' ? [echo, echoPort] : [desk, deskPort]
+    const queries = kinds[kind]?.(round) ?? []
+    const before = cpuOfTree(program.pid)
+    const { statuses } = await load(port, queries)
+    const cpu = (cpuOfTree(program.pid) - before) / requests
+    if (statuses['200'] !== requests) throw new Error(`${kind} answered ${JSON.stringify(statuses)}`)
+    return cpu
+  }
+
+  const names = Object.keys(kinds)
+  progress('warming up')
+  for (const name of names) await measure(name, 0)
+  const figures = Object.fromEntries(names.map((name) => [name, [] as number[]]))
+  for (let round = 1; round <= rounds; round += 1) {
+    const shown: string[] = []
+    for (const name of round % 2 === 0 ? names : names.toReversed()) {
+      const cpu = await measure(name, round)
+      figures[name]?.push(cpu)
+      shown.push(`${name} ${cpu.toFixed(0)} µs`)
+    }
+    progress(`round ${round} of ${rounds}: ${shown.join('; ')}`)
+  }
+  const beyond = (name: string): string =>
+    median((figures[name] ?? []).map((cpu, at) => cpu - (figures['echo']?.[at] as number))).toFixed(0)
+  return {
+    unit: 'server CPU µs per answer',
+    base: 'echo',
+    variants: figures,
+    facts: {
+      'beyond echo: signed': `${beyond('signed')} µs`,
+      'beyond echo: nonce': `${beyond('nonce')} µs`,
+      'beyond echo: shared': `${beyond('shared')} µs`,
+      octets: size,
+      rounds,
+      requests_per_round: requests,
+      connections: CONNECTIONS,
+      node: process.version,
+    },
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * What it costs to keep the CA's key in a process of its own: CPU of the whole (desk and signer) per durable enrolment, beside the desk
+ * that has the key itself. All servers on core 0, the client on core 1, interleaved rounds, one PKI. Needs taskset; Linux.
+ */
+
+import { cpSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { systemClock } from '#fleet/clock.ts'
+import { openRegistry } from '#registry/sqlite.ts'
+import type { RunFile } from '#wire/run-file.ts'
+import { addClaimToken, makeHome, type Home } from '../test/support/enroll-desk.ts'
+import { makeCsr } from '../test/support/pki.ts'
+import { cpuOfTree } from './support/cpu.ts'
+import { startPinned, whenUp, type Pinned } from './support/pinned.ts'
+import type { Post, Posted, Posts } from './support/posts.ts'
+import type { Suite } from './support/suite.ts'
+
+const SERVER_CORE = 0
+const CLIENT_CORE = 1
+const CONNECTIONS = 64
+const ROUNDS = 12
+const REQUESTS = 2_000
+const CHECKOUT = join(import.meta.dirname, '..')
+
+const LOOPBACK = Object.fromEntries(
+  ['DEVICES', 'STATUS', 'OPERATOR', 'METRICS'].map((name) => [
+    `SALLYPORT_ENROLL_${name}_LISTEN`,
+    '127.0.0.1:0',
+  ]),
+)
+
+const start = (home: string, main: string, env: Readonly<Record<string, string>>): Pinned =>
+  startPinned(SERVER_CORE, [process.execPath, '--openssl-config=src/runtime/openssl.cnf', main], {
+    cwd: CHECKOUT,
+    stdio: ['ignore', 'ignore', openSync(join(home, 'desk.log'), 'a')],
+    env: { PATH: process.env['PATH'], SALLYPORT_HOME: home, SALLYPORT_ENVIRONMENT: 'development', ...env },
+  })
+
+const runFileOf = async (home: string, name: string): Promise<RunFile> => {
+  const path = join(home, 'run', `${name}.json`)
+  await whenUp(async () => readFileSync(path))
+  return JSON.parse(readFileSync(path, 'utf8')) as RunFile
+}
+
+/** Its own home and registry; all share the root and the intermediate. */
+type Variant = {
+  readonly url: string
+  readonly programs: readonly Pinned[]
+  readonly tokens: readonly string[]
+}
+
+const makeTokens = async (home: Home, count: number): Promise<string[]> => {
+  await using registry = await openRegistry({ path: home.registryPath, clock: systemClock })
+  const tokens: string[] = []
+  while (tokens.length < count) {
+    const some = Array.from({ length: Math.min(500, count - tokens.length) }, () =>
+      addClaimToken(registry, home.pki.root.facts.fingerprint),
+    )
+    tokens.push(...(await Promise.all(some)).map(({ text }) => text))
+  }
+  return tokens
+}
+
+export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progress }) => {
+  const folder = mkdtempSync(join(tmpdir(), 'sallyport-bench-'))
+  await using opened = new AsyncDisposableStack()
+  opened.defer(() => {
+    rmSync(folder, { recursive: true, force: true })
+  })
+  const count = (rounds + 1) * requests
+  progress(`making ${count} keys, requests and tokens`)
+  const csrs = Array.from({ length: count }, () => makeCsr().pem)
+  const first = await makeHome(join(folder, 'here'))
+
+  const makeVariant = async (name: string, withSigner: boolean): Promise<Variant> => {
+    const path = join(folder, name)
+    if (path !== first.path) cpSync(join(first.path, 'certs'), join(path, 'certs'), { recursive: true })
+    mkdirSync(join(path, 'db'), { recursive: true })
+    const home: Home = { ...first, path, registryPath: join(path, 'db/sallyport.sqlite') }
+    const tokens = await makeTokens(home, count)
+    const programs: Pinned[] = []
+    if (withSigner) {
+      programs.push(opened.use(start(path, 'src/enroll/signer/main.ts', {})))
+      await runFileOf(path, 'signer')
+    }
+    const env = withSigner ? { ...LOOPBACK, SALLYPORT_CA_SIGNER: 'run/signer.sock' } : LOOPBACK
+    programs.push(opened.use(start(path, 'src/enroll/main.ts', env)))
+    return { url: (await runFileOf(path, 'enroll')).urls['devices'] ?? '', programs, tokens }
+  }
+  const variants = {
+    'in process': await makeVariant('here', false),
+    signer: await makeVariant('there', true),
+  }
+  type Name = keyof typeof variants
+
+  const client = opened.use(
+    startPinned(CLIENT_CORE, [process.execPath, join('bench/support', 'posts.ts')], {
+      cwd: CHECKOUT,
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    }),
+  )
+  const measure = async (name: Name, round: number): Promise<readonly [cpu: number, rate: number]> => {
+    const { url, programs, tokens } = variants[name]
+    const posts = Array.from({ length: requests }, (_, n): Post => {
+      const at = round * requests + n
+      return {
+        path: '/v1/enroll',
+        headers: `authorization: Bearer ${tokens[at]}\r\ncontent-type: application/json\r\n`,
+        body: JSON.stringify({ csr: csrs[at], device_id: `device-${at}` }),
+      }
+    })
+    const cpuNow = (): number => programs.reduce((sum, { pid }) => sum + cpuOfTree(pid), 0)
+    const before = cpuNow()
+    const answer = once(client.child, 'message')
+    const asked: Posts = { url, ca: first.pki.root.pem, connections: CONNECTIONS, posts }
+    client.child.send(asked)
+    const [{ seconds, statuses }] = (await answer) as [Posted]
+    if (statuses['201'] !== requests) throw new Error(`${name} answered ${JSON.stringify(statuses)}`)
+    return [(cpuNow() - before) / requests, requests / seconds]
+  }
+
+  progress('warming up')
+  const names = Object.keys(variants) as Name[]
+  for (const name of names) await measure(name, 0)
+  const figures: Record<Name, number[]> = { 'in process': [], signer: [] }
+  for (let round = 1; round <= rounds; round += 1) {
+    const shown: string[] = []
+    // who goes first changes, so that a drift within a round favours nobody
+    for (const name of round % 2 === 0 ? names : names.toReversed()) {
+      const [cpu, rate] = await measure(name, round)
+      figures[name].push(cpu)
+      shown.push(`${name} ${cpu.toFixed(0)} µs, ${rate.toFixed(0)}/s`)
+    }
+    progress(`round ${round} of ${rounds}: ${shown.join('; ')}`)
+  }
+  return {
+    unit: 'CPU µs per certificate, desk and signer together',
+    base: 'in process',
+    variants: figures,
+    facts: { rounds, requests_per_round: requests, connections: CONNECTIONS, node: process.version },
+  }
+}

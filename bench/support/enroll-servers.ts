@@ -1,0 +1,135 @@
+/** The servers of bench/enroll.ts, on core 0: our desk, and `cfssl serve` with the same intermediate. Each knows what to post to it. */
+
+import { once } from 'node:events'
+import { openSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import type { RunFile } from '#wire/run-file.ts'
+import type { Home } from '../../test/support/enroll-desk.ts'
+import { startPinned, whenUp, type Pinned } from './pinned.ts'
+import type { Post } from './posts.ts'
+
+const SERVER_CORE = 0
+export const CHECKOUT = join(import.meta.dirname, '../..')
+
+/** One enrolment: PEM, and a claim token of its own. */
+export type Enrolment = { readonly csr: string; readonly token: string; readonly deviceId: string }
+
+export type Peer = {
+  readonly program: Pinned
+  readonly url: string
+  readonly expected: string
+  post(enrolment: Enrolment): Post
+}
+
+export type Desk = AsyncDisposable & {
+  readonly program: Pinned
+  readonly rest: Peer
+  readonly est: Peer
+  /** of its metrics listener, by name, summed over labels */
+  counter(name: string): Promise<number>
+}
+
+/** @param profiles a folder for a CPU profile, written when the desk ends; undefined: none is made */
+export const startDesk = async (home: Home, profiles?: string): Promise<Desk> => {
+  // the log is part of the work; its reader is not
+  const log = openSync(join(home.path, 'enroll.log'), 'w')
+  const listeners = ['DEVICES', 'STATUS', 'OPERATOR', 'METRICS'].map((name) => [
+    `SALLYPORT_ENROLL_${name}_LISTEN`,
+    '127.0.0.1:0',
+  ])
+  const profiling =
+    profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profiles}`, '--cpu-prof-interval=250']
+  const program = startPinned(
+    SERVER_CORE,
+    [process.execPath, '--openssl-config=src/runtime/openssl.cnf', ...profiling, 'src/enroll/main.ts'],
+    {
+      cwd: CHECKOUT,
+      stdio: ['ignore', 'ignore', log],
+      env: {
+        PATH: process.env['PATH'],
+        SALLYPORT_HOME: home.path,
+        SALLYPORT_ENVIRONMENT: 'development',
+        ...Object.fromEntries(listeners),
+      },
+    },
+  )
+  const runFile = join(home.path, 'run/enroll.json')
+  // of this run, and not of one before
+  const read = (): RunFile => {
+    const file = JSON.parse(readFileSync(runFile, 'utf8')) as RunFile
+    if (file.pid !== program.pid) throw new Error('the desk is not up yet')
+    return file
+  }
+  await whenUp(async () => read())
+  const { urls } = read()
+  const url = urls['devices'] ?? ''
+  return {
+    program,
+    rest: {
+      program,
+      url,
+      expected: '201',
+      post: ({ csr, token, deviceId }) => ({
+        path: '/v1/enroll',
+        headers: `authorization: Bearer ${token}\r\ncontent-type: application/json\r\n`,
+        body: JSON.stringify({ csr, device_id: deviceId }),
+      }),
+    },
+    est: {
+      program,
+      url,
+      expected: '200',
+      post: ({ csr, token, deviceId }) => ({
+        path: '/.well-known/est/simpleenroll',
+        headers: `authorization: Basic ${Buffer.from(`${deviceId}:${token}`).toString('base64')}\r\ncontent-type: application/pkcs10\r\n`,
+        body: csr.replace(/-----[^-]+-----|\n/g, ''),
+      }),
+    },
+    counter: async (name) => {
+      const text = await (await fetch(new URL('/metrics', urls['metrics']))).text()
+      return [...text.matchAll(new RegExp(`^${name}\\{[^}]*\\} (\\S+)$`, 'gm'))].reduce(
+        (sum, [, value]) => sum + Number(value),
+        0,
+      )
+    },
+    [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
+  }
+}
+
+const freePort = async (): Promise<number> => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  return port
+}
+
+export const startCfssl = async (home: Home): Promise<Peer> => {
+  const config = join(home.path, 'cfssl.json')
+  // the extensions of our profile that cfssl can write
+  const profile = {
+    expiry: '720h',
+    usages: ['digital signature', 'client auth'],
+    crl_url: 'http://localhost:8081/crl',
+  }
+  writeFileSync(config, JSON.stringify({ signing: { default: profile } }))
+  const port = await freePort()
+  const certs = join(home.path, 'certs')
+  const command = `cfssl serve -address 127.0.0.1 -port ${port} -loglevel 2`.split(' ')
+  const files = ['-config', config, '-ca', join(certs, 'intermediate.pem')]
+  const key = ['-ca-key', join(certs, 'private/intermediate.key')]
+  const program = startPinned(SERVER_CORE, [...command, ...files, ...key])
+  const url = `http://127.0.0.1:${port}`
+  await whenUp(() => fetch(url))
+  return {
+    program,
+    url,
+    expected: '200',
+    post: ({ csr, deviceId }) => ({
+      path: '/api/v1/cfssl/sign',
+      headers: 'content-type: application/json\r\n',
+      body: JSON.stringify({ certificate_request: csr, hosts: [deviceId] }),
+    }),
+  }
+}

@@ -1,0 +1,82 @@
+/** Where a desk's CPU went: the samples of a V8 profile, each under the step that its stack is in. Shares only: profiling itself costs. */
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+type Frame = { readonly functionName: string; readonly url: string }
+type Profile = {
+  readonly nodes: readonly {
+    readonly id: number
+    readonly callFrame: Frame
+    readonly children?: readonly number[]
+  }[]
+  readonly samples: readonly number[]
+  readonly timeDeltas: readonly number[]
+}
+
+/** Innermost frame first, first row that fits. What fits none is HTTP, TLS and the rest of Node. */
+const STEPS: readonly { readonly step: string; readonly fits: (frame: Frame) => boolean }[] = [
+  { step: 'garbage', fits: ({ functionName }) => functionName === '(garbage collector)' },
+  { step: 'log', fits: ({ url }) => url.includes('/node_modules/pino/') || url.endsWith('/runtime/log.ts') },
+  { step: 'metrics', fits: ({ url }) => url.endsWith('/runtime/metrics.ts') },
+  {
+    step: 'reserve',
+    fits: ({ url, functionName }) => functionName === 'reserve' && url.endsWith('/sqlite/issuance.ts'),
+  },
+  {
+    step: 'record',
+    fits: ({ url, functionName }) => functionName === 'record' && url.endsWith('/sqlite/issuance.ts'),
+  },
+  { step: 'commit', fits: ({ url }) => url.endsWith('/sqlite/group-commit.ts') },
+  { step: 'credential', fits: ({ url }) => url.endsWith('/enroll/credentials.ts') },
+  { step: 'CSR', fits: ({ url }) => url.endsWith('/pki/csr.ts') },
+  { step: 'sign', fits: ({ url }) => url.endsWith('/pki/issuer.ts') },
+]
+export const REST = 'HTTP and TLS'
+
+/** @returns µs by step, the largest first, and by function where `detail` asks for it */
+const shareOut = (profile: Profile, nameOf: (stack: readonly Frame[]) => string): ReadonlyMap<string, number> => {
+  const byId = new Map(profile.nodes.map((node) => [node.id, node]))
+  const parents = new Map(
+    profile.nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id] as const)),
+  )
+  const names = new Map<number, string>()
+  const stackOf = (id: number): Frame[] => {
+    const stack: Frame[] = []
+    for (let at: number | undefined = id; at !== undefined; at = parents.get(at)) {
+      const node = byId.get(at)
+      if (node !== undefined) stack.push(node.callFrame)
+    }
+    return stack
+  }
+  const sums = new Map<string, number>()
+  profile.samples.forEach((id, index) => {
+    const [leaf] = byId.get(id)?.callFrame.functionName === '(idle)' ? [undefined] : [id]
+    if (leaf === undefined) return
+    const name = names.get(leaf) ?? nameOf(stackOf(leaf))
+    names.set(leaf, name)
+    sums.set(name, (sums.get(name) ?? 0) + (profile.timeDeltas[index] ?? 0))
+  })
+  return new Map([...sums].toSorted(([, a], [, b]) => b - a))
+}
+
+const stepOf = (stack: readonly Frame[]): string => {
+  for (const frame of stack) {
+    const found = STEPS.find(({ fits }) => fits(frame))
+    if (found !== undefined) return found.step
+  }
+  return REST
+}
+
+/** @returns the one profile in a folder */
+export const readProfile = (folder: string): Profile => {
+  const [name = ''] = readdirSync(folder).filter((each) => each.endsWith('.cpuprofile'))
+  return JSON.parse(readFileSync(join(folder, name), 'utf8')) as Profile
+}
+
+/** @returns shares of one, by step, largest first */
+export const sharesOf = (profile: Profile): ReadonlyMap<string, number> => {
+  const sums = shareOut(profile, stepOf)
+  const total = [...sums.values()].reduce((sum, each) => sum + each, 0)
+  return new Map([...sums].map(([step, sum]) => [step, sum / total]))
+}

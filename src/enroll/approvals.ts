@@ -1,0 +1,170 @@
+/**
+ * USE CASE: an enrolment that an operator decides. Whoever asks is told to come again (202) until the operator has said yes; then the
+ * use case that asked goes on, with the request's id. Not the credential, and not the certificate: both are judged before and after.
+ *
+ * What was shown to the operator is what is approved: the same key, the same device id, the same group. Anything else is refused.
+ */
+
+import { setTimeout as pause } from 'node:timers/promises'
+import { DAY, MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
+import type { EnrollmentRequest } from '#fleet/credentials.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
+import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
+import { FleetError } from '#fleet/errors.ts'
+import type { CsrFacts } from '#pki/csr.ts'
+import type { Registry } from '#registry/registry.ts'
+import type { Log } from '#runtime/log.ts'
+import type { Claim } from './claim.ts'
+import { newId } from './credentials.ts'
+import { limitKey } from './limits.ts'
+
+/** A request that nobody decided is over after this long, and so is a denial. */
+export const REQUEST_LIFE = 7 * DAY
+/** Decided ones are kept for people to read for this long after their end. */
+const KEPT = 30 * DAY
+/** Of those who proved nothing but a key or an id, waiting at once from one IPv4 address or IPv6 /64. */
+const MOST_OF_ADDRESS = 50
+/** Asked again soon at first, when the operator may be at the desk, and less often later. */
+const SOONEST = 15 * SECOND
+const LATEST = 15 * MINUTE
+
+/** `renewal`: `id` is the fingerprint of the certificate that asks, of a device under suspicion. */
+export type ApprovalClaim = Pick<Claim, 'id' | 'actor'> & { readonly kind: Claim['kind'] | 'renewal' }
+
+/** `address`: remote IP */
+export type ApprovalAsk = {
+  readonly claim: ApprovalClaim
+  readonly group: EnrollmentGroup
+  readonly deviceId: DeviceId
+  readonly csr: Pick<CsrFacts, 'der' | 'spkiSha256'>
+  readonly address: string
+}
+
+/** `approved`: go on, and complete the request `requestId`. `waiting`: come again in `retryAfter` seconds. */
+export type Approval =
+  | { readonly state: 'approved'; readonly requestId: string }
+  | { readonly state: 'waiting'; readonly requestId: string; readonly retryAfter: number }
+
+export interface Approvals {
+  /** @throws `enrollment_denied`, `quota_exceeded`, `device_id_mismatch`, `conflict` (it waits in another group), `registry_unavailable` */
+  decide(ask: ApprovalAsk): Promise<Approval>
+}
+
+/** How the registry knows who asks: also for hasOpenRequest. Who has no credential is one per group and key. */
+export const requestCredential = (
+  { kind, id }: Pick<ApprovalClaim, 'kind' | 'id'>,
+  group: string,
+  deviceId: DeviceId,
+): EnrollmentRequest['credential'] => {
+  if (kind === 'approval') return { kind: 'none', id: group }
+  return { kind, id: kind === 'allow_list' ? deviceId : id }
+}
+
+const PROVES_NOTHING: ReadonlySet<string> = new Set(['none', 'allow_list'])
+
+/** A quarter of the time that it has waited, within bounds. Seconds. */
+const retryAfter = ({ createdAt }: EnrollmentRequest, now: number): number =>
+  Math.ceil(Math.min(Math.max((now - createdAt) / 4, SOONEST), LATEST) / SECOND)
+
+export const createApprovals = (deps: {
+  readonly registry: Pick<Registry, 'openRequest' | 'findRequestOf'>
+  readonly clock: Clock
+  readonly log?: Pick<Log, 'info'>
+  /** undefined: {@link MOST_OF_ADDRESS} */
+  readonly mostOfAddress?: number
+}): Approvals => {
+  const { mostOfAddress = MOST_OF_ADDRESS } = deps
+  /** What was asked before and still counts. One that is over, or whose certificate was fetched long ago, does not. */
+  const standing = async (
+    credential: EnrollmentRequest['credential'],
+    spkiSha256: string,
+    now: number,
+  ): Promise<EnrollmentRequest | undefined> => {
+    const found = await deps.registry.findRequestOf(credential, spkiSha256)
+    return found === undefined || found.state === 'expired' || now >= found.expiresAt ? undefined : found
+  }
+
+  const open = async (
+    { claim, group, deviceId, csr, address }: ApprovalAsk,
+    credential: EnrollmentRequest['credential'],
+    now: number,
+  ): Promise<EnrollmentRequest> => {
+    const id = newId()
+    const request = await deps.registry.openRequest(
+      {
+        id,
+        group: group.name,
+        deviceId,
+        spkiSha256: csr.spkiSha256,
+        csr: csr.der,
+        credential,
+        address,
+        createdAt: now,
+        expiresAt: now + REQUEST_LIFE,
+      },
+      {
+        open: group.quotas.openRequests,
+        addressKey: limitKey(address),
+        ofAddress: PROVES_NOTHING.has(credential.kind) ? mostOfAddress : undefined,
+      },
+      claim.actor,
+    )
+    if (request.id === id)
+      deps.log?.info(
+        { request: id, device_id: deviceId, group: group.name, kind: credential.kind },
+        'an enrolment waits for an operator: sallyport request ls',
+      )
+    return request
+  }
+
+  return {
+    async decide(ask) {
+      const now = deps.clock()
+      const { claim, group, deviceId, csr } = ask
+      const credential = requestCredential(claim, group.name, deviceId)
+      // the read first: who comes again costs no write
+      const request = (await standing(credential, csr.spkiSha256, now)) ?? (await open(ask, credential, now))
+      if (request.deviceId !== deviceId)
+        throw new FleetError(
+          'device_id_mismatch',
+          'this key was shown to the operator under another device id',
+        )
+      if (request.group !== group.name)
+        throw new FleetError('conflict', 'this key was shown to the operator in another group')
+      if (request.state === 'denied')
+        throw new FleetError('enrollment_denied', 'an operator has denied this enrolment')
+      if (request.state === 'waiting')
+        return { state: 'waiting', requestId: request.id, retryAfter: retryAfter(request, now) }
+      // `issued`: the answer was lost, and the registry hands out what it has
+      return { state: 'approved', requestId: request.id }
+    },
+  }
+}
+
+const HOUR_BETWEEN = 60 * MINUTE
+
+/** Ends requests whose time is over, and forgets old ones, until disposed. @param o.every ms; for tests */
+export const expireRequests = (o: {
+  readonly registry: Pick<Registry, 'expireRequests'>
+  readonly clock: Clock
+  readonly log: Log
+  readonly every?: number
+}): AsyncDisposable => {
+  const stop = new AbortController()
+  const go = async (): Promise<void> => {
+    while (!stop.signal.aborted) {
+      const now = o.clock()
+      await o.registry
+        .expireRequests(now, now - KEPT)
+        .catch((err: unknown) => o.log.warn({ err }, 'old enrolment requests were not expired'))
+      await pause(o.every ?? HOUR_BETWEEN, undefined, { signal: stop.signal }).catch(() => undefined)
+    }
+  }
+  const going = go()
+  return {
+    async [Symbol.asyncDispose]() {
+      stop.abort()
+      await going
+    },
+  }
+}

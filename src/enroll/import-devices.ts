@@ -1,0 +1,91 @@
+/**
+ * USE CASE: devices are registered before they enrol, many at a time. Each line is judged by itself; what it says of a device that has
+ * enrolled changes its group and tags, never its state or its key. Not the file: that is the CLI's.
+ */
+
+import type { Actor } from '#fleet/credentials.ts'
+import type { Clock } from '#fleet/clock.ts'
+import { isDeviceId } from '#fleet/device-id.ts'
+import { DEVICE_CONDITIONS, type DeviceCondition } from '#fleet/device.ts'
+import { FIRST_GROUP, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
+import type { ErrorCode } from '#fleet/errors.ts'
+import { tagsProblem } from '#fleet/tags.ts'
+import type { Registration, RegistrationResult } from '#registry/fleet-lists.ts'
+import type { Registry } from '#registry/registry.ts'
+import { SPKI_PATTERN, type ImportLine, type ImportResult } from '#wire/bulk.ts'
+
+type Deps = { readonly registry: Registry; readonly clock: Clock }
+
+const spkiGrammar = new RegExp(SPKI_PATTERN)
+
+/** What an export says of devices that are here; what has ended is not made again. */
+const REGISTERED_AS: Readonly<Record<DeviceCondition, Registration['state'] | undefined>> = {
+  registered: 'registered',
+  active: 'registered',
+  renewal_due: 'registered',
+  expired: 'registered',
+  suspended: 'suspended',
+  revoked: undefined,
+  retired: undefined,
+}
+
+const DETAILS: Readonly<Record<NonNullable<RegistrationResult['reason']>, string>> = {
+  device_exists:
+    'the id is taken: by one that differs only in case, or by a device that has enrolled with another key',
+  key_in_use: 'the key belongs to another device',
+  key_compromised: 'the key is blocked, or was reported compromised',
+}
+
+type Judged =
+  | { readonly ok: true; readonly line: Registration }
+  | { readonly ok: false; readonly reason: ErrorCode; readonly detail: string }
+
+const no = (reason: ErrorCode, detail: string): Judged => ({ ok: false, reason, detail })
+
+const judgeLine = (line: ImportLine, groups: ReadonlyMap<string, EnrollmentGroup>): Judged => {
+  const { id, tags = {}, state = 'registered' } = line
+  const spkiSha256 = line.spki_sha256 === '' ? undefined : line.spki_sha256?.toLowerCase()
+  const group = line.group === undefined || line.group === '' ? FIRST_GROUP : line.group
+  if (!isDeviceId(id))
+    return no(
+      'device_id_invalid',
+      'a device id is 1 to 64 of A-Z a-z 0-9 . _ ~ : - and begins with a letter or digit',
+    )
+  if (!groups.has(group)) return no('not_found', 'there is no such group')
+  const badTags = tagsProblem(tags)
+  if (badTags !== undefined) return no('bad_request', badTags)
+  if (spkiSha256 !== undefined && !spkiGrammar.test(spkiSha256))
+    return no('bad_request', 'spki_sha256: 64 hex digits, the SHA-256 of the SubjectPublicKeyInfo')
+  const known = DEVICE_CONDITIONS.find((condition) => condition === (state === '' ? 'registered' : state))
+  if (known === undefined) return no('bad_request', `state: one of ${DEVICE_CONDITIONS.join(', ')}`)
+  const registered = REGISTERED_AS[known]
+  if (registered === undefined)
+    return no(
+      'conflict',
+      `a device that is ${known} is not registered again; revoke or retire it by its verb`,
+    )
+  return { ok: true, line: { id, group, tags, spkiSha256, state: registered } }
+}
+
+const shown = ({ id, result, reason }: RegistrationResult): ImportResult => ({
+  id,
+  result,
+  ...(reason === undefined ? {} : { reason, detail: DETAILS[reason] }),
+})
+
+/** @returns one result for each line, in order. @throws FleetError `registry_unavailable`: none was written */
+export const importDevices = async (
+  { registry, clock }: Deps,
+  lines: readonly ImportLine[],
+  actor: Actor,
+): Promise<readonly ImportResult[]> => {
+  const groups = registry.groups()
+  const judged = lines.map((line) => judgeLine(line, groups))
+  const good = judged.flatMap((verdict) => (verdict.ok ? [verdict.line] : []))
+  const written = (good.length === 0 ? [] : await registry.registerDevices(good, clock(), actor)).values()
+  return judged.map((verdict, at): ImportResult => {
+    if (verdict.ok) return shown(written.next().value as RegistrationResult)
+    const { reason, detail } = verdict
+    return { id: lines[at]?.id ?? '', result: 'refused', reason, detail }
+  })
+}

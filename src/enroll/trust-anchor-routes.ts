@@ -1,0 +1,140 @@
+/** Routes of the roots that devices verify servers with: listed, prepared, rotated. What is given out: trust-api.ts. */
+
+import { FleetError } from '#fleet/errors.ts'
+import { readCertificate } from '#pki/certificate.ts'
+import { ROTATION_VERBS, type RotationVerb } from '#policy/rotation.ts'
+import type { ServerAnchor } from '#registry/authorities.ts'
+import * as wire from '#wire/rest.ts'
+import { answerKeyOf, bearerOf } from './credentials.ts'
+import type { App } from './http-app.ts'
+import type { Answer, Once } from './idempotency.ts'
+import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
+import { checkIfMatch, etagOfBody } from './preconditions.ts'
+import { countFetched, moveAnchor, prepareAnchor, type Authorities } from './rotate.ts'
+import { instant } from './wire-time.ts'
+
+const etagOf = ({ fingerprint, state }: ServerAnchor): string => etagOfBody([fingerprint, state])
+
+const toWire = async ({ registry, trust }: Authorities, anchor: ServerAnchor): Promise<wire.TrustAnchor> => {
+  const { fingerprint, state, offeredAt, offeredVersion } = anchor
+  const facts = readCertificate(anchor.der)
+  const counts =
+    offeredVersion === undefined ? undefined : await countFetched(registry, 'server', offeredVersion)
+  return {
+    fingerprint,
+    state,
+    common_name: facts.commonName ?? null,
+    not_before: instant(facts.notBefore),
+    not_after: instant(facts.notAfter),
+    offered_at: offeredAt === undefined ? null : instant(offeredAt),
+    offered_version: offeredVersion ?? null,
+    fetched: counts?.fetched ?? null,
+    active_devices: counts?.active ?? null,
+    presented: trust.presents(fingerprint),
+  }
+}
+
+const SUMMARIES: Readonly<Record<RotationVerb, string>> = {
+  distribute: 'The anchor is given out, beside those before it',
+  activate: 'Devices are taken to know the anchor: servers may present certificates under it',
+  retire: 'The anchor is given out no more',
+}
+
+export const trustAnchorRoutes = (app: App, deps: OperatorApiDeps & { readonly once: Once }): void => {
+  const { authorities, once } = deps
+  const find = (fingerprint: string): ServerAnchor => {
+    const anchor = authorities.trust.anchors().find((known) => known.fingerprint === fingerprint)
+    if (anchor === undefined) throw new FleetError('not_found', 'no such server anchor')
+    return anchor
+  }
+
+  app.get(
+    '/v1/trust-anchors',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        summary: 'Roots that devices verify servers with, oldest first',
+        querystring: wire.PageQuery,
+        response: { 200: wire.listOf(wire.TrustAnchor) },
+      },
+    },
+    // a handful: all of them on the first page
+    async ({ query: { after } }) => {
+      const anchors = after === undefined ? authorities.trust.anchors() : []
+      return { items: await Promise.all(anchors.map((anchor) => toWire(authorities, anchor))), next: null }
+    },
+  )
+
+  app.post(
+    '/v1/trust-anchors',
+    {
+      config: { role: 'admin', creates: true },
+      schema: {
+        summary: 'A root is prepared; it is not given out yet',
+        headers: wire.IdempotentHeaders,
+        body: wire.TrustAnchorCreate,
+        response: { 201: wire.TrustAnchor },
+      },
+    },
+    async (request, reply) => {
+      const actor = actorOf(request)
+      const make = async (): Promise<Answer> => {
+        const anchor = await prepareAnchor(authorities, request.body.pem, actor)
+        return { status: 201, body: await toWire(authorities, anchor) }
+      }
+      const answer = await once(
+        {
+          scope: `${actor} POST /v1/trust-anchors`,
+          key: request.headers['idempotency-key'],
+          request: JSON.stringify(request.body),
+          sealingKey: answerKeyOf(bearerOf(request.headers.authorization) ?? ''),
+        },
+        make,
+      )
+      if (answer.replayed) reply.header('idempotency-replayed', 'true')
+      return reply.code(201).send(answer.body as wire.TrustAnchor)
+    },
+  )
+
+  app.get(
+    '/v1/trust-anchors/:fingerprint',
+    {
+      config: { role: 'viewer' },
+      schema: {
+        summary: 'A root that devices verify servers with',
+        params: wire.FingerprintParams,
+        response: { 200: wire.TrustAnchor },
+      },
+    },
+    async ({ params: { fingerprint } }, reply) => {
+      const anchor = find(fingerprint)
+      return reply.header('etag', etagOf(anchor)).send(await toWire(authorities, anchor))
+    },
+  )
+
+  for (const verb of ROTATION_VERBS) {
+    app.post(
+      `/v1/trust-anchors/:fingerprint/${verb}`,
+      {
+        config: { role: 'admin' },
+        schema: {
+          summary: SUMMARIES[verb],
+          headers: wire.ConditionalHeaders,
+          params: wire.FingerprintParams,
+          body: wire.MoveBody,
+          response: { 200: wire.TrustAnchorMoved },
+        },
+      },
+      async (request, reply) => {
+        const { fingerprint } = request.params
+        checkIfMatch(request.headers['if-match'], etagOf(find(fingerprint)))
+        const force = request.body?.force === true
+        const { moved, notes } = await moveAnchor(authorities, { fingerprint, verb, force }, actorOf(request))
+        request.logged['anchor'] = fingerprint
+        return reply
+          .header('etag', etagOf(moved))
+          .send({ ...(await toWire(authorities, moved)), notes: [...notes] })
+      },
+    )
+  }
+}

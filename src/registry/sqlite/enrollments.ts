@@ -1,0 +1,18 @@
+/** What an enrolment asks beside `reserve`. */
+
+import type { EnrollmentMemory } from '../enrollments.ts'
+import { type CertificateRow, SELECT_CERTIFICATE, toCertificate } from './rows.ts'
+import type { Tools } from './verbs.ts'
+
+export const enrollmentVerbs = ({ database, read }: Tools): EnrollmentMemory => {
+  const findUse = database.prepare<[string, string, string], CertificateRow>(
+    `${SELECT_CERTIFICATE} where spki_sha256 = +? and credential_kind = ? and credential = ? order by number desc limit 1`,
+  )
+  return {
+    findUse: ({ kind, id }, spkiSha256) =>
+      read(() => {
+        const row = findUse.get(spkiSha256, kind, id)
+        return row && toCertificate(row)
+      }),
+  }
+}

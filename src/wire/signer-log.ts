@@ -1,0 +1,79 @@
+/**
+ * CONTRACT: a line of the signer's log (`signer.log`), which the signer writes and `sallyport signer verify` reads. Not its chain: that a
+ * line follows the one before is #registry/chained-lines.ts.
+ */
+
+import Type, { type Static, type TObject, type TProperties } from 'typebox'
+import { Compile } from 'typebox/compile'
+import { parseObject } from './signer.ts'
+
+const closed = <P extends TProperties>(properties: P): TObject<P> =>
+  Type.Object(properties, { additionalProperties: false })
+
+const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' })
+const Ski = Type.String({ pattern: '^(?:[0-9a-f]{2}){1,32}$' })
+const Decimal = Type.String({ pattern: '^(?:0|[1-9][0-9]{0,46})$' })
+const Time = Type.Integer({ minimum: 0 })
+
+/** Of every line: its place in the chain. `prev`: SHA-256 of the line before, without its line break; 64 zeros before the first. */
+const Place = {
+  n: Type.Integer({ minimum: 1 }),
+  at: Type.String({ pattern: '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{12}Z$' }),
+  prev: Sha256,
+}
+const Signed = { ski: Ski, serial: Type.String(), sha256: Sha256, spki_sha256: Sha256 }
+const Validity = { not_before: Time, not_after: Time }
+
+/**
+ * `opened`: the first line of a process and of a file, with what would else be read from the lines before: the last CRL number of each
+ * issuer, and certificates in the clock hour. `content`: SHA-256 of what was asked for; `again`: that serial was signed before, with the same.
+ */
+const LINES = {
+  opened: closed({
+    ...Place,
+    kind: Type.Literal('opened'),
+    version: Type.String(),
+    crl_numbers: Type.Record(Type.String(), Decimal),
+    hour: Type.Integer(),
+    signed_in_hour: Type.Integer({ minimum: 0 }),
+  }),
+  device: closed({
+    ...Place,
+    kind: Type.Literal('device'),
+    device_id: Type.String(),
+    ...Signed,
+    ...Validity,
+    content: Sha256,
+    again: Type.Optional(Type.Literal(true)),
+  }),
+  responder: closed({
+    ...Place,
+    kind: Type.Literal('responder'),
+    ...Signed,
+    ...Validity,
+    content: Sha256,
+    again: Type.Optional(Type.Literal(true)),
+  }),
+  crl: closed({
+    ...Place,
+    kind: Type.Literal('crl'),
+    ski: Ski,
+    number: Decimal,
+    sha256: Sha256,
+    entries: Type.Integer({ minimum: 0 }),
+    this_update: Time,
+    next_update: Time,
+  }),
+} as const
+export type SignerLine = { [K in keyof typeof LINES]: Static<(typeof LINES)[K]> }[keyof typeof LINES]
+export type SignerLineKind = keyof typeof LINES
+
+const isLine = new Map(Object.entries(LINES).map(([kind, schema]) => [kind, Compile(schema)]))
+
+/** @returns undefined when it is no line of a signer's log */
+export const parseSignerLine = (text: string): SignerLine | undefined => {
+  const value = parseObject(text)
+  const { kind } = value ?? {}
+  const schema = typeof kind === 'string' ? isLine.get(kind) : undefined
+  return schema?.Check(value) === true ? (value as SignerLine) : undefined
+}

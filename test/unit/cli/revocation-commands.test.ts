@@ -1,0 +1,217 @@
+/** `cert …`, `group revoke` and `ca crl`: what they ask, what they leave on disk, what they print. The API is a stand-in. */
+
+import 'reflect-metadata'
+import { X509Crl } from '@peculiar/x509'
+import { once } from 'node:events'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { run } from '#cli/run.ts'
+import { DAY } from '#fleet/clock.ts'
+import { makePki, type TestPki } from '../../support/pki.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
+import { fakeIo, type FakeIo } from './fake-io.ts'
+
+const NOW = Date.UTC(2026, 10, 25, 12)
+const OPERATOR = `spo1.${'a'.repeat(16)}.${'b'.repeat(43)}`
+const SERIAL = '4a'.repeat(16)
+
+type Asked = { readonly method: string; readonly url: string; readonly body: unknown }
+
+type Home = Disposable & {
+  readonly path: string
+  readonly pki: TestPki
+  readonly asked: readonly Asked[]
+  /** @returns exit code and what was printed */
+  run(...args: readonly string[]): Promise<{ readonly code: number; readonly io: FakeIo }>
+}
+
+/** @param answers of the API, in turn */
+const home = async (...answers: readonly unknown[]): Promise<Home> => {
+  const folder = temporaryFolder()
+  const pki = makePki({ now: NOW })
+  await pki.writeTo(join(folder.path, 'certs'))
+  mkdirSync(join(folder.path, 'certs/private'), { recursive: true })
+  writeFileSync(join(folder.path, 'certs/private/operator.token'), OPERATOR, { mode: 0o600 })
+  const asked: Asked[] = []
+  const server = createServer((request, response) => {
+    let body = ''
+    request.on('data', (chunk) => (body += chunk))
+    request.on('end', () => {
+      response.end(JSON.stringify(answers[asked.length]))
+      const { method = '', url = '' } = request
+      asked.push({ method, url, body: body === '' ? undefined : JSON.parse(body) })
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return {
+    path: folder.path,
+    pki,
+    asked,
+    run: async (...args) => {
+      const env = { SALLYPORT_HOME: folder.path, SALLYPORT_ENROLL_OPERATOR_URL: url }
+      const io = fakeIo({ env, cwd: folder.path, now: NOW })
+      return { code: await run(args, io), io }
+    },
+    [Symbol.dispose]: () => {
+      server.close()
+      server.closeAllConnections()
+      folder[Symbol.dispose]()
+    },
+  }
+}
+
+const certificate = {
+  serial: SERIAL,
+  device_id: 'pump-7',
+  issuer: 'ab',
+  spki_sha256: 'cd',
+  state: 'revoked',
+  not_before: '2026-11-01T00:00:00.000Z',
+  not_after: '2026-12-01T00:00:00.000Z',
+  revoked_at: '2026-11-25T00:00:00.000Z',
+  revocation_reason: 'superseded',
+}
+
+describe('cert', () => {
+  test('ls', async () => {
+    using at = await home({ items: [certificate], next: null })
+    const { code, io } = await at.run('cert', 'ls', '--state', 'revoked', '--limit', '5')
+    expect(code).toBe(0)
+    expect(at.asked).toMatchObject([{ method: 'GET', url: '/v1/certificates?limit=5&state=revoked' }])
+    expect(io.stdout()).toMatch(new RegExp(`${SERIAL} +pump-7 +revoked .* superseded`))
+  })
+
+  test('show', async () => {
+    using at = await home({
+      ...certificate,
+      pem: '-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n',
+    })
+    const { io } = await at.run('cert', 'show', SERIAL)
+    expect(at.asked).toMatchObject([{ method: 'GET', url: `/v1/certificates/${SERIAL}` }])
+    expect(io.stdout()).toContain('device id')
+    expect(io.stdout()).toContain('-----END CERTIFICATE-----')
+  })
+
+  test('revoke', async () => {
+    using at = await home(certificate)
+    const { code, io } = await at.run('cert', 'revoke', SERIAL, '--reason', 'superseded')
+    expect(code).toBe(0)
+    expect(at.asked).toEqual([
+      { method: 'POST', url: `/v1/certificates/${SERIAL}/revoke`, body: { reason: 'superseded' } },
+    ])
+    expect(io.stdout()).toContain('is revoked (superseded)')
+  })
+
+  test.each(['removeFromCRL', 'certificateHold'])('revoke for %s is no reason', async (reason) => {
+    using at = await home(certificate)
+    expect((await at.run('cert', 'revoke', SERIAL, '--reason', reason)).code).toBe(2)
+    expect(at.asked).toEqual([])
+  })
+})
+
+describe('group revoke', () => {
+  test('asks on until all are, and adds up', async () => {
+    using at = await home(
+      { group: 'cams', revoked: 40_000, next: 'cam-4' },
+      { group: 'cams', revoked: 2, next: null },
+    )
+    const { code, io } = await at.run(
+      'group',
+      'revoke',
+      'cams',
+      '--reason',
+      'keyCompromise',
+      '--yes',
+      '--json',
+    )
+    expect(code).toBe(0)
+    expect(at.asked.map(({ body }) => body)).toEqual([
+      { reason: 'keyCompromise' },
+      { reason: 'keyCompromise', after: 'cam-4' },
+    ])
+    expect(JSON.parse(io.stdout())).toEqual({ group: 'cams', revoked: 40_002 })
+  })
+
+  test('without --yes asks nothing', async () => {
+    using at = await home({})
+    const { code, io } = await at.run('group', 'revoke', 'cams')
+    expect(code).toBe(2)
+    expect(io.stderr()).toContain('--yes')
+    expect(at.asked).toEqual([])
+  })
+})
+
+describe('ca crl', () => {
+  const read = (path: string) => new X509Crl(readFileSync(path, 'utf8'))
+
+  test('makes one, and the next from it', async () => {
+    using at = await home()
+    const out = join(at.path, 'certs/root.crl')
+    const first = await at.run('ca', 'crl', '--json')
+    expect(first.code).toBe(0)
+    expect(JSON.parse(first.io.stdout())).toMatchObject({
+      file: out,
+      issuer: at.pki.root.ski,
+      number: String(NOW / 1_000),
+      next_update: new Date(NOW + 90 * DAY).toISOString(),
+      revoked: [],
+    })
+    const serial = at.pki.devices.facts.serial
+    const revoke = await at.run(
+      'ca',
+      'crl',
+      '--revoke',
+      'certs/intermediate.pem',
+      '--revoke',
+      '0A:0B',
+      '--reason',
+      'cACompromise',
+      '--next-update',
+      '30d',
+    )
+    expect(revoke.code).toBe(0)
+    expect(revoke.io.stdout()).toContain(`revoked ${serial}`)
+    const { entries, nextUpdate } = read(out)
+    expect(entries.map((entry) => [entry.serialNumber, entry.reason])).toEqual([
+      [serial, 2],
+      ['0a0b', 2],
+    ])
+    expect(nextUpdate?.getTime()).toBe(NOW + 30 * DAY)
+    await at.run('ca', 'crl', '--out', 'elsewhere.crl', '--previous', 'certs/root.crl')
+    expect(read(join(at.path, 'elsewhere.crl')).entries).toHaveLength(2)
+  })
+
+  test.each([
+    ['a certificate of another CA', ['--revoke', 'other.pem'], 1],
+    ['a word', ['--revoke', 'intermediate'], 2],
+    ['a CRL of before that is missing', ['--previous', 'nowhere.crl'], 2],
+    ['a key of another CA', ['--root-key', 'certs/private/intermediate.key'], 1],
+    ['a key that is missing', ['--root-key', 'nowhere.key'], 2],
+    ['a hold', ['--reason', 'certificateHold'], 2],
+  ])('refuses %s, and writes nothing', async (_, args, code) => {
+    using at = await home()
+    writeFileSync(join(at.path, 'other.pem'), at.pki.other.devices.pem)
+    const ran = await at.run('ca', 'crl', ...args)
+    expect([ran.code, ran.io.stderr()]).toEqual([code, expect.stringContaining('sallyport: ')])
+    expect(() => readFileSync(join(at.path, 'certs/root.crl'))).toThrow(/ENOENT/)
+  })
+
+  test('--import gives it to the desk, DER or PEM', async () => {
+    const taken = { issuer: 'ab', source: 'imported', number: '7', path: '/crl/ab.crl', next_update: 'then' }
+    using at = await home(taken, taken)
+    await at.run('ca', 'crl')
+    const pem = readFileSync(join(at.path, 'certs/root.crl'), 'utf8')
+    writeFileSync(join(at.path, 'root.der'), Buffer.from(read(join(at.path, 'certs/root.crl')).rawData))
+    for (const file of ['certs/root.crl', 'root.der']) {
+      const { code, io } = await at.run('ca', 'crl', '--import', file)
+      expect(code).toBe(0)
+      expect(io.stdout()).toContain('CRL 7 of ab is served at /crl/ab.crl until then')
+    }
+    const ask = { method: 'POST', url: '/v1/crls', body: { crl: pem } }
+    expect(at.asked).toEqual([ask, ask])
+  })
+})

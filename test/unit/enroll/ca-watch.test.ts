@@ -1,0 +1,193 @@
+/** CAs that end are spoken of in time: at start, once a day, and at each scrape. */
+
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test, vi } from 'vitest'
+import { watchAuthorities } from '#enroll/ca-watch.ts'
+import { GROUP_DEFAULTS } from '#fleet/enrollment-group.ts'
+import { DAY } from '#fleet/clock.ts'
+import { createLog } from '#runtime/log.ts'
+import { createMetrics } from '#runtime/metrics.ts'
+import { openAuthorities, type TestAuthorities } from '../../support/authorities.ts'
+import { makeCa, makePki, type TestPki } from '../../support/pki.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
+import { openTestRegistry } from '../../support/test-registry.ts'
+
+type Line = {
+  readonly level: string
+  readonly msg: string
+  readonly kind?: string
+  readonly name?: string
+  readonly days?: number
+}
+
+const NOW = Date.UTC(2026, 10, 24, 12)
+
+/** A PKI whose CAs end when told. */
+const pkiOf = (rootDays: number, devicesDays: number): TestPki => {
+  const pki = makePki({ now: NOW })
+  const root = makeCa({ name: 'Root', now: NOW, notAfter: NOW + rootDays * DAY })
+  const devices = makeCa({
+    name: 'Devices',
+    now: NOW,
+    by: root,
+    pathLength: 0,
+    notAfter: NOW + devicesDays * DAY,
+  })
+  return { ...pki, root, devices }
+}
+
+const setUp = async (
+  pki: TestPki,
+  more: { readonly ttl?: number; readonly services?: string; readonly every?: number } = {},
+) => {
+  await using opened = new AsyncDisposableStack()
+  const home = opened.use(temporaryFolder()).path
+  const store = opened.use(await openTestRegistry(NOW))
+  const desk = opened.use(await openAuthorities({ ...store, pki }))
+  if (more.services !== undefined) writeFileSync(join(home, 'server.pem'), more.services)
+  if (more.ttl !== undefined)
+    await store.registry.putAccess('group', {
+      value: { ...GROUP_DEFAULTS, name: 'long', certificateTtl: more.ttl },
+      now: NOW,
+      actor: 'offline',
+    })
+  const lines: Line[] = []
+  const log = createLog('enroll', 'debug', { write: (line) => lines.push(JSON.parse(line) as Line) })
+  const metrics = createMetrics('enroll')
+  const config = { home, tls: { cert: join(home, 'server.pem'), key: '' } }
+  const { registry, issuers, trust, clock } = desk
+  const root = pki.root.facts
+  opened.use(
+    await watchAuthorities({
+      config,
+      registry,
+      issuers,
+      trust,
+      root,
+      clock,
+      log,
+      metrics,
+      every: more.every ?? DAY,
+    }),
+  )
+  const owned = opened.move()
+  return {
+    desk: desk as TestAuthorities,
+    metrics,
+    lines,
+    pass: store.pass,
+    told: () =>
+      lines
+        .filter(({ kind }) => kind !== undefined)
+        .map(({ level, kind, name, days }) => [level, kind, name, days]),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+describe('the ends of CAs', () => {
+  test.each<[number, number, readonly unknown[]]>([
+    [1_000, 500, []],
+    [1_000, 90, []],
+    [1_000, 89, [['warn', 'issuer', 'Devices', 89]]],
+    [1_000, 29, [['warn', 'issuer', 'Devices', 29]]],
+    [1_000, 6, [['error', 'issuer', 'Devices', 6]]],
+    // the root is a server anchor too, and is spoken of once
+    [
+      60,
+      40,
+      [
+        ['warn', 'root', 'Root', 60],
+        ['warn', 'issuer', 'Devices', 40],
+      ],
+    ],
+  ])('root %d days, issuer %d days', async (root, devices, told) => {
+    await using watch = await setUp(pkiOf(root, devices))
+    expect(watch.told()).toEqual(told)
+  })
+
+  test('one that is only prepared, a further server anchor, and the CA above the certificate that is presented', async () => {
+    const pki = pkiOf(1_000, 900)
+    const services = makeCa({
+      name: 'Services',
+      now: NOW,
+      by: pki.root,
+      pathLength: 0,
+      notAfter: NOW + 20 * DAY,
+    })
+    await using watch = await setUp(pki, {
+      services: pki.server(['localhost'], { by: services }).fullPem,
+      every: 10,
+    })
+    expect(watch.told()).toEqual([['warn', 'services', 'Services', 20]])
+
+    const further = makeCa({
+      name: 'Further',
+      now: NOW,
+      by: pki.root,
+      pathLength: 0,
+      notAfter: NOW + 10 * DAY,
+    })
+    watch.desk.addIssuer(further)
+    await watch.desk.issuers.refresh()
+    await vi.waitFor(() => expect(watch.told()).toContainEqual(['warn', 'issuer', 'Further', 10]))
+  })
+
+  test('a day later it is said again, with what is left', async () => {
+    await using watch = await setUp(pkiOf(1_000, 40), { every: 10 })
+    watch.pass(35 * DAY)
+    await vi.waitFor(() => expect(watch.told()).toContainEqual(['error', 'issuer', 'Devices', 5]))
+  })
+
+  test('the metrics say it at each scrape, for what is there then', async () => {
+    const pki = pkiOf(1_000, 500)
+    await using watch = await setUp(pki)
+    const seconds = (days: number) => days * 86_400
+    expect(await watch.metrics.text()).toContain(
+      `sallyport_issuer_life_seconds{issuer="${pki.devices.ski}",desk="enroll"} ${seconds(500)}`,
+    )
+    watch.pass(100 * DAY)
+    const { ski } = watch.desk.addIssuer(makeCa({ name: 'Next', now: NOW, by: pki.root, pathLength: 0 }))
+    await watch.desk.issuers.refresh()
+    const text = await watch.metrics.text()
+    expect(text).toContain(
+      `sallyport_issuer_life_seconds{issuer="${pki.devices.ski}",desk="enroll"} ${seconds(400)}`,
+    )
+    // it cannot sign for longer than the root lives
+    expect(text).toContain(`sallyport_issuer_life_seconds{issuer="${ski}",desk="enroll"} ${seconds(900)}`)
+    expect(text).toContain(
+      `sallyport_ca_life_seconds{kind="root",ca="${pki.root.ski}",desk="enroll"} ${seconds(900)}`,
+    )
+  })
+})
+
+describe('lives that are cut short', () => {
+  const cut = ({ lines }: { readonly lines: readonly Line[] }) =>
+    lines.some(({ msg }) => msg.includes('cut short'))
+  test.each<[number, number | undefined, boolean]>([
+    [500, undefined, false],
+    [20, undefined, true],
+    [500, 400 * DAY, false],
+    [300, 400 * DAY, true],
+  ])('an issuer of %d days, a group of certificates of %d ms: %s', async (days, ttl, told) => {
+    await using watch = await setUp(pkiOf(1_000, days), ttl === undefined ? {} : { ttl })
+    expect(cut(watch)).toBe(told)
+  })
+})
+
+test('a certificate that leads to no anchor is said: no device could verify this desk', async () => {
+  const pki = pkiOf(1_000, 500)
+  await using stranger = await setUp(pki)
+  // the desk of the test presents a certificate of the first services CA, which stands under another root
+  expect(stranger.lines.some(({ msg }) => msg.includes('leads to no anchor'))).toBe(true)
+  await using good = await setUp(makePki({ now: NOW }))
+  expect(good.lines.some(({ msg }) => msg.includes('leads to no anchor'))).toBe(false)
+})
+
+test('at start the chain is explained in words', async () => {
+  await using watch = await setUp(pkiOf(1_000, 500))
+  expect(watch.lines[0]).toMatchObject({
+    level: 'info',
+    msg: expect.stringMatching(/^Certificates are signed by "Devices" .* signed by the root "Root"/),
+  })
+})

@@ -1,0 +1,106 @@
+/** Devices registered before they enrol, and blocked keys: line by line, through the routes. */
+
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { openOperatorApp, type OperatorApp } from '../../support/operator-app.ts'
+
+let desk: OperatorApp
+beforeEach(async () => {
+  desk = await openOperatorApp()
+})
+afterEach(() => desk[Symbol.asyncDispose]())
+
+const KEY = 'ab'.repeat(32)
+const OTHER_KEY = 'cd'.repeat(32)
+
+const importing = async (...devices: unknown[]): Promise<{ result: string; reason?: string }[]> => {
+  const answer = await desk.ask('POST', '/v1/devices/import', { body: { devices } })
+  expect(answer.statusCode).toBe(200)
+  return answer.json().results
+}
+const words = async (...devices: unknown[]): Promise<string[]> =>
+  (await importing(...devices)).map(({ result, reason }) => reason ?? result)
+
+describe('lines', () => {
+  test.each<[string, unknown, string]>([
+    ['no id', { id: '' }, 'device_id_invalid'],
+    ['an id that is none', { id: 'a/b' }, 'device_id_invalid'],
+    ['a group that is not there', { id: 'a', group: 'nowhere' }, 'not_found'],
+    ['a tag without a name', { id: 'a', tags: { '': 'x' } }, 'bad_request'],
+    ['a tag that breaks lines', { id: 'a', tags: { site: 'x\ny' } }, 'bad_request'],
+    [
+      'too many tags',
+      { id: 'a', tags: Object.fromEntries(Array.from({ length: 33 }, (_, n) => [`t${n}`, 'x'])) },
+      'bad_request',
+    ],
+    ['a hash that is none', { id: 'a', spki_sha256: 'abc' }, 'bad_request'],
+    ['a state that is none', { id: 'a', state: 'fine' }, 'bad_request'],
+    ['one that has ended', { id: 'a', state: 'revoked' }, 'conflict'],
+    ['nothing but an id', { id: 'a' }, 'created'],
+    ['an export of an enrolled one', { id: 'a', state: 'active' }, 'created'],
+    ['empty cells', { id: 'a', group: '', spki_sha256: '', state: '' }, 'created'],
+  ])('%s', async (_, line, word) => {
+    expect(await words({ id: 'before' }, line, { id: 'after' })).toEqual(['created', word, 'created'])
+  })
+
+  test('sent again they change nothing, and nothing is told twice', async () => {
+    const line = { id: 'a', group: 'default', tags: { b: '2', a: '1' }, spki_sha256: KEY, state: 'suspended' }
+    expect(await words(line)).toEqual(['created'])
+    const before = await desk.registry.listAudit({ limit: 1_000 })
+    expect(await words(line, { ...line, tags: { a: '1', b: '2' } })).toEqual(['unchanged', 'unchanged'])
+    expect(await desk.registry.listAudit({ limit: 1_000 })).toEqual(before)
+  })
+
+  test('a line that says something else replaces what was registered', async () => {
+    await words({ id: 'a', tags: { site: 'x' }, spki_sha256: KEY })
+    expect(await words({ id: 'a', spki_sha256: OTHER_KEY, state: 'suspended' })).toEqual(['updated'])
+    expect((await desk.ask('GET', '/v1/devices/a')).json()).toMatchObject({ state: 'suspended', tags: {} })
+    // the first key is nobody's any more
+    expect(await words({ id: 'b', spki_sha256: KEY })).toEqual(['created'])
+  })
+
+  test.each<[string, unknown, string]>([
+    ['in case only', { id: 'PUMP' }, 'device_exists'],
+    ['the key of another', { id: 'other', spki_sha256: KEY }, 'key_in_use'],
+    ['a blocked key', { id: 'other', spki_sha256: OTHER_KEY }, 'key_compromised'],
+    ['a blocked key instead', { id: 'pump', spki_sha256: OTHER_KEY }, 'key_compromised'],
+  ])('what is taken is refused: %s', async (_, line, word) => {
+    await words({ id: 'pump', spki_sha256: KEY })
+    await desk.ask('POST', '/v1/blocked-keys', { body: { spki_sha256: [OTHER_KEY] } })
+    expect(await words(line)).toEqual([word])
+    expect((await desk.registry.findDevice('pump' as never))?.registeredSpki).toBe(KEY)
+  })
+})
+
+describe('the request', () => {
+  test.each<[string, unknown]>([
+    ['no lines', { devices: [] }],
+    ['too many lines', { devices: Array.from({ length: 1_001 }, (_, n) => ({ id: `d${n}` })) }],
+    ['an unknown name', { devices: [{ id: 'a', grp: 'x' }] }],
+  ])('%s: 400', async (_, body) => {
+    expect((await desk.ask('POST', '/v1/devices/import', { body })).statusCode).toBe(400)
+  })
+
+  test('a viewer may not', async () => {
+    const { viewer } = desk.tokens
+    const answers = [
+      await desk.ask('POST', '/v1/devices/import', { body: { devices: [{ id: 'a' }] }, token: viewer }),
+      await desk.ask('POST', '/v1/blocked-keys', { body: { spki_sha256: [KEY] }, token: viewer }),
+      await desk.ask('POST', '/v1/blocked-keys/unblock', {
+        body: { spki_sha256: [KEY] },
+        token: desk.tokens.operator,
+      }),
+    ]
+    expect(answers.map(({ statusCode }) => statusCode)).toEqual([403, 403, 403])
+  })
+})
+
+test('blocked keys: added once, listed, taken back', async () => {
+  const block = (...keys: string[]) => desk.ask('POST', '/v1/blocked-keys', { body: { spki_sha256: keys } })
+  expect((await block(KEY, OTHER_KEY)).json()).toEqual({ added: 2 })
+  expect((await block(KEY)).json()).toEqual({ added: 0 })
+  const listed = (await desk.ask('GET', '/v1/blocked-keys?limit=1')).json()
+  expect(listed).toMatchObject({ items: [{ spki_sha256: KEY }], next: KEY })
+  const unblock = async () =>
+    (await desk.ask('POST', '/v1/blocked-keys/unblock', { body: { spki_sha256: [KEY] } })).json()
+  expect([await unblock(), await unblock()]).toEqual([{ removed: 1 }, { removed: 0 }])
+})

@@ -1,0 +1,176 @@
+/** The steps of a rotation where the desk itself has a say: what must be here, what takes effect, what an anchor must be. The whole way: test/system. */
+
+import { describe, expect, test, vi } from 'vitest'
+import { moveAnchor, moveIssuer, prepareAnchor, revokeIssuer } from '#enroll/rotate.ts'
+import { DAY } from '#fleet/clock.ts'
+import { FleetError } from '#fleet/errors.ts'
+import { openAuthorities, type TestAuthorities } from '../../support/authorities.ts'
+import { makeCa } from '../../support/pki.ts'
+import { openTestRegistry } from '../../support/test-registry.ts'
+
+const ACTOR = 'operator:tester'
+
+const setUp = async (o: { readonly minShare?: number } = {}) => {
+  await using opened = new AsyncDisposableStack()
+  const store = opened.use(await openTestRegistry())
+  const desk = opened.use(await openAuthorities({ ...store, ...o }))
+  const owned = opened.move()
+  return { ...desk, pass: store.pass, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+const issuer =
+  (desk: TestAuthorities) =>
+  (ski: string, verb: 'distribute' | 'activate' | 'retire', force = false) =>
+    moveIssuer(desk, { ski, verb, force }, ACTOR)
+
+describe('an issuer', () => {
+  test('is not activated without its key here, forced or not', async () => {
+    await using desk = await setUp()
+    const away = makeCa({ name: 'Away', now: desk.clock(), by: desk.pki.root, pathLength: 0 })
+    const { ski, der } = away
+    await desk.registry.registerIssuer(
+      { ski, der, spkiSha256: away.facts.spkiSha256, state: 'prepared' },
+      desk.clock(),
+    )
+    await desk.issuers.refresh()
+    await issuer(desk)(ski, 'distribute')
+    await expect(issuer(desk)(ski, 'activate', true)).rejects.toMatchObject({
+      code: 'conflict',
+      detail: expect.stringContaining('its key is not here'),
+    })
+    expect(desk.issuers.active().ski).toBe(desk.pki.devices.ski)
+  })
+
+  test('is not activated when it has ended', async () => {
+    await using desk = await setUp()
+    const short = makeCa({
+      name: 'Short',
+      now: desk.clock(),
+      by: desk.pki.root,
+      pathLength: 0,
+      notAfter: desk.clock() + DAY,
+    })
+    desk.addIssuer(short)
+    await desk.issuers.refresh()
+    await issuer(desk)(short.ski, 'distribute')
+    desk.pass(2 * DAY)
+    await expect(issuer(desk)(short.ski, 'activate', true)).rejects.toMatchObject({ code: 'conflict' })
+  })
+
+  test('the way back: one that is retiring signs again, at once', async () => {
+    await using desk = await setUp()
+    const { ski } = desk.addIssuer()
+    await desk.issuers.refresh()
+    for (const verb of ['distribute', 'activate'] as const) await issuer(desk)(ski, verb)
+    expect(desk.issuers.active().ski).toBe(ski)
+    await issuer(desk)(desk.pki.devices.ski, 'activate')
+    expect(desk.issuers.active().ski).toBe(desk.pki.devices.ski)
+    expect(desk.issuers.records().map(({ state }) => state)).toEqual(['active', 'retiring'])
+  })
+
+  test('the one that signs is not retired', async () => {
+    await using desk = await setUp()
+    await expect(issuer(desk)(desk.pki.devices.ski, 'retire', true)).rejects.toMatchObject({
+      code: 'conflict',
+      detail: expect.stringContaining('it is active'),
+    })
+  })
+
+  test('two who activate two at once: in the end one signs, and it is the one on record', async () => {
+    await using desk = await setUp()
+    const made = [desk.addIssuer(), desk.addIssuer()]
+    await desk.issuers.refresh()
+    for (const { ski } of made) await issuer(desk)(ski, 'distribute')
+    await Promise.all(made.map(({ ski }) => issuer(desk)(ski, 'activate')))
+    const active = (await desk.registry.issuers()).filter(({ state }) => state === 'active')
+    expect(active.map(({ ski }) => ski)).toEqual([desk.issuers.active().ski])
+  })
+
+  test('is not there', async () => {
+    await using desk = await setUp()
+    await expect(issuer(desk)('ff'.repeat(20), 'retire')).rejects.toMatchObject({ code: 'not_found' })
+    await expect(
+      revokeIssuer(desk, { ski: 'ff'.repeat(20), reason: 'unspecified' }, ACTOR),
+    ).rejects.toMatchObject({ code: 'not_found' })
+  })
+
+  test('is revoked once, and what it was revoked for is in the audit', async () => {
+    await using desk = await setUp()
+    const { ski } = desk.pki.devices
+    await revokeIssuer(desk, { ski, reason: 'cACompromise' }, ACTOR)
+    await expect(revokeIssuer(desk, { ski, reason: 'superseded' }, ACTOR)).rejects.toMatchObject({
+      code: 'conflict',
+    })
+    const { items } = await desk.registry.listAudit({ limit: 1_000 })
+    expect(items.at(-1)).toMatchObject({
+      action: 'issuer.revoked',
+      subject: ski,
+      details: { reason: 'cACompromise', from: 'active' },
+    })
+  })
+
+  test('a registry that is locked when a state takes effect: it is read again, not left as it was', async () => {
+    await using desk = await setUp()
+    const { ski } = desk.addIssuer()
+    await desk.issuers.refresh()
+    await issuer(desk)(ski, 'distribute')
+    let times = 2
+    const refresh = vi.fn(() => {
+      times -= 1
+      return times < 0
+        ? desk.issuers.refresh()
+        : Promise.reject(new FleetError('registry_unavailable', 'locked'))
+    })
+    vi.useFakeTimers({ toFake: ['setTimeout'], shouldAdvanceTime: true, advanceTimeDelta: 500 })
+    try {
+      await moveIssuer(
+        { ...desk, issuers: { ...desk.issuers, refresh } },
+        { ski, verb: 'activate', force: true },
+        ACTOR,
+      )
+    } finally {
+      vi.useRealTimers()
+    }
+    expect(refresh).toHaveBeenCalledTimes(3)
+    expect(desk.issuers.active().ski).toBe(ski)
+  })
+})
+
+describe('a server anchor', () => {
+  const next = (desk: TestAuthorities) => makeCa({ name: 'Next Root', now: desk.clock() })
+
+  test('tokens name the one that this desk leads to: old while it presents the old, new as soon as it presents the new', async () => {
+    await using desk = await setUp({ minShare: 0 })
+    const root = next(desk)
+    const { fingerprint } = await prepareAnchor(desk, root.pem, ACTOR)
+    const old = desk.pki.root.facts.fingerprint
+    const move = (id: string, verb: 'distribute' | 'activate' | 'retire', force = false) =>
+      moveAnchor(desk, { fingerprint: id, verb, force }, ACTOR)
+    await move(fingerprint, 'distribute')
+    await move(fingerprint, 'activate')
+    expect(desk.trust.rootSha256()).toBe(old)
+    await expect(move(old, 'retire')).rejects.toMatchObject({ code: 'conflict' })
+
+    const services = makeCa({ name: 'Next Services', now: desk.clock(), by: root, pathLength: 0 })
+    desk.present(desk.pki.server(['localhost'], { by: services }).fullPem)
+    expect(desk.trust.rootSha256()).toBe(fingerprint)
+    await move(old, 'retire')
+    expect(desk.trust.current('server').pem).toBe(root.pem)
+  })
+
+  test('without any that this desk leads to: the active one', async () => {
+    await using desk = await setUp()
+    desk.present(desk.pki.server(['localhost'], { by: desk.pki.other.root }).fullPem)
+    expect(desk.trust.rootSha256()).toBe(desk.pki.root.facts.fingerprint)
+    desk.present('nothing that can be read')
+    expect(desk.trust.rootSha256()).toBe(desk.pki.root.facts.fingerprint)
+  })
+
+  test('a prepared one is no pin, though the desk leads to it: no device could find it', async () => {
+    await using desk = await setUp()
+    const root = next(desk)
+    await prepareAnchor(desk, root.pem, ACTOR)
+    const services = makeCa({ name: 'Next Services', now: desk.clock(), by: root, pathLength: 0 })
+    desk.present(desk.pki.server(['localhost'], { by: services }).fullPem)
+    expect(desk.trust.rootSha256()).toBe(desk.pki.root.facts.fingerprint)
+  })
+})
