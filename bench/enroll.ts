@@ -7,7 +7,7 @@
 
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '#fleet/clock.ts'
@@ -16,9 +16,9 @@ import { addClaimToken, makeHome, type Home } from '../test/support/enroll-desk.
 import { makeCsr } from '../test/support/pki.ts'
 import { cpuOfTree } from './support/cpu.ts'
 import { CHECKOUT, startCfssl, startDesk, type Desk, type Enrolment, type Peer } from './support/enroll-servers.ts'
-import { startPinned } from './support/pinned.ts'
+import { startPinned, whenUp } from './support/pinned.ts'
 import type { Posted, Posts } from './support/posts.ts'
-import { readProfile, sharesOf } from './support/profile.ts'
+import { type Profile, readProfile, sharesOf } from './support/profile.ts'
 import type { Suite } from './support/suite.ts'
 
 const CLIENT_CORE = 1
@@ -48,9 +48,9 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   opened.defer(() => {
     rmSync(path, { recursive: true, force: true })
   })
-  for (const folder of ['run', 'profile']) mkdirSync(join(path, folder))
+  mkdirSync(join(path, 'run'))
   const home = await makeHome(path)
-  // a round to warm up, and one under the profiler
+  // a round to warm up, and one under the profiler, after another to warm up
   const count = 2 * (rounds + 2) * requests
   progress(`making ${count} keys, requests and tokens`)
   const enrolments = await makeEnrolments(home, count)
@@ -62,12 +62,14 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     }),
   )
+  const clientGone = once(client.child, 'exit').then(() => Promise.reject(new Error('the client has ended')))
+  clientGone.catch(() => undefined)
   const measure = async (
     { program, url, expected, post }: Peer,
     given: readonly Enrolment[],
   ): Promise<[number, number]> => {
     const before = cpuOfTree(program.pid)
-    const answer = once(client.child, 'message')
+    const answer = Promise.race([once(client.child, 'message'), clientGone])
     const asked: Posts = { url, ca: home.pki.root.pem, connections: CONNECTIONS, posts: given.map(post) }
     client.child.send(asked)
     const [{ seconds, statuses }] = (await answer) as [Posted]
@@ -109,17 +111,25 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
 
   /** @returns shares by step, of enrolments over REST */
   const profile = async (): Promise<ReadonlyMap<string, number>> => {
-    const folder = join(path, 'profile')
-    {
-      await using desk = await startDesk(home, folder)
-      await measure(desk.rest, some())
-    }
-    return sharesOf(readProfile(folder))
+    const file = join(path, 'enroll.cpuprofile')
+    await using desk = await startDesk(home, file)
+    await measure(desk.rest, some())
+    desk.program.child.kill('SIGUSR2')
+    await measure(desk.rest, some())
+    desk.program.child.kill('SIGUSR2')
+    let read: Profile | undefined
+    await whenUp(async () => {
+      read = readProfile(file)
+    })
+    const kept = process.env['BENCH_KEEP']
+    if (kept !== undefined) copyFileSync(file, kept)
+    return read === undefined ? new Map() : sharesOf(read)
   }
 
   const compared = await (async () => {
     await using desk = await startDesk(home)
-    return compare(desk)
+    // awaited here: the desk ends with this block
+    return await compare(desk)
   })()
   progress('one round under the profiler')
   const shares = await profile()

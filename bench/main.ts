@@ -15,6 +15,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>>
   signer: () => import('./signer.ts'),
   ocsp: () => import('./ocsp.ts'),
   crl: () => import('./crl.ts'),
+  'fleet-size': () => import('./fleet-size.ts'),
 }
 
 const { values, positionals } = parseArgs({
@@ -36,7 +37,7 @@ mkdirSync(results, { recursive: true })
 for (const name of positionals.length > 0 ? positionals : Object.keys(SUITES)) {
   const { suite } = (await SUITES[name]?.()) ?? { suite: undefined }
   if (suite === undefined) continue
-  const result = await suite({
+  const measured = await suite({
     ...(rounds === undefined ? {} : { rounds }),
     ...(requests === undefined ? {} : { requests }),
     progress: (text) => {
@@ -46,8 +47,8 @@ for (const name of positionals.length > 0 ? positionals : Object.keys(SUITES)) {
   const file = join(results, `${name}.json`)
   writeFileSync(
     file,
-    `${JSON.stringify({ suite: name, at: new Date().toISOString(), ...result }, null, 2)}\n`,
+    `${JSON.stringify({ suite: name, at: new Date().toISOString(), results: [measured].flat() }, null, 2)}\n`,
   )
-  console.log(showTable(name, result))
+  for (const result of [measured].flat()) console.log(showTable(name, result))
   console.error(`${name}: figures in ${file}`)
 }

@@ -30,16 +30,15 @@ export type Desk = AsyncDisposable & {
   counter(name: string): Promise<number>
 }
 
-/** @param profiles a folder for a CPU profile, written when the desk ends; undefined: none is made */
-export const startDesk = async (home: Home, profiles?: string): Promise<Desk> => {
+/** @param profile a file for a CPU profile (profiled.ts); undefined: none is made */
+export const startDesk = async (home: Home, profile?: string): Promise<Desk> => {
   // the log is part of the work; its reader is not
   const log = openSync(join(home.path, 'enroll.log'), 'w')
   const listeners = ['DEVICES', 'STATUS', 'OPERATOR', 'METRICS'].map((name) => [
     `SALLYPORT_ENROLL_${name}_LISTEN`,
     '127.0.0.1:0',
   ])
-  const profiling =
-    profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profiles}`, '--cpu-prof-interval=250']
+  const profiling = profile === undefined ? [] : [`--import=${join(CHECKOUT, 'bench/support/profiled.ts')}`]
   const program = startPinned(
     SERVER_CORE,
     [process.execPath, '--openssl-config=src/runtime/openssl.cnf', ...profiling, 'src/enroll/main.ts'],
@@ -50,6 +49,7 @@ export const startDesk = async (home: Home, profiles?: string): Promise<Desk> =>
         PATH: process.env['PATH'],
         SALLYPORT_HOME: home.path,
         SALLYPORT_ENVIRONMENT: 'development',
+        ...(profile === undefined ? {} : { BENCH_PROFILE: profile }),
         ...Object.fromEntries(listeners),
       },
     },

@@ -1,10 +1,9 @@
 /** Where a desk's CPU went: the samples of a V8 profile, each under the step that its stack is in. Shares only: profiling itself costs. */
 
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
 
 type Frame = { readonly functionName: string; readonly url: string }
-type Profile = {
+export type Profile = {
   readonly nodes: readonly {
     readonly id: number
     readonly callFrame: Frame
@@ -68,11 +67,7 @@ const stepOf = (stack: readonly Frame[]): string => {
   return REST
 }
 
-/** @returns the one profile in a folder */
-export const readProfile = (folder: string): Profile => {
-  const [name = ''] = readdirSync(folder).filter((each) => each.endsWith('.cpuprofile'))
-  return JSON.parse(readFileSync(join(folder, name), 'utf8')) as Profile
-}
+export const readProfile = (path: string): Profile => JSON.parse(readFileSync(path, 'utf8')) as Profile
 
 /** @returns shares of one, by step, largest first */
 export const sharesOf = (profile: Profile): ReadonlyMap<string, number> => {

@@ -17,7 +17,8 @@ export type SuiteResult = {
   readonly facts: Readonly<Record<string, string | number>>
 }
 
-export type Suite = (options: SuiteOptions) => Promise<SuiteResult>
+/** Several results: figures that are not to be held against each other. */
+export type Suite = (options: SuiteOptions) => Promise<SuiteResult | readonly SuiteResult[]>
 
 export const median = (numbers: readonly number[]): number => {
   const sorted = numbers.toSorted((a, b) => a - b)

@@ -30,3 +30,15 @@ hand gateway 10002 10000 root.pem server.pem private/server.key private/registry
 
 # of a volume from before there was a signer
 rm -f "$out/enroll/private/intermediate.key"
+
+# further intermediates (`sallyport ca rotate prepare`): their keys to the signer, to the desk what everybody may see
+for pem in "$certs"/issuers/*.pem; do
+  [ -e "$pem" ] || continue
+  key=${pem%.pem}.key
+  install -d -o 10004 -g 10004 -m 0750 "$out/signer/issuers"
+  install -d -o 10001 -g 10000 -m 0750 "$out/enroll/issuers"
+  install -o 10001 -g 10000 -m 0644 "$pem" "$out/enroll/issuers/"
+  # the key first: what the signer finds, it wants to use
+  install -o 10004 -g 10004 -m 0600 "$key" "$out/signer/issuers/"
+  install -o 10004 -g 10004 -m 0644 "$pem" "$out/signer/issuers/"
+done

@@ -40,7 +40,10 @@ const numberLimit = (query: unknown): void => {
     (query as { limit: unknown }).limit = Number(limit)
 }
 
-export const registerOperatorApi = async (app: App, deps: OperatorApiDeps & RevocationDeps): Promise<void> => {
+export const registerOperatorApi = async (
+  app: App,
+  deps: OperatorApiDeps & RevocationDeps,
+): Promise<void> => {
   app.decorateRequest('operator')
 
   app.addHook('onRoute', ({ config, method, url }) => {

@@ -10,7 +10,17 @@ import { createHash } from 'node:crypto'
 import { SECOND } from '#fleet/clock.ts'
 import { REVOCATION_REASONS, type RevocationReason } from '#fleet/revocation-reason.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { constructedTag, implicitTag, octetsOfBits, oidDer, readDer, childrenOf, TAG, tlv } from './der.ts'
+import {
+  childrenOf,
+  constructedTag,
+  headOf,
+  implicitTag,
+  octetsOfBits,
+  oidDer,
+  readDer,
+  TAG,
+  tlv,
+} from './der.ts'
 import { extensionDer } from './extensions.ts'
 import { OID } from './oids.ts'
 import type { SignatureAlgorithm } from './signatures.ts'
@@ -273,6 +283,34 @@ const statusDer = (single: SingleStatus): Buffer => {
 export const responderIdOf = (responderDer: Uint8Array): Buffer =>
   tlv(constructedTag(2), tlv(TAG.octetString, createHash('sha1').update(keyBitsOf(responderDer)).digest()))
 
+/**
+ * DER from its end to its beginning, into one buffer: a length is written when what it counts is there, and nothing is copied twice. An
+ * answer is made thousands of times a second; everything else in this room is written with {@link tlv}.
+ */
+const backwards = (size: number) => {
+  const der = Buffer.allocUnsafe(size)
+  let at = size
+  return {
+    /** where a value will end that is to be wrapped */
+    end: (): number => at,
+    put: (octets: Uint8Array): void => {
+      at -= octets.length
+      der.set(octets, at)
+    },
+    /** identifier and shortest length of what stands between here and `end` */
+    wrap: (tag: number, end: number): void => {
+      const head = headOf(tag, end - at)
+      at -= head.length
+      der.set(head, at)
+    },
+    done: (): Buffer => der.subarray(at),
+  }
+}
+
+/** Of heads, times, a revocation and its reason: more than there can be. */
+const PER_ANSWER = 96
+const PER_RESPONSE = 128
+
 /** ResponseData, to be signed. `thisUpdate`, `nextUpdate`: of every answer in it */
 export const responseData = (o: {
   readonly responderId: Uint8Array
@@ -282,24 +320,37 @@ export const responseData = (o: {
   readonly answers: readonly { readonly certIdDer: Uint8Array; readonly status: SingleStatus }[]
   readonly nonce: Uint8Array | undefined
 }): Buffer => {
-  const times = Buffer.concat([
-    generalizedTime(o.thisUpdate),
-    tlv(constructedTag(0), generalizedTime(o.nextUpdate)),
-  ])
-  return tlv(
-    TAG.sequence,
-    o.responderId,
-    generalizedTime(o.producedAt),
-    tlv(
-      TAG.sequence,
-      ...o.answers.map(({ certIdDer, status }) => tlv(TAG.sequence, certIdDer, statusDer(status), times)),
-    ),
-    ...(o.nonce === undefined ? [] : [tlv(constructedTag(1), tlv(TAG.sequence, o.nonce))]),
-  )
+  let size = PER_RESPONSE + o.responderId.length + (o.nonce?.length ?? 0)
+  for (const { certIdDer } of o.answers) size += PER_ANSWER + certIdDer.length
+  const [thisUpdate, nextUpdate] = [generalizedTime(o.thisUpdate), generalizedTime(o.nextUpdate)]
+  const writer = backwards(size)
+  const whole = writer.end()
+  if (o.nonce !== undefined) {
+    writer.put(o.nonce)
+    writer.wrap(TAG.sequence, whole)
+    writer.wrap(constructedTag(1), whole)
+  }
+  const list = writer.end()
+  for (let n = o.answers.length - 1; n >= 0; n -= 1) {
+    const { certIdDer, status } = o.answers[n] as (typeof o.answers)[number]
+    const single = writer.end()
+    writer.put(nextUpdate)
+    writer.wrap(constructedTag(0), single)
+    writer.put(thisUpdate)
+    writer.put(statusDer(status))
+    writer.put(certIdDer)
+    writer.wrap(TAG.sequence, single)
+  }
+  writer.wrap(TAG.sequence, list)
+  writer.put(generalizedTime(o.producedAt))
+  writer.put(o.responderId)
+  writer.wrap(TAG.sequence, whole)
+  return writer.done()
 }
 
 const SUCCESSFUL = tlv(TAG.enumerated, Buffer.of(0))
 const BASIC = oidDer(OID.ocspBasic)
+const NO_UNUSED_BITS = Buffer.of(0)
 
 /** OCSPResponse. `certificateDer`: the responder's, so that a reader who has the issuer needs nothing else */
 export const ocspResponse = (o: {
@@ -307,28 +358,29 @@ export const ocspResponse = (o: {
   readonly algorithm: SignatureAlgorithm
   readonly signature: Uint8Array
   readonly certificateDer: Uint8Array
-}): Buffer =>
-  tlv(
-    TAG.sequence,
-    SUCCESSFUL,
-    tlv(
-      constructedTag(0),
-      tlv(
-        TAG.sequence,
-        BASIC,
-        tlv(
-          TAG.octetString,
-          tlv(
-            TAG.sequence,
-            o.data,
-            o.algorithm.der,
-            tlv(TAG.bitString, Buffer.of(0), o.signature),
-            tlv(constructedTag(0), tlv(TAG.sequence, o.certificateDer)),
-          ),
-        ),
-      ),
-    ),
-  )
+}): Buffer => {
+  const { data, algorithm, signature, certificateDer } = o
+  const size = data.length + algorithm.der.length + signature.length + certificateDer.length
+  const writer = backwards(PER_RESPONSE + size)
+  const whole = writer.end()
+  writer.put(certificateDer)
+  writer.wrap(TAG.sequence, whole)
+  writer.wrap(constructedTag(0), whole)
+  const bits = writer.end()
+  writer.put(signature)
+  writer.put(NO_UNUSED_BITS)
+  writer.wrap(TAG.bitString, bits)
+  writer.put(algorithm.der)
+  writer.put(data)
+  writer.wrap(TAG.sequence, whole)
+  writer.wrap(TAG.octetString, whole)
+  writer.put(BASIC)
+  writer.wrap(TAG.sequence, whole)
+  writer.wrap(constructedTag(0), whole)
+  writer.put(SUCCESSFUL)
+  writer.wrap(TAG.sequence, whole)
+  return writer.done()
+}
 
 /** id-pkix-ocsp-nocheck (§4.2.2.2.1): the responder's own certificate is short-lived instead of being checked. */
 export const NO_CHECK = extensionDer(OID.ocspNoCheck, false, tlv(TAG.null))

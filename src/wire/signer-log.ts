@@ -66,7 +66,6 @@ const LINES = {
   }),
 } as const
 export type SignerLine = { [K in keyof typeof LINES]: Static<(typeof LINES)[K]> }[keyof typeof LINES]
-export type SignerLineKind = keyof typeof LINES
 
 const isLine = new Map(Object.entries(LINES).map(([kind, schema]) => [kind, Compile(schema)]))
 

@@ -30,5 +30,11 @@ const build = async (): Promise<Built> => {
   }
 }
 
-for (const contract of [registryContract, requestContract, groupContract, revocationContract, authorityContract])
+for (const contract of [
+  registryContract,
+  requestContract,
+  groupContract,
+  revocationContract,
+  authorityContract,
+])
   contract('SQLite', build)

@@ -5,7 +5,6 @@ import type { DeviceId } from '#fleet/device-id.ts'
 import type { GroupBody } from '#wire/groups.ts'
 import { createImpostor } from '#device-sim/impostor.ts'
 import { OID } from '#pki/oids.ts'
-import { signedPartSha256 } from '#pki/certificate.ts'
 import { nameDer } from '#pki/names.ts'
 import { startDesk, type TestDesk } from '../support/enroll-desk.ts'
 import { basic, certificateIn, EST, estClient, PKCS10, type Client } from '../support/est-client.ts'
@@ -350,7 +349,7 @@ describe('bootstrap certificates', () => {
     expect(answers.filter(({ body: text }) => text.includes('quota_exceeded'))).toHaveLength(9)
     expect(
       desk.logLines.filter(
-        (line) => line.includes('"alert":"quota_exceeded"') && line.includes(signedPartSha256(leaf.der)),
+        (line) => line.includes('"alert":"quota_exceeded"') && line.includes(leaf.facts.fingerprint),
       ),
     ).toHaveLength(1)
   })

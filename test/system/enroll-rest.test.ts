@@ -57,10 +57,10 @@ describe('enrolment', () => {
     )
     const seconds = (text: unknown) => Date.parse(text as string) / 1_000
     const at = Math.floor(now / 1_000)
-    expect([
-      seconds(answer.json?.['not_before']) - at,
-      seconds(answer.json?.['not_after']) - at,
-    ]).toEqual([-300, 30 * 86_400])
+    expect([seconds(answer.json?.['not_before']) - at, seconds(answer.json?.['not_after']) - at]).toEqual([
+      -300,
+      30 * 86_400,
+    ])
     // its own moment between two thirds and five sixths of its life
     const renewAfter = seconds(answer.json?.['renew_after']) - at
     expect(renewAfter).toBeGreaterThanOrEqual(20 * 86_400)

@@ -19,7 +19,7 @@ const STATUS_URL = /^http:\/\/[\u0021-\u007e]{1,1000}$/
  * A certificate that was meant and lost in a crash is signed when its device asks again, with the dates on record. One that begins
  * longer ago than this is not: nobody waits so long for an answer.
  */
-export const OLDEST_BEGIN = 30 * DAY
+const OLDEST_BEGIN = 30 * DAY
 /** Of OCSP responders: nobody can revoke one (id-pkix-ocsp-nocheck). */
 const MOST_RESPONDER_LIFE = 30 * DAY
 /** `enroll.crl_ttl` goes to 30 d. A longer list would hide what is revoked after it. */

@@ -6,7 +6,7 @@
 import { FleetError } from '#fleet/errors.ts'
 
 /** About 20 MB. */
-export const SERIALS_REMEMBERED = 100_000
+const SERIALS_REMEMBERED = 100_000
 
 export type Serials = {
   /** @param content a hash of all that is asked for. @returns whether it was signed before. @throws conflict: with another content */

@@ -270,41 +270,40 @@ export const issuanceVerbs = (
     now: number,
     actor: Actor,
   ): CertificateRecord => {
-        const row =
-          findCertificate.get(serial) ?? refuse('not_found', 'there is no reservation of this serial')
-        // the first writer wins: two requests may have signed the same reservation, and only one signature leaves the house
-        if (row.state === 'live' || row.state === 'pending') return toCertificate(row)
-        const device = findDevice.get(row.device_id) as DeviceRow
-        if (row.state === 'revoked' || device.state !== 'active')
-          refuse('certificate_revoked', `the device has become ${device.state} since the reservation`)
-        if (row.predecessor !== null && wasOutrun.get(row.number) !== undefined)
-          refuse('clone_suspected', 'this certificate has been renewed meanwhile, with another key')
-        const pending = device.expires_at !== null && slots.hasUsable(row.device_id, now)
-        keepBytes.run(row.number, der)
-        journal.audit({
-          at: now,
-          actor,
-          action: 'certificate.issued',
-          subject: serial,
-          details: {
-            device_id: row.device_id,
-            fingerprint,
-            not_after: row.not_after,
-            issuer_ski: row.issuer_ski,
-            ...(pending ? { pending: true } : {}),
-          },
-        })
-        if (pending) {
-          goPending.run(fingerprint, row.number)
-          // Here and not in the reservation: until this one is on record, the earlier one must go on being good, and the confirmed one
-          // beside it is good for both.
-          slots.supersedePending(row, now, actor)
-          revise.run(row.device_id)
-          return { ...toCertificate(row), state: 'pending', fingerprint, der }
-        }
-        goLive.run(fingerprint, row.number)
-        slots.settle(row)
-        return { ...toCertificate(row), state: 'live', pendingUntil: undefined, fingerprint, der }
+    const row = findCertificate.get(serial) ?? refuse('not_found', 'there is no reservation of this serial')
+    // the first writer wins: two requests may have signed the same reservation, and only one signature leaves the house
+    if (row.state === 'live' || row.state === 'pending') return toCertificate(row)
+    const device = findDevice.get(row.device_id) as DeviceRow
+    if (row.state === 'revoked' || device.state !== 'active')
+      refuse('certificate_revoked', `the device has become ${device.state} since the reservation`)
+    if (row.predecessor !== null && wasOutrun.get(row.number) !== undefined)
+      refuse('clone_suspected', 'this certificate has been renewed meanwhile, with another key')
+    const pending = device.expires_at !== null && slots.hasUsable(row.device_id, now)
+    keepBytes.run(row.number, der)
+    journal.audit({
+      at: now,
+      actor,
+      action: 'certificate.issued',
+      subject: serial,
+      details: {
+        device_id: row.device_id,
+        fingerprint,
+        not_after: row.not_after,
+        issuer_ski: row.issuer_ski,
+        ...(pending ? { pending: true } : {}),
+      },
+    })
+    if (pending) {
+      goPending.run(fingerprint, row.number)
+      // Here and not in the reservation: until this one is on record, the earlier one must go on being good, and the confirmed one
+      // beside it is good for both.
+      slots.supersedePending(row, now, actor)
+      revise.run(row.device_id)
+      return { ...toCertificate(row), state: 'pending', fingerprint, der }
+    }
+    goLive.run(fingerprint, row.number)
+    slots.settle(row)
+    return { ...toCertificate(row), state: 'live', pendingUntil: undefined, fingerprint, der }
   }
 
   return {

@@ -100,7 +100,10 @@ describe('every operator route', () => {
   it('is in the OpenAPI document, with its body and answer', async () => {
     const document = (await desk.ask('GET', '/openapi.json', { token: null })).json<{
       openapi: string
-      paths: Record<string, Record<string, { responses: object; requestBody?: object; summary?: string; 'x-role'?: string }>>
+      paths: Record<
+        string,
+        Record<string, { responses: object; requestBody?: object; summary?: string; 'x-role'?: string }>
+      >
     }>()
     expect(document.openapi).toBe('3.1.0')
     for (const { method, url, schema, config } of routes.filter(({ url: path }) => path.startsWith('/v1/'))) {
