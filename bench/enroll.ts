@@ -15,7 +15,14 @@ import { openRegistry } from '#registry/sqlite.ts'
 import { addClaimToken, makeHome, type Home } from '../test/support/enroll-desk.ts'
 import { makeCsr } from '../test/support/pki.ts'
 import { cpuOfTree } from './support/cpu.ts'
-import { CHECKOUT, startCfssl, startDesk, type Desk, type Enrolment, type Peer } from './support/enroll-servers.ts'
+import {
+  CHECKOUT,
+  startCfssl,
+  startDesk,
+  type Desk,
+  type Enrolment,
+  type Peer,
+} from './support/enroll-servers.ts'
 import { startPinned, whenUp } from './support/pinned.ts'
 import type { Posted, Posts } from './support/posts.ts'
 import { type Profile, readProfile, sharesOf } from './support/profile.ts'
@@ -88,7 +95,11 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
     await measure(cfssl, warm)
     await measure(desk.rest, warm)
     await measure(desk.est, some())
-    const figures = { cfssl: [] as number[], 'sallyport REST': [] as number[], 'sallyport EST': [] as number[] }
+    const figures = {
+      cfssl: [] as number[],
+      'sallyport REST': [] as number[],
+      'sallyport EST': [] as number[],
+    }
     const counters = ['sallyport_enroll_registry_commits_total', 'sallyport_enroll_registry_writes_total']
     const [commits = 0, writes = 0] = await Promise.all(counters.map(desk.counter))
     for (let round = 1; round <= rounds; round += 1) {

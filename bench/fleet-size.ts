@@ -49,7 +49,7 @@ const linesFrom = (from: number, count: number) =>
     group: 'default',
     tags: {},
     spkiSha256: undefined,
-    state: 'registered' as const,
+    state: undefined,
   }))
 
 type Fleet = AsyncDisposable & { readonly registry: Registry; readonly path: string; size: number }

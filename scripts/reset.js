@@ -14,7 +14,7 @@ const home = resolve(process.env.SALLYPORT_HOME || ROOT)
 /** What each folder loses; what a checkout keeps there stays. */
 const FOLDERS = {
   certs: (name) => name === 'private' || name === 'issuers' || name.endsWith('.pem'),
-  db: (name) => /\.sqlite(-wal|-shm|-journal)?$/.test(name),
+  db: (name) => /\.sqlite(-wal|-shm|-journal|\.witness|\.lock)?$/.test(name),
   run: () => true,
   log: () => true,
 }

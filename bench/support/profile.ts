@@ -1,4 +1,7 @@
-/** Where a desk's CPU went: the samples of a V8 profile, each under the step that its stack is in. Shares only: profiling itself costs. */
+/**
+ * Where a desk's time went: the samples of a V8 profile, each under the step that its stack is in. Shares only, for profiling itself costs.
+ * Of time and not of CPU: `commit` holds the wait for the disk.
+ */
 
 import { readFileSync } from 'node:fs'
 
@@ -31,15 +34,17 @@ const STEPS: readonly { readonly step: string; readonly fits: (frame: Frame) => 
   { step: 'CSR', fits: ({ url }) => url.endsWith('/pki/csr.ts') },
   { step: 'sign', fits: ({ url }) => url.endsWith('/pki/issuer.ts') },
 ]
-export const REST = 'HTTP and TLS'
+const REST = 'HTTP and TLS'
 
 /** @returns µs by step, the largest first, and by function where `detail` asks for it */
-const shareOut = (profile: Profile, nameOf: (stack: readonly Frame[]) => string): ReadonlyMap<string, number> => {
+const shareOut = (
+  profile: Profile,
+  nameOf: (stack: readonly Frame[]) => string,
+): ReadonlyMap<string, number> => {
   const byId = new Map(profile.nodes.map((node) => [node.id, node]))
   const parents = new Map(
     profile.nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id] as const)),
   )
-  const names = new Map<number, string>()
   const stackOf = (id: number): Frame[] => {
     const stack: Frame[] = []
     for (let at: number | undefined = id; at !== undefined; at = parents.get(at)) {
@@ -48,10 +53,17 @@ const shareOut = (profile: Profile, nameOf: (stack: readonly Frame[]) => string)
     }
     return stack
   }
+  /** starting and stopping it takes the better part of a second */
+  const ofProfiler = new Set(
+    profile.nodes
+      .filter(({ id }) => stackOf(id).some(({ url }) => url === 'node:inspector'))
+      .map(({ id }) => id),
+  )
+  const names = new Map<number, string>()
   const sums = new Map<string, number>()
   profile.samples.forEach((id, index) => {
     const [leaf] = byId.get(id)?.callFrame.functionName === '(idle)' ? [undefined] : [id]
-    if (leaf === undefined) return
+    if (leaf === undefined || ofProfiler.has(leaf)) return
     const name = names.get(leaf) ?? nameOf(stackOf(leaf))
     names.set(leaf, name)
     sums.set(name, (sums.get(name) ?? 0) + (profile.timeDeltas[index] ?? 0))

@@ -1,6 +1,9 @@
 -- The registry: what Sallyport remembers. Times are ms since the epoch; hashes, serials and key ids are lower-case hex.
 -- Applied once, whole or not at all, by src/registry/sqlite/migrate.ts; never edited afterwards (its checksum is kept): add a file.
 
+-- Closed sets are CHECKs. Where an enrolment writes they are written with `or`: for `in` with more than two values SQLite builds a table
+-- each time (3 us).
+
 -- ---- issuers and devices
 
 create table issuers (
@@ -20,7 +23,12 @@ create table issuers (
   last_expiry   integer,
   -- what its certificates say as CDP and AIA; null until the first is to be signed
   status_url    text,
-  der           blob not null
+  -- OCSP says them of every certificate of a revoked one
+  revoked_at    integer,
+  revocation_reason text,
+  der           blob not null,
+  check ((state = 'revoked') = (revoked_at is not null)),
+  check ((revoked_at is null) = (revocation_reason is null))
 ) strict;
 
 -- Every status URL that its certificates may say: a reader holds the CRL's distribution point against theirs.
@@ -31,12 +39,20 @@ create table issuer_status_urls (
   unique (issuer_ski, url)
 ) strict;
 
+-- Every number that was taken for a CRL, signed or not: `signer verify` holds the signer's log against them.
+create table crl_numbers (
+  issuer_ski text not null references issuers (ski),
+  number     integer not null,
+  taken_at   integer not null,
+  primary key (issuer_ski, number)
+) strict, without rowid;
+
 create table devices (
   -- Two ids that differ only in case are one id to a careless reader, so the second is refused. NOCASE folds
   -- the ASCII that an id is made of. Who asks for a device compares its id once more, exactly.
   id           text not null collate nocase primary key
                  check (length(id) between 1 and 64 and id not glob '*[^A-Za-z0-9._~:-]*'),
-  state        text not null check (state in ('registered', 'active', 'suspended', 'revoked', 'retired')),
+  state        text not null check (state = 'registered' or state = 'active' or state = 'suspended' or state = 'revoked' or state = 'retired'),
   -- when it came into `state`: the revocation date of a certificateHold
   state_since  integer not null,
   group_name   text not null,
@@ -86,18 +102,20 @@ create index device_keys_blocked on device_keys (spki_sha256) where compromised_
 
 -- `intended` is written before the CA signs, `pending` or `live` before the certificate leaves the process (docs/issuance-cycle.md).
 create table certificates (
-  number            integer primary key autoincrement,
-  serial            text not null unique check (length(serial) = 32 and serial not glob '*[^0-9a-f]*'),
+  number            integer primary key,
+  serial            text not null unique check (length(serial) = 32),
   device_id         text not null references devices (id),
   issuer_ski        text not null references issuers (ski),
   spki_sha256       text not null,
   -- A use of a credential is (kind, credential, key): asking again with all three yields the same certificate, and spends nothing. The
   -- newest row of a use stands for it. `credential`: the id of a claim token, the fingerprint of the certificate that was renewed or
   -- of a bootstrap certificate, the id of a registered device, the id of an approved request.
-  credential_kind   text not null check (credential_kind in ('token', 'renewal', 'bootstrap', 'allow_list', 'approval')),
+  credential_kind   text not null check (credential_kind = 'token' or credential_kind = 'renewal' or credential_kind = 'bootstrap' or credential_kind = 'allow_list' or credential_kind = 'approval'),
   credential        text not null,
+  -- the id that was asked for, where a webhook gave another one; null: device_id
+  asked_id          text,
   reserved_at       integer not null,
-  state             text not null check (state in ('intended', 'pending', 'live', 'revoked')),
+  state             text not null check (state = 'intended' or state = 'pending' or state = 'live' or state = 'revoked'),
   not_before        integer not null,
   not_after         integer not null check (not_after > not_before),
   -- the life that was granted, ms. An expiring issuer may have cut it short; a renewal is granted this again
@@ -110,7 +128,7 @@ create table certificates (
   -- serials: of the one it renews, and of the one confirmed in its place
   predecessor       text,
   superseded_by     text,
-  fingerprint       text unique check (length(fingerprint) = 64 and fingerprint not glob '*[^0-9a-f]*'),
+  fingerprint       text unique check (length(fingerprint) = 64),
   revoked_at        integer,
   revocation_reason text,
   check (state <> 'intended' or fingerprint is null),
@@ -132,10 +150,22 @@ create index certificates_by_key on certificates (spki_sha256, credential);
 create index certificates_pending on certificates (pending_until) where state = 'pending';
 create index certificates_revoked on certificates (issuer_ski, number) where state = 'revoked';
 
+-- Serials that an administrator has revoked and that no row above has: of certificates that our key signed, and we did not.
+create table revoked_serials (
+  issuer_ski text not null references issuers (ski),
+  -- whatever the thief wrote: content octets of the INTEGER
+  serial     text not null check (length(serial) between 2 and 64 and length(serial) % 2 = 0),
+  -- until when it is listed; where nobody knows, the end of its issuer
+  not_after  integer not null,
+  revoked_at integer not null,
+  reason     text not null,
+  primary key (issuer_ski, serial)
+) strict, without rowid;
+
 -- ---- credentials
 
 create table claim_tokens (
-  number          integer primary key autoincrement,
+  number          integer primary key,
   id              text not null unique,
   hash            text not null,
   -- not a reference: a token may be bound to an id whose device is yet to come
@@ -201,8 +231,8 @@ create unique index enrollment_requests_open
   on enrollment_requests (credential_kind, credential, spki_sha256) where state in ('waiting', 'approved');
 create index enrollment_requests_of on enrollment_requests (credential_kind, credential, spki_sha256, number);
 -- counted before another one is taken in
-create index enrollment_requests_of_group on enrollment_requests (group_name) where state = 'waiting';
-create index enrollment_requests_of_address on enrollment_requests (address_key) where state = 'waiting';
+create index enrollment_requests_of_group on enrollment_requests (group_name, credential_kind, expires_at) where state = 'waiting';
+create index enrollment_requests_of_address on enrollment_requests (address_key, expires_at) where state = 'waiting';
 create index enrollment_requests_by_end on enrollment_requests (expires_at);
 
 -- ---- authorities
@@ -277,7 +307,7 @@ create table assertion_keys (
 -- ---- what happened
 
 create table audit (
-  sequence integer primary key autoincrement,
+  sequence integer primary key,
   at       integer not null,
   actor    text not null,
   action   text not null,
@@ -296,9 +326,9 @@ insert into recorded_time (one, newest) values (1, 0);
 
 -- The feed. A cursor is a row's sequence and stamp: a database with another history has another stamp there, or no such row.
 create table changes (
-  sequence integer primary key autoincrement,
+  sequence integer primary key,
   stamp    text not null default (lower(hex(randomblob(16)))),
-  kind     text not null check (kind in ('device', 'issuer', 'access', 'assertion_keys', 'reset')),
+  kind     text not null check (kind = 'device' or kind = 'issuer' or kind = 'access' or kind = 'assertion_keys' or kind = 'reset'),
   -- the device's id or the issuer's ski
   subject  text
 ) strict;

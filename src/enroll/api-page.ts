@@ -80,9 +80,9 @@ const sketch = (schema: unknown, depth = 0, indent = ''): string => {
       schema['additionalProperties'] ?? Object.values((schema['patternProperties'] ?? {}) as Json)[0]
     return isJson(values) ? `{ [name]: ${sketch(values, depth + 1, indent)} }` : '{ … }'
   }
-  const format = schema['format'] === undefined ? '' : ` (${String(schema['format'])})`
-  const type = schema['type']
-  return `${Array.isArray(type) ? type.join(' | ') : String(type ?? 'any')}${format}`
+  const { type, format } = schema
+  const kind = Array.isArray(type) ? type.join(' | ') : typeof type === 'string' ? type : 'any'
+  return typeof format === 'string' ? `${kind} (${format})` : kind
 }
 
 const bodyOf = (content: Json | undefined): string => {

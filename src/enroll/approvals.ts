@@ -6,6 +6,7 @@
  */
 
 import { setTimeout as pause } from 'node:timers/promises'
+import type { CertificateRecord } from '#fleet/certificate.ts'
 import { DAY, MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
 import type { EnrollmentRequest } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
@@ -13,10 +14,11 @@ import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { CsrFacts } from '#pki/csr.ts'
 import type { Registry } from '#registry/registry.ts'
+import type { RequestLimits } from '#registry/requests.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Claim } from './claim.ts'
 import { newId } from './credentials.ts'
-import { limitKey } from './limits.ts'
+import { limitKey, networkOf } from './limits.ts'
 
 /** A request that nobody decided is over after this long, and so is a denial. */
 export const REQUEST_LIFE = 7 * DAY
@@ -24,6 +26,13 @@ export const REQUEST_LIFE = 7 * DAY
 const KEPT = 30 * DAY
 /** Of those who proved nothing but a key or an id, waiting at once from one IPv4 address or IPv6 /64. */
 const MOST_OF_ADDRESS = 50
+/** The same of one IPv6 /48. */
+const MOST_OF_NETWORK = 200
+/** Keys of one id on the list, or by one certificate that looks like a copy: the device, the copy, and one that began again. */
+const MOST_OF_ONE = 3
+/** What strangers may take of a group's queue, and what they and the list may take together: the rest is for who has proved more. */
+const SHARE_OF_STRANGERS = 0.5
+const SHARE_OF_UNPROVED = 0.75
 /** Asked again soon at first, when the operator may be at the desk, and less often later. */
 const SOONEST = 15 * SECOND
 const LATEST = 15 * MINUTE
@@ -46,7 +55,9 @@ export type Approval =
   | { readonly state: 'waiting'; readonly requestId: string; readonly retryAfter: number }
 
 export interface Approvals {
-  /** @throws `enrollment_denied`, `quota_exceeded`, `device_id_mismatch`, `conflict` (it waits in another group), `registry_unavailable` */
+  /** Before others are asked: would a new request be taken in? @throws `quota_exceeded`, `token_spent`, `registry_unavailable` */
+  check(ask: Omit<ApprovalAsk, 'csr'>): Promise<void>
+  /** @throws `enrollment_denied`, `quota_exceeded`, `token_spent`, `device_id_mismatch`, `conflict` (it waits in another group), `registry_unavailable` */
   decide(ask: ApprovalAsk): Promise<Approval>
 }
 
@@ -60,35 +71,85 @@ export const requestCredential = (
   return { kind, id: kind === 'allow_list' ? deviceId : id }
 }
 
-const PROVES_NOTHING: ReadonlySet<string> = new Set(['none', 'allow_list'])
+type Kind = EnrollmentRequest['credential']['kind']
+
+const STRANGERS: readonly Kind[] = ['none']
+const UNPROVED: readonly Kind[] = ['none', 'allow_list']
+
+/** Who may come into the queue of this group beside those. */
+const sharesOf = ({ credentials, onClone, quotas }: EnrollmentGroup): RequestLimits['ofKinds'] => {
+  const proved =
+    onClone === 'approval' || credentials.some((kind) => kind === 'token' || kind === 'bootstrap')
+  const most = (share: number): number => Math.ceil(quotas.openRequests * share)
+  return [
+    ...(proved || credentials.includes('allow_list')
+      ? [{ kinds: STRANGERS, most: most(SHARE_OF_STRANGERS) }]
+      : []),
+    ...(proved ? [{ kinds: UNPROVED, most: most(SHARE_OF_UNPROVED) }] : []),
+  ]
+}
+
+/** How many certificates a credential may yield in all; a token says it itself. */
+export const yieldOf = (kind: ApprovalClaim['kind'], { bootstrap }: EnrollmentGroup): number | undefined => {
+  if (kind === 'bootstrap') return bootstrap?.certificatesPerCredential ?? 1
+  return kind === 'allow_list' || kind === 'renewal' ? MOST_OF_ONE : undefined
+}
+
+/** Handed out beside another certificate, and taken back: what was approved came to nothing. */
+const wasWithdrawn = ({ state, revocationReason, pendingUntil }: CertificateRecord): boolean =>
+  state === 'revoked' && revocationReason === 'superseded' && pendingUntil !== undefined
 
 /** A quarter of the time that it has waited, within bounds. Seconds. */
 const retryAfter = ({ createdAt }: EnrollmentRequest, now: number): number =>
   Math.ceil(Math.min(Math.max((now - createdAt) / 4, SOONEST), LATEST) / SECOND)
 
 export const createApprovals = (deps: {
-  readonly registry: Pick<Registry, 'openRequest' | 'findRequestOf'>
+  readonly registry: Pick<Registry, 'openRequest' | 'findRequestOf' | 'checkRequestRoom' | 'findUse'>
   readonly clock: Clock
   readonly log?: Pick<Log, 'info'>
   /** undefined: {@link MOST_OF_ADDRESS} */
   readonly mostOfAddress?: number
+  /** undefined: {@link MOST_OF_NETWORK} */
+  readonly mostOfNetwork?: number
 }): Approvals => {
-  const { mostOfAddress = MOST_OF_ADDRESS } = deps
-  /** What was asked before and still counts. One that is over, or whose certificate was fetched long ago, does not. */
+  const { mostOfAddress = MOST_OF_ADDRESS, mostOfNetwork = MOST_OF_NETWORK } = deps
+  const limitsOf = (
+    { claim, group, address }: Omit<ApprovalAsk, 'csr'>,
+    { kind }: EnrollmentRequest['credential'],
+  ): RequestLimits => {
+    const bounded = UNPROVED.includes(kind)
+    const prefix = bounded ? networkOf(address) : undefined
+    return {
+      open: group.quotas.openRequests,
+      ofKinds: sharesOf(group),
+      addressKey: limitKey(address),
+      ofAddress: bounded ? mostOfAddress : undefined,
+      ofNetwork: prefix === undefined ? undefined : { prefix, most: mostOfNetwork },
+      ofCredential: yieldOf(claim.kind, group),
+    }
+  }
+  /**
+   * What was asked before and still counts. One that is over, or whose certificate was fetched long ago, does not; nor a renewal's of which
+   * the certificate was withdrawn.
+   */
   const standing = async (
     credential: EnrollmentRequest['credential'],
     spkiSha256: string,
     now: number,
   ): Promise<EnrollmentRequest | undefined> => {
     const found = await deps.registry.findRequestOf(credential, spkiSha256)
-    return found === undefined || found.state === 'expired' || now >= found.expiresAt ? undefined : found
+    if (found === undefined || found.state === 'expired' || now >= found.expiresAt) return undefined
+    if (found.state !== 'issued' || credential.kind !== 'renewal') return found
+    const use = await deps.registry.findUse({ kind: 'approval', id: found.id }, spkiSha256)
+    return use !== undefined && wasWithdrawn(use) ? undefined : found
   }
 
   const open = async (
-    { claim, group, deviceId, csr, address }: ApprovalAsk,
+    ask: ApprovalAsk,
     credential: EnrollmentRequest['credential'],
     now: number,
   ): Promise<EnrollmentRequest> => {
+    const { claim, group, deviceId, csr, address } = ask
     const id = newId()
     const request = await deps.registry.openRequest(
       {
@@ -102,11 +163,7 @@ export const createApprovals = (deps: {
         createdAt: now,
         expiresAt: now + REQUEST_LIFE,
       },
-      {
-        open: group.quotas.openRequests,
-        addressKey: limitKey(address),
-        ofAddress: PROVES_NOTHING.has(credential.kind) ? mostOfAddress : undefined,
-      },
+      limitsOf(ask, credential),
       claim.actor,
     )
     if (request.id === id)
@@ -118,6 +175,11 @@ export const createApprovals = (deps: {
   }
 
   return {
+    async check(ask) {
+      const { claim, group, deviceId } = ask
+      const credential = requestCredential(claim, group.name, deviceId)
+      await deps.registry.checkRequestRoom({ group: group.name, credential }, limitsOf(ask, credential))
+    },
     async decide(ask) {
       const now = deps.clock()
       const { claim, group, deviceId, csr } = ask

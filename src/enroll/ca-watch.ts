@@ -1,6 +1,7 @@
 /**
- * Says in time that a CA ends: its successor must be everywhere before. At start and once a day, each CA that something depends on; the
- * metrics say it at each scrape. Not CRLs: imported-crls.ts and crl-publisher.ts watch those. Not the remedy: docs/ca-life.md.
+ * Says in time that a CA ends: its successor must be everywhere before. At start and once a day, each CA that something depends on, and the
+ * CRLs that groups judge bootstrap certificates by; the metrics say it at each scrape. Not other CRLs: imported-crls.ts and
+ * crl-publisher.ts watch those. Not the remedy: docs/ca-life.md.
  */
 
 import { existsSync, readFileSync } from 'node:fs'
@@ -10,10 +11,12 @@ import { isOffered, type CertificateFacts } from '#fleet/certificate.ts'
 import { DAY, SECOND, type Clock } from '#fleet/clock.ts'
 import { readCertificate, readCertificates } from '#pki/certificate.ts'
 import { chainInWords } from '#pki/chain-words.ts'
+import type { CrlFacts } from '#pki/crl-read.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { Config } from '#runtime/config.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
+import { trustOf, type Trust as BootstrapTrusted } from './bootstrap-trust.ts'
 import type { LiveIssuers } from './issuers.ts'
 import type { Trust } from './trust.ts'
 import { instant } from './wire-time.ts'
@@ -21,12 +24,18 @@ import { instant } from './wire-time.ts'
 /** Days before the end at which it is worth another word: time to prepare, time to distribute, too late for both. */
 const THRESHOLDS = [7, 30, 90] as const
 
-type Kind = 'root' | 'issuer' | 'services' | 'server_anchor'
-type Watched = { readonly kind: Kind; readonly facts: CertificateFacts }
+/** A CRL of a manufacturer is said when this much is left, or half of its life if that is less. */
+const CRL_BEFORE = 14 * DAY
+/** Anchors of gateways read in one go. */
+const PAGE = 100
+
+type Kind = 'root' | 'issuer' | 'services' | 'server_anchor' | 'gateway_anchor' | 'bootstrap_anchor'
+/** `of`: the anchor or group that names it */
+type Watched = { readonly kind: Kind; readonly facts: CertificateFacts; readonly of?: string }
 
 type Deps = {
   readonly config: Pick<Config, 'home' | 'tls'>
-  readonly registry: Pick<Registry, 'groups' | 'liveCertificates'>
+  readonly registry: Pick<Registry, 'groups' | 'liveCertificates' | 'listAccess'>
   readonly issuers: LiveIssuers
   readonly trust: Trust
   readonly root: CertificateFacts
@@ -35,10 +44,18 @@ type Deps = {
   readonly metrics: Metrics
 }
 
-/** What can be read of a file that this desk does not depend on. */
+/** What can be read of what this desk does not depend on. */
+const readOrNone = (pem: string): readonly CertificateFacts[] => {
+  try {
+    return readCertificates(pem)
+  } catch {
+    return []
+  }
+}
+
 const readIfThere = (path: string): readonly CertificateFacts[] => {
   try {
-    return existsSync(path) ? readCertificates(readFileSync(path, 'utf8')) : []
+    return existsSync(path) ? readOrNone(readFileSync(path, 'utf8')) : []
   } catch {
     return []
   }
@@ -50,8 +67,58 @@ const servicesOf = ({ config }: Deps): readonly CertificateFacts[] =>
     ({ isCa }) => isCa,
   )
 
-/** Everything that must not end unnoticed, each once: the root is usually a server anchor too. */
-const watchedBy = (deps: Deps): readonly Watched[] => {
+/** What gateways admit devices by. @throws `registry_unavailable` */
+const gatewayAnchors = async ({ registry }: Deps): Promise<readonly Watched[]> => {
+  const found: Watched[] = []
+  for (let after: string | undefined, more = true; more;) {
+    const { items, next } = await registry.listAccess('anchor', { limit: PAGE, after })
+    for (const { value } of items)
+      for (const facts of readOrNone(value.pem)) found.push({ kind: 'gateway_anchor', facts, of: value.name })
+    after = next
+    more = next !== undefined
+  }
+  return found
+}
+
+type Bootstrap = { readonly group: string; readonly trust: BootstrapTrusted }
+
+/** Of groups by which somebody can come. */
+const bootstrapsOf = ({ registry }: Deps): readonly Bootstrap[] =>
+  [...registry.groups().values()].flatMap(({ name, enabled, credentials, bootstrap }) =>
+    enabled && bootstrap !== undefined && credentials.includes('bootstrap')
+      ? [{ group: name, trust: trustOf(bootstrap) }]
+      : [],
+  )
+
+/** The newest of each issuer and scope: what it replaced may end. */
+const newestCrls = (crls: readonly CrlFacts[]): readonly CrlFacts[] => {
+  const newest = new Map<string, CrlFacts>()
+  for (const crl of crls) {
+    const key = JSON.stringify([Buffer.from(crl.issuerDer).toString('hex'), crl.authorityKeyId, crl.scope])
+    const other = newest.get(key)
+    if (other === undefined || crl.number > other.number) newest.set(key, crl)
+  }
+  return [...newest.values()]
+}
+
+/** Fail closed: without a current list nobody enrols by a certificate of that CA. */
+const warnOfBootstrapCrls = (deps: Deps, now: number): void => {
+  for (const { group, trust } of bootstrapsOf(deps))
+    for (const { nextUpdate, thisUpdate, authorityKeyId } of newestCrls(trust.crls ?? [])) {
+      if (nextUpdate - now > Math.min(CRL_BEFORE, (nextUpdate - thisUpdate) / 2)) continue
+      const line = { group, issuer: authorityKeyId, next_update: instant(nextUpdate) }
+      if (nextUpdate > now)
+        deps.log.warn(line, 'a CRL of a group ends soon (bootstrap.crls): get the next one from its CA')
+      else
+        deps.log.error(
+          line,
+          'a CRL of a group has ended (bootstrap.crls): no bootstrap certificate of its CA is taken',
+        )
+    }
+}
+
+/** Everything that must not end unnoticed, each once: the root is usually a server anchor and an anchor of gateways too. */
+const watchedBy = (deps: Deps, gateways: readonly Watched[]): readonly Watched[] => {
   const { issuers, trust, root } = deps
   const all: readonly Watched[] = [
     { kind: 'root', facts: root },
@@ -64,10 +131,13 @@ const watchedBy = (deps: Deps): readonly Watched[] => {
       .anchors()
       .filter(({ state }) => isOffered(state))
       .map(({ der }): Watched => ({ kind: 'server_anchor', facts: readCertificate(der) })),
+    ...gateways,
+    ...bootstrapsOf(deps).flatMap(({ group, trust }) =>
+      trust.anchors.map((facts): Watched => ({ kind: 'bootstrap_anchor', facts, of: group })),
+    ),
   ]
-  const firstOf = ({ facts }: Watched): number =>
-    all.findIndex((each) => each.facts.fingerprint === facts.fingerprint)
-  return all.filter((each, at) => firstOf(each) === at)
+  const seen = new Set<string>()
+  return all.filter(({ facts: { fingerprint } }) => !seen.has(fingerprint) && seen.add(fingerprint))
 }
 
 const idOf = ({ facts }: Watched): string => facts.subjectKeyId ?? facts.fingerprint
@@ -78,11 +148,15 @@ const TEXTS: Readonly<Record<Kind, string>> = {
   services: 'the CA of server certificates expires: make another one under the root',
   server_anchor:
     'a root that devices verify servers with expires: prepare its successor (sallyport trust prepare)',
+  gateway_anchor:
+    'a CA of an anchor expires: devices under it are refused from then on; put its successor into the anchor beside it',
+  bootstrap_anchor:
+    'a CA of bootstrap certificates expires: nobody enrols by one of them from then on; put its successor into the group (bootstrap.anchors)',
 }
 
-const warnOfEnds = (deps: Deps, now: number): void => {
-  for (const watched of watchedBy(deps)) {
-    const { kind, facts } = watched
+const warnOfEnds = (deps: Deps, gateways: readonly Watched[], now: number): void => {
+  for (const watched of watchedBy(deps, gateways)) {
+    const { kind, facts, of } = watched
     const left = (facts.notAfter - now) / DAY
     const threshold = THRESHOLDS.find((most) => left < most)
     if (threshold === undefined) continue
@@ -90,6 +164,7 @@ const warnOfEnds = (deps: Deps, now: number): void => {
       ca: idOf(watched),
       kind,
       name: facts.commonName,
+      ...(of === undefined ? {} : { of }),
       not_after: instant(facts.notAfter),
       days: Math.floor(left),
     }
@@ -125,7 +200,7 @@ const warnOfServer = ({ trust, log }: Deps): void => {
 /** What there is, in words, for whoever starts the desk or reads its log. @throws `registry_unavailable` */
 const explain = async ({ registry, issuers, root }: Deps, now: number): Promise<readonly string[]> => {
   const live = await registry.liveCertificates(now)
-  const here = issuers.all()
+  const here = issuers.all().filter(({ ready }) => ready?.() ?? true)
   return chainInWords({
     root,
     now,
@@ -155,17 +230,37 @@ export const watchAuthorities = async (
         .all()
         .map(({ ski, notAfter }) => [{ issuer: ski }, Math.floor((notAfter - clock()) / SECOND)]),
   )
+  // as of the last look: the registry is not read for a scrape
+  let gateways: readonly Watched[] = []
   metrics.gauge(
     'sallyport_ca_life_seconds',
     'Until a CA certificate that something depends on expires',
     ['kind', 'ca'],
     () =>
-      watchedBy(deps).map((watched) => [{ kind: watched.kind, ca: idOf(watched) }, seconds(watched.facts)]),
+      watchedBy(deps, gateways).map((watched) => [
+        { kind: watched.kind, ca: idOf(watched) },
+        seconds(watched.facts),
+      ]),
+  )
+
+  metrics.gauge(
+    'sallyport_bootstrap_crl_life_seconds',
+    'Until the first of the CRLs that a group judges bootstrap certificates by ends',
+    ['group'],
+    () =>
+      bootstrapsOf(deps).flatMap(({ group, trust }) => {
+        const ends = newestCrls(trust.crls ?? []).map(({ nextUpdate }) => nextUpdate)
+        return ends.length === 0
+          ? []
+          : [[{ group }, Math.floor((Math.min(...ends) - clock()) / SECOND)] as const]
+      }),
   )
 
   const look = async (): Promise<void> => {
     const now = clock()
-    warnOfEnds(deps, now)
+    gateways = await gatewayAnchors(deps)
+    warnOfEnds(deps, gateways, now)
+    warnOfBootstrapCrls(deps, now)
     warnOfCutLives(deps, now)
     warnOfServer(deps)
   }

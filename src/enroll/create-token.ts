@@ -72,7 +72,7 @@ const checkUse = (group: EnrollmentGroup, deviceId: DeviceId | undefined): void 
   if (!group.credentials.includes('token'))
     throw new FleetError('credential_not_allowed', `the group ${group.name} takes no claim tokens`)
   if (deviceId === undefined) return
-  const verdict = judgeForm(group.idTemplate, deviceId, undefined)
+  const verdict = judgeForm(group.idTemplate, deviceId, undefined, 'token')
   if (!verdict.ok) throw new FleetError(verdict.reason, verdict.detail)
 }
 

@@ -10,6 +10,7 @@ import { FleetError } from '#fleet/errors.ts'
 import type { Issuer } from '#pki/issuer.ts'
 import { judgeClock } from '#policy/enrollment.ts'
 import type { Registry } from '#registry/registry.ts'
+import { CRL_NUMBER_LEAD } from '#registry/revocations.ts'
 import type { Log } from '#runtime/log.ts'
 
 /** `der`: the whole CRL. Times: ms since the epoch. */
@@ -37,10 +38,11 @@ type Deps = {
 /** How often the registry is asked whether the list has changed. */
 const POLL = 100
 /**
- * From one CRL to the next, ms. Its number is max(last + 1, Unix seconds): faster ones would run ahead of the clock, and after an old
- * backup was put in place, the clock alone could no longer tell a number that was never used.
+ * From the start of one CRL to that of the next, ms: what is revoked while a long one is made stands on the next within a second still.
+ * Its number is max(last + 1, Unix seconds), so two in a second run ahead of the clock; at CRL_NUMBER_LEAD there is one a second, until
+ * the clock has caught up.
  */
-const APART = SECOND
+const APART = SECOND / 2
 const MAX_PAUSE = 5 * SECOND
 /** Readers whose clocks are behind take a CRL made a moment ago (as notBefore of certificates). */
 const BACKDATE = 5 * MINUTE
@@ -54,11 +56,12 @@ type Made = { readonly crl: Crl; readonly version: number }
  */
 const makeCrl = async ({ registry, clock }: Deps, issuer: Issuer, ttl: number): Promise<Crl> => {
   const now = clock()
+  if (issuer.ready?.() === false) throw new FleetError('issuer_unusable', 'whoever holds the key is away')
   if (judgeClock(now, await registry.newestRecordedTime()) !== undefined)
     throw new FleetError('clock_behind', 'no CRL is signed until the clock has been put right')
   const statusUrlsBefore = await registry.statusUrls(issuer.ski)
   const entries = await registry.revokedCertificates(issuer.ski, now - ttl)
-  const number = await registry.takeCrlNumber(issuer.ski, now)
+  const number = await registry.takeCrlNumber(issuer.ski, now, issuer.lastCrlNumber?.())
   const [thisUpdate, nextUpdate] = [now - BACKDATE, now + ttl]
   const der = await issuer.signCrl({ number, thisUpdate, nextUpdate, entries, statusUrlsBefore })
   return { der, number, thisUpdate, nextUpdate }
@@ -91,8 +94,11 @@ const createKeeper = (o: Options): Keeper => {
     if (version === made?.version && !isDue()) return o.poll
     const early = earliest - performance.now()
     if (early > 0) return early
-    earliest = performance.now() + o.apart
+    const started = performance.now()
+    earliest = started + o.apart
     const crl = await makeCrl(o, issuer, o.ttl)
+    if (Number(crl.number) - clock() / SECOND >= CRL_NUMBER_LEAD)
+      earliest = started + Math.max(o.apart, SECOND)
     made = { crl, version }
     log.debug({ crl_number: String(crl.number), issuer: issuer.ski }, 'crl')
     return o.poll

@@ -9,7 +9,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { FIRST_GROUP, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
-import { FleetError } from '#fleet/errors.ts'
+import { FleetError, type ErrorCode } from '#fleet/errors.ts'
 import type { CsrFacts } from '#pki/csr.ts'
 import { sameName } from '#pki/names.ts'
 import { authenticateAsker, isBootstrapPeer } from './asker.ts'
@@ -46,18 +46,39 @@ export const checkLabel = (label: EnrollmentGroup | undefined, group: string): v
 const takesTokens = (group: EnrollmentGroup | undefined): boolean =>
   group?.credentials.includes('token') ?? false
 
-const byCertificate = (
+/** Whatever is wrong with a certificate is wrong with it alone. */
+const OF_THE_CERTIFICATE: ReadonlySet<ErrorCode> = new Set([
+  'session_resumed',
+  'certificate_untrusted',
+  'certificate_expired',
+  'certificate_not_yet_valid',
+  'certificate_wrong_purpose',
+  'certificate_weak_key',
+  'certificate_revoked',
+  'key_compromised',
+  'credential_not_allowed',
+  'group_disabled',
+])
+
+/** Who may yet send a token has shown nothing wrong: many clients send the certificate that they have to whoever names a CA. */
+const UNCOUNTED: IssuanceDeps['failures'] = { check: () => undefined, failed: () => undefined }
+
+const byCertificate = async (
   deps: IssuanceDeps,
   request: FastifyRequest,
   label: EnrollmentGroup | undefined,
-): Claim => {
+): Promise<Claim> => {
+  const helps =
+    takesTokens(label ?? deps.registry.groups().get(FIRST_GROUP)) && (label === undefined || label.enabled)
   try {
-    return authenticateBootstrap(deps, peerOf(request), label?.name)
+    const { failures } = deps
+    return await authenticateBootstrap(
+      { ...deps, failures: helps ? UNCOUNTED : failures },
+      peerOf(request),
+      label?.name,
+    )
   } catch (error) {
-    const helps = takesTokens(label ?? deps.registry.groups().get(FIRST_GROUP))
-    const cannot =
-      error instanceof FleetError && ['certificate_untrusted', 'credential_not_allowed'].includes(error.code)
-    if (!cannot || !helps) throw error
+    if (!helps || !(error instanceof FleetError) || !OF_THE_CERTIFICATE.has(error.code)) throw error
     throw new FleetError('credential_required', `send a claim token; of the certificate: ${error.detail}`)
   }
 }
@@ -75,7 +96,7 @@ export const authenticateEstAsker = async (
   const authorized = authorization !== undefined
   const peer = peerOf(request)
   if (!authorized && isBootstrapPeer(deps, peer)) {
-    const claim = byCertificate(deps, request, label)
+    const claim = await byCertificate(deps, request, label)
     return { claim, group: claim.group }
   }
   const group = label?.name ?? FIRST_GROUP

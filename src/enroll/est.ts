@@ -24,7 +24,7 @@ import {
   sendRefusal,
   sendWaiting,
 } from './est-messages.ts'
-import { addressOf, asFleetError, peerOf, type App } from './http-app.ts'
+import { addressOf, asFleetError, peerOf, type App, type Refusal } from './http-app.ts'
 import { acceptCsrInTurn, MAX_CSR_BYTES, type IssuanceDeps, type Issued } from './issuance.ts'
 import { acceptRenewer, renewFor } from './renew-device.ts'
 import type { Trust } from './trust.ts'
@@ -38,7 +38,8 @@ declare module 'fastify' {
   }
 }
 
-const PATHS = ['/.well-known/est', '/.well-known/est/:label'] as const
+const ROOT = '/.well-known/est'
+const PATHS = [ROOT, `${ROOT}/:label`] as const
 /** {@link MAX_CSR_BYTES} in base64, with line ends however short the lines. */
 const MAX_BODY = MAX_CSR_BYTES * 2
 
@@ -53,6 +54,31 @@ const sendAnswer = (request: FastifyRequest, reply: FastifyReply, answer: Issued
   // §4.2.3: the issued certificate and nothing else; the chain is in cacerts
   else sendCertificates(request, reply, CERTS_ONLY, [answer.der])
 }
+
+/** The label of a path that no route answers; undefined: none that can be read. */
+const labelIn = (url: string): string | undefined => {
+  const [path = ''] = url.split('?')
+  const [label, operation] = path.slice(ROOT.length + 1).split('/')
+  try {
+    return label === undefined || operation === undefined ? undefined : decodeURIComponent(label)
+  } catch {
+    return undefined
+  }
+}
+
+/** What no route answers, in EST's words. Another method is said of labels that there are. */
+const refuseElsewhere =
+  ({ registry }: Pick<IssuanceDeps, 'registry'>): Refusal =>
+  (request, reply, thrown) => {
+    let error = thrown
+    try {
+      if (error.code === 'method_not_allowed') groupOfLabel(registry.groups(), labelIn(request.url))
+    } catch (unknown) {
+      error = asFleetError(unknown)
+      reply.removeHeader('allow')
+    }
+    sendRefusal(request, reply, error)
+  }
 
 /** Both: what devices' certificates are verified with, and what servers are. A client takes this desk's from here too (§4.1.3). */
 const trusted = (trust: Pick<Trust, 'current'>): readonly Uint8Array[] => {
@@ -80,6 +106,7 @@ export const registerEst = async (
 ): Promise<void> => {
   app.decorateRequest('labelled')
   app.decorateRequest('enrolsIn')
+  app.refusals.set(`${ROOT}/`, refuseElsewhere(deps))
 
   // the parsers and the text refusals are EST's own: encapsulated, the REST routes keep theirs
   await app.register((est, _options, done) => {

@@ -53,10 +53,17 @@ const KEEP_ALIVE_TIMEOUT = 15_000
 const QUIET_TIMEOUT = REQUEST_TIMEOUT + 5_000
 const TWO_YEARS = 63_072_000
 
+/** Writes a refusal as the protocol of its path has it. */
+export type Refusal = (request: FastifyRequest, reply: FastifyReply, error: FleetError) => void
+
 declare module 'fastify' {
   interface FastifyRequest {
     /** what a route adds to the request's log line; no secrets */
     logged: Record<string, string | number | boolean>
+  }
+  interface FastifyInstance {
+    /** by how a path begins: who writes what no route answers. Anywhere else it is a problem document */
+    refusals: Map<string, Refusal>
   }
 }
 
@@ -133,16 +140,24 @@ export const asFleetError = (error: unknown): FleetError => {
 }
 
 /** Writes the problem; a request whose body has not been read is not read on, its connection ends. */
-const replyProblem = (request: FastifyRequest, reply: FastifyReply, error: FleetError): FastifyReply => {
-  const { status, headers, body } = problemReply(error, request.id)
+const replyProblem = (
+  refusals: ReadonlyMap<string, Refusal>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  error: FleetError,
+): void => {
   // A URL that cannot be read gets here before any hook.
   request.logged ??= {}
   request.logged['reason'] = error.code
+  reply.header('x-request-id', request.id)
+  const own = [...refusals].find(([start]) => request.url.startsWith(start))
+  if (own !== undefined) {
+    own[1](request, reply, error)
+    return
+  }
+  const { status, headers, body } = problemReply(error, request.id)
   if (!request.raw.complete) reply.header('connection', 'close')
-  return reply
-    .code(status)
-    .headers({ ...headers, 'x-request-id': request.id })
-    .send(Buffer.from(body))
+  reply.code(status).headers(headers).send(Buffer.from(body))
 }
 
 /** `:name` → one segment, `*` → the rest. Our routes use nothing else of find-my-way's grammar. */
@@ -175,9 +190,9 @@ const refuseUnknown = (app: App): void => {
     )
   })
   // Without one of our own, the default 404 runs no hooks of ours.
-  app.setNotFoundHandler((request, reply) =>
-    replyProblem(request, reply, new FleetError('not_found', 'no such path')),
-  )
+  app.setNotFoundHandler((request, reply) => {
+    replyProblem(app.refusals, request, reply, new FleetError('not_found', 'no such path'))
+  })
 }
 
 /**
@@ -199,6 +214,7 @@ export const createApp = (o: {
     'reason',
   ])
   const lines = o.log.child({ listener: o.name })
+  const refusals = new Map<string, Refusal>()
   const app: App = fastify({
     serverFactory: (handler) => {
       o.server.on('request', handler as RequestListener)
@@ -226,7 +242,9 @@ export const createApp = (o: {
     onProtoPoisoning: 'error',
     onConstructorPoisoning: 'error',
     routerOptions: { maxParamLength: 256 },
-    frameworkErrors: (error, request, reply) => void replyProblem(request, reply, asFleetError(error)),
+    frameworkErrors: (error, request, reply) => {
+      replyProblem(refusals, request, reply, asFleetError(error))
+    },
     // Nothing is dropped and nothing is guessed: a body is what its schema says, or refused.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false } },
   })
@@ -238,6 +256,7 @@ export const createApp = (o: {
   }
   // fastify takes plain text too, and no route of ours does
   app.removeContentTypeParser('text/plain')
+  app.decorate('refusals', refusals)
   app.decorateRequest('logged')
   app.addHook('onRequest', (request, reply, done) => {
     request.logged = {}
@@ -269,7 +288,7 @@ export const createApp = (o: {
     const error = asFleetError(thrown)
     if (error.code === 'internal')
       o.log.error({ request_id: request.id, err: error.cause ?? error }, 'broken')
-    return replyProblem(request, reply, error)
+    replyProblem(refusals, request, reply, error)
   })
   refuseUnknown(app)
   return app

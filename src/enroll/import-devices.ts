@@ -5,9 +5,9 @@
 
 import type { Actor } from '#fleet/credentials.ts'
 import type { Clock } from '#fleet/clock.ts'
-import { isDeviceId } from '#fleet/device-id.ts'
+import { isDeviceId, type DeviceId } from '#fleet/device-id.ts'
 import { DEVICE_CONDITIONS, type DeviceCondition } from '#fleet/device.ts'
-import { FIRST_GROUP, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
+import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import type { ErrorCode } from '#fleet/errors.ts'
 import { tagsProblem } from '#fleet/tags.ts'
 import type { Registration, RegistrationResult } from '#registry/fleet-lists.ts'
@@ -34,36 +34,49 @@ const DETAILS: Readonly<Record<NonNullable<RegistrationResult['reason']>, string
     'the id is taken: by one that differs only in case, or by a device that has enrolled with another key',
   key_in_use: 'the key belongs to another device',
   key_compromised: 'the key is blocked, or was reported compromised',
+  quota_exceeded: 'the group has as many devices as it may have',
 }
 
 type Judged =
   | { readonly ok: true; readonly line: Registration }
-  | { readonly ok: false; readonly reason: ErrorCode; readonly detail: string }
+  | {
+      readonly ok: false
+      readonly reason: ErrorCode
+      readonly detail: string
+      /** the line says that it is over with this device, as an export does */
+      readonly ended?: { readonly id: DeviceId; readonly state: DeviceCondition }
+    }
+
+const ENDED = {
+  reason: 'conflict',
+  detail: 'a device that is revoked or retired is not registered; revoke or retire it by its verb',
+} as const
+
+/** An empty cell says nothing. */
+const said = (text: string | undefined): string | undefined => (text === '' ? undefined : text)
 
 const no = (reason: ErrorCode, detail: string): Judged => ({ ok: false, reason, detail })
 
 const judgeLine = (line: ImportLine, groups: ReadonlyMap<string, EnrollmentGroup>): Judged => {
-  const { id, tags = {}, state = 'registered' } = line
-  const spkiSha256 = line.spki_sha256 === '' ? undefined : line.spki_sha256?.toLowerCase()
-  const group = line.group === undefined || line.group === '' ? FIRST_GROUP : line.group
+  const { id, tags } = line
+  const group = said(line.group)
+  const spkiSha256 = said(line.spki_sha256)?.toLowerCase()
+  const state = said(line.state)
   if (!isDeviceId(id))
     return no(
       'device_id_invalid',
       'a device id is 1 to 64 of A-Z a-z 0-9 . _ ~ : - and begins with a letter or digit',
     )
-  if (!groups.has(group)) return no('not_found', 'there is no such group')
-  const badTags = tagsProblem(tags)
+  if (group !== undefined && !groups.has(group)) return no('not_found', 'there is no such group')
+  const badTags = tags === undefined ? undefined : tagsProblem(tags)
   if (badTags !== undefined) return no('bad_request', badTags)
   if (spkiSha256 !== undefined && !spkiGrammar.test(spkiSha256))
     return no('bad_request', 'spki_sha256: 64 hex digits, the SHA-256 of the SubjectPublicKeyInfo')
-  const known = DEVICE_CONDITIONS.find((condition) => condition === (state === '' ? 'registered' : state))
+  if (state === undefined) return { ok: true, line: { id, group, tags, spkiSha256, state } }
+  const known = DEVICE_CONDITIONS.find((condition) => condition === state)
   if (known === undefined) return no('bad_request', `state: one of ${DEVICE_CONDITIONS.join(', ')}`)
   const registered = REGISTERED_AS[known]
-  if (registered === undefined)
-    return no(
-      'conflict',
-      `a device that is ${known} is not registered again; revoke or retire it by its verb`,
-    )
+  if (registered === undefined) return { ok: false, ended: { id, state: known }, ...ENDED }
   return { ok: true, line: { id, group, tags, spkiSha256, state: registered } }
 }
 
@@ -83,9 +96,15 @@ export const importDevices = async (
   const judged = lines.map((line) => judgeLine(line, groups))
   const good = judged.flatMap((verdict) => (verdict.ok ? [verdict.line] : []))
   const written = (good.length === 0 ? [] : await registry.registerDevices(good, clock(), actor)).values()
-  return judged.map((verdict, at): ImportResult => {
+  const answer = async (verdict: Judged, at: number): Promise<ImportResult> => {
     if (verdict.ok) return shown(written.next().value as RegistrationResult)
-    const { reason, detail } = verdict
-    return { id: lines[at]?.id ?? '', result: 'refused', reason, detail }
-  })
+    const { reason, detail, ended } = verdict
+    const id = lines[at]?.id ?? ''
+    if (ended !== undefined && (await registry.findDevice(ended.id))?.state === ended.state)
+      return { id, result: 'unchanged' }
+    return { id, result: 'refused', reason, detail }
+  }
+  const results: ImportResult[] = []
+  for (const [at, verdict] of judged.entries()) results.push(await answer(verdict, at))
+  return results
 }

@@ -4,7 +4,7 @@
  */
 
 import type { Actor } from '#fleet/credentials.ts'
-import type { CertificateFacts } from '#fleet/certificate.ts'
+import type { CertificateFacts, IssuerRecord } from '#fleet/certificate.ts'
 import { DAY, SECOND, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { readCertificate, readCertificates } from '#pki/certificate.ts'
@@ -16,7 +16,7 @@ import type { Registry } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
 import type { Crl } from './crl-publisher.ts'
-import type { Issuers } from './issuers.ts'
+import type { LiveIssuers } from './issuers.ts'
 import { instant } from './wire-time.ts'
 
 /** A root's key is in a safe: whoever opens it wants to know in time. Less for a CRL that lives less. */
@@ -31,10 +31,11 @@ export interface ImportedCrls extends Disposable {
   all(): readonly ImportedCrl[]
   /**
    * @param text PEM with one CRL, or base64 of its DER
-   * @throws FleetError `bad_request`: no CRL, signed by nobody we know, of the past or the future; `conflict`: not newer than the one we have,
-   * or of an issuer whose CRLs are made here
+   * @param force it may leave out what the one before it lists
+   * @throws FleetError `bad_request`: no CRL, signed by nobody we know, of the past or the future, or not for what its issuer issues;
+   * `conflict`: not newer than the one we have, or without what that one lists; or of an issuer whose CRLs are made here
    */
-  import(text: string, actor: Actor): Promise<ImportedCrl>
+  import(text: string, actor: Actor, force?: boolean): Promise<ImportedCrl>
 }
 
 const derOf = (text: string): Uint8Array => {
@@ -55,34 +56,98 @@ const checkDates = ({ thisUpdate, nextUpdate }: CrlFacts, now: number): void => 
   if (nextUpdate <= now) throw new FleetError('bad_request', `crl: it has ended, at ${instant(nextUpdate)}`)
 }
 
+/** Named in a refusal; of the rest only how many. */
+const MOST_NAMED = 5
+
+/** Of an entry that is gone a reader takes the certificate for good again. @returns what is gone. @throws conflict, unless it is forced */
+const checkNothingForgotten = (before: CrlFacts, after: CrlFacts, force: boolean): readonly string[] => {
+  const gone = [...before.revoked].filter((serial) => !after.revoked.has(serial))
+  if (gone.length === 0 || force) return gone
+  const names = gone.slice(0, MOST_NAMED).join(', ') + (gone.length > MOST_NAMED ? ', …' : '')
+  throw new FleetError(
+    'conflict',
+    `crl: it leaves out ${gone.length} of the serials that are revoked on the one before (${names}): make it from that one (sallyport ca crl --previous), or force it when their certificates have expired`,
+  )
+}
+
 type Deps = {
   readonly registry: Pick<Registry, 'importedCrls' | 'keepImportedCrl' | 'issuers'>
-  readonly issuers: Pick<Issuers, 'all'>
+  readonly issuers: Pick<LiveIssuers, 'all' | 'published' | 'records'>
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
 }
 
+/** `issues`: what its CRL must speak of */
+type Authority = { readonly facts: CertificateFacts; readonly issues: 'cas' | 'users' }
+
 /** Who may sign one: the root, what stands between it and our issuers, and issuers on record whose key is not here. */
-const authoritiesOf = async ({ registry, issuers }: Deps): Promise<readonly CertificateFacts[]> => {
+const authoritiesOf = async ({ registry, issuers }: Deps): Promise<readonly Authority[]> => {
   const here = issuers.all()
   const skis = new Set(here.map(({ ski }) => ski))
   const gone = (await registry.issuers()).filter(({ ski }) => !skis.has(ski))
   return [
-    ...here.map(({ root }) => root),
-    ...here.flatMap(({ chainPem }) => readCertificates(chainPem).slice(1)),
-    ...gone.map(({ der }) => readCertificate(der)),
+    ...here.map(({ root }): Authority => ({ facts: root, issues: 'cas' })),
+    ...here.flatMap(({ chainPem }) =>
+      readCertificates(chainPem)
+        .slice(1)
+        .map((facts): Authority => ({ facts, issues: 'cas' })),
+    ),
+    ...gone.map(({ der }): Authority => ({ facts: readCertificate(der), issues: 'users' })),
   ]
+}
+
+const WORDS = { cas: 'CAs', users: 'devices' } as const
+
+/** One that is taken and does not list them would be served in the place of the one that does. @throws bad_request */
+const checkScope = ({ scope }: CrlFacts, issues: Authority['issues']): void => {
+  if (!scope[issues])
+    throw new FleetError(
+      'bad_request',
+      `crl: its issuing distribution point leaves out certificates of ${WORDS[issues]}, which its issuer issues`,
+    )
+}
+
+type Kept = { readonly crl: ImportedCrl; readonly facts: CrlFacts }
+
+/** Revoked issuers that have not expired, and that no current CRL of their parent lists: who verifies by the root alone still trusts them. */
+const unlisted = (
+  records: readonly IssuerRecord[],
+  kept: Iterable<Kept>,
+  now: number,
+): readonly IssuerRecord[] => {
+  const current = [...kept].filter(({ facts }) => now < facts.nextUpdate)
+  const isListed = ({ issuerDer, authorityKeyId, serial }: CertificateFacts): boolean =>
+    current.some(
+      ({ crl, facts }) =>
+        Buffer.compare(facts.issuerDer, issuerDer) === 0 &&
+        (authorityKeyId === undefined || authorityKeyId === crl.ski) &&
+        facts.revoked.has(serial),
+    )
+  return records.filter(({ state, der }) => {
+    if (state !== 'revoked') return false
+    const facts = readCertificate(der)
+    return facts.notAfter >= now && !isListed(facts)
+  })
 }
 
 /** @throws FleetError `registry_unavailable` */
 export const openImportedCrls = async (deps: Deps): Promise<ImportedCrls> => {
   const { registry, issuers, clock, log, metrics } = deps
-  const kept = new Map((await registry.importedCrls()).map((crl) => [crl.ski, crl]))
+  const kept = new Map<string, Kept>(
+    (await registry.importedCrls()).map((crl) => [crl.ski, { crl, facts: readCrl(crl.der) }]),
+  )
+  const nowUnlisted = (): readonly IssuerRecord[] => unlisted(issuers.records(), kept.values(), clock())
 
   const warn = (): void => {
     const now = clock()
-    for (const { ski, thisUpdate, nextUpdate } of kept.values()) {
+    for (const { ski } of nowUnlisted())
+      log.warn(
+        { issuer: ski },
+        'a revoked issuer is on no current CRL of the CA above it: sign that CRL (sallyport ca crl --revoke) and import it',
+      )
+    for (const { crl } of kept.values()) {
+      const { ski, thisUpdate, nextUpdate } = crl
       if (nextUpdate - now > Math.min(WARN_BEFORE, (nextUpdate - thisUpdate) / 2)) continue
       log.warn(
         { issuer: ski, next_update: instant(nextUpdate) },
@@ -99,38 +164,55 @@ export const openImportedCrls = async (deps: Deps): Promise<ImportedCrls> => {
     'Until the first of the imported CRLs ends; +Inf: there are none',
     [],
     () => {
-      const ends = [...kept.values()].map(({ nextUpdate }) => nextUpdate)
+      const ends = [...kept.values()].map(({ crl }) => crl.nextUpdate)
       return Math.floor((Math.min(...ends) - clock()) / SECOND)
     },
   )
 
+  metrics.gauge(
+    'sallyport_revoked_issuers_unlisted',
+    'Revoked issuers that have not expired and are on no current CRL of the CA above them',
+    [],
+    () => nowUnlisted().length,
+  )
+
+  const take = async (text: string, actor: Actor, force: boolean): Promise<ImportedCrl> => {
+    const der = derOf(text)
+    const facts = readCrl(der)
+    const now = clock()
+    if (issuers.published().some(({ certificate }) => crlSignedBy(facts, certificate)))
+      throw new FleetError('conflict', 'crl: the CRLs of this issuer are made here')
+    const signer = (await authoritiesOf(deps)).find((authority) => crlSignedBy(facts, authority.facts))
+    if (signer === undefined)
+      throw new FleetError('bad_request', 'crl: signed neither by the root nor by a CA on record')
+    const ski = signer.facts.subjectKeyId
+    if (ski === undefined) throw new FleetError('bad_request', 'crl: its issuer has no subject key id')
+    checkDates(facts, now)
+    checkScope(facts, signer.issues)
+    const { number, thisUpdate, nextUpdate } = facts
+    const crl: ImportedCrl = { ski, der, number, thisUpdate, nextUpdate }
+    const before = kept.get(ski)
+    // sent again: the answer was lost
+    if (before !== undefined && Buffer.compare(before.crl.der, der) === 0) return before.crl
+    const forgotten = before === undefined ? [] : checkNothingForgotten(before.facts, facts, force)
+    await registry.keepImportedCrl(crl, now, actor, forgotten.slice(0, MOST_NAMED))
+    kept.set(ski, { crl, facts })
+    return crl
+  }
+  /** One after the other: each is held against the one before it. */
+  let underway: Promise<unknown> = Promise.resolve()
+
   return {
     current: (ski) => {
-      const crl = kept.get(ski)
+      const crl = kept.get(ski)?.crl
       return crl !== undefined && clock() < crl.nextUpdate ? crl : undefined
     },
     has: (ski) => kept.has(ski),
-    all: () => [...kept.values()],
-    import: async (text, actor) => {
-      const der = derOf(text)
-      const facts = readCrl(der)
-      const now = clock()
-      if (issuers.all().some(({ certificate }) => crlSignedBy(facts, certificate)))
-        throw new FleetError('conflict', 'crl: the CRLs of this issuer are made here')
-      const signer = (await authoritiesOf(deps)).find((authority) => crlSignedBy(facts, authority))
-      if (signer === undefined)
-        throw new FleetError('bad_request', 'crl: signed neither by the root nor by a CA on record')
-      if (signer.subjectKeyId === undefined)
-        throw new FleetError('bad_request', 'crl: its issuer has no subject key id')
-      checkDates(facts, now)
-      const { number, thisUpdate, nextUpdate } = facts
-      const crl: ImportedCrl = { ski: signer.subjectKeyId, der, number, thisUpdate, nextUpdate }
-      const same = kept.get(crl.ski)
-      // sent again: the answer was lost
-      if (same !== undefined && Buffer.compare(same.der, der) === 0) return same
-      await registry.keepImportedCrl(crl, now, actor)
-      kept.set(crl.ski, crl)
-      return crl
+    all: () => [...kept.values()].map(({ crl }) => crl),
+    import: (text, actor, force = false) => {
+      const taken = underway.then(() => take(text, actor, force))
+      underway = taken.catch(() => undefined)
+      return taken
     },
     [Symbol.dispose]: () => clearInterval(looking),
   }

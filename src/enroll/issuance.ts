@@ -11,7 +11,7 @@ import { FleetError } from '#fleet/errors.ts'
 import type { CsrFacts } from '#pki/csr.ts'
 import { readCsr } from '#pki/csr.ts'
 import { sha256Hex } from '#pki/keys.ts'
-import { newSerial } from '#pki/serial.ts'
+import { newSerialAt } from '#pki/serial.ts'
 import { certificateValidity, judgeClock } from '#policy/enrollment.ts'
 import { judgeKey } from '#policy/keys.ts'
 import { fillProfile } from '#policy/profile.ts'
@@ -137,7 +137,7 @@ export type Issuance = Pick<IssuanceDeps, 'registry' | 'issuers' | 'clock' | 'is
  */
 export const issueCertificate = async (
   { registry, issuers, clock, issuerPerHour, overQuota }: Issuance,
-  ask: Pick<Reservation, 'actor' | 'credential' | 'deviceId' | 'tags' | 'requestId'> & {
+  ask: Pick<Reservation, 'actor' | 'credential' | 'deviceId' | 'askedId' | 'tags' | 'requestId'> & {
     readonly csr: CsrFacts
     readonly group: EnrollmentGroup
     readonly ttl: number
@@ -150,17 +150,21 @@ export const issueCertificate = async (
     })
   }
   const issuer = issuers.active()
+  // before a credential is spent and a quota counted for what cannot be signed now
+  if (issuer.ready?.() === false)
+    throw new FleetError('issuer_unusable', 'the signer is away', { retryAfter: 5 })
   const validity = certificateValidity({ now, ttl: ask.ttl, issuerNotAfter: issuer.notAfter })
   if (validity === undefined) throw new FleetError('issuer_unusable', 'the issuing CA has expired')
 
   const { group } = ask
-  const serial = newSerial()
+  const serial = newSerialAt(now)
   // What a crash leaves: nothing before; after it a row `intended` that says what was meant, and that the same request completes.
   const reserved = await overQuota.watch({ ...ask, group: group.name }, () =>
     registry.reserve({
       now,
       actor: ask.actor,
       deviceId: ask.deviceId,
+      askedId: ask.askedId,
       credential: ask.credential,
       requestId: ask.requestId,
       group: group.name,

@@ -5,24 +5,20 @@ import { FleetError } from '#fleet/errors.ts'
 import { readCertificate } from '#pki/certificate.ts'
 import { ROTATION_VERBS, type RotationVerb } from '#policy/rotation.ts'
 import * as wire from '#wire/rest.ts'
+import { createFleetCounts, type FleetCounts } from './fleet-counts.ts'
 import type { App } from './http-app.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
 import { checkIfMatch, etagOfBody } from './preconditions.ts'
-import { countFetched, moveIssuer, revokeIssuer, scanIssuers, type Authorities } from './rotate.ts'
+import { moveIssuer, revokeIssuer, scanIssuers, type Authorities } from './rotate.ts'
 import { instant } from './wire-time.ts'
 
 /** Of what an administrator decides on: counts change by themselves. */
 const etagOf = ({ ski, state }: IssuerRecord): string => etagOfBody([ski, state])
 
-const toWire = async (
-  o: Authorities,
-  record: IssuerRecord,
-  live: ReadonlyMap<string, number>,
-): Promise<wire.Issuer> => {
+const toWire = async (o: Authorities, counts: FleetCounts, record: IssuerRecord): Promise<wire.Issuer> => {
   const { ski, der, state, offeredAt, offeredVersion } = record
   const facts = readCertificate(der)
-  const counts =
-    offeredVersion === undefined ? undefined : await countFetched(o.registry, 'chain', offeredVersion)
+  const share = offeredVersion === undefined ? undefined : await counts.fetched('chain', offeredVersion)
   return {
     ski,
     sha256: facts.fingerprint,
@@ -32,11 +28,12 @@ const toWire = async (
     not_after: instant(facts.notAfter),
     offered_at: offeredAt === undefined ? null : instant(offeredAt),
     offered_version: offeredVersion ?? null,
-    fetched: counts?.fetched ?? null,
-    active_devices: counts?.active ?? null,
+    fetched: share?.fetched ?? null,
+    active_devices: share?.active ?? null,
     signs: o.issuers.signing()?.ski === ski,
-    key_here: o.issuers.all().some((issuer) => issuer.ski === ski),
-    live_certificates: live.get(ski) ?? 0,
+    // with a signer: only when that has it
+    key_here: o.issuers.all().some((issuer) => issuer.ski === ski && (issuer.ready?.() ?? true)),
+    live_certificates: (await counts.live()).get(ski) ?? 0,
   }
 }
 
@@ -47,13 +44,10 @@ const SUMMARIES: Readonly<Record<RotationVerb, string>> = {
 }
 
 export const issuerRoutes = (app: App, { authorities }: OperatorApiDeps): void => {
-  const { registry, issuers, clock } = authorities
-  const live = () => registry.liveCertificates(clock())
-  const shown = async (record: IssuerRecord) => toWire(authorities, record, await live())
-  const all = async (): Promise<wire.Issuer[]> => {
-    const counts = await live()
-    return Promise.all(issuers.records().map((record) => toWire(authorities, record, counts)))
-  }
+  const { issuers } = authorities
+  const counts = createFleetCounts(authorities)
+  const shown = (record: IssuerRecord) => toWire(authorities, counts, record)
+  const all = (): Promise<wire.Issuer[]> => Promise.all(issuers.records().map(shown))
   const find = (ski: string): IssuerRecord => {
     const record = issuers.records().find((known) => known.ski === ski)
     if (record === undefined) throw new FleetError('not_found', 'no such issuer')
@@ -86,7 +80,7 @@ export const issuerRoutes = (app: App, { authorities }: OperatorApiDeps): void =
     },
     async () => {
       const problems = await scanIssuers(authorities)
-      return { items: await all(), problems: [...problems] }
+      return { items: await all(), problems: [...problems], notes: [...issuers.notices()] }
     },
   )
 

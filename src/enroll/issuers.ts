@@ -5,16 +5,23 @@
  */
 
 import { isOffered, type IssuerRecord, type IssuerState } from '#fleet/certificate.ts'
+import type { Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
+import { readCertificate } from '#pki/certificate.ts'
 import type { Issuer } from '#pki/issuer.ts'
 import { fromPem, toPem } from '#pki/pem.ts'
-import type { RegistryReader } from '#registry/registry.ts'
+import type { Registry } from '#registry/registry.ts'
 
 export interface Issuers {
   /** Signs new certificates. @throws `issuer_unusable`: none is active now */
   active(): Issuer
   /** Each whose key can be used from here and that is not retired, the active one first. */
   all(): readonly Issuer[]
+  /**
+   * Those that are given out: CRL, OCSP answers, certificate. Not one that is only prepared, which nobody has been told of; one that is
+   * retired or revoked as long as somebody may hold a certificate of it. The active one first.
+   */
+  published(): readonly Issuer[]
   /** What stands between a certificate of this issuer and the root, PEM; '' of one that was never ours. */
   chainPemOf(ski: string): string
 }
@@ -30,9 +37,15 @@ export type IssuerPlace = {
   readonly configured: boolean
   readonly ski: string
   readonly spkiSha256: string
+  /** of the certificate, ms: one that ends later takes the place of one with the same key */
+  readonly notAfter: number
 }
-/** `problems`: what was there and could not be one, in words. */
-export type FoundIssuers = { readonly places: readonly IssuerPlace[]; readonly problems: readonly string[] }
+/** `problems`: what was there and could not be one, in words. `failed`: what is wrong with `ca.intermediate`; not among them. */
+export type FoundIssuers = {
+  readonly places: readonly IssuerPlace[]
+  readonly problems: readonly string[]
+  readonly failed?: Error | undefined
+}
 
 export interface LiveIssuers extends Issuers, AsyncDisposable {
   /** {@link Issuers.active}, for those who only look. */
@@ -41,8 +54,14 @@ export interface LiveIssuers extends Issuers, AsyncDisposable {
   records(): readonly IssuerRecord[]
   /** DER: what devices and others are given to verify certificates of the fleet with, the signing one first, without the roots. */
   offered(): readonly Uint8Array[]
+  /** A version of the chain that {@link LiveIssuers.offered} is at least as new as. */
+  chainVersion(): number
+  /** Until when CRLs and OCSP answers of one that is retired or revoked are needed, ms. undefined: of no such, or never */
+  publishedUntil(ski: string): number | undefined
+  /** What is configured and does not do what one may expect of it, and what to do; sentences. */
+  notices(): readonly string[]
   /**
-   * Looks for issuers that have come, reads all states again, and tells. One at a time.
+   * Reads all states again, whatever else is wrong; looks for issuers that have come; and tells. One at a time.
    * @returns what was found and cannot be used, in words. @throws `registry_unavailable`
    */
   refresh(): Promise<readonly string[]>
@@ -61,53 +80,110 @@ export const createIssuers = (issuers: readonly Issuer[]): Issuers => ({
     return first
   },
   all: () => issuers,
+  published: () => issuers,
   chainPemOf: (wanted) => issuers.find(({ ski }) => ski === wanted)?.chainPem ?? '',
 })
 
 const detailOf = (error: Error): string => (error instanceof FleetError ? error.detail : String(error))
 
-const ORDER: readonly IssuerState[] = ['active', 'retiring', 'offered', 'prepared', 'revoked']
+const ORDER: readonly IssuerState[] = ['active', 'retiring', 'offered', 'prepared', 'revoked', 'retired']
 
 /** Newest first among equals. */
 const inOrder = (records: readonly IssuerRecord[]): readonly IssuerRecord[] =>
   ORDER.flatMap((state) => records.filter((record) => record.state === state).toReversed())
 
+const hasEnded = ({ state }: IssuerRecord): boolean => state === 'retired' || state === 'revoked'
+
+const isReady = ({ ready }: Issuer): boolean => ready?.() ?? true
+
+/** What `ca.intermediate` names is not what signs, and the way there. */
+const noticeOf = (place: IssuerPlace, { ski, state }: IssuerRecord, signs: boolean): string => {
+  const steps = state === 'prepared' ? ['distribute', 'activate'] : ['activate']
+  const commands = steps.map((verb) => `sallyport ca rotate ${verb} ${ski}`).join(', then ')
+  return `${place.name} is issuer ${ski}, which is ${state} and signs nothing yet: ${commands}${signs ? '' : ' (nobody signs now: --force does not wait)'}`
+}
+
+/** States as they were read together. */
+type States = {
+  readonly records: readonly IssuerRecord[]
+  readonly ends: ReadonlyMap<string, number>
+  readonly chainVersion: number
+}
+
 /**
  * @param o.find what could be opened now
  * @param o.open opens one, and puts it on record
+ * @param o.crlTtl ms: an expired certificate stands on one more CRL
  * @throws what `find` and `open` throw of the configured one, or of one that is active, when no other is active and usable
  */
 export const openIssuers = async (o: {
-  readonly registry: Pick<RegistryReader, 'issuers'>
+  readonly registry: Pick<Registry, 'issuers' | 'lastExpiry' | 'trustVersion'>
+  readonly clock: Clock
+  readonly crlTtl: number
   readonly find: () => FoundIssuers | Promise<FoundIssuers>
   readonly open: (place: IssuerPlace) => Promise<Issuer>
 }): Promise<LiveIssuers & { readonly problems: readonly string[] }> => {
+  const { registry, clock } = o
   const opened = new Map<string, Issuer>()
   const listeners: (() => void)[] = []
-  let records: readonly IssuerRecord[] = []
+  let states: States = { records: [], ends: new Map(), chainVersion: 0 }
+  let configured: IssuerPlace | undefined
   let usable: readonly Issuer[] = []
-  let signing: Issuer | undefined
+  let actives: readonly Issuer[] = []
+  let published: readonly { readonly issuer: Issuer; readonly until: number }[] = []
 
-  const isRetired = (ski: string): boolean =>
-    records.some((record) => record.ski === ski && record.state === 'retired')
+  const recordOf = (ski: string): IssuerRecord | undefined =>
+    states.records.find((record) => record.ski === ski)
 
-  const isActive = (ski: string): boolean =>
-    records.some((record) => record.ski === ski && record.state === 'active')
+  /** Of one that has ended. A stolen key makes certificates that are not on record: a revoked one is spoken of until its own end. */
+  const endOf = async ({ ski, state, der }: IssuerRecord): Promise<number> => {
+    const last = await registry.lastExpiry(ski)
+    const kept = last === undefined ? -Infinity : last + o.crlTtl
+    return state === 'revoked' ? Math.max(kept, readCertificate(der).notAfter) : kept
+  }
+
+  /** Nobody will ask about it any more: then its key is not held either. */
+  const isOver = (ski: string): boolean => (states.ends.get(ski) ?? Infinity) < clock()
+
+  const arrange = (): void => {
+    const here = inOrder(states.records).flatMap((record) => {
+      const issuer = opened.get(record.ski)
+      return issuer === undefined ? [] : [{ record, issuer }]
+    })
+    usable = here.filter(({ record }) => record.state !== 'retired').map(({ issuer }) => issuer)
+    actives = here.filter(({ record }) => record.state === 'active').map(({ issuer }) => issuer)
+    published = here
+      .filter(({ record }) => record.state !== 'prepared')
+      .map(({ issuer }) => ({ issuer, until: states.ends.get(issuer.ski) ?? Infinity }))
+  }
+
+  const readStates = async (): Promise<void> => {
+    // the version first: what changes in between is then given out under the old number, and soon again under the new one
+    const chainVersion = await registry.trustVersion('chain')
+    const records = await registry.issuers()
+    const ends = new Map<string, number>()
+    for (const record of records.filter(hasEnded)) ends.set(record.ski, await endOf(record))
+    states = { records, ends, chainVersion }
+    const over = [...opened.values()].filter(({ ski }) => isOver(ski))
+    for (const { ski } of over) opened.delete(ski)
+    arrange()
+    for (const issuer of over) await issuer[Symbol.asyncDispose]()
+  }
 
   /** @returns the problem with it */
   const consider = async (place: IssuerPlace): Promise<Error | undefined> => {
     const known = opened.get(place.ski)
-    if (known !== undefined)
-      return known.certificate.spkiSha256 === place.spkiSha256
-        ? undefined
-        : new FleetError(
-            'conflict',
-            `${place.name}: another key is in use under the subject key id ${place.ski}`,
-          )
-    if (isRetired(place.ski)) return undefined
+    if (known !== undefined && known.certificate.spkiSha256 !== place.spkiSha256)
+      return new FleetError(
+        'conflict',
+        `${place.name}: another key is in use under the subject key id ${place.ski}`,
+      )
+    if (known !== undefined && place.notAfter <= known.certificate.notAfter) return undefined
+    if (isOver(place.ski)) return undefined
     try {
       const issuer = await o.open(place)
       opened.set(issuer.ski, issuer)
+      await known?.[Symbol.asyncDispose]()
       return undefined
     } catch (error) {
       if (error instanceof FleetError && error.code === 'registry_unavailable') throw error
@@ -115,57 +191,71 @@ export const openIssuers = async (o: {
     }
   }
 
-  const readStates = async (): Promise<void> => {
-    records = await o.registry.issuers()
-    for (const ski of [...opened.keys()].filter(isRetired)) {
-      await opened.get(ski)?.[Symbol.asyncDispose]()
-      opened.delete(ski)
+  const find = async (): Promise<FoundIssuers> => {
+    try {
+      return await o.find()
+    } catch (error) {
+      return { places: [], problems: [], failed: error as Error }
     }
-    usable = inOrder(records).flatMap(({ ski }) => opened.get(ski) ?? [])
-    const active = inOrder(records).filter(({ state }) => state === 'active')
-    signing = active.flatMap(({ ski }) => opened.get(ski) ?? []).at(0)
   }
 
-  const look = async (): Promise<{
-    readonly problems: readonly string[]
-    readonly ofSigner: Error | undefined
-  }> => {
-    const found = await o.find()
-    records = await o.registry.issuers()
+  const signing = (): Issuer | undefined => actives.find(isReady) ?? actives[0]
+
+  /** @param first who comes as the first of all must be the configured one, so nothing else is put on record before it */
+  const look = async (
+    first: boolean,
+  ): Promise<{ readonly problems: readonly string[]; readonly ofSigner: Error | undefined }> => {
+    await readStates()
+    const found = await find()
     const problems: string[] = [...found.problems]
     let ofSigner: Error | undefined
+    const note = (problem: Error, ofOne: boolean): void => {
+      problems.push(detailOf(problem))
+      if (ofOne) ofSigner ??= problem
+      if (first && ofOne && states.records.length === 0) throw problem
+    }
+    if (found.failed !== undefined) note(found.failed, true)
+    configured = found.places.find((place) => place.configured) ?? configured
     for (const place of found.places) {
       const problem = await consider(place)
-      if (problem === undefined) continue
-      problems.push(detailOf(problem))
-      if (place.configured || isActive(place.ski)) ofSigner ??= problem
+      if (problem !== undefined) note(problem, place.configured || recordOf(place.ski)?.state === 'active')
     }
     await readStates()
     return { problems, ofSigner }
   }
 
-  const first = await look()
+  const first = await look(true)
   // nobody signs, for a reason that is in a file: said before the desk starts. Where another one signs it is only said
-  if (signing === undefined && first.ofSigner !== undefined) throw first.ofSigner
+  if (actives.length === 0 && first.ofSigner !== undefined) throw first.ofSigner
+
+  const away = (): readonly string[] =>
+    usable
+      .filter((issuer) => !isReady(issuer))
+      .map(({ ski, problem }) => `issuer ${ski}: the signer cannot be used: ${problem?.() ?? 'it is away'}`)
 
   let underway: Promise<unknown> = Promise.resolve()
   return {
     problems: first.problems,
     active: () => {
-      if (signing === undefined) throw noneActive()
-      return signing
+      const issuer = signing()
+      if (issuer === undefined) throw noneActive()
+      return issuer
     },
-    signing: () => signing,
+    signing,
     all: () => usable,
+    published: () => {
+      const now = clock()
+      return published.filter(({ until }) => until >= now).map(({ issuer }) => issuer)
+    },
     chainPemOf: (wanted) => {
       const open = opened.get(wanted)
       if (open !== undefined) return open.chainPem
-      const record = records.find(({ ski }) => ski === wanted)
+      const record = recordOf(wanted)
       return record === undefined ? '' : toPem('CERTIFICATE', record.der)
     },
-    records: () => records,
+    records: () => states.records,
     offered: () => {
-      const ders = inOrder(records)
+      const ders = inOrder(states.records)
         .filter(({ state }) => isOffered(state))
         .flatMap(({ ski, der }) => {
           const open = opened.get(ski)
@@ -173,11 +263,26 @@ export const openIssuers = async (o: {
         })
       return [...new Map(ders.map((der) => [Buffer.from(der).toString('base64'), der])).values()]
     },
+    chainVersion: () => states.chainVersion,
+    publishedUntil: (ski) => {
+      const until = states.ends.get(ski)
+      return until === undefined || until === -Infinity ? undefined : until
+    },
+    notices: () => {
+      const record = configured === undefined ? undefined : recordOf(configured.ski)
+      if (configured === undefined || record === undefined) return []
+      const waits = record.state === 'prepared' || record.state === 'offered'
+      return waits ? [noticeOf(configured, record, actives.length > 0)] : []
+    },
     refresh: () => {
       const run = underway.then(async () => {
-        const { problems } = await look()
-        for (const listener of listeners) listener()
-        return problems
+        try {
+          const { problems } = await look(false)
+          return [...problems, ...away()]
+        } finally {
+          // also when something broke: states may have been read before it did
+          for (const listener of listeners) listener()
+        }
       })
       underway = run.catch(() => undefined)
       return run

@@ -5,10 +5,10 @@
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { CertificateFacts } from '#fleet/certificate.ts'
+import type { CertificateFacts, IssuerRecord } from '#fleet/certificate.ts'
 import type { Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { readCertificates } from '#pki/certificate.ts'
+import { readCertificate, readCertificates } from '#pki/certificate.ts'
 import { openIssuer, type Issuer } from '#pki/issuer.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { Config } from '#runtime/config.ts'
@@ -47,18 +47,21 @@ export const readFirst = (key: string, path: string): CertificateFacts => {
   }
 }
 
+/** Where the files are; what is in them has not been read. */
+type Place = Omit<IssuerPlace, 'ski' | 'spkiSha256' | 'notAfter'>
+
 /** What `ca.intermediate` and `ca.intermediate_key` say. */
-const configuredPlace = ({ ca }: Config): Omit<IssuerPlace, 'ski' | 'spkiSha256'> => ({
+const configuredPlace = ({ ca }: Config): Place => ({
   name: `ca.intermediate (${ca.intermediate})`,
   certificate: ca.intermediate,
   key: ca.intermediate_key,
   configured: true,
 })
 
-const identified = (setting: string, place: Omit<IssuerPlace, 'ski' | 'spkiSha256'>): IssuerPlace => {
-  const { subjectKeyId, spkiSha256 } = readFirst(setting, place.certificate)
+const identified = (setting: string, place: Place): IssuerPlace => {
+  const { subjectKeyId, spkiSha256, notAfter } = readFirst(setting, place.certificate)
   // without one it is no issuer: said when it is opened
-  return { ...place, ski: subjectKeyId ?? '', spkiSha256 }
+  return { ...place, ski: subjectKeyId ?? '', spkiSha256, notAfter }
 }
 
 const NAMED = /^([0-9a-f]{2,64})\.pem$/
@@ -88,28 +91,42 @@ const placeIn = (dir: string, name: string): IssuerPlace => {
 
 /**
  * The issuers whose files are here now, the configured one first. None is opened. What cannot be one is a problem, and hides nothing
- * else; but `ca.intermediate` must be there.
- * @throws FleetError `config_invalid`: `ca.intermediate` cannot be read
+ * else; also `ca.intermediate`, which is `failed` then. Never throws.
  */
-export const findIssuers = (config: Config): FoundIssuers => {
-  const first = identified('ca.intermediate', configuredPlace(config))
+export const lookForIssuers = (config: Config): FoundIssuers => {
   const problems: string[] = []
-  const attempt = <T>(act: () => T, otherwise: T): T => {
+  const attempt = <T>(act: () => T, otherwise: T, failed: (error: Error) => void): T => {
     try {
       return act()
     } catch (error) {
-      problems.push(error instanceof FleetError ? error.detail : String(error))
+      failed(error as Error)
       return otherwise
     }
   }
+  const isProblem = (error: Error): void => {
+    problems.push(error instanceof FleetError ? error.detail : String(error))
+  }
+  let failed: Error | undefined
+  const first = attempt(
+    (): readonly IssuerPlace[] => [identified('ca.intermediate', configuredPlace(config))],
+    [],
+    (error) => (failed = error),
+  )
   const { issuers: dir } = config.ca
-  const names = attempt(() => namesIn(dir), [])
+  const names = attempt(() => namesIn(dir), [], isProblem)
   if (names.length > MOST_FILES)
     problems.push(`ca.issuers (${dir}): only the first ${MOST_FILES} are looked at`)
   const further = names
     .slice(0, MOST_FILES)
-    .flatMap((name) => attempt((): readonly IssuerPlace[] => [placeIn(dir, name)], []))
-  return { places: [first, ...further], problems }
+    .flatMap((name) => attempt((): readonly IssuerPlace[] => [placeIn(dir, name)], [], isProblem))
+  return { places: [...first, ...further], problems, failed }
+}
+
+/** As {@link lookForIssuers}, for who cannot do without `ca.intermediate`. @throws FleetError `config_invalid`: it cannot be read */
+export const findIssuers = (config: Config): FoundIssuers => {
+  const found = lookForIssuers(config)
+  if (found.failed !== undefined) throw found.failed
+  return found
 }
 
 /**
@@ -140,8 +157,6 @@ const keepStatusUrl = async (
     )
 }
 
-type Place = Omit<IssuerPlace, 'ski' | 'spkiSha256'>
-
 const certificatesOf = ({ ca, enroll }: Config, { configured, certificate }: Place) => ({
   rootPem: readPublicFile('ca.root', ca.root),
   intermediatePem: readPublicFile(configured ? 'ca.intermediate' : 'ca.issuers', certificate),
@@ -160,8 +175,41 @@ export const openLocalIssuer = async (config: Config, place: Place, now: number)
 }
 
 /**
- * Opens it, and puts it on record when it is not yet: `ca.intermediate` as active, for that is what the administrator says with it; one of
- * `ca.issuers` as prepared. Whatever its state is: issuers.ts looks at that.
+ * A CA certificate that was made anew for the same key is the same issuer, with a later end. Another name is not: the certificates that
+ * are out there name the old one. One that ends sooner (files of before) changes nothing on record.
+ * @returns what it takes the place of, for the registry. @throws `conflict`
+ */
+const replacedBy = (
+  { der, subjectDer, notAfter }: CertificateFacts,
+  known: IssuerRecord | undefined,
+): Uint8Array | undefined => {
+  if (known === undefined || Buffer.compare(known.der, der) === 0) return undefined
+  const before = readCertificate(known.der)
+  if (Buffer.compare(before.subjectDer, subjectDer) !== 0)
+    throw new FleetError('conflict', `another subject is on record under the subject key id ${known.ski}`)
+  return notAfter > before.notAfter ? known.der : undefined
+}
+
+const putOnRecord = async (
+  registry: Registry,
+  { ski, certificate }: Issuer,
+  { configured }: Place,
+  now: number,
+): Promise<IssuerRecord> => {
+  const { der, spkiSha256 } = certificate
+  const records = await registry.issuers()
+  const replaces = replacedBy(
+    certificate,
+    records.find((known) => known.ski === ski),
+  )
+  const state = configured && records.length === 0 ? 'active' : 'prepared'
+  return registry.registerIssuer({ ski, der, spkiSha256, state, replaces }, now)
+}
+
+/**
+ * Opens it, and puts it on record when it is not yet. The very first, `ca.intermediate`, as active; every other one as prepared, wherever
+ * it is configured: files that were replaced must not sign before anybody has been told of them. Whatever its state is: issuers.ts looks
+ * at that.
  * @param o.place default: `ca.intermediate`
  * @throws FleetError `config_invalid`: which file, and why it cannot be an issuer; `registry_unavailable`
  */
@@ -170,7 +218,7 @@ export const openConfiguredIssuer = async (o: {
   readonly registry: Registry
   readonly clock: Clock
   readonly log: Log
-  readonly place?: Omit<IssuerPlace, 'ski' | 'spkiSha256'>
+  readonly place?: Place
 }): Promise<Issuer> => {
   const { ca } = o.config
   const place = o.place ?? configuredPlace(o.config)
@@ -187,11 +235,13 @@ export const openConfiguredIssuer = async (o: {
       ? openLocalIssuer(o.config, place, now)
       : openRemoteIssuer({ ...certificatesOf(o.config, place), socket: ca.signer, now, log: o.log })
   ).catch(ofPlace('issuer_unusable'))
-  const { ski, certificate } = issuer
-  const { der, spkiSha256 } = certificate
-  const { state } = await o.registry
-    .registerIssuer({ ski, der, spkiSha256, state: place.configured ? 'active' : 'prepared' }, now)
-    .catch(ofPlace('conflict'))
-  await keepStatusUrl(o, ski, state !== 'prepared' && state !== 'offered', now)
+  try {
+    const { state } = await putOnRecord(o.registry, issuer, place, now).catch(ofPlace('conflict'))
+    await keepStatusUrl(o, issuer.ski, state !== 'prepared' && state !== 'offered', now)
+  } catch (error) {
+    // else each look would leave another connection to a signer behind
+    await issuer[Symbol.asyncDispose]()
+    throw error
+  }
   return issuer
 }

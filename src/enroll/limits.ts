@@ -37,6 +37,10 @@ const prefix64 = (address: string): string => {
 
 export const limitKey = (address: string): string => (isIPv6(address) ? `${prefix64(address)}::/64` : address)
 
+/** What the keys of an IPv6 /48 begin with: a provider hands those out, so that a /64 is nothing to have many of. undefined: IPv4 */
+export const networkOf = (address: string): string | undefined =>
+  isIPv6(address) ? `${prefix64(address).split(':').slice(0, 3).join(':')}:` : undefined
+
 /** @param perMinute failures allowed in a burst, and forgiven in a minute */
 export const createFailureLimits = (o: {
   readonly perMinute: number

@@ -33,8 +33,8 @@ import type { Issuers } from './issuers.ts'
 
 /** Nobody asks whether it is revoked (nocheck), so it is soon over. A new one is made at half of it, and at each start. */
 const RESPONDER_LIFE = 7 * DAY
-/** After a failure to make one, ms: a flood of requests is not a flood of certificates. */
-const RETRY_AFTER = SECOND
+/** After a failure to make one, ms: from, to. A flood of requests is not a flood of certificates, nor of audit entries. */
+const RETRY_AFTER = [SECOND, MINUTE] as const
 /** A signature is used again for so long, and an HTTP cache may keep it as long. */
 const REUSED_FOR = MINUTE
 /** Answers kept, each about 1 KB: at most twice as many. */
@@ -72,7 +72,7 @@ type Responder = {
 
 type Deps = {
   readonly registry: Pick<Registry, 'serialStatus' | 'newestRecordedTime' | 'recordResponder'>
-  readonly issuers: Pick<Issuers, 'all'>
+  readonly issuers: Pick<Issuers, 'published'>
   readonly clock: Clock
   readonly log: Log
 }
@@ -110,7 +110,7 @@ const makeResponder = async (deps: Deps, issuer: Issuer): Promise<Responder> => 
   }
 }
 
-type Attempt = { readonly made: Promise<Responder>; readonly until: number }
+type Attempt = { readonly made: Promise<Responder>; readonly until: number; readonly failures: number }
 
 /** One responder for each issuer, made when it is first asked for, and again long before it ends. */
 const createResponders = (deps: Deps): ((issuer: Issuer) => Responder | Promise<Responder>) => {
@@ -120,9 +120,12 @@ const createResponders = (deps: Deps): ((issuer: Issuer) => Responder | Promise<
   const attempt = (issuer: Issuer): Promise<Responder> => {
     const last = attempts.get(issuer.ski)
     if (last !== undefined && performance.now() < last.until) return last.made
+    // nothing is put on record for it, and it costs no wait when the key is there again
+    if (issuer.ready?.() === false)
+      return Promise.reject(new FleetError('issuer_unusable', 'whoever holds the key is away'))
     const made = makeResponder(deps, issuer)
-    const under: Attempt = { made, until: Number.POSITIVE_INFINITY }
-    attempts.set(issuer.ski, under)
+    const failures = last?.failures ?? 0
+    attempts.set(issuer.ski, { made, until: Number.POSITIVE_INFINITY, failures })
     made.then(
       (responder) => {
         current.set(issuer.ski, responder)
@@ -130,7 +133,9 @@ const createResponders = (deps: Deps): ((issuer: Issuer) => Responder | Promise<
       },
       (error: unknown) => {
         deps.log.warn({ issuer: issuer.ski, err: error }, 'no ocsp responder could be made')
-        attempts.set(issuer.ski, { made, until: performance.now() + RETRY_AFTER })
+        const [shortest, longest] = RETRY_AFTER
+        const pause = Math.min(shortest * 2 ** failures, longest)
+        attempts.set(issuer.ski, { made, until: performance.now() + pause, failures: failures + 1 })
       },
     )
     return made
@@ -154,8 +159,8 @@ const REFUSALS: Readonly<Partial<Record<string, OcspRefusal>>> = {
   clock_behind: 'tryLater',
 }
 
-/** Ours have 16 octets, and no other serial is asked for in the registry. */
-const OUR_SERIAL = /^[4-7][0-9a-f]{31}$/
+/** Octets, in hex. Ours have 16, and who has stolen a key writes others, which may be revoked too. Longer ones the registry is not asked for. */
+const LONGEST_SERIAL = 64
 
 const textOf = (status: SingleStatus): string =>
   status.status === 'revoked' ? `${status.revokedAt} ${status.reason}` : status.status
@@ -217,7 +222,7 @@ export const createOcspResponder = (
 
   /** Who signs speaks for one issuer: that of the first certificate that is one of ours. */
   const issuerOf = ({ certIds }: OcspRequest): Issuer => {
-    const issuers = o.issuers.all()
+    const issuers = o.issuers.published()
     for (const certId of certIds) {
       const issuer = issuers.find((each) => isOf(each, certId))
       if (issuer !== undefined) return issuer
@@ -226,7 +231,7 @@ export const createOcspResponder = (
   }
 
   const statusOf = (issuer: Issuer, certId: CertId): SingleStatus =>
-    isOf(issuer, certId) && OUR_SERIAL.test(certId.serial)
+    isOf(issuer, certId) && certId.serial.length <= LONGEST_SERIAL
       ? o.registry.serialStatus(issuer.ski, certId.serial)
       : { status: 'unknown' }
 

@@ -1,5 +1,5 @@
 /**
- * Issuers of before, whose key is not here any more: what is revoked of theirs stands on no CRL that is made here. The doors still refuse it,
+ * Issuers of before, whose key is not here any more (retired and revoked ones too): what is revoked of theirs stands on no CRL that is made here. The doors still refuse it,
  * they ask the registry; whoever reads CRLs does not hear of it. So it is said, at start and as a metric, unless one that was signed
  * elsewhere was imported and has not ended. Not a remedy: that is the key, or a CRL made where it is.
  */

@@ -6,9 +6,10 @@
  */
 
 import type { CertificateFacts } from '#fleet/certificate.ts'
+import { DAY } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
-import { FleetError } from '#fleet/errors.ts'
+import { FleetError, type ErrorCode } from '#fleet/errors.ts'
 import type { Peer } from '#fleet/peer.ts'
 import type { CsrFacts } from '#pki/csr.ts'
 import { nameDevice } from '#policy/enrollment.ts'
@@ -40,10 +41,17 @@ export type Holder = {
   readonly address: string
 }
 
-/** Who may renew on this connection. */
-export type Renewer = Holder
+/** Who may renew on this connection. `revoked`: who may not, and is told so by {@link renewFor} once it is known which key it wanted. */
+export type Renewer = Holder & { readonly revoked?: boolean }
 
 type Desk = Pick<IssuanceDeps, 'registry' | 'clock'>
+
+/** Refusals that are put off until the request has been read. */
+const NOBODY: ReadonlySet<ErrorCode> = new Set()
+const REVOKED: ReadonlySet<ErrorCode> = new Set(['certificate_revoked'])
+
+/** So many keys within a day are no answers that were lost. */
+const SUSPICIOUS_KEYS = 3
 
 /** s: by then a handshake that a door admitted has been heard of here */
 const CONFIRMED_SOON = 2
@@ -55,7 +63,8 @@ const holderOf = (
     facts: Omit<Parameters<typeof judgeHolder>[0], 'grace'>,
     group: EnrollmentGroup | undefined,
   ) => Holding,
-): Holder => {
+  heard: ReadonlySet<ErrorCode> = NOBODY,
+): Renewer => {
   const leaf = peer?.leaf
   const record = leaf === undefined ? undefined : deps.registry.status(leaf.fingerprint)
   const group = record && deps.registry.groups().get(record.group)
@@ -67,7 +76,7 @@ const holderOf = (
     now: deps.clock(),
   }
   const holding = judge(facts, group)
-  if (!holding.ok)
+  if (!holding.ok && !heard.has(holding.reason))
     throw new FleetError(
       holding.reason,
       holding.reason === 'certificate_pending'
@@ -83,8 +92,9 @@ const holderOf = (
     fingerprint: leaf.fingerprint,
     leaf,
     record,
-    late: holding.late,
+    late: holding.ok && holding.late,
     address: peer.address,
+    ...(holding.ok ? {} : { revoked: true }),
   }
 }
 
@@ -100,12 +110,13 @@ export const acceptHolder = (deps: Desk, peer: Peer | undefined, { lateToo = fal
   )
 
 /**
- * The proof is the handshake of this connection; nothing of the request is looked at.
+ * The proof is the handshake of this connection; nothing of the request is looked at. A revoked certificate of an active device gets as far as
+ * {@link renewFor}, and no further: a copy that slept through two renewals is to be found by what it asks for.
  * @param peer undefined: not a TLS connection
- * @throws FleetError: a refusal of {@link judgeRenewal}, `registry_unavailable`
+ * @throws FleetError: a refusal of {@link judgeRenewal} but `certificate_revoked`, `registry_unavailable`
  */
 export const acceptRenewer = (deps: Desk, peer: Peer | undefined): Renewer =>
-  holderOf(deps, peer, (facts, group) => judgeRenewal({ ...facts, group }))
+  holderOf(deps, peer, (facts, group) => judgeRenewal({ ...facts, group }), REVOKED)
 
 const readAsk = (csr: string | Uint8Array | CsrFacts): Promise<CsrFacts> | CsrFacts =>
   typeof csr === 'string' || csr instanceof Uint8Array ? acceptCsrInTurn(csr) : csr
@@ -115,6 +126,25 @@ type RenewalDeps = Issuance & Pick<IssuanceDeps, 'alert' | 'approvals'>
 
 /** One renewal, as far as it has been settled. */
 type Case = { readonly renewer: Renewer; readonly group: EnrollmentGroup; readonly csr: CsrFacts }
+
+const historyOf = ({ registry, clock }: RenewalDeps, { fingerprint }: Renewer) =>
+  registry.renewalsBy(fingerprint, clock() - DAY)
+
+/** Its successors pushed it out, and it asks with a key of its own: nobody but a copy, or its original, still has it. @throws always */
+const refuseRevoked = async (deps: RenewalDeps, { renewer, group, csr }: Case): Promise<never> => {
+  const history = await historyOf(deps, renewer)
+  if (history?.displaced === true && history.successor?.spkiSha256 !== csr.spkiSha256)
+    await suspectClone(deps, renewer, group, csr.spkiSha256)
+  throw new FleetError('certificate_revoked', 'present the current certificate of the device')
+}
+
+/** Two that hold one certificate push each other's pending ones out; no alarm would come of it before one of them is used. */
+const watchKeys = async (deps: RenewalDeps, { renewer, group, csr }: Case): Promise<void> => {
+  const history = await historyOf(deps, renewer)
+  if ((history?.keys ?? 0) < SUSPICIOUS_KEYS) return
+  // a device that loses its answers may look like this: it is told, and nothing is done to it
+  await suspectClone(deps, renewer, { ...group, onClone: 'alert' }, csr.spkiSha256)
+}
 
 /** @throws FleetError: the key's refusal, and that of an expired certificate whose signatures do not verify */
 const checkSuccessor = async (deps: RenewalDeps, { renewer, group, csr }: Case): Promise<void> => {
@@ -130,7 +160,8 @@ const checkSuccessor = async (deps: RenewalDeps, { renewer, group, csr }: Case):
   })
   if (refusal === 'certificate_expired') {
     // its successor came into use before it ended: who comes now, with a key of their own, is no device that slept too long
-    if ((await deps.registry.findCertificate(record.serial))?.supersededBy !== undefined)
+    const history = await historyOf(deps, renewer)
+    if (history?.successor !== undefined && history.successor.spkiSha256 !== csr.spkiSha256)
       await suspectClone(deps, renewer, group, csr.spkiSha256)
     throw new FleetError(refusal, 'an expired certificate renews with its own key, or the registered one')
   }
@@ -167,7 +198,7 @@ const askOperator = async (
  * @param ask.csr as sent, or as {@link acceptCsrInTurn} has read it
  * @param ask.deviceId what the request says it is called; must agree
  * @returns `Waiting` where the group has an operator look into a suspected clone
- * @throws FleetError: the CSR's, `device_id_mismatch`, `key_kind_not_allowed`, `certificate_expired`, `clone_suspected`,
+ * @throws FleetError: the CSR's, `device_id_mismatch`, `certificate_revoked`, `key_kind_not_allowed`, `certificate_expired`, `clone_suspected`,
  * `enrollment_denied`, and those of {@link issueCertificate}
  */
 export const renewFor = async (
@@ -181,6 +212,7 @@ export const renewFor = async (
   const group = deps.registry.groups().get(renewer.group)
   if (group === undefined) throw new FleetError('group_disabled', 'the group of the device is gone')
   const it: Case = { renewer, group, csr }
+  if (renewer.revoked === true) return refuseRevoked(deps, it)
   await checkSuccessor(deps, it)
   const granted = await deps.registry.grantedTtl(renewer.fingerprint)
   if (granted === undefined) throw new FleetError('certificate_unknown', 'the certificate is not on record')
@@ -193,11 +225,13 @@ export const renewFor = async (
     ttl: grantedTtl(granted, group),
   }
   try {
-    return await issueCertificate(deps, {
+    const issued = await issueCertificate(deps, {
       ...wanted,
       credential: { kind: 'renewal', fingerprint: renewer.fingerprint, late: renewer.late },
       requestId: undefined,
     })
+    if (issued.fresh && issued.pending) await watchKeys(deps, it)
+    return issued
   } catch (error) {
     if (!(error instanceof FleetError) || error.code !== 'clone_suspected') throw error
     if (group.onClone === 'approval') return askOperator(deps, it, wanted)

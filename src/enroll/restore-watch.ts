@@ -4,7 +4,8 @@
  *
  * A witness is a small file outside the registry that says which audit entry was the newest, at most a second ago. It is written after
  * that entry was committed, never before: a power cut leaves a witness that is late, and never one that accuses. There are two of them,
- * in folders that are seldom restored together. Either one alone is enough to convict; with neither, a registry that a desk has already
+ * one beside the registry and one in `registry.witness`, which is to outlive a container and not to be restored together with the registry:
+ * so not among the run files, which are often in memory. Either one alone is enough to convict; with neither, a registry that a desk has already
  * worked on is taken for a restored one: void tokens cost a new token, spent ones that work again cost an identity.
  */
 
@@ -34,11 +35,11 @@ const EVERY = SECOND
 /** Of a registry in which nothing was done yet: it accuses nobody, and says that a desk was here. */
 const NOTHING: HistoryMark = { sequence: 0, digest: '0'.repeat(64) }
 
-/** Beside the registry, and among the run files: one for each registry, by its real path. */
-export const witnessPaths = (config: Pick<Config, 'home' | 'registry'>): readonly string[] => {
+/** Beside the registry, and in the folder of the settings: one for each registry, by its real path. */
+export const witnessPaths = (config: Pick<Config, 'registry'>): readonly string[] => {
   const registry = realpathSync(config.registry.path)
   const name = createHash('sha256').update(registry).digest('hex').slice(0, 16)
-  return [`${registry}.witness`, join(config.home, 'run', `registry-${name}.witness`)]
+  return [`${registry}.witness`, join(config.registry.witness, `registry-${name}.witness`)]
 }
 
 /** undefined: there is none, or it is not one. */
@@ -72,8 +73,13 @@ const writeWitness = async (path: string, mark: HistoryMark): Promise<void> => {
 }
 
 /** A sentence for the log and the audit; undefined: this is the registry that was left here, or a new one. */
-const judge = async ({ registry }: Deps, paths: readonly string[]): Promise<string | undefined> => {
-  const marks = (await Promise.all(paths.map(readWitness))).filter((mark) => mark !== undefined)
+const judge = async ({ registry, log }: Deps, paths: readonly string[]): Promise<string | undefined> => {
+  const read = await Promise.all(paths.map(readWitness))
+  const marks = read.filter((mark) => mark !== undefined)
+  const missing = paths.filter((_, at) => read[at] === undefined)
+  // at each start where `registry.witness` does not outlive the container: then the other one alone stands for both
+  if (marks.length > 0 && missing.length > 0)
+    log.warn({ missing }, 'a witness of the registry is not there: an old backup might not be noticed')
   for (const mark of marks)
     if (mark.sequence > 0 && !(await registry.holdsMark(mark)))
       return `audit entry ${mark.sequence}, which was written here before, is not in it`

@@ -2,7 +2,9 @@
 
 import { FleetError } from '#fleet/errors.ts'
 import type { DeviceRevocationReason } from '#fleet/revocation-reason.ts'
+import { readCertificate } from '#pki/certificate.ts'
 import { toPem } from '#pki/pem.ts'
+import { serialFromText } from '#pki/serial.ts'
 import type { CertificateSummary } from '#registry/registry.ts'
 import * as rest from '#wire/rest.ts'
 import * as wire from '#wire/revocations.ts'
@@ -17,7 +19,7 @@ import { instant } from './wire-time.ts'
 
 /** What these routes are given beside what all are. */
 export type RevocationDeps = {
-  readonly issuers: Pick<Issuers, 'all'>
+  readonly issuers: Pick<Issuers, 'published'>
   readonly crls: Pick<CrlPublisher, 'current'>
   readonly importedCrls: ImportedCrls
 }
@@ -59,6 +61,15 @@ const crlOf = (issuer: string, source: wire.CrlItem['source'], crl: Crl): wire.C
 
 const reasonOf = (body: { readonly reason?: DeviceRevocationReason } | null | undefined) =>
   body?.reason ?? 'unspecified'
+
+/** Until when a serial is listed: nobody takes a certificate that has outlived its issuer. @throws bad_request */
+const endOf = (text: string | undefined, issuerNotAfter: number, now: number): number => {
+  const asked = text === undefined ? issuerNotAfter : Date.parse(text)
+  if (Number.isNaN(asked)) throw new FleetError('bad_request', 'not_after: not an instant')
+  if (asked <= now)
+    throw new FleetError('bad_request', 'not_after: that certificate has expired, and is listed nowhere')
+  return Math.min(asked, issuerNotAfter)
+}
 
 /** `application/pkix-crl`: the octets of a CRL, DER or PEM, become the JSON body they stand for. */
 const takeCrls = (app: App): void => {
@@ -139,6 +150,58 @@ export const revocationRoutes = (app: App, deps: OperatorApiDeps & RevocationDep
   )
 
   app.post(
+    '/v1/issuers/:ski/serials/:serial/revoke',
+    {
+      config: { role: 'admin' },
+      schema: {
+        summary:
+          'A serial of an issuer is void, also when no certificate on record has it: it stands on its CRL, and OCSP says so',
+        headers: rest.ConditionalHeaders,
+        params: wire.IssuerSerialParams,
+        body: wire.SerialRevoke,
+        response: { 200: wire.SerialRevoked },
+      },
+    },
+    async (request) => {
+      const { ski } = request.params
+      const issuer = deps.authorities.issuers.records().find((known) => known.ski === ski)
+      if (issuer === undefined) throw new FleetError('not_found', 'no such issuer')
+      // the issuer's, as GET /v1/issuers/{ski} gives it
+      checkIfMatch(request.headers['if-match'], etagOfBody([ski, issuer.state]))
+      const serial = serialFromText(request.params.serial)
+      if (serial === undefined) throw new FleetError('bad_request', 'serial: not a serial number in hex')
+      const notAfter = endOf(request.body?.not_after, readCertificate(issuer.der).notAfter, clock())
+      const [reason, actor] = [reasonOf(request.body), actorOf(request)]
+      request.logged['issuer'] = ski
+      request.logged['serial'] = serial
+      const known = await registry.findCertificate(serial)
+      if (known?.issuerSki === ski) {
+        const revoked = (await registry.revokeCertificate(serial, reason, clock(), actor)) ?? known
+        return {
+          issuer: ski,
+          serial,
+          on_record: true,
+          not_after: instant(revoked.notAfter),
+          revoked_at: instant(revoked.revokedAt ?? clock()),
+          revocation_reason: revoked.revocationReason ?? reason,
+        }
+      }
+      const ask = { issuerSki: ski, serial, notAfter, reason, now: clock(), actor }
+      const revoked = await registry.revokeSerial(ask)
+      // one that was over is spoken of again. It is on record, whatever becomes of that: the next look at issuers sees it too
+      if (issuer.state === 'retired') await deps.authorities.issuers.refresh().catch(() => undefined)
+      return {
+        issuer: ski,
+        serial,
+        on_record: false,
+        not_after: instant(revoked.notAfter),
+        revoked_at: instant(revoked.revokedAt),
+        revocation_reason: revoked.reason,
+      }
+    },
+  )
+
+  app.post(
     '/v1/groups/:name/revoke',
     {
       config: { role: 'admin' },
@@ -173,7 +236,7 @@ export const revocationRoutes = (app: App, deps: OperatorApiDeps & RevocationDep
       },
     },
     ({ query: { after = '', limit = 100 } }) => {
-      const made = deps.issuers.all().flatMap(({ ski }) => {
+      const made = deps.issuers.published().flatMap(({ ski }) => {
         const crl = deps.crls.current(ski)
         return crl === undefined ? [] : [crlOf(ski, 'made', crl)]
       })
@@ -198,7 +261,7 @@ export const revocationRoutes = (app: App, deps: OperatorApiDeps & RevocationDep
       },
     },
     async (request) => {
-      const crl = await deps.importedCrls.import(request.body.crl, actorOf(request))
+      const crl = await deps.importedCrls.import(request.body.crl, actorOf(request), request.body.force)
       request.logged['issuer'] = crl.ski
       return crlOf(crl.ski, 'imported', crl)
     },

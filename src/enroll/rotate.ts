@@ -24,6 +24,7 @@ import type { ServerAnchor, TrustKind } from '#registry/authorities.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { LiveIssuers } from './issuers.ts'
 import type { Trust } from './trust.ts'
+import { instant } from './wire-time.ts'
 
 export type Authorities = {
   readonly registry: Registry
@@ -40,9 +41,13 @@ type Moved<T> = { readonly moved: T; readonly notes: readonly string[] }
 
 const ATTEMPTS = 5
 
+const isLocked = (error: unknown): error is FleetError =>
+  error instanceof FleetError && error.code === 'registry_unavailable'
+
 /**
  * What is on record takes effect here. It is on record already, so a registry that is locked for a moment must not leave this desk with
- * the states of before. @throws `registry_unavailable`: it was locked for longer
+ * the states of before. What is wrong with a file holds nothing up, and is not tried again.
+ * @returns what was found and cannot be used, in words. @throws `registry_unavailable`: it was locked for longer
  */
 const takeEffect = async ({ issuers, trust }: Authorities): Promise<readonly string[]> => {
   for (let attempt = 1; ; attempt += 1) {
@@ -51,9 +56,21 @@ const takeEffect = async ({ issuers, trust }: Authorities): Promise<readonly str
       await trust.refresh()
       return problems
     } catch (error) {
-      if (attempt === ATTEMPTS) throw error
+      if (!isLocked(error) || attempt === ATTEMPTS) throw error
       await pause(SECOND)
     }
+  }
+}
+
+/** {@link takeEffect} of what is committed: it has happened, so it is answered, with what is wrong as notes. */
+const settle = async (o: Authorities): Promise<readonly string[]> => {
+  try {
+    return (await takeEffect(o)).map((problem) => `Warning, while looking for issuers: ${problem}.`)
+  } catch (error) {
+    if (!isLocked(error)) throw error
+    return [
+      'Warning: it is on record, and the doors follow; but the registry was locked, and this desk goes on with the states of before until it looks again (sallyport issuer scan).',
+    ]
   }
 }
 
@@ -62,7 +79,7 @@ const missing = (what: string): FleetError => new FleetError('not_found', `no su
 const conflict = (detail: string): FleetError => new FleetError('conflict', detail)
 
 /** How many have it, by what was given out since it was first offered. undefined: it was never new to anybody. */
-export const countFetched = (
+const countFetched = (
   registry: Registry,
   kind: TrustKind,
   offeredVersion: number | undefined,
@@ -109,6 +126,8 @@ const findIssuer = ({ issuers }: Authorities, ski: string): IssuerRecord => {
 const checkSigner = ({ issuers, clock }: Authorities, ski: string): void => {
   const issuer = issuers.all().find((known) => known.ski === ski)
   if (issuer === undefined) throw conflict('its key is not here: put both of its files into ca.issuers')
+  if (issuer.ready?.() === false)
+    throw conflict(`its key cannot be used: the signer: ${issuer.problem?.() ?? 'it is away'}`)
   if (issuer.notAfter <= clock()) throw conflict('it has expired, or what stands above it has')
 }
 
@@ -131,7 +150,15 @@ const ISSUER_NOTES: Readonly<Record<RotationVerb, string>> = {
   distribute: 'It is given out with the chain from now on, and signs nothing yet. Next: ca rotate activate.',
   activate:
     'It signs from now on. Certificates of the one before stay good, and devices that ask when to renew are told: now. Next, when none of those live: ca rotate retire.',
-  retire: 'No door admits a certificate of it any more, and no CRL is made for it.',
+  retire: 'No door admits a certificate of it any more.',
+}
+
+/** The key of a retired one is still needed for as long as somebody may hold a certificate of it. */
+const keyNote = ({ issuers, clock }: Authorities, ski: string): string => {
+  const until = issuers.publishedUntil(ski)
+  return until === undefined || until < clock()
+    ? 'Its key is needed no more: it may be destroyed.'
+    : `Its CRL and its OCSP answers are made until ${instant(until)}, for whoever asks about its last certificates: keep its key until then.`
 }
 
 /** @throws `not_found`, `conflict`: not from this state, or not yet; `registry_unavailable` */
@@ -148,8 +175,35 @@ export const moveIssuer = async (
   const { details } = judged
   const moved = await o.registry.moveIssuer({ ski: ask.ski, from, to, now: o.clock(), actor, details })
   if (moved === undefined) throw missing('issuer')
-  await takeEffect(o)
-  return { moved, notes: [...notes, ISSUER_NOTES[ask.verb]] }
+  const problems = await settle(o)
+  const ofKey = ask.verb === 'retire' ? [keyNote(o, ask.ski)] : []
+  return { moved, notes: [...notes, ISSUER_NOTES[ask.verb], ...ofKey, ...problems] }
+}
+
+/** Counted after it is done: it must not wait for a count of millions, and not fail with it. */
+const liveNote = async ({ registry, clock }: Authorities, ski: string): Promise<string> => {
+  const devices =
+    'each needs a new credential, such as a token bound to its id (sallyport token create --device <id>).'
+  try {
+    const live = (await registry.liveCertificates(clock())).get(ski) ?? 0
+    if (live === 0) return 'No certificate of it was in use.'
+    return live === 1
+      ? `1 certificate of it was in use. Its device cannot renew: ${devices}`
+      : `${live} certificates of it were in use. Their devices cannot renew: ${devices}`
+  } catch (error) {
+    if (!isLocked(error)) throw error
+    return `How many certificates of it were in use could not be counted. Their devices cannot renew: ${devices}`
+  }
+}
+
+/** `ca crl` asks to be told that there is no list before it: else it would drop what stands on that. Never throws for a locked registry. */
+const firstFlag = async ({ registry }: Authorities, parent: string | undefined): Promise<string> => {
+  try {
+    return (await registry.importedCrls()).some(({ ski }) => ski === parent) ? '' : ' --first'
+  } catch (error) {
+    if (!isLocked(error)) throw error
+    return ''
+  }
 }
 
 /** @throws `not_found`, `conflict`: it is revoked already; `registry_unavailable` */
@@ -158,32 +212,31 @@ export const revokeIssuer = async (
   ask: { readonly ski: string; readonly reason: IssuerRevocationReason },
   actor: Actor,
 ): Promise<Moved<IssuerRecord>> => {
-  const { serial } = readCertificate(findIssuer(o, ask.ski).der)
-  const live = (await o.registry.liveCertificates(o.clock())).get(ask.ski) ?? 0
-  const details = { reason: ask.reason, live }
+  const { serial, authorityKeyId: parent } = readCertificate(findIssuer(o, ask.ski).der)
+  const details = { reason: ask.reason }
   const moved = await o.registry.moveIssuer({
     ski: ask.ski,
     ...REVOCATION_MOVE,
+    reason: ask.reason,
     now: o.clock(),
     actor,
     details,
   })
   if (moved === undefined) throw missing('issuer')
-  await takeEffect(o)
+  const problems = await settle(o)
   const notes = [
     'Every door refuses its certificates from now on (issuer_revoked), and connections made with them are being cut.',
-    `Whoever verifies by the root alone does not know yet. Sign the root's CRL where the root's key is: sallyport ca crl --revoke ${serial} --reason ${ask.reason}. Then give it to this desk: sallyport ca crl --import certs/root.crl.`,
-    live === 0
-      ? 'No certificate of it was in use.'
-      : `${live} certificate${live === 1 ? '' : 's'} of it ${live === 1 ? 'was' : 'were'} in use. ${live === 1 ? 'Its device' : 'Their devices'} cannot renew: each needs a new credential, such as a token bound to its id (sallyport token create --device <id>).`,
+    `Whoever verifies by the root alone does not know yet. Sign the root's CRL where the root's key is: sallyport ca crl --revoke ${serial} --reason ${ask.reason}${await firstFlag(o, parent)}. Then give it to this desk: sallyport ca crl --import certs/root.crl.`,
+    await liveNote(o, ask.ski),
     o.issuers.signing() !== undefined
       ? 'Another issuer is active, and signs.'
       : 'No issuer is active now: nobody is given a certificate (issuer_unusable) until one is (sallyport ca rotate prepare, distribute, activate --force).',
+    ...problems,
   ]
   return { moved, notes }
 }
 
-/** Looks for new files. @returns what was found and cannot be an issuer, in words */
+/** Looks for new files. @returns what was found and cannot be used, in words. @throws `registry_unavailable` */
 export const scanIssuers = (o: Authorities): Promise<readonly string[]> => takeEffect(o)
 
 // ---- server anchors
@@ -256,6 +309,6 @@ export const moveAnchor = async (
     details,
   })
   if (moved === undefined) throw missing('server anchor')
-  await takeEffect(o)
-  return { moved, notes: [...notes, ANCHOR_NOTES[ask.verb]] }
+  const problems = await settle(o)
+  return { moved, notes: [...notes, ANCHOR_NOTES[ask.verb], ...problems] }
 }

@@ -6,7 +6,6 @@
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import { Server as TlsServer } from 'node:https'
-import { isStanding } from '#fleet/certificate.ts'
 import { listen, urlFor } from '#runtime/listen.ts'
 import type { Config, Listen } from '#runtime/config.ts'
 import { isLoopback } from '#runtime/config.ts'
@@ -33,7 +32,7 @@ import { openImportedCrls } from './imported-crls.ts'
 import { followInbox } from './inbox.ts'
 import type { IssuanceDeps } from './issuance.ts'
 import { openIssuers } from './issuers.ts'
-import { findIssuers, openConfiguredIssuer, readFirst } from './issuing.ts'
+import { lookForIssuers, openConfiguredIssuer, readFirst } from './issuing.ts'
 import { createFailureLimits, STRANGERS_PER_MINUTE } from './limits.ts'
 import { createOcspResponder } from './ocsp-responder.ts'
 import { registerOperatorApi } from './operator-api.ts'
@@ -118,17 +117,20 @@ export const openEnrollDesk = async (
   const issuers = opened.use(
     await openIssuers({
       registry,
-      find: () => findIssuers(config),
+      clock,
+      crlTtl: config.enroll.crl_ttl,
+      find: () => lookForIssuers(config),
       open: (place) => make.openIssuer({ config, registry, clock, log, place }),
     }),
   )
-  for (const problem of issuers.problems) log.error({ problem }, 'not an issuer')
+  for (const problem of issuers.problems) log.error({ problem }, 'an issuer cannot be used')
+  for (const notice of issuers.notices()) log.warn(notice)
   const inbox = opened.use(await openInboxReader({ path: config.registry.inbox }))
   if (await ensureAssertionKey({ registry, clock, sealingKey })) log.info('the first assertion key was made')
 
   const predecessors = issuers
     .records()
-    .filter(({ ski, state }) => isStanding(state) && !issuers.all().some((issuer) => issuer.ski === ski))
+    .filter(({ ski }) => !issuers.published().some((issuer) => issuer.ski === ski))
   const importedCrls = opened.use(await openImportedCrls({ registry, issuers, clock, log, metrics }))
   const published = (ski: string): boolean => importedCrls.current(ski) !== undefined
   await warnOfUnpublished({ registry, issuers: predecessors, published, clock, log, metrics })
@@ -210,7 +212,7 @@ export const openEnrollDesk = async (
   const crls = opened.use(
     await openCrlPublisher({
       registry,
-      issuers: () => issuers.all(),
+      issuers: () => issuers.published(),
       clock,
       log,
       ttl: config.enroll.crl_ttl,
@@ -252,9 +254,9 @@ export const openEnrollDesk = async (
   const owned = opened.move()
   return {
     urls: { devices, status, operator },
-    // any read will do: without the registry every route says 503. And a signer that is away signs nothing
-    ready: async () =>
-      (await registry.cursor()) !== '' && issuers.all().every(({ ready }) => ready?.() ?? true),
+    // any read will do: without the registry every route says 503. And a signer that is away signs nothing; that it has not been given the
+    // key of a prepared issuer yet keeps nobody waiting
+    ready: async () => (await registry.cursor()) !== '' && (issuers.signing()?.ready?.() ?? true),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }

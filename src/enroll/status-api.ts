@@ -23,7 +23,7 @@ type CrlSource = { readonly current: (ski: string) => Crl | undefined }
 
 type Deps = {
   readonly registry: Pick<Registry, 'issuers'>
-  readonly issuers: Pick<Issuers, 'all'>
+  readonly issuers: Pick<Issuers, 'published'>
   readonly crls: CrlSource
   readonly importedCrls: CrlSource & { readonly has: (ski: string) => boolean }
   readonly ocsp: OcspResponder
@@ -126,7 +126,8 @@ export const registerStatusApi = (
       if (ski === undefined) throw notHere()
       const current = crls.current(ski) ?? importedCrls.current(ski)
       if (current === undefined) {
-        if (!importedCrls.has(ski) && !issuers.all().some((issuer) => issuer.ski === ski)) throw notHere()
+        if (!importedCrls.has(ski) && !issuers.published().some((issuer) => issuer.ski === ski))
+          throw notHere()
         // an old one would say that what was revoked since is good: none is better
         throw new FleetError('registry_unavailable', 'no current CRL', { retryAfter: 1 })
       }
@@ -148,9 +149,10 @@ export const registerStatusApi = (
     async (request, reply) => {
       const ski = skiIn(request.params.file, 'cer')
       if (ski === undefined) throw notHere()
+      // whether its key is here or not; one that nobody has been told of is nobody's to fetch
       const der =
-        issuers.all().find((issuer) => issuer.ski === ski)?.certificate.der ??
-        (await registry.issuers()).find((known) => known.ski === ski)?.der
+        issuers.published().find((issuer) => issuer.ski === ski)?.certificate.der ??
+        (await registry.issuers()).find((known) => known.ski === ski && known.state !== 'prepared')?.der
       if (der === undefined) throw notHere()
       return reply.type(CERTIFICATE_TYPE).header('cache-control', 'public, max-age=86400').send(shared(der))
     },

@@ -1,7 +1,7 @@
 /**
- * USE CASE: a certificate that has a confirmed successor asks for another one, with another key. Two hold what one device held: its copy,
- * or it itself after the copy was quicker. Which one cannot be told from here, so it is refused, written down and told; the group says
- * what else (docs/lifecycle.md).
+ * USE CASE: a certificate asks for what only two who hold it would ask for: another key than its successor has, or key after key. One is the
+ * device, one its copy. Which one cannot be told from here, so it is written down and told; the group says what else (docs/lifecycle.md).
+ * Not the refusal, and not what makes it suspicious: renew-device.ts.
  */
 
 import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
@@ -32,6 +32,6 @@ export const suspectClone = async (
   deps.alert(
     'clone_suspected',
     { device_id: deviceId, fingerprint, address, action },
-    'a superseded certificate asked to be renewed with another key: the device may have been copied',
+    'a certificate asked to be renewed with keys that one device would not ask for: the device may have been copied',
   )
 }

@@ -6,20 +6,24 @@ import { ROTATION_VERBS, type RotationVerb } from '#policy/rotation.ts'
 import type { ServerAnchor } from '#registry/authorities.ts'
 import * as wire from '#wire/rest.ts'
 import { answerKeyOf, bearerOf } from './credentials.ts'
+import { createFleetCounts, type FleetCounts } from './fleet-counts.ts'
 import type { App } from './http-app.ts'
 import type { Answer, Once } from './idempotency.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
 import { checkIfMatch, etagOfBody } from './preconditions.ts'
-import { countFetched, moveAnchor, prepareAnchor, type Authorities } from './rotate.ts'
+import { moveAnchor, prepareAnchor, type Authorities } from './rotate.ts'
 import { instant } from './wire-time.ts'
 
 const etagOf = ({ fingerprint, state }: ServerAnchor): string => etagOfBody([fingerprint, state])
 
-const toWire = async ({ registry, trust }: Authorities, anchor: ServerAnchor): Promise<wire.TrustAnchor> => {
+const toWire = async (
+  { trust }: Authorities,
+  counts: FleetCounts,
+  anchor: ServerAnchor,
+): Promise<wire.TrustAnchor> => {
   const { fingerprint, state, offeredAt, offeredVersion } = anchor
   const facts = readCertificate(anchor.der)
-  const counts =
-    offeredVersion === undefined ? undefined : await countFetched(registry, 'server', offeredVersion)
+  const share = offeredVersion === undefined ? undefined : await counts.fetched('server', offeredVersion)
   return {
     fingerprint,
     state,
@@ -28,8 +32,8 @@ const toWire = async ({ registry, trust }: Authorities, anchor: ServerAnchor): P
     not_after: instant(facts.notAfter),
     offered_at: offeredAt === undefined ? null : instant(offeredAt),
     offered_version: offeredVersion ?? null,
-    fetched: counts?.fetched ?? null,
-    active_devices: counts?.active ?? null,
+    fetched: share?.fetched ?? null,
+    active_devices: share?.active ?? null,
     presented: trust.presents(fingerprint),
   }
 }
@@ -42,6 +46,8 @@ const SUMMARIES: Readonly<Record<RotationVerb, string>> = {
 
 export const trustAnchorRoutes = (app: App, deps: OperatorApiDeps & { readonly once: Once }): void => {
   const { authorities, once } = deps
+  const counts = createFleetCounts(authorities)
+  const shown = (anchor: ServerAnchor) => toWire(authorities, counts, anchor)
   const find = (fingerprint: string): ServerAnchor => {
     const anchor = authorities.trust.anchors().find((known) => known.fingerprint === fingerprint)
     if (anchor === undefined) throw new FleetError('not_found', 'no such server anchor')
@@ -61,7 +67,7 @@ export const trustAnchorRoutes = (app: App, deps: OperatorApiDeps & { readonly o
     // a handful: all of them on the first page
     async ({ query: { after } }) => {
       const anchors = after === undefined ? authorities.trust.anchors() : []
-      return { items: await Promise.all(anchors.map((anchor) => toWire(authorities, anchor))), next: null }
+      return { items: await Promise.all(anchors.map(shown)), next: null }
     },
   )
 
@@ -80,7 +86,7 @@ export const trustAnchorRoutes = (app: App, deps: OperatorApiDeps & { readonly o
       const actor = actorOf(request)
       const make = async (): Promise<Answer> => {
         const anchor = await prepareAnchor(authorities, request.body.pem, actor)
-        return { status: 201, body: await toWire(authorities, anchor) }
+        return { status: 201, body: await shown(anchor) }
       }
       const answer = await once(
         {
@@ -108,7 +114,7 @@ export const trustAnchorRoutes = (app: App, deps: OperatorApiDeps & { readonly o
     },
     async ({ params: { fingerprint } }, reply) => {
       const anchor = find(fingerprint)
-      return reply.header('etag', etagOf(anchor)).send(await toWire(authorities, anchor))
+      return reply.header('etag', etagOf(anchor)).send(await shown(anchor))
     },
   )
 
@@ -131,9 +137,7 @@ export const trustAnchorRoutes = (app: App, deps: OperatorApiDeps & { readonly o
         const force = request.body?.force === true
         const { moved, notes } = await moveAnchor(authorities, { fingerprint, verb, force }, actorOf(request))
         request.logged['anchor'] = fingerprint
-        return reply
-          .header('etag', etagOf(moved))
-          .send({ ...(await toWire(authorities, moved)), notes: [...notes] })
+        return reply.header('etag', etagOf(moved)).send({ ...(await shown(moved)), notes: [...notes] })
       },
     )
   }

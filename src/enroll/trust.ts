@@ -108,13 +108,13 @@ export const openTrust = async (o: {
   let counting = true
 
   const read = async (): Promise<void> => {
-    // versions first: what changes in between is then given out under the old number, and soon again under the new one
-    const [chain, server] = await Promise.all([
-      registry.trustVersion('chain'),
-      registry.trustVersion('server'),
-    ])
+    // the version first: what changes in between is then given out under the old number, and soon again under the new one
+    const server = await registry.trustVersion('server')
     const all = await registry.serverAnchors()
     anchors = all
+    // the issuers read theirs in the same order, and nothing is awaited between the two: a version of later would be counted as the
+    // fetch of an issuer that was not in it
+    const chain = issuers.chainVersion()
     const roots = new Map(
       [root, ...issuers.all().map((issuer) => issuer.root)].map((each) => [each.fingerprint, each]),
     )

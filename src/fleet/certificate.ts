@@ -3,6 +3,7 @@
  * Facts are never trusted for who someone is; see docs/admission.md.
  */
 
+import { DAY } from './clock.ts'
 import type { DeviceId } from './device-id.ts'
 import type { RevocationReason } from './revocation-reason.ts'
 
@@ -61,6 +62,9 @@ export type CertificateFacts = {
  * or the only one.
  */
 export const CERTIFICATE_STATES = ['intended', 'pending', 'live', 'revoked'] as const
+
+/** An `intended` certificate is signed with its own dates until so long after its notBefore, ms. Later its use gets another one. */
+export const INTENDED_FOR = 30 * DAY
 export type CertificateState = (typeof CERTIFICATE_STATES)[number]
 
 /** What a certificate says beside device id, key and dates: a group's profile, its templates filled in. */

@@ -2,10 +2,10 @@
 
 export type Tags = Readonly<Record<string, string>>
 
-export const MOST_TAGS = 32
-/** JSON Schema pattern of a name. */
-export const TAG_NAME_PATTERN = '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'
-export const MOST_TAG_CHARACTERS = 256
+const MOST_TAGS = 32
+/** Of a name. */
+const TAG_NAME_PATTERN = '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'
+const MOST_TAG_CHARACTERS = 256
 
 const name = new RegExp(TAG_NAME_PATTERN)
 /** They stand in log lines and tables. */

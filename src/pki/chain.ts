@@ -16,7 +16,10 @@ const MAX_CHECKS = 64
 /** Links tried by name alone per search: cross-signed pools cannot make it search for long. */
 const MAX_STEPS = 256
 
-/** What we process; any other critical extension (name constraints, policy constraints) refuses the chain (§4.2). */
+/**
+ * What we process; any other critical extension (name constraints, policy constraints) refuses the chain (§4.2). What the EKU of a CA means
+ * is for who asks: `judgeCa`.
+ */
 const PROCESSED: ReadonlySet<string> = new Set([
   OID.basicConstraints,
   OID.keyUsage,
@@ -104,6 +107,7 @@ export type Chain =
  * A path is found by names and key ids, and only one that ends at a root is verified, from the top: what a stranger signed with keys of
  * his own never costs a signature check.
  * @param o.now ms since the epoch; dates of every certificate, the root's too, are held against it
+ * @param o.judgeCa of each certificate above the leaf, the root too: what is wrong with it for this caller; a path without it may be found
  * @returns `chain`: leaf first, root last; or the problem of the path that came nearest
  */
 export const verifyChain = (o: {
@@ -112,6 +116,7 @@ export const verifyChain = (o: {
   readonly roots: readonly CertificateFacts[]
   readonly now: number
   readonly checks?: Checks
+  readonly judgeCa?: (ca: CertificateFacts) => string | undefined
 }): Chain => {
   const { checks = createChecks() } = o
   let steps = 0
@@ -141,6 +146,8 @@ export const verifyChain = (o: {
     const depth = path.length
     const own = problemOf(last, o.now, below)
     if (own !== undefined) return fail(depth, own)
+    const unfit = depth === 1 ? undefined : o.judgeCa?.(last)
+    if (unfit !== undefined) return fail(depth, `${named(last)} ${unfit}`)
     if (rootPrints.has(last.fingerprint)) return verified(path)
     if (!isStrongSignature(last.signatureAlgorithm))
       return fail(depth, `${named(last)} is signed with ${last.signatureAlgorithm}`)

@@ -16,7 +16,7 @@ import {
   childrenOf,
   constructedTag,
   contentOf,
-  derOf,
+  elementsOf,
   MAX_DER_BYTES,
   octetsOfBits,
   oidOf,
@@ -112,9 +112,10 @@ const read = (input: string | Uint8Array): CsrFacts => {
 
   const { facts: key } = readSpki(spki as Node)
   const kind = soundKind(key)
-  const spkiDer = derOf(spki as Node)
+  const [infoDer] = elementsOf(Buffer.from(der.buffer, der.byteOffset, der.byteLength)) as [Buffer]
+  const [, subjectDer, spkiDer] = elementsOf(infoDer) as [Buffer, Buffer, Buffer]
   const publicKey = importSpki(spkiDer)
-  if (!digest.keys.includes(kind) || !verify(digest.name, derOf(info as Node), publicKey, signature))
+  if (!digest.keys.includes(kind) || !verify(digest.name, infoDer, publicKey, signature))
     throw new FleetError('csr_signature_invalid', 'the signature is not by the key in the request')
 
   return {
@@ -124,7 +125,7 @@ const read = (input: string | Uint8Array): CsrFacts => {
     spkiSha256: sha256Hex(spkiDer),
     key,
     commonName,
-    subjectDer: derOf(subject as Node),
+    subjectDer,
     sanUris: names.uris,
     sanDns: names.dns,
     sanOthers: names.others,

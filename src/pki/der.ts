@@ -118,6 +118,26 @@ export const readDer = (der: Uint8Array, what: string, maxBytes = MAX_DER_BYTES)
   return node
 }
 
+/**
+ * The octets of each element of a constructed value, as views. Only of what {@link readDer} has let through, or a part of it: the lengths
+ * are believed.
+ */
+export const elementsOf = (der: Buffer): readonly Buffer[] => {
+  const contentAt = (at: number): readonly [from: number, to: number] => {
+    const first = der[at + 1] as number
+    if (first < 0x80) return [at + 2, at + 2 + first]
+    const from = at + 2 + (first & 0x7f)
+    return [from, from + der.readUIntBE(at + 2, first & 0x7f)]
+  }
+  const elements: Buffer[] = []
+  for (let [at, end] = contentAt(0); at < end;) {
+    const [, next] = contentAt(at)
+    elements.push(der.subarray(at, next))
+    at = next
+  }
+  return elements
+}
+
 /** The elements of a constructed value. */
 export const childrenOf = (
   node: Node | undefined,
@@ -216,27 +236,53 @@ export const timeOf = (node: Node | undefined, what: string): number => {
 
 // ---- writing
 
+const lengthOctets = (length: number): number =>
+  length < 0x80 ? 0 : length < 0x100 ? 1 : length < 0x1_0000 ? 2 : length < 0x100_0000 ? 3 : 4
+
+/** @returns where the content begins */
+const writeHead = (into: Buffer, tag: number, length: number): number => {
+  const octets = lengthOctets(length)
+  into[0] = tag
+  if (octets === 0) into[1] = length
+  else {
+    into[1] = 0x80 | octets
+    into.writeUIntBE(length, 2, octets)
+  }
+  return 2 + octets
+}
+
 /** One value: identifier, shortest length, content. */
 export const tlv = (tag: number, ...parts: readonly Uint8Array[]): Buffer => {
   let length = 0
   for (const part of parts) length += part.byteLength
-  const head = headOf(tag, length)
-  return Buffer.concat([head, ...parts], head.length + length)
+  const value = Buffer.allocUnsafe(2 + lengthOctets(length) + length)
+  let at = writeHead(value, tag, length)
+  for (const part of parts) {
+    value.set(part, at)
+    at += part.byteLength
+  }
+  return value
 }
 
 /** Identifier and shortest length, for those who write the content themselves. */
 export const headOf = (tag: number, length: number): Buffer => {
-  if (length < 0x80) return Buffer.of(tag, length)
-  const octets = length < 0x100 ? 1 : length < 0x1_0000 ? 2 : length < 0x100_0000 ? 3 : 4
-  const head = Buffer.alloc(2 + octets)
-  head[0] = tag
-  head[1] = 0x80 | octets
-  head.writeUIntBE(length, 2, octets)
+  const head = Buffer.allocUnsafe(2 + lengthOctets(length))
+  writeHead(head, tag, length)
   return head
 }
 
-export const oidDer = (dotted: string): Buffer =>
-  tlv(TAG.oid, Buffer.from(forge.asn1.oidToDer(dotted).getBytes(), 'latin1'))
+/** What was written before. Few are: they are this code's own, and a file's that an operator wrote. */
+const oids = new Map<string, Buffer>()
+const MOST_KEPT = 256
+
+/** Not to be written into. */
+export const oidDer = (dotted: string): Buffer => {
+  const known = oids.get(dotted)
+  if (known !== undefined) return known
+  const der = tlv(TAG.oid, Buffer.from(forge.asn1.oidToDer(dotted).getBytes(), 'latin1'))
+  if (oids.size < MOST_KEPT) oids.set(dotted, der)
+  return der
+}
 
 /** A non-negative INTEGER from its magnitude, big-endian. */
 export const integerDer = (magnitude: Uint8Array): Buffer => {
@@ -251,8 +297,7 @@ export const bitStringDer = (octets: Uint8Array): Buffer => tlv(TAG.bitString, B
 
 export const utf8Der = (text: string): Buffer => tlv(TAG.utf8String, Buffer.from(text, 'utf8'))
 
-/** RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050; whole seconds. @param at ms since the epoch */
-export const timeDer = (at: number): Buffer => {
+const writeTime = (at: number): Buffer => {
   const iso = new Date(at).toISOString()
   const year = Number(iso.slice(0, 4))
   // beyond 9999 the ISO text begins with a sign
@@ -261,4 +306,21 @@ export const timeDer = (at: number): Buffer => {
   return year < 2050
     ? tlv(TAG.utcTime, Buffer.from(iso.slice(2, 4) + rest, 'latin1'))
     : tlv(TAG.generalizedTime, Buffer.from(iso.slice(0, 4) + rest, 'latin1'))
+}
+
+/** Certificates made within a second say the same two times. */
+const times = new Map<number, Buffer>()
+const MOST_TIMES = 16
+
+/**
+ * RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050; whole seconds. Not to be written into.
+ * @param at ms since the epoch
+ */
+export const timeDer = (at: number): Buffer => {
+  const known = times.get(at)
+  if (known !== undefined) return known
+  const der = writeTime(at)
+  if (times.size >= MOST_TIMES) times.clear()
+  times.set(at, der)
+  return der
 }

@@ -30,6 +30,10 @@ export interface Issuer extends AsyncDisposable {
   readonly chainPem: string
   /** false: whoever holds the key cannot be asked now. Absent: the key is here */
   ready?(): boolean
+  /** why it is not {@link Issuer.ready}, in words; undefined: nothing is known */
+  problem?(): string | undefined
+  /** the last CRL number that whoever holds the key has used, as far as it has said. Absent: the registry knows them all */
+  lastCrlNumber?(): bigint | undefined
   /** @returns DER. @throws issuer_unusable when `notAfter` is beyond {@link Issuer.notAfter}, or the issuer is closed */
   issueDevice(request: {
     readonly deviceId: DeviceId

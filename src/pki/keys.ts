@@ -5,7 +5,7 @@
  * refused, because the registry knows a key by the hash of these octets and a second spelling would be a second key.
  */
 
-import { createHash, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, hash, type KeyObject } from 'node:crypto'
 import type { KeyFacts, KeyKind } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { childrenOf, contentOf, derOf, octetsOfBits, oidDer, readDer, TAG, tlv, type Node } from './der.ts'
@@ -33,7 +33,7 @@ const CURVES: ReadonlyMap<string, { readonly facts: KeyFacts; readonly point: nu
 const ED25519_ALGORITHM = algorithm(OID.ed25519)
 const RSA_ALGORITHM = tlv(TAG.sequence, oidDer(OID.rsaEncryption), tlv(TAG.null)).toString('hex')
 
-export const sha256Hex = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+export const sha256Hex = (bytes: Uint8Array): string => hash('sha256', bytes)
 
 const bitLength = (magnitude: Uint8Array): number =>
   magnitude.length === 0 ? 0 : magnitude.length * 8 - Math.clz32(magnitude[0] as number) + 24
@@ -86,9 +86,31 @@ export const readSpki = (node: Node): { readonly facts: KeyFacts; readonly keyBi
   return { facts: identifier === RSA_ALGORITHM ? rsaFacts(keyBits) : OTHER, keyBits }
 }
 
+/** What stands before the point in the one spelling of an elliptic key, and how many octets follow. */
+const EC_HEADS: readonly { readonly head: Buffer; readonly octets: number; readonly facts: KeyFacts }[] = [
+  ...CURVES,
+].map(([identifier, { facts, point }]) => {
+  const whole = tlv(
+    TAG.sequence,
+    Buffer.from(identifier, 'hex'),
+    tlv(TAG.bitString, Buffer.of(0), Buffer.alloc(point, 4)),
+  )
+  return { head: whole.subarray(0, whole.length - point + 1), octets: whole.length, facts }
+})
+
+/** {@link readSpki} of octets; those of an elliptic key are compared, not parsed. @throws bad_request */
+export const readSpkiDer = (der: Uint8Array): ReturnType<typeof readSpki> => {
+  const known = EC_HEADS.find(
+    ({ head, octets }) => octets === der.length && head.equals(der.subarray(0, head.length)),
+  )
+  return known === undefined
+    ? readSpki(readDer(der, 'public key'))
+    : { facts: known.facts, keyBits: Buffer.from(der.subarray(known.head.length - 1)) }
+}
+
 export const spkiDer = (key: KeyObject): Uint8Array => key.export({ type: 'spki', format: 'der' })
 
-export const keyFacts = (key: KeyObject): KeyFacts => readSpki(readDer(spkiDer(key), 'public key')).facts
+export const keyFacts = (key: KeyObject): KeyFacts => readSpkiDer(spkiDer(key)).facts
 
 /** The imported key, on its curve (OpenSSL checks). @throws weak_key */
 export const importSpki = (spki: Uint8Array): KeyObject => {
@@ -101,7 +123,7 @@ export const importSpki = (spki: Uint8Array): KeyObject => {
 
 /** RFC 7093 §2 (1): the leftmost 160 bits of the SHA-256 of the key's BIT STRING. */
 export const subjectKeyIdOf = (keyBits: Uint8Array): Buffer =>
-  createHash('sha256').update(keyBits).digest().subarray(0, 20)
+  hash('sha256', keyBits, 'buffer').subarray(0, 20)
 
 const GENERATORS: Readonly<
   Record<KeyKind, (bits: number) => { privateKey: KeyObject; publicKey: KeyObject }>

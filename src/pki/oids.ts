@@ -29,6 +29,7 @@ export const OID = {
   crlNumber: '2.5.29.20',
   reasonCode: '2.5.29.21',
   issuingDistributionPoint: '2.5.29.28',
+  nameConstraints: '2.5.29.30',
   crlDistributionPoints: '2.5.29.31',
   authorityKeyId: '2.5.29.35',
   extendedKeyUsage: '2.5.29.37',

@@ -7,9 +7,9 @@ import { isIP } from 'node:net'
 import type { SubjectExtras } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { authorityKeyIdDer, distributionPointNameDer } from './crl.ts'
-import { constructedTag, implicitTag, integerDer, oidDer, readDer, TAG, timeDer, tlv } from './der.ts'
+import { constructedTag, implicitTag, integerDer, oidDer, TAG, timeDer, tlv } from './der.ts'
 import { extensionDer } from './extensions.ts'
-import { isStrongKey, readSpki, subjectKeyIdOf } from './keys.ts'
+import { isStrongKey, readSpkiDer, subjectKeyIdOf } from './keys.ts'
 import { dnsDer, nameDer, uriDer } from './names.ts'
 import { OID } from './oids.ts'
 import type { SignatureAlgorithm } from './signatures.ts'
@@ -37,7 +37,7 @@ const ocspUrl = (statusUrl: string): string => `${statusUrl}/ocsp`
 
 const deviceUri = (deviceId: string): string => `urn:sallyport:device:${deviceId}`
 
-/** Positive, no leading zero octet, 126 random bits. */
+/** Positive, no leading zero octet: serial.ts. */
 const SERIAL = /^[4-7][0-9a-f]{31}$/
 
 const VERSION_3 = tlv(constructedTag(0), integerDer(Buffer.of(2)))
@@ -69,7 +69,7 @@ export const tbs = (
 }
 
 const keyId = (spkiDer: Uint8Array): Buffer => {
-  const { facts, keyBits } = readSpki(readDer(spkiDer, 'public key'))
+  const { facts, keyBits } = readSpkiDer(spkiDer)
   // the last line: whatever was decided before, no certificate is made for a key that is not strong
   if (!isStrongKey(facts))
     throw new FleetError('weak_key', 'the key is too weak or of a kind that we do not sign')

@@ -40,10 +40,13 @@ export type GroupAsk = {
   readonly spkiSha256: string
 }
 
-/** A bootstrap certificate was verified by its own group's anchors, and no other group has said that it trusts those. */
+/**
+ * A bootstrap certificate was verified by its own group's anchors, and no other group has said that it trusts those. An operator who
+ * approved was shown the group that was named, and no other.
+ */
 const judgeGroups = ({ claim, device }: GroupAsk): Verdict => {
   if (device === undefined || device.group === claim.group || claim.kind === 'allow_list') return YES
-  if (claim.kind === 'approval' || (claim.kind === 'token' && claim.bound)) return YES
+  if (claim.kind === 'token' && claim.bound) return YES
   return no('credential_not_allowed', 'the device is in another group than the credential is for')
 }
 
@@ -102,17 +105,27 @@ export const nameInGroup = (
   return { ...named, bound: bound !== undefined }
 }
 
+/** What the ids of a group look like is for who has shown a credential: a stranger could make ids of it. */
+const MAY_HEAR_FORM: ReadonlySet<CredentialKind> = new Set(['token', 'bootstrap'])
+
 /** @returns the id has not the form that the group's ids have */
 export const judgeForm = (
   template: string | undefined,
   deviceId: DeviceId,
   certificate: Readonly<Record<string, string>> | undefined,
+  by: CredentialKind,
 ): Verdict => {
   if (template === undefined) return YES
   const form = formOf(template, certificate)
   if (form.kind === 'none') return no('device_id_invalid', form.problem)
   const fits = form.kind === 'made' ? form.deviceId === deviceId : form.allows(deviceId)
-  return fits ? YES : no('device_id_invalid', `the ids of the group have the form ${template}`)
+  if (fits) return YES
+  return no(
+    'device_id_invalid',
+    MAY_HEAR_FORM.has(by)
+      ? `the ids of the group have the form ${template}`
+      : 'the ids of the group have another form',
+  )
 }
 
 /** ms; undefined: the credential says nothing of it */

@@ -2,6 +2,9 @@
  * What a group's devices are called: literal text and variables, such as `pump-${csr.cn}` or `${cert.serial_number}`. A variable of the
  * bootstrap certificate stands for what that certificate says; where no such certificate was shown, and for `csr.cn` always, it stands
  * for whatever the device calls itself. A template of certificate variables alone leaves the device no choice: it makes the id.
+ *
+ * An id says of whom it is made, in one way only: up to the first place where the text after a variable stands, it is that variable. A
+ * certificate that says that text itself gives no id, else (a-b, c) and (a, b-c) would both be a-b-c, and one device the other.
  * Not who the device is: that is the credential's to prove.
  */
 
@@ -23,10 +26,7 @@ const isVariable = (name: string): name is Variable => (ID_VARIABLES as readonly
 const TEXT = /^[A-Za-z0-9._~:-]*$/
 const VARIABLE = /\$\{([^{}]*)\}/
 
-/**
- * Between two variables there is text, and none comes twice: else one id could be read in several ways, and the owner of one
- * certificate could make ids that begin like another's.
- */
+/** Between two variables there is text, by which they are told apart, and none comes twice. */
 export const readIdTemplate = (template: string): IdTemplate => {
   // text, variable, text, variable, …, text
   const pieces = template.split(VARIABLE)
@@ -63,13 +63,23 @@ export type IdForm =
 
 const literally = (text: string): string => text.replaceAll(/[.~:-]/g, String.raw`\$&`)
 
+/** The text up to the next variable; undefined: there is no next one, and it may say what it likes. */
+const textAfter = (parts: readonly Part[], at: number): string | undefined => {
+  const [text, next] = parts.slice(at + 1)
+  return text !== undefined && 'text' in text && next !== undefined ? text.text : undefined
+}
+
+/** Would the variable end before its value does? Also by a part of it that the text begins with: `a-`, and then `--`. */
+const runsInto = (value: string, after: string): boolean => `${value}${after}`.indexOf(after) < value.length
+
 /**
  * @param variables of the bootstrap certificate that was shown; undefined: none was, and each stands for anything
  */
 export const formOf = (template: string, variables: Readonly<Record<string, string>> | undefined): IdForm => {
   const read = readIdTemplate(template)
   if (!read.ok) return { kind: 'none', problem: "the group's id_template cannot be read" }
-  const filled = read.parts.map((part): string | undefined => {
+  const { parts } = read
+  const filled = parts.map((part): string | undefined => {
     if ('text' in part) return part.text
     return part.variable === 'csr.cn' || variables === undefined
       ? undefined
@@ -79,6 +89,14 @@ export const formOf = (template: string, variables: Readonly<Record<string, stri
     const names = certificateVariables(template).join(', ')
     return { kind: 'none', problem: `the certificate has no ${names} that a device id can be made of` }
   }
+  for (const [at, part] of parts.entries()) {
+    const [value, after] = [filled[at], textAfter(parts, at)]
+    if ('variable' in part && value !== undefined && after !== undefined && runsInto(value, after))
+      return {
+        kind: 'none',
+        problem: `the certificate's ${part.variable} has "${after}" in it, which ends it in the group's ids`,
+      }
+  }
   if (!filled.includes(undefined)) {
     const deviceId = filled.join('')
     return isDeviceId(deviceId)
@@ -86,6 +104,11 @@ export const formOf = (template: string, variables: Readonly<Record<string, stri
       : { kind: 'none', problem: 'what the certificate says makes no device id of 1 to 64 characters' }
   }
   // at most three gaps with text between them, and 64 characters to try: bounded work
-  const form = new RegExp(`^${filled.map((text) => (text === undefined ? '.+' : literally(text))).join('')}$`)
+  const pattern = filled.map((text, at) => {
+    if (text !== undefined) return literally(text)
+    const after = textAfter(parts, at)
+    return after === undefined ? '.+' : `(?:(?!${literally(after)}).)+`
+  })
+  const form = new RegExp(`^${pattern.join('')}$`)
   return { kind: 'form', allows: (deviceId) => form.test(deviceId) }
 }

@@ -35,18 +35,15 @@ export type Distribution = {
   readonly state: IssuerState
   /** undefined: never offered, or it has been there from the beginning */
   readonly offeredAt: number | undefined
-  /** active devices that have fetched a version with it */
+  /** of `active`: those that have fetched a version with it */
   readonly fetched: number
+  /** devices that are active, or suspended and may come back */
   readonly active: number
 }
 
 export type Verdict =
   | { readonly ok: true; readonly warning: string | undefined }
   | { readonly ok: false; readonly detail: string }
-
-/** Of nobody, everybody has it. */
-export const shareOf = ({ fetched, active }: Pick<Distribution, 'fetched' | 'active'>): number =>
-  active === 0 ? 1 : fetched / active
 
 /** The largest unit that says it with one decimal: `6.5 days`. */
 export const span = (ms: number): string => {
@@ -62,12 +59,15 @@ export const span = (ms: number): string => {
 
 const percent = (share: number): string => `${Math.floor(share * 1_000) / 10} %`
 
-const counted = (distribution: Distribution): string =>
-  `${distribution.fetched} of ${distribution.active} active devices have fetched it (${percent(shareOf(distribution))})`
+const counted = ({ fetched, active }: Distribution): string =>
+  active === 0
+    ? 'there is no device whose fetching could be counted'
+    : `${fetched} of ${active} active devices have fetched it (${percent(fetched / active)})`
 
 /**
  * Whoever has not got the new one by then is cut off by it. Either is enough: `minOffered` for fleets that fetch and are not counted,
- * `minShare` for those that are. What is retiring was there all along.
+ * `minShare` for those that are. A fleet of nobody has fetched nothing: its devices may be at the factory with the chain of before, so
+ * there only the time counts. What is retiring was there all along.
  * @param o.minOffered ms. @param o.minShare from 0 to 1. @param o.force it is done all the same, with a warning
  */
 export const judgeActivation = (
@@ -81,15 +81,18 @@ export const judgeActivation = (
 ): Verdict => {
   const { state, offeredAt } = distribution
   if (state === 'retiring') return { ok: true, warning: undefined }
-  const enough = shareOf(distribution) >= o.minShare
+  const { fetched, active } = distribution
+  const enough = o.minShare === 0 || (active > 0 && fetched / active >= o.minShare)
   const offered = o.now - (offeredAt ?? o.now)
-  const missing = enough ? undefined : `${counted(distribution)}: the others do not know it`
+  const missing = enough || active === 0 ? undefined : `${counted(distribution)}: the others do not know it`
   if (enough || offered >= o.minOffered || o.force) return { ok: true, warning: missing }
   return {
     ok: false,
     detail:
       `it has been offered for ${span(offered)}, of ${span(o.minOffered)} that it takes, and ` +
-      `${counted(distribution)}, of ${percent(o.minShare)} that it takes. Wait for either, or force it`,
+      (active === 0
+        ? `${counted(distribution)}. Wait, or force it`
+        : `${counted(distribution)}, of ${percent(o.minShare)} that it takes. Wait for either, or force it`),
   }
 }
 

@@ -6,6 +6,7 @@
 import type { IssuerRecord, IssuerState } from '#fleet/certificate.ts'
 import type { Actor } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
+import type { IssuerRevocationReason } from '#fleet/revocation-reason.ts'
 
 /** A root that devices verify servers with. `offered`, `active` and `retiring` ones stand in `/v1/trust.pem`. */
 export const ANCHOR_STATES = ['prepared', 'offered', 'active', 'retiring', 'retired'] as const
@@ -50,7 +51,13 @@ export interface AuthorityMemory {
    * `retiring` in the same transaction. Audit, change rows (issuer), the version of the chain when what is offered has changed.
    * undefined: no such issuer
    */
-  moveIssuer(move: Move<IssuerState> & { readonly ski: string }): Promise<IssuerRecord | undefined>
+  moveIssuer(
+    move: Move<IssuerState> & {
+      readonly ski: string
+      /** of a move to `revoked`, for OCSP; default `unspecified` */
+      readonly reason?: IssuerRevocationReason
+    },
+  ): Promise<IssuerRecord | undefined>
   /** Oldest first. */
   serverAnchors(): Promise<readonly ServerAnchor[]>
   /** Known ones stay as they are. */
@@ -69,9 +76,15 @@ export interface AuthorityMemory {
    * Who is no device leaves nothing.
    */
   recordTrustFetch(id: DeviceId, kind: TrustKind, version: number, now: number): Promise<void>
-  /** Of the active devices: how many have fetched at least this version. Counted anew, in pieces: for people, not for requests. */
+  /**
+   * Of the active devices, and of those that are suspended, which come back: how many have fetched at least this version. Counted anew, in
+   * pieces: for people, not for requests.
+   */
   trustShare(kind: TrustKind, version: number): Promise<{ readonly fetched: number; readonly active: number }>
-  /** @throws `conflict`: its number or its thisUpdate is not above that of the one on record */
-  keepImportedCrl(crl: ImportedCrl, now: number, actor: Actor): Promise<void>
+  /**
+   * @param forgotten serials of the one on record that it leaves out, for the audit
+   * @throws `conflict`: its number or its thisUpdate is not above that of the one on record
+   */
+  keepImportedCrl(crl: ImportedCrl, now: number, actor: Actor, forgotten?: readonly string[]): Promise<void>
   importedCrls(): Promise<readonly ImportedCrl[]>
 }

@@ -1,12 +1,16 @@
 /** MEMORY that an enrolment asks beside `reserve`, and what a group still holds. A part of {@link Registry}. */
 
 import type { CertificateRecord } from '#fleet/certificate.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
 import type { CredentialKind } from '#fleet/enrollment-group.ts'
 
 /** `id`: of the token or the approved request, the fingerprint of the bootstrap certificate, the id of the listed device. */
 export type UsedCredential = { readonly kind: CredentialKind; readonly id: string }
 
 export interface EnrollmentMemory {
-  /** The newest certificate, `intended` ones too, that this credential gave this key. */
-  findUse(credential: UsedCredential, spkiSha256: string): Promise<CertificateRecord | undefined>
+  /** The newest certificate, `intended` ones too, that this credential gave this key. `askedId`: as in the reservation. */
+  findUse(
+    credential: UsedCredential,
+    spkiSha256: string,
+  ): Promise<(CertificateRecord & { readonly askedId: DeviceId | undefined }) | undefined>
 }

@@ -114,6 +114,8 @@ export type Reservation = {
     | { readonly kind: 'approval'; readonly id: string }
   /** an approved request that this completes: it becomes `issued` in the same transaction; undefined: none was needed */
   readonly requestId: string | undefined
+  /** the id that was asked for, where somebody else gave `deviceId`: asking for it again is this use again */
+  readonly askedId?: DeviceId | undefined
   /** of a device that is made by this; one that exists keeps its own */
   readonly group: string
   readonly tags: Readonly<Record<string, string>>
@@ -139,7 +141,7 @@ export type Reservation = {
 export type Limits = {
   /** certificates in a clock hour, by what they are counted under: `group:<name>`, `issuer:<ski>` */
   readonly perHour: readonly { readonly scope: string; readonly most: number }[]
-  /** devices in the group, of whatever state but retired; asked only when this makes one */
+  /** devices in the group, of whatever state but retired; asked only when this makes one. Of registered ones: registerDevices */
   readonly devices: number | undefined
   /** only ids that were registered */
   readonly registeredOnly: boolean
@@ -153,7 +155,8 @@ export type Limits = {
  * `reserved`: sign `certificate` (state `intended`) now. `already`: this (credential, key) was served before; `certificate` is `live` or
  * `pending`.
  * A reservation repeated after a crash gets its own old `intended` row back as `reserved`, with the old serial and dates; when that
- * row's issuer is no longer the one given, its dates are over, or they lie beyond `issuerNotAfter`, it is revoked instead
+ * row's issuer is no longer the one given, its dates are over, began longer ago than INTENDED_FOR, or lie beyond
+ * `issuerNotAfter`, it is revoked instead
  * (`superseded`: it may have been signed) and the use gets a new row.
  */
 export type Reserved = { readonly kind: 'reserved' | 'already'; readonly certificate: CertificateRecord }
@@ -222,17 +225,22 @@ export interface Registry
    * credential is another device's), `certificate_revoked` (this use's certificate has been revoked), `issuer_unusable` (not on record
    * as active), `conflict` (the serial is taken). A use that is repeated costs no limit again.
    *
-   * A renewal whose certificate was handed out as `pending` and taken back unconfirmed may be asked for again with the same key, as a new
-   * use. An expired token is good for what an operator approved when it was asked for in time.
+   * Also `group_disabled` (`group` is disabled or gone), `conflict` (the device is in another group by now), `certificate_expired` (this use's
+   * certificate has expired, and the credential is not good for this one device), and of a renewal `key_compromised` for the key of the
+   * certificate that asks. What has expired, was revoked, or is of an issuer that does not stand is never handed out again; what comes in
+   * its place: docs/lifecycle.md.
+   *
+   * A renewal whose certificate is void (withdrawn, revoked, of an issuer that fell) may be asked for again with the same key, as a new use. An expired token is good for what an operator approved when it was asked for in time.
    */
   reserve(reservation: Reservation): Promise<Reserved>
   /**
-   * `intended` → `live`, or `pending` when the device has a confirmed certificate that is neither revoked nor expired: in this transaction
-   * an earlier one that is still pending is revoked as `superseded`, for a device has at most one. With its audit entry and a new revision of the device; renewAt and expiresAt of the device when it is
-   * `live`. No change row, for nothing that a door has allowed or refused depends on it, unless an older certificate lost its place. Must be committed before the certificate leaves the process. Of two
+   * `intended` → `live`, or `pending` when it is a renewal and the device has a usable certificate (docs/lifecycle.md): an earlier one that is
+   * still pending then has seconds to live. One that is `live` and renews nothing succeeds what its device has. With its audit entry and a
+   * new revision of the device; renewAt and expiresAt of the device when it is `live`. No change row, for nothing that a door has allowed or refused depends on it, unless an older certificate lost its place. Must be committed before the certificate leaves the process. Of two
    * that signed the same reservation the first writer wins: hand out the `der` that is returned, never your own.
    * @throws `certificate_revoked` when the device was revoked, suspended or retired since the reservation; `clone_suspected` when the
-   * certificate that it renews got a confirmed successor since, with another key; `not_found` when there is no such reservation
+   * certificate that it renews got a confirmed successor since, with another key; `issuer_unusable` when its issuer was revoked since, and
+   * the row stays as it is; `not_found` when there is no such reservation
    */
   recordCertificate(
     serial: string,
@@ -281,7 +289,7 @@ export interface Registry
   /**
    * From the inbox, of admitted handshakes only: keeps the newest time per device, and `inboxCursor` in the same transaction. Unknown
    * fingerprints and times after `now` are skipped. No audit, no change row, no new revision; except that a `pending` certificate of an
-   * active device, seen before its pendingUntil, becomes `live` as by {@link RenewalMemory.confirmCertificate}, told as by `system`.
+   * active device, whenever it was seen, becomes `live` unless its key is blocked, as by {@link RenewalMemory.confirmCertificate}, told as by `system`.
    */
   recordSightings(
     sightings: readonly { readonly fingerprint: string; readonly at: number }[],
@@ -309,7 +317,9 @@ export interface Registry
   /** The last notAfter of the certificates of this issuer, revoked ones too; undefined when it has none. */
   lastExpiry(issuerSki: string): Promise<number | undefined>
   /**
-   * Known issuers stay as they are; a new one is added as `state`. `spkiSha256`: of its public key.
+   * Known issuers stay as they are; a new one is added as `state`. `spkiSha256`: of its public key. `replaces`: the certificate on record
+   * that `der` takes the place of (same key; same subject and a later end, which the caller has seen to): audit, change row, the version
+   * of the chain when it is offered. When another one is on record by now, nothing changes.
    * @throws `conflict`: another key is on record under this subject key id
    */
   registerIssuer(
@@ -319,6 +329,7 @@ export interface Registry
       readonly spkiSha256: string
       /** default `active` */
       readonly state?: 'prepared' | 'active'
+      readonly replaces?: Uint8Array | undefined
     },
     now: number,
   ): Promise<IssuerRecord>
@@ -339,10 +350,12 @@ export interface Registry
     readonly { readonly serial: string; readonly revokedAt: number; readonly reason: RevocationReason }[]
   >
   /**
-   * max(last + 1, Unix seconds of `now`), stored before it is used: a crash skips a number, never repeats one.
+   * max(last + 1, `after` + 1, Unix seconds of `now`), stored before it is used: a crash skips a number, never repeats one. Each that was
+   * taken stays on record, for `signer verify` (signed.ts).
+   * @param after a number that is known to be used; one of more than 53 bits is not looked at
    * @throws `not_found`: no such issuer
    */
-  takeCrlNumber(issuerSki: string, now: number): Promise<bigint>
+  takeCrlNumber(issuerSki: string, now: number, after?: bigint): Promise<bigint>
 
   // ---- access
 

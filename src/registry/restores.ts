@@ -15,7 +15,8 @@ export interface RestoreMemory {
   /** false: that entry is not in this registry, so this is an older one, or another. */
   holdsMark(mark: HistoryMark): Promise<boolean>
   /**
-   * Every claim token that could still be used with another key is revoked, in one transaction with the audit entry `registry.restored`.
+   * Every claim token that could still be used with another key is revoked, and the CRL numbers go beyond what the desk of before may have
+   * used, in one transaction with the audit entry `registry.restored`.
    * @param void_.why for the audit
    * @returns how many tokens
    */

@@ -12,8 +12,29 @@ export type SerialStatus =
   | { readonly status: 'revoked'; readonly revokedAt: number; readonly reason: RevocationReason }
   | { readonly status: 'unknown' }
 
+/**
+ * How far a CRL number may run ahead of the Unix seconds. By the clock alone a desk that was given an old backup knows a number that was
+ * never used: that of the clock, and this much more.
+ */
+export const CRL_NUMBER_LEAD = 30
+
+/** A serial that was revoked though it is on no record. Times: ms since the epoch. */
+export type RevokedSerial = {
+  readonly issuerSki: string
+  /** content octets of the INTEGER, hex, of at most 32 octets */
+  readonly serial: string
+  /** until when CRLs list it */
+  readonly notAfter: number
+  readonly revokedAt: number
+  readonly reason: RevocationReason
+}
+
 export interface RevocationMemory {
-  /** What a CRL of this moment would say, in one look-up: a live certificate of a suspended device is on hold. Throws `registry_unavailable`. */
+  /**
+   * What is true at this moment, in a look-up or two: a live certificate of a suspended device is on hold, and every serial of a revoked
+   * issuer that was not revoked before is revoked, with its issuer's date and reason. (A CRL of such an issuer does not list them all: whoever
+   * reads CRLs learns of it from the root's.) Throws `registry_unavailable`.
+   */
   serialStatus(issuerSki: string, serial: string): SerialStatus
   /**
    * The certificate of a delegated OCSP responder, before it is signed: an audit entry with its serial, key, issuer and dates, and no more.
@@ -48,6 +69,15 @@ export interface RevocationMemory {
     now: number,
     actor: Actor,
   ): Promise<CertificateRecord | undefined>
+  /**
+   * A certificate that our key signed and we did not: its serial is revoked, for CRL and OCSP. With `lastExpiry` of its issuer raised to
+   * `notAfter`. One that was only `intended` ends as if it had been issued. Again: the date stays, the later `notAfter` counts, and
+   * `keyCompromise` replaces a lesser reason. Audit, revocation version; no change row, since no door admits what is not on record.
+   * @throws `not_found`: no such issuer; `conflict`: a certificate of this issuer with this serial was issued, and is revoked as such
+   */
+  revokeSerial(
+    revoke: Omit<RevokedSerial, 'revokedAt'> & { readonly now: number; readonly actor: Actor },
+  ): Promise<RevokedSerial>
   /**
    * The next devices of a group in order of id, after `after`, that are not ended: revoked as setDeviceState would, at most `limit` of
    * them in one transaction. A group of a fleet is revoked in as many calls as it takes; repeating it is safe.

@@ -3,3 +3,4 @@
 export { becomeOnlyDesk } from './sqlite/only-desk.ts'
 export { openRegistry } from './sqlite/open.ts'
 export { openRegistryReader } from './sqlite/open-reader.ts'
+export { openSignedRecords } from './sqlite/open-signed.ts'

@@ -25,11 +25,11 @@ export type Settings = {
     socket_group: string | undefined
     log: string
     max_ttl: number
-    certificates_per_hour: number | undefined
+    certificates_per_hour: number
   }
   tls: { cert: string; key: string }
   secrets: { key_file: string }
-  registry: { path: string; inbox: string }
+  registry: { path: string; inbox: string; witness: string }
   enroll: {
     devices_listen: Listen
     status_listen: Listen
@@ -110,7 +110,7 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   'ca.intermediate': {
     kind: kinds.path,
     default: 'certs/intermediate.pem',
-    doc: 'The intermediate under that root which signs devices, PEM.',
+    doc: 'The intermediate under that root which signs devices, PEM. Active as the first of all; another one later is prepared (`docs/ca-life.md`).',
     desks: ['enroll', 'signer', 'cli'],
   },
   'ca.intermediate_key': {
@@ -176,8 +176,8 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   },
   'signer.certificates_per_hour': {
     kind: kinds.integer(1, 999_999_999),
-    default: undefined,
-    doc: 'The most certificates that the signer signs in a clock hour, over all issuers; more are refused with `quota_exceeded`. Unset: no limit.',
+    default: '100000',
+    doc: 'The most certificates that the signer signs in a clock hour, over all issuers; more are refused with `quota_exceeded`. A million devices with certificates of a day need 60,000.',
     desks: ['signer'],
   },
 
@@ -213,6 +213,12 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
     default: 'db/gateway-inbox.sqlite',
     doc: 'What the gateway has to say to the enroll desk: its own append-only file.',
     desks: BOTH,
+  },
+  'registry.witness': {
+    kind: kinds.path,
+    default: 'certs/private',
+    doc: 'A folder that outlives a container and is not restored together with the registry: by a file in it an old backup is known.',
+    desks: ['enroll'],
   },
 
   'enroll.devices_listen': {

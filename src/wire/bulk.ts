@@ -13,15 +13,18 @@ export const MOST_LINES = 1_000
 
 export const IMPORT_RESULTS = ['created', 'updated', 'unchanged', 'refused'] as const
 
-/** Loose on purpose: a bad line is refused by itself, with its reason, and not with the 999 others. */
+/**
+ * Loose on purpose: a bad line is refused by itself, with its reason, and not with the 999 others; the body has its limit. What a line
+ * does not say stays as it is; of a new device it is the default.
+ */
 export const ImportLine = Type.Object(
   {
-    id: Type.String({ maxLength: 256 }),
-    group: Type.Optional(Type.String({ maxLength: 256 })),
-    tags: Type.Optional(Type.Record(Type.String(), Type.String({ maxLength: 4_096 }))),
-    spki_sha256: Type.Optional(Type.String({ maxLength: 256 })),
+    id: Type.String(),
+    group: Type.Optional(Type.String()),
+    tags: Type.Optional(Type.Record(Type.String(), Type.String())),
+    spki_sha256: Type.Optional(Type.String()),
     /** `suspended`: not let in until it is resumed; else, and for what an export says of enrolled devices: registered */
-    state: Type.Optional(Type.String({ maxLength: 32 })),
+    state: Type.Optional(Type.String()),
   },
   closed,
 )

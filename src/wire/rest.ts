@@ -208,7 +208,10 @@ export type OperatorCreated = Static<typeof OperatorCreated>
 
 const InstantOrNull = Type.Union([Instant, Type.Null()])
 
-/** How far it has come. `fetched`, `active_devices`: counted where a count matters, else null. */
+/**
+ * How far it has come. `fetched`, `active_devices`: counted where a count matters, else null; suspended devices count too. In a large fleet
+ * counts may be some seconds old.
+ */
 const offering = {
   state: literals(ISSUER_STATES),
   common_name: Type.Union([Type.String(), Type.Null()]),
@@ -246,9 +249,9 @@ export type IssuerMoved = Static<typeof IssuerMoved>
 export const TrustAnchorMoved = noted(TrustAnchor)
 export type TrustAnchorMoved = Static<typeof TrustAnchorMoved>
 
-/** `problems`: files that were found and cannot be issuers, in words. */
+/** `problems`: what was found and cannot be used, in words. `notes`: what is configured and signs nothing yet, and what to do. */
 export const IssuerScan = Type.Object(
-  { items: Type.Array(Issuer), problems: Type.Array(Type.String()) },
+  { items: Type.Array(Issuer), problems: Type.Array(Type.String()), notes: Type.Array(Type.String()) },
   closed,
 )
 export type IssuerScan = Static<typeof IssuerScan>

@@ -67,8 +67,42 @@ export const GroupRevoked = Type.Object(
 )
 export type GroupRevoked = Static<typeof GroupRevoked>
 
-/** `crl`: PEM, or DER as base64. */
-export const CrlImport = Type.Object({ crl: Type.String({ minLength: 1, maxLength: 1_048_576 }) }, closed)
+/**
+ * Of a serial that is on no record. `not_after`: the end of its certificate, if it is known; it is listed until then, else until its
+ * issuer ends.
+ */
+export const SerialRevoke = Type.Union([
+  Type.Object({ reason: Type.Optional(Reason), not_after: Type.Optional(Instant) }, closed),
+  Type.Null(),
+])
+
+/** `on_record`: a certificate that was issued here, with its device. */
+export const SerialRevoked = Type.Object(
+  {
+    issuer: Hex,
+    serial: Hex,
+    on_record: Type.Boolean(),
+    not_after: Instant,
+    revoked_at: Instant,
+    revocation_reason: Type.String(),
+  },
+  closed,
+)
+export type SerialRevoked = Static<typeof SerialRevoked>
+
+export const IssuerSerialParams = Type.Object(
+  {
+    ski: Type.String({ minLength: 1, maxLength: 128 }),
+    serial: Type.String({ minLength: 1, maxLength: 128 }),
+  },
+  closed,
+)
+
+/** `crl`: PEM, or DER as base64. `force`: it may leave out what the one before it lists. */
+export const CrlImport = Type.Object(
+  { crl: Type.String({ minLength: 1, maxLength: 1_048_576 }), force: Type.Optional(Type.Boolean()) },
+  closed,
+)
 export type CrlImport = Static<typeof CrlImport>
 
 /** `made`: by this desk. `imported`: signed elsewhere. `number`: decimal, since it may be larger than a number of JSON. */

@@ -26,7 +26,8 @@ const Validity = { not_before: Time, not_after: Time }
 
 /**
  * `opened`: the first line of a process and of a file, with what would else be read from the lines before: the last CRL number of each
- * issuer, and certificates in the clock hour. `content`: SHA-256 of what was asked for; `again`: that serial was signed before, with the same.
+ * issuer, and what was signed in the clock hour, by what it is counted under. `content`: SHA-256 of what was asked for; `again`: so often that
+ * serial was signed before, with the same.
  */
 const LINES = {
   opened: closed({
@@ -35,7 +36,7 @@ const LINES = {
     version: Type.String(),
     crl_numbers: Type.Record(Type.String(), Decimal),
     hour: Type.Integer(),
-    signed_in_hour: Type.Integer({ minimum: 0 }),
+    signed_in_hour: Type.Record(Type.String(), Type.Integer({ minimum: 0 })),
   }),
   device: closed({
     ...Place,
@@ -44,7 +45,7 @@ const LINES = {
     ...Signed,
     ...Validity,
     content: Sha256,
-    again: Type.Optional(Type.Literal(true)),
+    again: Type.Optional(Type.Integer({ minimum: 1 })),
   }),
   responder: closed({
     ...Place,
@@ -52,7 +53,7 @@ const LINES = {
     ...Signed,
     ...Validity,
     content: Sha256,
-    again: Type.Optional(Type.Literal(true)),
+    again: Type.Optional(Type.Integer({ minimum: 1 })),
   }),
   crl: closed({
     ...Place,

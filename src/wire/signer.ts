@@ -83,6 +83,8 @@ const REPLIES = {
     code: Type.String({ maxLength: 64 }),
     detail: Text,
     retry_after: Type.Optional(Type.Integer({ minimum: 0, maximum: 86_400 })),
+    /** of a CRL: the last number that was signed for its issuer */
+    crl_number: Type.Optional(Decimal),
   }),
   ready: closed({ id: Id, ok: Type.Literal(true), ready: Type.Literal(true) }),
   /** with `more`, a part of it, and the next one follows */
@@ -143,13 +145,15 @@ export const isErrorCode = (code: string): code is ErrorCode => CODES.has(code)
 
 // ---- revoked certificates, packed
 
-/** serial 16, revokedAt ms 6, CRLReason 1 */
-const ENTRY_BYTES = 23
-/** In one frame, as base64. */
-export const ENTRIES_PER_FRAME = 2_000
+/** Octets of a serial. Ours have 16; one that a thief wrote is revoked as it is. */
+const MOST_SERIAL = 32
+/** Beside the serial: its length 1, revokedAt ms 6, CRLReason 1 */
+const ENTRY_HEAD = 8
+/** In one frame, as base64, with the longest serials. */
+export const ENTRIES_PER_FRAME = 1_200
 
 export type PackedEntry = {
-  /** 16 octets, hex */
+  /** content octets of the INTEGER, hex; 1 to 32 */
   readonly serial: string
   /** ms */
   readonly revokedAt: number
@@ -162,13 +166,16 @@ const REASONS = new Map(
 
 /** @returns base64 */
 export const packEntries = (entries: readonly PackedEntry[]): string => {
-  const packed = Buffer.alloc(entries.length * ENTRY_BYTES)
+  const size = entries.reduce((sum, { serial }) => sum + ENTRY_HEAD + serial.length / 2, 0)
+  const packed = Buffer.alloc(size)
   let at = 0
   for (const { serial, revokedAt, reason } of entries) {
-    packed.write(serial, at, 'hex')
-    packed.writeUIntBE(revokedAt, at + 16, 6)
-    packed[at + 22] = REVOCATION_REASONS[reason]
-    at += ENTRY_BYTES
+    const length = serial.length / 2
+    packed[at] = length
+    packed[at + 1] = REVOCATION_REASONS[reason]
+    packed.writeUIntBE(revokedAt, at + 2, 6)
+    packed.write(serial, at + ENTRY_HEAD, 'hex')
+    at += ENTRY_HEAD + length
   }
   return packed.toString('base64')
 }
@@ -176,16 +183,15 @@ export const packEntries = (entries: readonly PackedEntry[]): string => {
 /** @returns undefined when it is not whole entries, or names a reason that there is not */
 export const unpackEntries = (base64: string): PackedEntry[] | undefined => {
   const packed = Buffer.from(base64, 'base64')
-  if (packed.length === 0 || packed.length % ENTRY_BYTES !== 0) return undefined
   const entries: PackedEntry[] = []
-  for (let at = 0; at < packed.length; at += ENTRY_BYTES) {
-    const reason = REASONS.get(packed[at + 22] as number)
-    if (reason === undefined) return undefined
-    entries.push({
-      serial: packed.toString('hex', at, at + 16),
-      revokedAt: packed.readUIntBE(at + 16, 6),
-      reason,
-    })
+  for (let at = 0; at < packed.length;) {
+    const [length = 0, code = 0] = packed.subarray(at, at + 2)
+    const end = at + ENTRY_HEAD + length
+    const reason = REASONS.get(code)
+    if (reason === undefined || length === 0 || length > MOST_SERIAL || end > packed.length) return undefined
+    const serial = packed.toString('hex', at + ENTRY_HEAD, end)
+    entries.push({ serial, revokedAt: packed.readUIntBE(at + 2, 6), reason })
+    at = end
   }
-  return entries
+  return entries.length === 0 ? undefined : entries
 }

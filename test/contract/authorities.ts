@@ -3,10 +3,20 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ISSUER_STATES, type IssuerState } from '#fleet/certificate.ts'
 import { DAY, HOUR } from '#fleet/clock.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
 import type { ErrorCode } from '#fleet/errors.ts'
 import type { ImportedCrl } from '#registry/authorities.ts'
 import type { Registry, RegistryReader } from '#registry/registry.ts'
-import { ACTOR, deviceId, freshHex, givenDevice, ISSUER, NOW } from '../support/registry.ts'
+import {
+  ACTOR,
+  deviceId,
+  freshHex,
+  givenDevice,
+  givenToken,
+  ISSUER,
+  NOW,
+  reservation,
+} from '../support/registry.ts'
 import type { Built } from './registry.ts'
 
 const refused = (promise: Promise<unknown>, code: ErrorCode) =>
@@ -249,19 +259,31 @@ export const authorityContract = (name: string, build: () => Promise<Built>): vo
         expect(await share(2)).toEqual({ fetched: 1, active: 1 })
       })
 
-      it('leaves out who is not active, and who is no device', async () => {
-        const { id } = await givenDevice(registry)
-        await registry.recordTrustFetch(id, 'server', 5, NOW)
+      it('counts who is suspended, for they come back, and leaves out who has ended, and who is no device', async () => {
+        const [held, ended] = [await givenDevice(registry), await givenDevice(registry)]
+        for (const { id } of [held, ended]) await registry.recordTrustFetch(id, 'server', 5, NOW)
         await registry.recordTrustFetch(deviceId('nobody'), 'server', 5, NOW)
+        const set = (id: DeviceId, state: 'suspended' | 'revoked') =>
+          registry.setDeviceState({ id, state, reason: 'unspecified', now: NOW, actor: ACTOR })
+        await set(held.id, 'suspended')
+        expect(await share(5)).toEqual({ fetched: 2, active: 2 })
+        expect(await share(6)).toEqual({ fetched: 0, active: 2 })
+        await set(ended.id, 'revoked')
         expect(await share(5)).toEqual({ fetched: 1, active: 1 })
-        await registry.setDeviceState({
-          id,
-          state: 'suspended',
-          reason: 'unspecified',
-          now: NOW,
-          actor: ACTOR,
-        })
-        expect(await share(5)).toEqual({ fetched: 0, active: 0 })
+      })
+
+      it('forgets it with a life: a device that comes back from revoked has fetched nothing', async () => {
+        const { id, reservation: first } = await givenDevice(registry)
+        for (const kind of ['server', 'chain'] as const) await registry.recordTrustFetch(id, kind, 5, NOW)
+        await registry.setDeviceState({ id, state: 'revoked', reason: 'unspecified', now: NOW, actor: ACTOR })
+        const token = await givenToken(registry, { deviceId: id })
+        await registry.reserve(
+          reservation({ kind: 'token', id: token.id }, { deviceId: id, spkiSha256: first.spkiSha256 }),
+        )
+        expect(await share(1)).toEqual({ fetched: 0, active: 1 })
+        expect(await registry.trustShare('chain', 1)).toEqual({ fetched: 0, active: 1 })
+        await registry.recordTrustFetch(id, 'server', 4, NOW)
+        expect(await share(4)).toEqual({ fetched: 1, active: 1 })
       })
 
       it('leaves no trace in the audit and the feed', async () => {

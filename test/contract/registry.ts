@@ -12,6 +12,7 @@ import { deviceContract } from './registry/devices.ts'
 import { feedContract } from './registry/feed.ts'
 import { type Built, createGround, refused } from './registry/ground.ts'
 import { issuerContract } from './registry/issuers.ts'
+import { linesContract } from './registry/lines.ts'
 import { placesContract } from './registry/places.ts'
 import { recordContract } from './registry/record.ts'
 import { renewalContract } from './registry/renewals.ts'
@@ -26,6 +27,7 @@ const PARTS = [
   reserveKindsContract,
   recordContract,
   placesContract,
+  linesContract,
   renewalContract,
   deviceContract,
   deviceListContract,

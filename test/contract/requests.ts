@@ -6,7 +6,17 @@ import type { EnrollmentRequest } from '#fleet/credentials.ts'
 import type { ErrorCode } from '#fleet/errors.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { RequestLimits } from '#registry/requests.ts'
-import { ACTOR, deviceId, freshHex, NOW } from '../support/registry.ts'
+import {
+  ACTOR,
+  deviceId,
+  freshHex,
+  givenGroup,
+  givenIssuer,
+  givenToken,
+  NOW,
+  recordReserved,
+  reservation,
+} from '../support/registry.ts'
 import type { Built } from './registry.ts'
 
 type Asked = Parameters<Registry['openRequest']>[0]
@@ -115,6 +125,91 @@ export const requestContract = (name: string, build: () => Promise<Built>): void
       await open({ createdAt: later, expiresAt: later + DAY }, { ...from, open: 1 })
     })
 
+    it('kinds of credentials have their share, and a network has its own', async () => {
+      const of = (kind: 'none' | 'allow_list' | 'token') => ({ credential: { kind, id: freshHex(4) } })
+      const shares = {
+        open: 4,
+        ofKinds: [
+          { kinds: ['none'], most: 1 },
+          { kinds: ['none', 'allow_list'], most: 2 },
+        ],
+      } as const
+      await open(of('none'), shares)
+      await refused(open(of('none'), shares), 'quota_exceeded')
+      await open(of('allow_list'), shares)
+      await refused(open(of('allow_list'), shares), 'quota_exceeded')
+      await open(of('token'), shares)
+      await open(of('token'), shares)
+      await refused(open(of('token'), shares), 'quota_exceeded')
+
+      const from = (addressKey: string) => ({
+        addressKey,
+        ofNetwork: { prefix: '2001:db8:1:', most: 2 },
+      })
+      await open({ group: 'lamps' }, from('2001:db8:1:1::/64'))
+      await open({ group: 'lamps' }, from('2001:db8:1:ffff::/64'))
+      await open({ group: 'lamps' }, { addressKey: '2001:db8:10:1::/64' })
+      await refused(open({ group: 'lamps' }, from('2001:db8:1:2::/64')), 'quota_exceeded')
+    })
+
+    it('a credential has no more open than it can still make', async () => {
+      await givenIssuer(registry)
+      await givenGroup(registry, 'pumps')
+      await givenGroup(registry, 'pumps')
+      const token = await givenToken(registry, { uses: 2 })
+      const credential = { kind: 'token', id: token.id } as const
+      const room = (limits: Partial<RequestLimits> = {}) =>
+        registry.checkRequestRoom({ group: 'pumps', credential }, { ...LIMITS, ...limits })
+      const first = await open({ credential })
+      await room()
+      const second = await open({ credential })
+      await refused(room(), 'quota_exceeded')
+      await refused(open({ credential }, { ofCredential: 99 }), 'quota_exceeded')
+      expect((await again(first)).id).toBe(first.id)
+      // what was approved will take a use, what was denied will not
+      await registry.decideRequest(first.id, 'approved', NOW, ACTOR)
+      await refused(open({ credential }), 'quota_exceeded')
+      await registry.decideRequest(second.id, 'denied', NOW, ACTOR)
+      const third = await open({ credential })
+      await registry.checkUsesLeft(credential, undefined)
+      for (const each of [first, third]) {
+        await registry.decideRequest(each.id, 'approved', NOW, ACTOR)
+        await registry.reserve(
+          reservation(credential, {
+            deviceId: each.deviceId,
+            spkiSha256: each.spkiSha256,
+            group: 'pumps',
+            requestId: each.id,
+          }),
+        )
+      }
+      await refused(registry.checkUsesLeft(credential, undefined), 'token_spent')
+      await refused(open({ credential }), 'token_spent')
+      await refused(room(), 'token_spent')
+    })
+
+    it('200 keys at once by one token of one use: one waits', async () => {
+      const credential = { kind: 'token', id: (await givenToken(registry)).id } as const
+      const all = await Promise.allSettled(Array.from({ length: 200 }, () => open({ credential })))
+      expect(all.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+    })
+
+    it('so has a bootstrap certificate, and whatever else is given a number', async () => {
+      await givenIssuer(registry)
+      await givenGroup(registry, 'pumps')
+      const credential = { kind: 'bootstrap', id: freshHex(32) } as const
+      await registry.checkUsesLeft(credential, 1)
+      await open({ credential }, { ofCredential: 1 })
+      await refused(open({ credential }, { ofCredential: 1 }), 'quota_exceeded')
+      const used = { kind: 'bootstrap', id: freshHex(32) } as const
+      await registry.reserve(reservation({ ...used, uses: 1, bound: false }))
+      await refused(registry.checkUsesLeft(used, 1), 'quota_exceeded')
+      await refused(open({ credential: used }, { ofCredential: 1 }), 'quota_exceeded')
+      const copied = { kind: 'renewal', id: freshHex(32) } as const
+      await open({ credential: copied }, { ofCredential: 1 })
+      await refused(open({ credential: copied }, { ofCredential: 1 }), 'quota_exceeded')
+    })
+
     it('200 at once do not pass the limit', async () => {
       const all = await Promise.allSettled(Array.from({ length: 200 }, () => open({}, { open: 10 })))
       expect(all.filter(({ status }) => status === 'fulfilled')).toHaveLength(10)
@@ -123,8 +218,6 @@ export const requestContract = (name: string, build: () => Promise<Built>): void
     })
 
     describe.each(['approved', 'denied'] as const)('%s', (decision) => {
-      const other = decision === 'approved' ? 'denied' : 'approved'
-
       it('once, by whoever was first; its end moves with the decision', async () => {
         const request = await open()
         const at = passTo(NOW + 3 * DAY)
@@ -138,8 +231,6 @@ export const requestContract = (name: string, build: () => Promise<Built>): void
         })
         expect(await registry.findRequest(request.id)).toEqual(decided)
         expect(await registry.decideRequest(request.id, decision, at + 1, 'operator:other')).toEqual(decided)
-        await refused(registry.decideRequest(request.id, other, at + 1, ACTOR), 'conflict')
-        expect(await registry.findRequest(request.id)).toEqual(decided)
         expect((await actions()).map(({ action }) => action)).toEqual([
           'request.opened',
           `request.${decision}`,
@@ -157,14 +248,47 @@ export const requestContract = (name: string, build: () => Promise<Built>): void
       })
     })
 
-    it('yes and no at once: one of them counts, the other is told', async () => {
+    it('a yes may be taken back, for as long as it could have stood; a no may not', async () => {
       const { id } = await open()
-      const [yes, no] = await Promise.allSettled([
-        registry.decideRequest(id, 'approved', NOW, 'operator:a'),
-        registry.decideRequest(id, 'denied', NOW, 'operator:b'),
+      await registry.decideRequest(id, 'approved', NOW, ACTOR)
+      const at = passTo(NOW + DAY)
+      const denied = await registry.decideRequest(id, 'denied', at, 'operator:other')
+      expect(denied).toMatchObject({
+        state: 'denied',
+        decidedAt: at,
+        decidedBy: 'operator:other',
+        expiresAt: at + 7 * DAY,
+      })
+      await refused(registry.decideRequest(id, 'approved', at + 1, ACTOR), 'conflict')
+      expect(await registry.findRequest(id)).toEqual(denied)
+      expect((await actions()).map(({ action }) => action)).toEqual([
+        'request.opened',
+        'request.approved',
+        'request.denied',
       ])
-      expect([yes.status, no.status].toSorted()).toEqual(['fulfilled', 'rejected'])
-      expect(await actions()).toHaveLength(2)
+    })
+
+    it('yes and no at once: no counts, whoever was first', async () => {
+      for (const first of ['approved', 'denied'] as const) {
+        const { id } = await open()
+        await Promise.allSettled([
+          registry.decideRequest(id, first, NOW, 'operator:a'),
+          registry.decideRequest(id, first === 'approved' ? 'denied' : 'approved', NOW, 'operator:b'),
+        ])
+        expect(await registry.findRequest(id)).toMatchObject({ state: 'denied' })
+      }
+    })
+
+    it('what has its certificate is not taken back', async () => {
+      await givenIssuer(registry)
+      await givenGroup(registry, 'pumps')
+      await givenGroup(registry, 'pumps')
+      const { id, deviceId: of, spkiSha256 } = await open()
+      await registry.decideRequest(id, 'approved', NOW, ACTOR)
+      await registry.reserve(
+        reservation({ kind: 'approval', id }, { deviceId: of, spkiSha256, group: 'pumps' }),
+      )
+      await refused(registry.decideRequest(id, 'denied', NOW, ACTOR), 'conflict')
     })
 
     it('what does not exist, or has expired, is not decided', async () => {
@@ -185,7 +309,33 @@ export const requestContract = (name: string, build: () => Promise<Built>): void
       passTo(NOW + 7 * DAY)
       expect(await registry.hasOpenRequest(credential)).toBe(false)
       const denied = await open({ credential, createdAt: NOW + 7 * DAY, expiresAt: NOW + 14 * DAY })
+      expect(await registry.hasOpenRequest(credential)).toBe(true)
       await registry.decideRequest(denied.id, 'denied', NOW + 7 * DAY, ACTOR)
+      expect(await registry.hasOpenRequest(credential)).toBe(false)
+    })
+
+    it('and while what was issued may have been lost on the way', async () => {
+      await givenIssuer(registry)
+      await givenGroup(registry, 'pumps')
+      await givenGroup(registry, 'pumps')
+      const token = await givenToken(registry)
+      const credential = { kind: 'token', id: token.id } as const
+      const { id, deviceId: of, spkiSha256 } = await open({ credential })
+      await registry.decideRequest(id, 'approved', NOW, ACTOR)
+      const asked = { deviceId: of, spkiSha256, group: 'pumps', requestId: id }
+      const { certificate } = await registry.reserve(reservation(credential, asked))
+      expect(await registry.hasOpenRequest(credential)).toBe(true)
+      // died in between; and then the answer was lost
+      const late = passTo(token.expiresAt + DAY)
+      const repeated = () => registry.reserve(reservation(credential, { ...asked, now: late }))
+      expect(await repeated()).toMatchObject({
+        kind: 'reserved',
+        certificate: { serial: certificate.serial },
+      })
+      await recordReserved(registry, certificate.serial, late)
+      expect(await registry.hasOpenRequest(credential)).toBe(true)
+      expect(await repeated()).toMatchObject({ kind: 'already' })
+      passTo(NOW + 7 * DAY)
       expect(await registry.hasOpenRequest(credential)).toBe(false)
     })
 

@@ -9,11 +9,13 @@ import type { DeviceId } from '#fleet/device-id.ts'
 import type { DeviceState } from '#fleet/device.ts'
 import type { RevocationReason } from '#fleet/revocation-reason.ts'
 import type { Registry, RegistryReader } from '#registry/registry.ts'
+import { CRL_NUMBER_LEAD } from '#registry/revocations.ts'
 import {
   ACTOR,
   deviceId,
   freshHex,
   givenDevice,
+  givenGroup,
   givenIssuer,
   givenToken,
   ISSUER,
@@ -89,6 +91,147 @@ export const revocationContract = (name: string, build: () => Promise<Built>): v
         expect(status(serial)).toMatchObject({ status: 'revoked', reason: 'cessationOfOperation' })
         expect(await crl()).toHaveProperty(serial)
       })
+    })
+
+    describe('of a revoked issuer', () => {
+      const end = (reason: 'cACompromise' | 'superseded', now = NOW + 20) =>
+        registry.moveIssuer({ ski: ISSUER, from: ['active'], to: 'revoked', reason, now, actor: ACTOR })
+
+      it.each(['cACompromise', 'superseded'] as const)(
+        'every serial is revoked (%s), also one that is on no record, or on hold',
+        async (reason) => {
+          const [good, held] = [await givenDevice(registry), await givenDevice(registry)]
+          await set(held.id, 'suspended', 'certificateHold')
+          const { serial } = await intend()
+          await end(reason)
+          const said = { status: 'revoked', revokedAt: NOW + 20, reason }
+          for (const each of [good.certificate.serial, held.certificate.serial, serial, freshHex(16), 'ff'])
+            expect(status(each)).toEqual(said)
+          await givenIssuer(registry, OTHER_ISSUER)
+          expect(status(good.certificate.serial, OTHER_ISSUER)).toEqual({ status: 'unknown' })
+        },
+      )
+
+      it('what was revoked before keeps its date and its reason', async () => {
+        const { certificate } = await givenDevice(registry)
+        await revoke(certificate.serial, 'keyCompromise')
+        await end('cACompromise')
+        expect(status(certificate.serial)).toEqual({
+          status: 'revoked',
+          revokedAt: NOW + 7,
+          reason: 'keyCompromise',
+        })
+      })
+
+      it('a retired one goes on saying what is true', async () => {
+        const { certificate } = await givenDevice(registry)
+        await registry.moveIssuer({ ski: ISSUER, from: ['active'], to: 'retired', now: NOW, actor: ACTOR })
+        expect(status(certificate.serial)).toEqual({ status: 'good' })
+        await revoke(certificate.serial, 'superseded')
+        expect(status(certificate.serial)).toMatchObject({ status: 'revoked', reason: 'superseded' })
+        expect(await crl()).toHaveProperty(certificate.serial)
+      })
+    })
+
+    describe('revokeSerial', () => {
+      const rogue = (over: Partial<Parameters<Registry['revokeSerial']>[0]> = {}) =>
+        ({
+          issuerSki: ISSUER,
+          serial: freshHex(16),
+          notAfter: NOW + DAY,
+          reason: 'unspecified',
+          now: NOW + 3,
+          actor: ACTOR,
+          ...over,
+        }) as const
+
+      it('of any form: it stands on the CRL until its end, and OCSP says so, of this issuer alone', async () => {
+        await givenIssuer(registry, OTHER_ISSUER)
+        const version = await registry.revocationVersion(ISSUER)
+        const cursor = await reader.cursor()
+        const serials = ['00', '7f', '00ff', freshHex(16), 'ab'.repeat(32)]
+        for (const serial of serials) {
+          const kept = {
+            issuerSki: ISSUER,
+            serial,
+            notAfter: NOW + DAY,
+            revokedAt: NOW + 3,
+            reason: 'unspecified',
+          }
+          expect(await registry.revokeSerial(rogue({ serial }))).toEqual(kept)
+          expect(status(serial)).toEqual({ status: 'revoked', revokedAt: NOW + 3, reason: 'unspecified' })
+          expect(status(serial, OTHER_ISSUER)).toEqual({ status: 'unknown' })
+        }
+        expect(Object.keys(await crl()).toSorted()).toEqual(serials.toSorted())
+        expect(await registry.revokedCertificates(ISSUER, NOW + DAY)).toHaveLength(5)
+        expect(await registry.revokedCertificates(ISSUER, NOW + DAY + 1)).toEqual([])
+        expect(await registry.revokedCertificates(OTHER_ISSUER, NOW)).toEqual([])
+        expect(await registry.revocationVersion(ISSUER)).toBeGreaterThan(version)
+        expect((await registry.listAudit({ limit: 1_000 })).items.at(-1)).toMatchObject({
+          actor: ACTOR,
+          action: 'serial.revoked',
+          subject: serials.at(-1),
+          details: { issuer_ski: ISSUER, reason: 'unspecified', not_after: NOW + DAY },
+        })
+        // no door admits what is on no record
+        expect((await reader.changesSince(cursor)).changes).toEqual([])
+      })
+
+      it('its issuer is spoken of for as long', async () => {
+        const { certificate } = await givenDevice(registry)
+        await registry.revokeSerial(rogue({ notAfter: NOW + DAY }))
+        expect(await registry.lastExpiry(ISSUER)).toBe(Math.max(certificate.notAfter, NOW + DAY))
+        await registry.revokeSerial(rogue({ notAfter: certificate.notAfter + DAY }))
+        expect(await registry.lastExpiry(ISSUER)).toBe(certificate.notAfter + DAY)
+      })
+
+      it('again: the date stays, the graver reason and the later end count, and else nothing is written', async () => {
+        const { serial } = rogue()
+        await registry.revokeSerial(rogue({ serial, reason: 'superseded' }))
+        const written = await actions()
+        const version = await registry.revocationVersion(ISSUER)
+        const again = await registry.revokeSerial(rogue({ serial, now: NOW + 9, notAfter: NOW + 5 }))
+        expect(again).toMatchObject({ revokedAt: NOW + 3, reason: 'superseded', notAfter: NOW + DAY })
+        expect([await actions(), await registry.revocationVersion(ISSUER)]).toEqual([written, version])
+        const graver = rogue({ serial, reason: 'keyCompromise', notAfter: NOW + 2 * DAY, now: NOW + 9 })
+        const after = { revokedAt: NOW + 3, reason: 'keyCompromise', notAfter: NOW + 2 * DAY }
+        expect(await registry.revokeSerial(graver)).toMatchObject(after)
+        expect(await registry.revokeSerial(rogue({ serial, reason: 'superseded' }))).toMatchObject(after)
+      })
+
+      it('one that was only intended ends, and is never recorded', async () => {
+        const { serial } = await intend()
+        await registry.revokeSerial(rogue({ serial }))
+        expect(status(serial)).toMatchObject({ status: 'revoked' })
+        expect(await crl()).toHaveProperty(serial)
+        await expect(recordReserved(registry, serial)).rejects.toMatchObject({ code: 'certificate_revoked' })
+      })
+
+      it('refuses what was issued, and an issuer that is not there; another issuer’s serial is free', async () => {
+        await givenIssuer(registry, OTHER_ISSUER)
+        const { certificate } = await givenDevice(registry)
+        const { serial } = certificate
+        const before = await actions()
+        const refusals = [
+          [rogue({ serial }), 'conflict'],
+          [rogue({ issuerSki: 'c3'.repeat(20) }), 'not_found'],
+        ] as const
+        for (const [ask, code] of refusals)
+          await expect(registry.revokeSerial(ask)).rejects.toMatchObject({ code })
+        expect(await actions()).toEqual(before)
+        await registry.revokeSerial(rogue({ serial, issuerSki: OTHER_ISSUER }))
+        expect(status(serial)).toEqual({ status: 'good' })
+        expect(status(serial, OTHER_ISSUER)).toMatchObject({ status: 'revoked' })
+      })
+    })
+
+    it('after an old backup CRL numbers go on above all that the desk of before may have used', async () => {
+      await givenIssuer(registry, OTHER_ISSUER)
+      const seconds = Math.floor(NOW / 1_000)
+      for (const _ of Array(100)) await registry.takeCrlNumber(OTHER_ISSUER, NOW)
+      await registry.voidOutstandingTokens({ now: NOW, actor: 'system', why: 'x' })
+      expect(await registry.takeCrlNumber(ISSUER, NOW)).toBe(BigInt(seconds + CRL_NUMBER_LEAD + 1))
+      expect(await registry.takeCrlNumber(OTHER_ISSUER, NOW)).toBe(BigInt(seconds + 100 + CRL_NUMBER_LEAD))
     })
 
     describe('recordResponder', () => {
@@ -316,6 +459,7 @@ export const revocationContract = (name: string, build: () => Promise<Built>): v
       })
 
       it('a reservation under way is void', async () => {
+        await givenGroup(registry, 'cams')
         const token = await givenToken(registry)
         const asked = reservation(
           { kind: 'token', id: token.id },

@@ -62,6 +62,15 @@ describe.skipIf(compose === undefined)('docker-compose.yml', () => {
     expect(mounting('enroll-certs').toSorted()).toEqual(['access', 'enroll', 'pki'])
   })
 
+  it('keeps the second witness of the registry in another volume, which outlives the container', () => {
+    expect(SETTINGS['registry.witness'].default).toBe('certs/private')
+    expect(service('enroll').environment?.['SALLYPORT_REGISTRY_WITNESS']).toBeUndefined()
+    const holding = (path: string) =>
+      service('enroll').volumes.find((each) => each.split(':')[1] === `/srv/sallyport/${path}`)
+    expect(holding('certs')).toMatch(/^enroll-certs:[^:]+(:rw)?$/)
+    expect(holding('db')).toMatch(/^db:[^:]+(:rw)?$/)
+  })
+
   it('gives the key of the issuing CA to the signer alone, its socket to the enroll desk, and neither of them a way round', () => {
     expect(mounting('signer-certs').toSorted()).toEqual(['pki', 'signer'])
     expect(mounts('signer').toSorted()).toEqual(['signer-certs:ro', 'signer-log:rw', 'signer-socket:rw'])
@@ -69,6 +78,11 @@ describe.skipIf(compose === undefined)('docker-compose.yml', () => {
     expect(mounts('enroll')).toEqual(expect.arrayContaining(['signer-socket:ro', 'signer-log:ro']))
     expect(service('signer')).toMatchObject({ network_mode: 'none', user: '10004:10004' })
     expect(service('signer').ports).toBeUndefined()
+    // somebody who has the desk gets no certificates for ten years, nor as many as they like
+    expect(service('signer').environment).toMatchObject({
+      SALLYPORT_SIGNER_MAX_TTL: '90d',
+      SALLYPORT_SIGNER_CERTIFICATES_PER_HOUR: '100000',
+    })
     // who else is in the group that may come to the socket
     const inGroup = Object.keys(services).filter(
       (name) => service(name).group_add?.includes('10004') === true,

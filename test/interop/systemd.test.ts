@@ -1,18 +1,18 @@
 /** examples/systemd as systemd itself reads it; nothing is started. What is held beside it is who may touch what. */
 
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { DAY } from '#fleet/clock.ts'
 import { loadConfig } from '#runtime/config.ts'
 import { environmentName, SETTINGS } from '#runtime/settings.ts'
 import { makePki } from '../support/pki.ts'
-import { run } from '../support/programs.ts'
+import { program, run } from '../support/programs.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const UNITS = join(ROOT, 'examples/systemd')
-/** Not a program that CI installs: a part of machines that have systemd. */
-const ANALYZE = '/usr/bin/systemd-analyze'
+const analyze = program('systemd-analyze')
 const NAMES = ['signer', 'enroll', 'gateway'] as const
 
 /** key → its values, in order */
@@ -27,7 +27,7 @@ const unit = (name: string): ReadonlyMap<string, readonly string[]> => {
 const environmentOf = (name: string): Record<string, string> =>
   Object.fromEntries((unit(name).get('Environment') ?? []).map((each) => each.split('=') as [string, string]))
 
-it.skipIf(!existsSync(ANALYZE))('systemd-analyze finds nothing wrong with the units', async () => {
+it.skipIf(analyze === undefined)('systemd-analyze finds nothing wrong with the units', async () => {
   using folder = temporaryFolder()
   const paths = NAMES.map((name) => join(folder.path, `sallyport-${name}.service`))
   for (const [at, name] of NAMES.entries())
@@ -38,7 +38,7 @@ it.skipIf(!existsSync(ANALYZE))('systemd-analyze finds nothing wrong with the un
         .replaceAll('/opt/sallyport/node_modules/node/bin/node', process.execPath)
         .replaceAll('/opt/sallyport', ROOT),
     )
-  const { code, stdout, stderr } = await run(ANALYZE, ['verify', '--man=no', ...paths])
+  const { code, stdout, stderr } = await run(analyze as string, ['verify', '--man=no', ...paths])
   expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: '', stderr: '' })
 })
 
@@ -73,6 +73,7 @@ describe.each(NAMES)('sallyport-%s.service', (name) => {
       configPath: join(UNITS, 'sallyport.yaml'),
     })
     expect(config.environment).toBe('production')
+    expect(config.signer).toMatchObject({ max_ttl: 90 * DAY, certificates_per_hour: 100_000 })
     const secrets =
       name === 'signer' ? [config.ca.intermediate_key] : [config.tls.key, config.secrets.key_file]
     for (const path of secrets) expect(path).toMatch(new RegExp(`^/etc/sallyport/${name}/`))
@@ -95,6 +96,18 @@ it('only the signer has the key and no network; only the desk reaches its socket
   expect(environmentOf('enroll')['SALLYPORT_CA_SIGNER']).toBe(
     environmentOf('signer')['SALLYPORT_SIGNER_SOCKET'],
   )
+})
+
+it('the registry and its second witness are kept, in folders that are not restored together', () => {
+  const { registry } = loadConfig({
+    desk: 'enroll',
+    env: environmentOf('enroll'),
+    cwd: '/',
+    configPath: join(UNITS, 'sallyport.yaml'),
+  })
+  const kept = (unit('enroll').get('StateDirectory')?.[0] ?? '').split(' ').map((each) => `/var/lib/${each}`)
+  expect(kept).toEqual(expect.arrayContaining([dirname(registry.path), registry.witness]))
+  expect(dirname(registry.witness)).not.toBe(dirname(dirname(registry.path)))
 })
 
 it('install.sh gives each its own keys', async () => {

@@ -13,6 +13,7 @@ import { createLog } from '#runtime/log.ts'
 import { makeCa, makePki, type TestCa, type TestPki } from './pki.ts'
 
 const DAY = 86_400_000
+export const CRL_TTL = DAY
 
 export type TestAuthorities = Authorities &
   AsyncDisposable & {
@@ -22,6 +23,12 @@ export type TestAuthorities = Authorities &
     readonly logLines: readonly string[]
     /** the files of a further issuer come: found by the next scan */
     addIssuer(ca?: TestCa): TestCa
+    /** another one is put under `ca.intermediate` */
+    configure(): TestCa
+    /** `ca.intermediate` cannot be read from now on */
+    breakConfigured(error: Error): void
+    /** a signer says this of the key of that issuer; undefined: it has it */
+    complain(ski: string, problem: string | undefined): void
     /** what the listeners of this desk present */
     present(pem: string): void
   }
@@ -33,6 +40,7 @@ const placeOf = (ca: TestCa, configured: boolean): IssuerPlace => ({
   configured,
   ski: ca.ski,
   spkiSha256: ca.facts.spkiSha256,
+  notAfter: ca.facts.notAfter,
 })
 
 /** @param o.pki default: one of `clock()`; its `devices` is the configured issuer */
@@ -45,24 +53,28 @@ export const openAuthorities = async (o: {
 }): Promise<TestAuthorities> => {
   const { registry, clock } = o
   const pki = o.pki ?? makePki({ now: clock() })
-  const found: { places: IssuerPlace[]; problems: string[] } = {
+  const found: { places: IssuerPlace[]; problems: string[]; failed?: Error | undefined } = {
     places: [placeOf(pki.devices, true)],
     problems: [],
   }
+  const unready = new Map<string, string>()
   const issuers = await openIssuers({
     registry,
+    clock,
+    crlTtl: CRL_TTL,
     find: (): FoundIssuers => found,
     open: async (place) => {
-      const issuer = await openIssuer({
+      const opened = await openIssuer({
         rootPem: pki.root.pem,
         intermediatePem: place.certificate,
         keyPem: place.key,
         statusUrl: 'http://status.test',
         now: clock(),
       })
-      const { ski, certificate } = issuer
+      const { ski, certificate } = opened
+      const issuer = { ...opened, ready: () => !unready.has(ski), problem: () => unready.get(ski) }
       const { der, spkiSha256 } = certificate
-      const state = place.configured ? 'active' : 'prepared'
+      const state = (await registry.issuers()).length === 0 ? 'active' : 'prepared'
       await registry.registerIssuer({ ski, der, spkiSha256, state }, clock())
       return issuer
     },
@@ -92,6 +104,19 @@ export const openAuthorities = async (o: {
     ) => {
       found.places.push(placeOf(ca, false))
       return ca
+    },
+    configure: () => {
+      const ca = makeCa({ name: 'Put There', now: clock(), by: pki.root, pathLength: 0 })
+      found.places = [placeOf(ca, true), ...found.places.map((place) => ({ ...place, configured: false }))]
+      return ca
+    },
+    breakConfigured: (error) => {
+      found.places = found.places.filter(({ configured }) => !configured)
+      found.failed = error
+    },
+    complain: (ski, problem) => {
+      if (problem === undefined) unready.delete(ski)
+      else unready.set(ski, problem)
     },
     present: (pem) => {
       presented = pem

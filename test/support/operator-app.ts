@@ -48,7 +48,7 @@ export const openOperatorApp = async (
   o.before?.(app)
   const importedCrls = await openImportedCrls({
     ...store,
-    issuers: { all: () => [] },
+    issuers: { all: () => [], published: () => [], records: () => [] },
     log: createLog('enroll', 'silent'),
     metrics: createMetrics('enroll'),
   })
@@ -60,7 +60,7 @@ export const openOperatorApp = async (
     rootSha256: () => ROOT_SHA256,
     enrollUrl: 'https://enroll.test:8443',
     webhooksReady: o.webhooksReady ?? true,
-    issuers: { all: () => [] },
+    issuers: { published: () => [] },
     crls: { current: () => undefined },
     importedCrls,
     authorities,

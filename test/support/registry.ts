@@ -5,7 +5,7 @@ import type { Anchor, Application, Policy } from '#fleet/access.ts'
 import { DAY, HOUR } from '#fleet/clock.ts'
 import type { ClaimToken, OperatorToken } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
-import { FIRST_GROUP } from '#fleet/enrollment-group.ts'
+import { FIRST_GROUP, GROUP_DEFAULTS, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import type { CertificateRecord } from '#fleet/certificate.ts'
 import type { AssertionKey, Registry, Reservation } from '#registry/registry.ts'
 
@@ -121,6 +121,16 @@ export const assertionKey = (over: Partial<AssertionKey> = {}): AssertionKey => 
 export const givenIssuer = (registry: Registry, ski = ISSUER) =>
   registry.registerIssuer({ ski, der: Buffer.from(`issuer ${ski}`), spkiSha256: `key of ${ski}` }, NOW)
 
+/** Puts a group on record, with the defaults. */
+export const givenGroup = async (
+  registry: Registry,
+  name: string,
+  over: Partial<EnrollmentGroup> = {},
+): Promise<void> => {
+  const value = { ...GROUP_DEFAULTS, name, ...over }
+  await registry.putAccess('group', { value, now: NOW, actor: ACTOR })
+}
+
 /** @returns a token on record */
 export const givenToken = async (registry: Registry, over: Partial<ClaimToken> = {}): Promise<ClaimToken> => {
   const token = claimToken(over)
@@ -144,6 +154,7 @@ export const givenDevice = async (
   readonly fingerprint: string
 }> => {
   await givenIssuer(registry, over.issuerSki)
+  if (over.group !== undefined && !registry.groups().has(over.group)) await givenGroup(registry, over.group)
   const token = await givenToken(registry)
   const asked = reservation({ kind: 'token', id: token.id }, over)
   const { certificate: reserved } = await registry.reserve(asked)

@@ -81,7 +81,7 @@ export const openStatusDesk = async (
   const issuer = opened.use(await pki.openIssuer({ statusUrl: o.statusUrl ?? url, now }))
   const { ski, certificate } = issuer
   await store.registry.registerIssuer({ ski, der: certificate.der, spkiSha256: certificate.spkiSha256 }, now)
-  const issuers = { all: () => [issuer] }
+  const issuers = { all: () => [issuer], published: () => [issuer], records: () => [] }
   const common = { registry, issuers, clock: store.clock, log, metrics }
   const importedCrls = opened.use(await openImportedCrls(common))
   const crls = opened.use(

@@ -198,6 +198,10 @@ describe('from one issuer to the next', () => {
   test('forced, it is retired: the doors refuse its certificates, at once and by their reason', async () => {
     const moved = await rotation.json<IssuerMoved>('ca', 'rotate', 'retire', '--force')
     expect(moved).toMatchObject({ state: 'retired', key_here: false })
+    // whoever asks about a certificate that lives is answered, for as long as one does
+    expect(moved.notes.join('\n')).toMatch(/Its CRL and its OCSP answers are made until .*: keep its key/)
+    const { ski } = rotation.home.pki.devices
+    expect((await fetch(`${rotation.desk().urls['status']}/crl/${ski}.crl`)).status).toBe(200)
     expect(moved.notes[0]).toMatch(/^Warning: \d certificates of it are still in use\./)
     await rotation.says('issuer_revoked', second)
     await rotation.says('issuer_revoked', second, second.chainPem)
@@ -267,6 +271,30 @@ describe('revocation of an issuer', () => {
     await rotation.restart()
     expect((await rotation.enroll('lamp-3')).chainPem).toBe(answer.json?.['chain'])
   })
+})
+
+test('with ca.intermediate gone, an issuer is revoked at once, the next one is activated, and the desk starts again', async () => {
+  await using rotation = await startRotation()
+  const device = await rotation.enroll('lamp-1')
+  const { config, pki } = rotation.home
+  await rotation.json('ca', 'rotate', 'prepare')
+  await rotation.json('ca', 'rotate', 'distribute')
+  writeFileSync(config.ca.intermediate, 'not a certificate')
+  const moved = await rotation.json<IssuerMoved>(
+    'issuer',
+    'revoke',
+    pki.devices.ski,
+    '--reason',
+    'cACompromise',
+  )
+  expect(moved).toMatchObject({ state: 'revoked', signs: false })
+  expect(moved.notes.join('\n')).toMatch(/root's CRL[^]*ca\.intermediate/)
+  await rotation.says('issuer_revoked', device)
+  await rotation.json('ca', 'rotate', 'activate', '--force')
+  await rotation.enroll('lamp-2')
+  await rotation.restart()
+  await rotation.enroll('lamp-3')
+  expect(rotation.desk().logLines.join('\n')).toMatch(/ca\.intermediate[^\n]*an issuer cannot be used/)
 })
 
 describe('files that cannot be an issuer', () => {

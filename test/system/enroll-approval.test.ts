@@ -103,7 +103,10 @@ describe('a token that ends while its device waits', () => {
     expect((await enrol(text, makeCsr({ commonName: 'pump-2' }).pem)).json?.['reason']).toBe('token_expired')
     expect((await enrol(text, pem)).status).toBe(202)
     await decide(json?.['request_id'], 'approve')
-    expect((await enrol(text, pem)).status).toBe(201)
+    const issued = await enrol(text, pem)
+    expect(issued.status).toBe(201)
+    // the answer was lost
+    expect(await enrol(text, pem)).toMatchObject({ status: 201, json: { serial: issued.json?.['serial'] } })
     expect((await enrol(text, makeCsr({ commonName: 'pump-2' }).pem)).json?.['reason']).toBe('token_expired')
   })
 
@@ -146,9 +149,9 @@ describe('a webhook', () => {
           ? { allow: false, reason: 'reported stolen' }
           : deviceId === 'pump-old'
             ? { allow: true, device_id: 'pump-new' }
-            : { allow: true, tags: { site: 'north' } },
+            : { allow: true, tags: { site: 'north', kind: 'lamp' } },
       async ({ url, ca, seen }) => {
-        await putGroup('hooked', { webhook: { url, ca }, tags: { kind: 'pump', site: '?' } })
+        await putGroup('hooked', { webhook: { url, ca }, tags: { kind: 'pump' } })
         const { text, token } = await desk.claim({ group: 'hooked', uses: 3 })
         const { pem } = makeCsr({ commonName: 'pump-1' })
         expect((await enrol(text, pem)).status).toBe(201)

@@ -15,6 +15,8 @@ import { openRaw, readReply, requestText } from '../support/raw-https.ts'
 const now = Date.now()
 const maker = makeCa({ name: 'Maker Root', now })
 const factory = makeCa({ name: 'Maker Factory', now, by: maker })
+const lampMaker = makeCa({ name: 'Lamp Root', now })
+const lampFactory = makeCa({ name: 'Lamp Factory', now, by: lampMaker })
 const makerPki = makePki({ now })
 let serials = 0
 const idevid = (o: LeafOptions = {}, by: TestCa = factory) => {
@@ -31,6 +33,8 @@ const idevid = (o: LeafOptions = {}, by: TestCa = factory) => {
   })
 }
 
+const lamp = (o: LeafOptions = {}) => idevid(o, lampFactory)
+
 let desk: TestDesk
 let port: number
 /** they name themselves, so that they are told why */
@@ -41,6 +45,11 @@ const putGroup = async (name: string, body: GroupBody): Promise<void> => {
   if (answer.status >= 300) throw new Error(answer.text)
 }
 const bootstrap = { anchors: maker.pem }
+const openBody: GroupBody = {
+  est_labels: ['open'],
+  credentials: ['bootstrap'],
+  bootstrap: { anchors: lampFactory.pem },
+}
 beforeAll(async () => {
   desk = await startDesk({ overrides: { 'enroll.failures_per_minute': '100000' } })
   port = Number(new URL(desk.urls['devices'] ?? '').port)
@@ -52,12 +61,12 @@ beforeAll(async () => {
     bootstrap,
     id_template: 'pump-${cert.serial_number}',
   })
-  await putGroup('open', {
-    est_labels: ['open'],
-    credentials: ['bootstrap'],
-    bootstrap: { anchors: factory.pem },
+  await putGroup('open', openBody)
+  await putGroup('both', {
+    est_labels: ['both'],
+    credentials: ['token', 'bootstrap'],
+    bootstrap: { anchors: maker.pem + lampMaker.pem },
   })
-  await putGroup('both', { est_labels: ['both'], credentials: ['token', 'bootstrap'], bootstrap })
   await putGroup('slow', { est_labels: ['slow'], credentials: ['token'], approval: true })
   await putGroup('strangers', { est_labels: ['strangers'], credentials: ['approval'] })
   await putGroup('off', { est_labels: ['off'], enabled: false })
@@ -127,6 +136,59 @@ describe('labels', () => {
     expect(await enrol({ headers: [basic('off-1', text)], body: body() }, '/off')).toMatchObject(
       refusal(403, 'group_disabled'),
     )
+  })
+})
+
+describe('what no route answers, in the words of EST', () => {
+  const inWords = async (reply: ReturnType<typeof say>, status: number, code: string) => {
+    const { raw, ...rest } = await reply
+    expect(rest).toMatchObject(refusal(status, code))
+    expect(raw).toContain('\r\nContent-Type: text/plain; charset=utf-8\r\n')
+    expect(raw).toMatch(/\r\nX-Request-Id: [^\r]+\r\n/)
+    expect(raw.slice(0, raw.indexOf('\r\n\r\n'))).not.toMatch(/\r\n[a-z]/)
+    return raw
+  }
+
+  test('no such path', async () => {
+    for (const path of ['/', '/nothing', '/plain/nothing', '/plain/cacerts/more'])
+      await inWords(say(`${EST}${path}`), 404, 'not_found')
+  })
+
+  test('another method: 405 with Allow, of labels that there are', async () => {
+    for (const label of ['', '/plain', '/pl%61in']) {
+      expect(await inWords(say(`${EST}${label}/simpleenroll`), 405, 'method_not_allowed')).toContain(
+        '\r\nAllow: POST\r\n',
+      )
+      expect(
+        await inWords(say(`${EST}${label}/cacerts?x`, { method: 'DELETE' }), 405, 'method_not_allowed'),
+      ).toContain('\r\nAllow: GET, HEAD\r\n')
+      await inWords(say(`${EST}${label}/cacerts`, { method: 'PROPFIND' }), 405, 'method_not_allowed')
+    }
+    for (const label of ['/nobody', '/constructor'])
+      expect(await inWords(say(`${EST}${label}/simpleenroll`), 404, 'no group has this label')).not.toContain(
+        'Allow:',
+      )
+  })
+
+  test('a path that cannot be read', async () => {
+    for (const path of ['/%zz/cacerts', '/%ff/cacerts', '/cacerts%', `/${'x'.repeat(300)}/cacerts`])
+      await inWords(say(`${EST}${path}`), 400, 'bad_request')
+  })
+
+  test('a body of another type, or too large', async () => {
+    const { text } = await desk.claim({ group: 'plain' })
+    const headers = [basic('words-1', text)]
+    await inWords(
+      say(`${EST}/simpleenroll`, { headers: [...headers, 'Content-Type: text/plain'], body: body() }),
+      415,
+      'unsupported_media_type',
+    )
+    await inWords(enrol({ headers, body: 'A'.repeat(140_000) }), 413, 'body_too_large')
+  })
+
+  test('elsewhere it is a problem document', async () => {
+    for (const path of ['/.well-known/estate/cacerts', '/nothing'])
+      expect((await say(path)).headers['content-type']).toBe('application/problem+json')
   })
 })
 
@@ -212,9 +274,24 @@ describe('bootstrap certificates', () => {
   })
 
   test('without a label: the group whose anchor is nearest', async () => {
-    const reply = await enrol({ leaf: idevid(), body: body('nearest-1') })
+    const reply = await enrol({ leaf: lamp(), body: body('nearest-1') })
     expect(certificateIn(reply).commonName).toBe('nearest-1')
     expect(await groupOf('nearest-1')).toBe('open')
+    // and the label of a wider one is no way around it
+    for (const group of ['both', 'pumps', 'plain'])
+      expect(
+        await desk.device('/v1/enroll', {
+          body: { csr: makeCsr({ commonName: 'nearest-2' }).pem, group },
+          tls: { key: nearer.keyPem, cert: nearer.fullPem },
+        }),
+      ).toMatchObject({ status: 403 })
+    await putGroup('open', { ...openBody, enabled: false })
+    for (const label of ['', '/open'])
+      expect(await enrol({ leaf: nearer, body: body('nearest-2') }, label)).toMatchObject(
+        label === '' ? refusal(401, 'is disabled') : refusal(403, 'group_disabled'),
+      )
+    await putGroup('open', openBody)
+    expect(await desk.registry.findDevice(id('nearest-2'))).toBeUndefined()
   })
 
   test('a good IDevID does not become another device', async () => {
@@ -223,11 +300,11 @@ describe('bootstrap certificates', () => {
       refusal(400, 'device_id_mismatch'),
     )
     // where no template binds it, it makes new devices only
-    expect(await enrol({ leaf: idevid(), body: body(victim) }, '/open')).toMatchObject({
+    expect(await enrol({ leaf: lamp(), body: body(victim) }, '/open')).toMatchObject({
       status: expect.toBeOneOf([403, 409]) as number,
     })
-    const mine = certificateIn(await enrol({ leaf: idevid(), body: body('first-1') }, '/open'))
-    expect(await enrol({ leaf: idevid(), body: body('first-1') }, '/open')).toMatchObject(
+    const mine = certificateIn(await enrol({ leaf: lamp(), body: body('first-1') }, '/open'))
+    expect(await enrol({ leaf: lamp(), body: body('first-1') }, '/open')).toMatchObject(
       refusal(409, 'device_exists'),
     )
     expect(mine.commonName).toBe('first-1')
@@ -278,6 +355,49 @@ describe('bootstrap certificates', () => {
       200,
     )
     expect((await enrol({ leaf: idevid(), body: body('both-2') }, '/both')).status).toBe(200)
+  })
+
+  const nearer = lamp()
+  const blocked = idevid()
+  test.each<[string, () => Client, string]>([
+    ['expired', () => idevid({ notBefore: now - 9e7, notAfter: now - 1e6 }), 'not one that may enrol'],
+    ['of tomorrow', () => idevid({ notBefore: now + 1e7 }), 'not one that may enrol'],
+    ['a CA', () => ({ keyPem: factory.keyPem, fullPem: factory.pem }), 'not one that may enrol'],
+    ['without an EKU', () => idevid({ shape: 'noEku' }), 'not one that may enrol'],
+    ['blocked', () => blocked, 'reported compromised'],
+    ['for a nearer group', () => nearer, 'nearer'],
+  ])(
+    'where a token would do too, nothing wrong with a certificate shuts it out: %s',
+    async (what, make, detail) => {
+      const leaf = make()
+      await desk.registry.blockKeys([blocked.facts.spkiSha256], now, 'operator:x')
+      const name = `both-${what.replaceAll(/[^a-zA-Z]/g, '-')}`
+      const reply = await enrol({ leaf, body: body(name) }, '/both')
+      expect(reply).toMatchObject({
+        ...refusal(401, detail),
+        headers: { 'www-authenticate': 'Basic realm="sallyport", charset="UTF-8"' },
+      })
+      const { text } = await desk.claim({ group: 'both' })
+      expect((await enrol({ leaf, headers: [basic('', text)], body: body(name) }, '/both')).status).toBe(200)
+    },
+  )
+
+  test('and is not counted: who has yet to send a token has guessed nothing', async () => {
+    await using other = await startDesk({ overrides: { 'enroll.failures_per_minute': '3' } })
+    const put = await other.operator('/v1/groups/both', {
+      method: 'PUT',
+      body: { est_labels: ['both'], credentials: ['token', 'bootstrap'], bootstrap },
+    })
+    expect(put.status).toBe(201)
+    const client = estClient(() => Number(new URL(other.urls['devices'] ?? '').port), ['User-Agent: test'])
+    const leaf = idevid({}, forgedFactory)
+    const ask = (label: string, headers: readonly string[] = []) =>
+      client.enrol({ leaf, headers, body: body('counted-1') }, label)
+    for (let n = 0; n < 5; n += 1)
+      for (const label of ['', '/both'])
+        expect(await ask(label)).toMatchObject(refusal(401, 'credential_required'))
+    const { text } = await other.claim({ group: 'both' })
+    expect((await ask('/both', [basic('', text)])).status).toBe(200)
   })
 
   test('a device’s own certificate is none: it renews', async () => {
@@ -405,7 +525,6 @@ describe('an operator decides', () => {
     expect(stale.status).toBe(412)
     expect(await decide(requestId, 'approve')).toMatchObject({ status: 200, json: { state: 'approved' } })
     expect(await decide(requestId, 'approve')).toMatchObject({ status: 200, json: { state: 'approved' } })
-    expect((await decide(requestId, 'deny')).status).toBe(409)
 
     const issued = certificateIn(await enrol(ask, '/slow'))
     expect(issued.commonName).toBe('slow-1')
@@ -414,18 +533,19 @@ describe('an operator decides', () => {
     expect((await desk.operator(`/v1/requests/${requestId}`)).json).toMatchObject({ state: 'issued' })
   })
 
-  test('what was approved is one key: another one with the same token waits again', async () => {
-    const { text } = await desk.claim({ group: 'slow' })
+  test('what was approved is one key: another one with the same token waits again, as many as it has uses', async () => {
+    const { text } = await desk.claim({ group: 'slow', uses: 2 })
     const ask = (csr: string) => enrol({ headers: [basic('slow-2', text)], body: csr }, '/slow')
     const one = requestIn((await ask(body())).body)
     await decide(one, 'approve')
     const other = await ask(body())
     expect(other.status).toBe(202)
     expect(requestIn(other.body)).not.toBe(one)
+    expect(await ask(body())).toMatchObject(refusal(429, 'quota_exceeded'))
   })
 
   test('denied: 403, for that key', async () => {
-    const { text } = await desk.claim({ group: 'slow' })
+    const { text } = await desk.claim({ group: 'slow', uses: 2 })
     const csr = body('slow-3')
     const ask = () => enrol({ headers: [basic('', text)], body: csr }, '/slow')
     await decide(requestIn((await ask()).body), 'deny')

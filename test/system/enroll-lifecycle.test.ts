@@ -202,6 +202,7 @@ describe('renewal in two phases', () => {
     const first = await enrol('one-at-a-time')
     const lost = await renew(first, { newKey: true })
     const second = await renew(first, { newKey: true })
+    await expect.poll(() => stateOf(lost), { timeout: 15_000 }).toBe('revoked')
     expect(await slotsOf('one-at-a-time')).toEqual([
       [second.serial, 'pending', 'pending'],
       [lost.serial, 'revoked', null],

@@ -10,7 +10,7 @@ import { makeHome, startDesk } from '../support/enroll-desk.ts'
 import { keyPemOf, makeCa, makeCsr } from '../support/pki.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
-test('a device of the old issuer renews with no more than its leaf, and a start warns that its revocation is published nowhere', async () => {
+test('another ca.intermediate signs nothing until it is activated; then a device of the old one renews with no more than its leaf, and a start has warned that its revocation is published nowhere', async () => {
   using folder = temporaryFolder()
   const home = await makeHome(folder.path)
   const enrolled = await (async () => {
@@ -32,10 +32,23 @@ test('a device of the old issuer renews with no more than its leaf, and a start 
     home.pki.devices.ski,
   ])
 
-  const renewed = await after.device('/v1/renew', {
-    body: { csr: makeCsr({ commonName: 'lamp-1' }).pem },
-    tls: enrolled,
-  })
+  const renew = () =>
+    after.device('/v1/renew', { body: { csr: makeCsr({ commonName: 'lamp-1' }).pem }, tls: enrolled })
+  const refused = await renew()
+  expect([refused.status, refused.json?.['reason']]).toEqual([503, 'issuer_unusable'])
+  const said = `ca rotate distribute ${next.ski}, then sallyport ca rotate activate ${next.ski} (nobody signs now`
+  expect(after.logLines.join('\n')).toContain(said)
+  const scanned = await after.operator('/v1/issuers', { body: {} })
+  expect(scanned.json?.['notes']).toEqual([expect.stringContaining(said)])
+
+  // what it says is what helps; nobody is cut off by a chain that was not told before, for nobody else signs
+  expect((await after.operator(`/v1/issuers/${next.ski}/distribute`, { body: {} })).status).toBe(200)
+  const early = await after.operator(`/v1/issuers/${next.ski}/activate`, { body: {} })
+  expect([early.status, early.json?.['reason']]).toEqual([409, 'conflict'])
+  const forced = await after.operator(`/v1/issuers/${next.ski}/activate`, { body: { force: true } })
+  expect(forced.status).toBe(200)
+
+  const renewed = await renew()
   expect([renewed.status, renewed.json?.['reason']]).toEqual([201, undefined])
   expect(renewed.json?.['chain']).toBe(next.pem)
 })

@@ -109,12 +109,10 @@ test("the root's CRL is served once it was imported, and no other's", async () =
   expect((await send(good.der)).status).toBe(200)
   expect(Buffer.from(await (await get(path)).arrayBuffer())).toEqual(Buffer.from(good.der))
   const listed = (await desk.operator('/v1/crls')).json?.['items'] as { issuer: string; source: string }[]
-  expect(listed.map(({ issuer, source }) => [issuer, source]).toSorted()).toEqual(
-    [
-      [desk.home.pki.devices.ski, 'made'],
-      [root.ski, 'imported'],
-    ].toSorted(),
-  )
+  expect(listed.map(({ issuer, source }) => `${source} ${issuer}`).toSorted()).toEqual([
+    `imported ${root.ski}`,
+    `made ${desk.home.pki.devices.ski}`,
+  ])
 })
 
 describe('/issuer/<ski>.cer', () => {

@@ -3,7 +3,7 @@
  * The signer is the real one, in this process; the client is a bare socket.
  */
 
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { once } from 'node:events'
 import { dirname, join } from 'node:path'
@@ -11,6 +11,7 @@ import { X509Certificate } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { DAY, MINUTE } from '#fleet/clock.ts'
 import { createConnections } from '#enroll/signer/connections.ts'
+import { openKeys } from '#enroll/signer/keys.ts'
 import { openSigner } from '#enroll/signer/service.ts'
 import { socketProblem } from '#enroll/signer/socket.ts'
 import { readCertificate } from '#pki/certificate.ts'
@@ -47,13 +48,14 @@ const device = (changes: Readonly<Record<string, unknown>> = {}) => {
     ...changes,
   }
 }
+let lastCrl = 0
 const crl = (changes: Readonly<Record<string, unknown>> = {}) => {
   const now = Date.now()
   return {
     id: nextId(),
     op: 'crl',
     ski: signer.home.pki.devices.ski,
-    number: String(Math.floor(now / 1_000) + nextId()),
+    number: String((lastCrl = Math.max(lastCrl + 1, Math.floor(now / 1_000)))),
     this_update: now - 5 * MINUTE,
     next_update: now + DAY,
     status_urls_before: [],
@@ -168,7 +170,7 @@ describe('a request that is well formed and not to be granted is refused, signs 
       code: 'conflict',
     })
     expect(await desk.ask({ ...first, id: 2_001 })).toMatchObject({ ok: true })
-    expect(readFileSync(two.logPath, 'utf8').trimEnd().split('\n').at(-1)).toContain('"again":true')
+    expect(readFileSync(two.logPath, 'utf8').trimEnd().split('\n').at(-1)).toContain('"again":1')
   })
 
   it('a CRL number that was signed, and one before it', async () => {
@@ -208,6 +210,91 @@ describe('a request that is well formed and not to be granted is refused, signs 
     const all = await Promise.all(Array.from({ length: 100 }, () => desk.ask(device({ ski }))))
     expect(all.filter(({ ok }) => ok)).toEqual([])
   })
+})
+
+describe('what is asked for too often', () => {
+  /** One hour throughout, and a hand on it. */
+  const place = async (overrides: Record<string, string> = {}) => {
+    await using opened = new AsyncDisposableStack()
+    const home = await makeHome(opened.use(temporaryFolder()).path)
+    const now = Date.now()
+    const signer = opened.use(await startSigner({ home, clock: () => now, overrides }))
+    const desk = opened.use(await handOn(signer.socket))
+    const owned = opened.move()
+    const { ski } = home.pki.devices
+    return { signer, desk, ski, home, now, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  }
+
+  it('CRLs, each as far ahead as may be: no number is more than an hour ahead, and the desk is told where to go on', async () => {
+    await using at = await place()
+    const second = Math.floor(at.now / 1_000)
+    const numbered = (number: number) => at.desk.ask(crl({ ski: at.ski, number: String(number) }))
+    expect(await numbered(second + 1_000_000)).toMatchObject({ ok: false })
+    expect(await numbered(second + 3_600)).toMatchObject({ ok: true })
+    for (const ahead of [3_602, 7_200, 1_000_000])
+      expect(await numbered(second + ahead)).toMatchObject({ ok: false, code: 'issuer_unusable' })
+    // of the desk that comes back: by the clock, and refused with what it needs
+    expect(await numbered(second)).toMatchObject({ ok: false, crl_number: String(second + 3_600) })
+    expect(await numbered(second + 3_601)).toMatchObject({ ok: true })
+  })
+
+  it('OCSP responders: a few an hour, of each issuer, and over a restart; certificates go on', async () => {
+    await using at = await place()
+    const responder = () => {
+      const { device_id: _, ...rest } = device({ ski: at.ski })
+      return { ...rest, op: 'responder', not_after: at.now + 7 * DAY }
+    }
+    const replies = await Promise.all(Array.from({ length: 100 }, () => at.desk.ask(responder())))
+    expect(replies.filter(({ ok }) => ok)).toHaveLength(60)
+    expect(replies.find(({ ok }) => !ok)).toMatchObject({ code: 'quota_exceeded' })
+    await at.signer.stop()
+    await using again = await startSigner({ home: at.home, clock: () => at.now })
+    await using desk = await handOn(again.socket)
+    expect(await desk.ask(responder())).toMatchObject({ ok: false, code: 'quota_exceeded' })
+    expect(await desk.ask(device({ ski: at.ski }))).toMatchObject({ ok: true })
+  })
+
+  it('one certificate, again and again: beyond what a lost answer explains it is counted like others', async () => {
+    await using at = await place({ 'signer.certificates_per_hour': '10' })
+    const first = device({ ski: at.ski })
+    const replies = await Promise.all(
+      Array.from({ length: 50 }, () => at.desk.ask({ ...first, id: nextId() })),
+    )
+    // the first, three that are free, and the other nine of the quota
+    expect(replies.filter(({ ok }) => ok)).toHaveLength(13)
+    expect(await at.desk.ask({ ...first, id: nextId() })).toMatchObject({ code: 'quota_exceeded' })
+  })
+
+  it('there is a quota when nobody has set one', async () => {
+    using folder = temporaryFolder()
+    const home = await makeHome(folder.path)
+    expect(homeConfig(home.path).signer.certificates_per_hour).toBe(100_000)
+  })
+})
+
+it('a key whose file is taken away signs no more, without a restart', async () => {
+  using folder = temporaryFolder()
+  const home = await makeHome(folder.path)
+  const { ski } = home.pki.devices
+  const keys = await openKeys({
+    config: homeConfig(home.path),
+    clock: Date.now,
+    log: createLog('signer', 'silent'),
+    apart: 0,
+  })
+  const key = join(home.path, 'certs/private/intermediate.key')
+  const issuer = keys.of(ski)
+  renameSync(key, `${key}.away`)
+  expect(() => keys.of(ski)).toThrow(expect.objectContaining({ code: 'issuer_unusable' }))
+  expect(keys.all()).toEqual([])
+  // nor does what somebody still has of it
+  await expect(
+    issuer.signCrl({ number: 1n, thisUpdate: 0, nextUpdate: 1, entries: [] }),
+  ).rejects.toMatchObject({ code: 'issuer_unusable' })
+  renameSync(`${key}.away`, key)
+  await keys.refresh()
+  expect(keys.of(ski).ski).toBe(ski)
+  await keys[Symbol.asyncDispose]()
 })
 
 describe('what is no request ends the connection, and nobody else’s', () => {
@@ -260,7 +347,9 @@ describe('what is no request ends the connection, and nobody else’s', () => {
     await using attacker = await handOn(signer.socket)
     const request = crl({ entries: 1 })
     expect(await attacker.ask(request)).toMatchObject({ ok: true, ready: true })
-    attacker.send({ id: request.id, op: 'entries', packed: Buffer.alloc(46).toString('base64') })
+    const entry = [16, 1, ...Buffer.alloc(22)]
+    const packed = Buffer.from([...entry, ...entry]).toString('base64')
+    attacker.send({ id: request.id, op: 'entries', packed })
     await attacker.ended
     await expectGoodService()
   })
@@ -333,6 +422,7 @@ describe('who is slow', () => {
       responder: async () => der,
       crl: async () => der,
       mayMakeCrl: () => undefined,
+      lastCrlNumber: () => undefined,
     }
     const hello = async () => ({ version: '1', status_url: '', issuers: [] })
     const connections = opened.use(createConnections({ signing, log, hello, within: within ?? {} }))

@@ -10,6 +10,8 @@ import { systemClock } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import { openRegistry } from '#registry/sqlite.ts'
 import type { Registry } from '#registry/registry.ts'
+import { generateKey, spkiDer } from '#pki/keys.ts'
+import { newSerial } from '#pki/serial.ts'
 import { parseSignerLine, type SignerLine } from '#wire/signer-log.ts'
 import {
   addClaimToken,
@@ -21,8 +23,10 @@ import {
 } from '../support/enroll-desk.ts'
 import { startDeskProcess, type DeskProcess } from '../support/desk-process.ts'
 import { runCli } from '../support/fleet.ts'
+import { ocspRequest } from '../support/ocsp-request.ts'
 import { makeCsr } from '../support/pki.ts'
 import { program, run } from '../support/programs.ts'
+import { handOn } from '../support/signer.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 type Machine = AsyncDisposable & {
@@ -299,6 +303,87 @@ it('stops in order, and leaves the place for the next one', async () => {
 })
 
 describe('signer verify', () => {
+  it('says what was asked for behind the back of the desk: an OCSP responder, a CRL, a certificate', async () => {
+    await using machine = await setUp()
+    await using signer = await machine.startSigner()
+    await using desk = await machine.startDesk()
+    expect((await (await asking(machine, 'lamp-1')).ask(desk)).status).toBe(201)
+    // the desk's own of each, first
+    await expect.poll(async () => (await crlOf(desk, machine)).status).toBe(200)
+    const ocsp = ocspRequest({ issuer: machine.home.pki.devices.facts, serials: ['4'.repeat(32)] })
+    const asked = await fetch(`${desk.urls['status']}/ocsp`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/ocsp-request' },
+      body: new Uint8Array(ocsp),
+    })
+    expect(asked.status).toBe(200)
+    await asked.arrayBuffer()
+    expect(await machine.verify()).toMatchObject({
+      code: 0,
+      report: { problems_found: 0, certificates: 1, responders: 1 },
+    })
+
+    await using thief = await handOn(signer.urls['socket'] as string)
+    const now = Date.now()
+    const ski = machine.home.pki.devices.ski
+    const subject = {
+      ski,
+      spki: Buffer.from(spkiDer(generateKey('P-256').publicKey)).toString('base64'),
+      not_before: now - 300_000,
+      not_after: now + 86_400_000,
+    }
+    const [responder, device] = [newSerial(), newSerial()]
+    const number = String(Math.floor(now / 1_000) + 1_000)
+    const crl = { number, this_update: now - 300_000, next_update: now + 86_400_000 }
+    for (const request of [
+      { id: 1, op: 'responder', serial: responder, ...subject },
+      { id: 2, op: 'device', serial: device, device_id: 'lamp-1', ...subject },
+      { id: 3, op: 'crl', ski, ...crl, status_urls_before: [], entries: 0 },
+    ])
+      expect(await thief.ask(request)).toMatchObject({ ok: true })
+    const { code, report } = await machine.verify()
+    expect(code).toBe(1)
+    expect(report['problems']).toEqual([
+      `certificate ${device} was signed, and is not on record`,
+      `OCSP responder ${responder} was signed, and is not on record`,
+      `CRL ${number} of issuer ${ski} was signed, and is not on record`,
+    ])
+    // and the desk goes on after that number: what is revoked is still told
+    const admin = await addOperatorToken(machine.registry, 'admin')
+    const revoked = await call(`${desk.urls['operator']}/v1/devices/lamp-1/revoke`, {
+      token: admin,
+      body: { reason: 'keyCompromise' },
+    })
+    expect(revoked.status).toBe(200)
+    const listed = (): boolean =>
+      machine.lines().some((line) => line.kind === 'crl' && line.entries === 1 && line.number > number)
+    await expect.poll(listed, { timeout: 10_000 }).toBe(true)
+    // the refusal leaves no line, and what the desk signed after it is on record
+    expect((await machine.verify()).report['problems_found']).toBe(3)
+  })
+
+  it('writes nothing: neither a registry where there is none, nor a line into one', async () => {
+    await using machine = await setUp()
+    await using _ = await machine.startSigner()
+    await using desk = await machine.startDesk()
+    expect((await (await asking(machine, 'lamp-1')).ask(desk)).status).toBe(201)
+    const env = { SALLYPORT_ENVIRONMENT: 'development', SALLYPORT_SIGNER_LOG: machine.logPath }
+    const path = join(machine.home.path, 'db/none.sqlite')
+    const none = await runCli(machine.home.path, ['signer', 'verify', '--registry'], {
+      env: { ...env, SALLYPORT_REGISTRY_PATH: path },
+    })
+    expect(none.code).not.toBe(0)
+    expect(none.stderr).toContain('there is no registry at')
+    expect(existsSync(path)).toBe(false)
+    // of a schema that is not there yet: it is not migrated by who only reads
+    writeFileSync(path, '')
+    const empty = await runCli(machine.home.path, ['signer', 'verify', '--registry'], {
+      env: { ...env, SALLYPORT_REGISTRY_PATH: path },
+    })
+    expect(empty.code).not.toBe(0)
+    expect(readFileSync(path)).toHaveLength(0)
+  })
+
   it('says what was taken out of the log, and what was put into the registry', async () => {
     await using machine = await setUp()
     await using signer = await machine.startSigner()

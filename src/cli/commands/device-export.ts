@@ -15,16 +15,11 @@ const PAGE = 1_000
 
 type Options = Online & { readonly format?: Format; readonly group?: string }
 type Page = { readonly items: readonly Device[]; readonly next: string | null }
-type Line = Readonly<Record<(typeof COLUMNS)[number], unknown>>
+type Line = Readonly<Record<(typeof COLUMNS)[number], string | Readonly<Record<string, string>> | undefined>>
 
 /** RFC 4180. A cell that a spreadsheet would run as a formula cannot be: ids and groups begin with letters or digits, tags with `{`. */
-const cell = (value: unknown): string => {
-  const text =
-    value === null || value === undefined
-      ? ''
-      : typeof value === 'object'
-        ? JSON.stringify(value)
-        : String(value)
+const cell = (value: string | Readonly<Record<string, string>> | undefined): string => {
+  const text = typeof value === 'object' ? JSON.stringify(value) : (value ?? '')
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 

@@ -13,13 +13,13 @@ import type { Io } from '../io.ts'
 import { connect, type OperatorApi } from '../operator-api.ts'
 import { createProgress } from '../progress.ts'
 
-/** Rows and characters of one request: well below what the desk takes. */
+/** Rows and octets of one request: well below what the desk takes. */
 const BATCH = 500
-const BATCH_CHARACTERS = 400_000
+const BATCH_OCTETS = 400_000
 
 type Options = Online & { readonly format?: Format; readonly results?: string }
 
-type Batch = { rows: Row[]; characters: number }
+type Batch = { rows: Row[]; octets: number }
 
 const send = async (api: OperatorApi, rows: readonly Row[]): Promise<readonly RowResult[]> => {
   const devices = rows.flatMap(({ line }): ImportLine[] => (line === undefined ? [] : [line]))
@@ -75,16 +75,21 @@ export const deviceImport = (io: Io): Command =>
         rows += answered.length
         progress.at(batch.rows.at(-1)?.bytes ?? size, rows, `refused ${counts['refused'] ?? 0}`)
       }
-      let batch: Batch = { rows: [], characters: 0 }
-      for await (const row of readRows(path, format)) {
-        if (row.number <= results.done) continue
-        batch.rows.push(row)
-        batch.characters += JSON.stringify(row.line ?? null).length
-        if (batch.rows.length < BATCH && batch.characters < BATCH_CHARACTERS) continue
-        await flush(batch)
-        batch = { rows: [], characters: 0 }
+      let batch: Batch = { rows: [], octets: 0 }
+      try {
+        for await (const row of readRows(path, format)) {
+          if (row.number <= results.done) continue
+          batch.rows.push(row)
+          batch.octets += Buffer.byteLength(JSON.stringify(row.line ?? null))
+          if (batch.rows.length < BATCH && batch.octets < BATCH_OCTETS) continue
+          const full = batch
+          batch = { rows: [], octets: 0 }
+          await flush(full)
+        }
+      } finally {
+        // also when the file cannot be read any further: what stands before that place is good
+        if (batch.rows.length > 0) await flush(batch)
       }
-      if (batch.rows.length > 0) await flush(batch)
       progress.clear()
 
       const summary = {

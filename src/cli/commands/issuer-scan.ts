@@ -19,7 +19,8 @@ export const issuerScan = (io: Io): Command =>
         ...found.items.map(
           ({ ski, common_name: name, state }) => `issuer ${ski} ("${name ?? ''}") is ${state}`,
         ),
-        ...found.problems.map((problem) => `not an issuer: ${problem}`),
+        ...found.problems.map((problem) => `cannot be used: ${problem}`),
+        ...found.notes,
       ])
     },
   )

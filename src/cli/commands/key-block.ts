@@ -13,6 +13,9 @@ import { connect } from '../operator-api.ts'
 
 const spki = new RegExp(SPKI_PATTERN)
 
+/** Each block of a file. */
+const PEM = /-----BEGIN ([A-Z ]+)-----[^-]+-----END \1-----/g
+
 /** Of a certificate or a public key, PEM. */
 const spkiOfPem = (pem: string): string => {
   const key = pem.includes('CERTIFICATE-----') ? new X509Certificate(pem).publicKey : createPublicKey(pem)
@@ -24,7 +27,7 @@ const spkiOfPem = (pem: string): string => {
 const readHashes = (io: Io, file: string): string[] => {
   try {
     const text = readFileSync(resolve(io.cwd, file), 'utf8')
-    if (text.includes('-----BEGIN')) return [spkiOfPem(text)]
+    if (text.includes('-----BEGIN')) return (text.match(PEM) ?? []).map(spkiOfPem)
     return text
       .split('\n')
       .map((line) => line.replace(/#.*/, '').trim().toLowerCase())
@@ -43,7 +46,7 @@ const readHashes = (io: Io, file: string): string[] => {
 const block = (io: Io): Command =>
   online('block', 'never certify these keys, whoever asks', 'key block --file leaked.txt')
     .argument('[spki...]', 'SHA-256 of the SubjectPublicKeyInfo, 64 hex digits')
-    .option('-f, --file <file>', 'a certificate or public key (PEM), or one hash a line')
+    .option('-f, --file <file>', 'certificates or public keys (PEM), or one hash a line')
     .action(async (given: string[], _: unknown, self: Command) => {
       const options = self.optsWithGlobals<Online & { file?: string }>()
       const hashes = [

@@ -4,6 +4,7 @@ import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream'
 import { CsvError, parse } from 'csv-parse'
 import { FleetError } from '#fleet/errors.ts'
+import { tagsProblem } from '#fleet/tags.ts'
 import type { ImportLine } from '#wire/bulk.ts'
 import { COLUMNS, type Format } from './format.ts'
 import { objectTexts } from './objects.ts'
@@ -23,6 +24,12 @@ const TAG = 'tags.'
 type Read = Omit<Row, 'number' | 'bytes'>
 
 const unreadable = (problem: string): Read => ({ line: undefined, problem })
+
+/** The desk would say the same, but of the whole request, to a name that JavaScript treats as its own. */
+const lineOf = (line: ImportLine): Read => {
+  const problem = line.tags === undefined ? undefined : tagsProblem(line.tags)
+  return problem === undefined ? { line, problem } : unreadable(problem)
+}
 
 const isTexts = (value: unknown): value is Record<string, string> =>
   typeof value === 'object' &&
@@ -47,16 +54,13 @@ const fromCells = (cells: Readonly<Record<string, string>>): Read => {
   const tags = tagsFrom(cells)
   if (tags === undefined) return unreadable('tags: a JSON object of texts, such as {"site":"hall 3"}')
   const { id = '', group, spki_sha256, state } = cells
-  return {
-    line: {
-      id,
-      ...(group ? { group } : {}),
-      ...(Object.keys(tags).length > 0 ? { tags } : {}),
-      ...(spki_sha256 ? { spki_sha256 } : {}),
-      ...(state ? { state } : {}),
-    },
-    problem: undefined,
-  }
+  return lineOf({
+    id,
+    ...(group ? { group } : {}),
+    ...(Object.keys(tags).length > 0 || cells['tags'] === '{}' ? { tags } : {}),
+    ...(spki_sha256 ? { spki_sha256 } : {}),
+    ...(state ? { state } : {}),
+  })
 }
 
 const fromObject = (value: unknown): Read => {
@@ -68,7 +72,7 @@ const fromObject = (value: unknown): Read => {
   if (tags !== undefined && !isTexts(tags)) return unreadable('tags: an object of texts')
   if (!isTexts(texts)) return unreadable('id, group, spki_sha256 and state are texts')
   const { id = '' } = texts
-  return { line: { ...texts, id, ...(tags === undefined ? {} : { tags }) }, problem: undefined }
+  return lineOf({ ...texts, id, ...(tags === undefined ? {} : { tags }) })
 }
 
 const checkHeader = (header: readonly string[]): string[] => {
@@ -80,13 +84,15 @@ const checkHeader = (header: readonly string[]): string[] => {
       'config_invalid',
       `column ${unknown}: not one of ${COLUMNS.join(', ')} or ${TAG}<name>`,
     )
+  const twice = names.find((name, at) => names.indexOf(name) !== at)
+  if (twice !== undefined) throw new FleetError('config_invalid', `column ${twice} is there twice`)
   if (!names.includes('id')) throw new FleetError('config_invalid', 'the header has no column id')
   return names
 }
 
 type Record_ = {
   readonly record: Record<string, string>
-  readonly info: { readonly records: number; readonly bytes: number }
+  readonly info: { readonly records: number; readonly bytes: number; readonly error: Error | undefined }
 }
 
 const csvRows = async function* (path: string): AsyncGenerator<Row> {
@@ -97,11 +103,17 @@ const csvRows = async function* (path: string): AsyncGenerator<Row> {
     skip_empty_lines: true,
     trim: true,
     max_record_size: MOST_RECORD,
+    // a row with too many cells or too few is refused by itself, below
+    relax_column_count: true,
   })
   // the loop below is given the error of either
   pipeline(createReadStream(path), parser, () => {})
   for await (const { record, info } of parser as AsyncIterable<Record_>)
-    yield { number: info.records, bytes: info.bytes, ...fromCells(record) }
+    yield {
+      number: info.records,
+      bytes: info.bytes,
+      ...(info.error === undefined ? fromCells(record) : unreadable(info.error.message)),
+    }
 }
 
 const objectRows = async function* (path: string): AsyncGenerator<Row> {

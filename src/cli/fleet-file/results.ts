@@ -4,7 +4,7 @@
  */
 
 import { createHash } from 'node:crypto'
-import { appendFileSync, createReadStream, existsSync, truncateSync, writeFileSync } from 'node:fs'
+import { appendFileSync, createReadStream, existsSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { FleetError } from '#fleet/errors.ts'
 import type { ImportResult } from '#wire/bulk.ts'
@@ -29,8 +29,11 @@ type Bookmark = { done: number; whole: number; counts: Record<string, number>; s
 
 /** A last line that was cut off by a crash does not count; the row is sent again, which changes nothing. */
 const readBookmark = async (path: string): Promise<Bookmark> => {
+  const { size } = statSync(path)
   const mark: Bookmark = { done: 0, whole: 0, counts: {}, source: undefined }
   for await (const line of createInterface({ input: createReadStream(path, 'utf8') })) {
+    const end = mark.whole + Buffer.byteLength(line) + 1
+    if (end > size) break
     try {
       const { source_sha256: source, row, result } = JSON.parse(line) as Record<string, unknown>
       if (typeof source === 'string') mark.source = source
@@ -41,7 +44,7 @@ const readBookmark = async (path: string): Promise<Bookmark> => {
     } catch {
       break
     }
-    mark.whole += Buffer.byteLength(line) + 1
+    mark.whole = end
   }
   return mark
 }

@@ -15,6 +15,7 @@ import { readCertificates } from '#pki/certificate.ts'
 import { issuedBy } from '#pki/chain.ts'
 import { fromPem, toPem } from '#pki/pem.ts'
 import { readRoot, signRootCrl, type RootCrl } from '#pki/root-crl.ts'
+import { serialFromText } from '#pki/serial.ts'
 import { readPrivateFile } from '#runtime/secrets.ts'
 import type { CrlItem } from '#wire/revocations.ts'
 import { duration, online, show, type Online } from '../command.ts'
@@ -42,7 +43,9 @@ type Options = Online & {
   readonly out?: string
   readonly rootKey?: string
   readonly passphraseFile?: string
+  readonly first?: boolean
   readonly import?: string
+  readonly force?: boolean
 }
 
 const several = (value: string, before: readonly string[] = []): string[] => [...before, value]
@@ -66,8 +69,6 @@ const readCrlFile = (path: string): Uint8Array => {
   return der
 }
 
-const SERIAL = /^(?:[0-9a-f]{2}){1,20}$/
-
 /** A certificate file, which must be the root's, or a serial. */
 const serialOf = (text: string, path: string, root: CertificateFacts): string => {
   if (existsSync(path)) {
@@ -79,8 +80,8 @@ const serialOf = (text: string, path: string, root: CertificateFacts): string =>
       )
     return certificate.serial
   }
-  const serial = text.replaceAll(':', '').toLowerCase()
-  if (!SERIAL.test(serial))
+  const serial = serialFromText(text)
+  if (serial === undefined)
     throw new FleetError('config_invalid', `${text}: neither a certificate file nor a serial in hex`)
   return serial
 }
@@ -98,6 +99,24 @@ const answerOf = (file: string, issuer: string, crl: RootCrl) => ({
   })),
 })
 
+/**
+ * The CRL before this one. Without it, what it revoked would be good again: so that it is missing must be meant.
+ * @returns DER; undefined: this is the first
+ */
+const previousOf = (path: string, options: Options): Uint8Array | undefined => {
+  const there = existsSync(path)
+  if (options.first !== true) {
+    if (there) return readCrlFile(path)
+    throw new FleetError(
+      'config_invalid',
+      `${path}: there is no CRL before this one. Name it with --previous (the desk serves it at /crl/<root>.crl), or say --first if there was never one`,
+    )
+  }
+  if (there || options.previous !== undefined)
+    throw new FleetError('config_invalid', `${path}: with a CRL before it, it is not the first one`)
+  return undefined
+}
+
 const make = async (io: Io, options: Options): Promise<void> => {
   const config = readConfig(io, options)
   const at = (path: string): string => resolve(io.cwd, path)
@@ -113,8 +132,7 @@ const make = async (io: Io, options: Options): Promise<void> => {
       options.rootKey === undefined ? inCerts('private/root.key') : at(options.rootKey),
     ),
     passphrase: passphrase === undefined ? undefined : readPrivateFile(passphrase),
-    // one that was named must be there
-    previous: options.previous !== undefined || existsSync(before) ? readCrlFile(before) : undefined,
+    previous: previousOf(before, options),
     revoke: (options.revoke ?? []).map((text) => ({
       serial: serialOf(text, at(text), root),
       reason: options.reason,
@@ -144,7 +162,9 @@ const make = async (io: Io, options: Options): Promise<void> => {
 
 const give = async (io: Io, options: Options, file: string): Promise<void> => {
   const crl = toPem('X509 CRL', readCrlFile(resolve(io.cwd, file)))
-  const taken = await connect(io, options).call<CrlItem>('POST', '/v1/crls', { body: { crl } })
+  const taken = await connect(io, options).call<CrlItem>('POST', '/v1/crls', {
+    body: options.force === true ? { crl, force: true } : { crl },
+  })
   show(io, options, taken, () => [
     `CRL ${taken.number} of ${taken.issuer} is served at ${taken.path} until ${taken.next_update}`,
   ])
@@ -165,7 +185,9 @@ export const caCrl = (io: Io): Command =>
     .option('--out <file>', 'where it goes (default: certs/root.crl)')
     .option('--root-key <file>', "the root's private key (default: certs/private/root.key)")
     .option('--passphrase-file <file>', 'opens that key (default: ca.passphrase_file)')
+    .option('--first', 'there was never one before it')
     .option('--import <file>', 'makes nothing: gives this CRL to the running desk')
+    .option('--force', 'with --import: it may leave out what the one before it lists')
     .action(async (_: unknown, self: Command) => {
       const options = self.optsWithGlobals<Options>()
       await (options.import === undefined ? make(io, options) : give(io, options, options.import))

@@ -76,7 +76,7 @@ const readRecords = async (config: Config, now: number): Promise<readonly OnReco
   }
 }
 
-/** Before the first start: what is configured will be registered as active. */
+/** Before the first start: what is configured will be registered as active, and no other one ever is by being configured. */
 const fromFiles = (config: Config): readonly OnRecord[] => {
   const facts = first(config.ca.intermediate)
   if (facts?.subjectKeyId === undefined) return []
@@ -128,7 +128,8 @@ export const caShow = (io: Io): Command =>
       })
       if (found.length === 0)
         throw new FleetError('not_found', `no CA at ${files.root}. Make one: npx sallyport ca init`)
-      const records = (await readRecords(config, now)) ?? fromFiles(config)
+      const onRecord = await readRecords(config, now)
+      const records = onRecord === undefined || onRecord.length === 0 ? fromFiles(config) : onRecord
       const root = first(files.root)
       // the newest active one whose key is here, as the desk chooses
       const signing = records.findLast(

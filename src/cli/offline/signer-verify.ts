@@ -5,12 +5,12 @@
 
 import { statSync } from 'node:fs'
 import { InvalidArgumentError, type Command } from 'commander'
-import { MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
+import { MINUTE, SECOND } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { CHAIN_START, chainFiles, follow, linesOf, type Head } from '#registry/chained-lines.ts'
-import { openRegistry } from '#registry/sqlite.ts'
-import type { CertificateSummary, Registry } from '#registry/registry.ts'
-import { parseSignerLine } from '#wire/signer-log.ts'
+import type { SignedCertificate, SignedRecords } from '#registry/signed.ts'
+import { openSignedRecords } from '#registry/sqlite.ts'
+import { parseSignerLine, type SignerLine } from '#wire/signer-log.ts'
 import { command, show, type Common } from '../command.ts'
 import type { Io } from '../io.ts'
 import { pairs } from '../output.ts'
@@ -18,7 +18,6 @@ import { readConfig } from '../settings.ts'
 
 /** Said one by one; of the rest only how many. */
 const MOST_PROBLEMS = 100
-const PAGE = 1_000
 /** Certificates begin this long before they are made, in whole seconds. */
 const BACKDATE = 5 * MINUTE + SECOND
 
@@ -43,11 +42,15 @@ const complain = (report: Report, problem: string): void => {
   if (report.problems.length < MOST_PROBLEMS) report.problems.push(problem)
 }
 
-/** serial → the fingerprints that were signed under it; more than one when a crash came between signature and record */
-type Signed = Map<string, string[]>
+/** Where each kind of line is counted. */
+const COUNTED = { device: 'certificates', responder: 'responders', crl: 'crls' } as const
 
-const readLog = (report: Report, expected: Head | undefined): Signed => {
-  const signed: Signed = new Map()
+/** @param onLine each that is whole and of ours, of what was signed */
+const readLog = (
+  report: Report,
+  expected: Head | undefined,
+  onLine: (line: Exclude<SignerLine, { kind: 'opened' }>) => void,
+): void => {
   let head: Head | undefined = CHAIN_START
   for (const file of report.files) {
     let whole = 0
@@ -67,65 +70,96 @@ const readLog = (report: Report, expected: Head | undefined): Signed => {
       report.begins_at ??= line.at
       if (expected?.n === head.n && expected.sha256 !== head.sha256)
         complain(report, `line ${head.n} is not the one that it was: it has hash ${head.sha256}`)
-      if (line.kind === 'crl') report.crls += 1
-      if (line.kind === 'responder') report.responders += 1
-      if (line.kind !== 'device') continue
-      report.certificates += 1
-      const before = signed.get(line.serial)
-      if (before === undefined) signed.set(line.serial, [line.sha256])
-      else before.push(line.sha256)
+      if (line.kind === 'opened') continue
+      report[COUNTED[line.kind]] += 1
+      onLine(line)
     }
     report.unfinished_bytes = statSync(file).size - whole
   }
   report.head = head ?? report.head
   if (expected !== undefined && expected.n > report.head.n)
     complain(report, `line ${expected.n} is missing: the log ends with line ${report.head.n}`)
-  return signed
 }
 
-type Recorded = Pick<CertificateSummary, 'serial' | 'fingerprint' | 'deviceId' | 'notBefore'>
+type Line<K extends SignerLine['kind']> = Extract<SignerLine, { kind: K }>
+/** `lines`: how many it has; `isThere`: one of them is what was recorded; `isStrange`: one is of something else */
+type Held = SignedCertificate & { lines: number; isThere: boolean; isStrange: boolean }
 
-const readRecords = async (registry: Registry): Promise<readonly Recorded[]> => {
-  const records: Recorded[] = []
-  let after: string | undefined
-  do {
-    const page = await registry.listCertificates({ limit: PAGE, after })
-    for (const { serial, fingerprint, deviceId, notBefore } of page.items)
-      records.push({ serial, fingerprint, deviceId, notBefore })
-    after = page.next
-  } while (after !== undefined)
-  return records
-}
+const isAbout = (
+  line: Line<'device' | 'responder'>,
+  of: { issuerSki: string; spkiSha256: string },
+): boolean => line.ski === of.issuerSki && line.spki_sha256 === of.spkiSha256
 
-/** Every certificate on record since the log began has its line, and the other way round. */
+/**
+ * Every certificate on record since the log began has its line, and every line is on record: certificates, OCSP responders, CRLs.
+ *
+ * Certificates are read before the log, for one that is issued meanwhile has its line before it is recorded; what nobody but the desk asks
+ * for, after it, for that is on record before it has its line.
+ */
 const compare = async (
   report: Report,
-  signed: Signed,
-  records: readonly Recorded[],
-  registry: Registry,
+  expected: Head | undefined,
+  registry: SignedRecords,
 ): Promise<void> => {
-  const begins = report.begins_at === null ? Infinity : Date.parse(report.begins_at)
-  const unseen = new Set(signed.keys())
-  for (const { serial, fingerprint, deviceId, notBefore } of records) {
-    unseen.delete(serial)
-    const lines = signed.get(serial)
-    if (lines === undefined) {
-      if (notBefore + BACKDATE >= begins)
-        complain(report, `certificate ${serial} of ${deviceId} is on record, and the log has no line of it`)
-    } else if (fingerprint !== undefined && !lines.includes(fingerprint))
-      complain(report, `certificate ${serial} of ${deviceId} on record is not the one that was signed`)
+  const records = new Map<string, Held>()
+  for await (const record of registry.certificates())
+    records.set(record.serial, { ...record, lines: 0, isThere: false, isStrange: false })
+  const unknown: Line<'device'>[] = []
+  const responders = new Map<string, Line<'responder'>[]>()
+  const crls: Line<'crl'>[] = []
+
+  const isOf = (line: Line<'device'>, record: SignedCertificate): boolean =>
+    isAbout(line, record) && line.device_id === record.deviceId
+  const notThatOne = ({ serial, deviceId }: SignedCertificate): void =>
+    complain(report, `certificate ${serial} of ${deviceId} on record is not the one that was signed`)
+
+  const takers: { readonly [K in keyof typeof COUNTED]: (line: Line<K>) => void } = {
+    device: (line) => {
+      const record = records.get(line.serial)
+      if (record === undefined) {
+        unknown.push(line)
+        return
+      }
+      record.lines += 1
+      // signed again after a crash, it has another signature, and is the same for the rest
+      if (!isOf(line, record)) record.isStrange = true
+      if (line.sha256 === record.fingerprint) record.isThere = true
+    },
+    responder: (line) => responders.set(line.serial, [...(responders.get(line.serial) ?? []), line]),
+    crl: (line) => crls.push(line),
   }
-  for (const serial of unseen)
-    // one that is only meant was signed in vain: its device has not come back for it
-    if ((await registry.findCertificate(serial)) === undefined)
-      complain(report, `certificate ${serial} was signed, and is not on record`)
+  readLog(report, expected, (line) => (takers[line.kind] as (line: SignerLine) => void)(line))
+
+  const begins = report.begins_at === null ? Infinity : Date.parse(report.begins_at)
+  for (const record of records.values()) {
+    // one that is only meant may have been signed in vain: its device has not come back for it
+    const isRecorded = record.fingerprint !== undefined
+    if (record.isStrange || (isRecorded && record.lines > 0 && !record.isThere)) notThatOne(record)
+    if (isRecorded && record.lines === 0 && record.notBefore + BACKDATE >= begins)
+      complain(
+        report,
+        `certificate ${record.serial} of ${record.deviceId} is on record, and the log has no line of it`,
+      )
+  }
+  for (const line of unknown) {
+    const record = await registry.certificate(line.serial)
+    if (record === undefined) complain(report, `certificate ${line.serial} was signed, and is not on record`)
+    else if (!isOf(line, record)) notThatOne(record)
+  }
+  for await (const record of registry.responders())
+    if (responders.get(record.serial)?.every((line) => isAbout(line, record)) === true)
+      responders.delete(record.serial)
+  for (const serial of responders.keys())
+    complain(report, `OCSP responder ${serial} was signed, and is not on record`)
+  for (const { ski, number } of crls)
+    if (!(await registry.isCrlNumber(ski, number)))
+      complain(report, `CRL ${number} of issuer ${ski} was signed, and is not on record`)
 }
 
 const verify = async (o: {
   readonly path: string
   readonly registryPath: string | undefined
   readonly expected: Head | undefined
-  readonly clock: Clock
 }): Promise<Report> => {
   const report: Report = {
     files: chainFiles(o.path),
@@ -140,15 +174,11 @@ const verify = async (o: {
     problems_found: 0,
     problems: [],
   }
-  if (o.registryPath === undefined) {
-    readLog(report, o.expected)
-    return report
+  if (o.registryPath === undefined) readLog(report, o.expected, () => undefined)
+  else {
+    await using registry = await openSignedRecords({ path: o.registryPath })
+    await compare(report, o.expected, registry)
   }
-  await using registry = await openRegistry({ path: o.registryPath, clock: o.clock })
-  // the registry first: what is issued meanwhile has its line before it is on record
-  const records = await readRecords(registry)
-  const signed = readLog(report, o.expected)
-  await compare(report, signed, records, registry)
   return report
 }
 
@@ -175,7 +205,6 @@ export const signerVerify = (io: Io): Command =>
         path: config.signer.log,
         registryPath: options.registry === true ? config.registry.path : undefined,
         expected: options.head,
-        clock: io.clock,
       }).catch((cause: unknown): never => {
         const code = (cause as NodeJS.ErrnoException).code
         if (code === undefined || cause instanceof FleetError) throw cause

@@ -3,8 +3,8 @@
  * no key and no memory here. Not the quota and not the serials of before: quota.ts, serials.ts. The key's strength: #pki/profile.ts.
  */
 
-import type { SubjectExtras } from '#fleet/certificate.ts'
-import { DAY, MINUTE } from '#fleet/clock.ts'
+import { INTENDED_FOR, type SubjectExtras } from '#fleet/certificate.ts'
+import { DAY, HOUR, MINUTE, SECOND } from '#fleet/clock.ts'
 import { isDeviceId } from '#fleet/device-id.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { BACKDATE } from '#policy/enrollment.ts'
@@ -16,16 +16,16 @@ const SERIAL = /^[4-7][0-9a-f]{31}$/
 const STATUS_URL = /^http:\/\/[\u0021-\u007e]{1,1000}$/
 
 /**
- * A certificate that was meant and lost in a crash is signed when its device asks again, with the dates on record. One that begins
- * longer ago than this is not: nobody waits so long for an answer.
+ * A certificate that was meant and lost in a crash is signed when its device asks again, with the dates on record. One that begins longer
+ * ago than this is not: the registry has given it up before ({@link INTENDED_FOR}), so an hour later nobody asks for it.
  */
-const OLDEST_BEGIN = 30 * DAY
-/** Of OCSP responders: nobody can revoke one (id-pkix-ocsp-nocheck). */
-const MOST_RESPONDER_LIFE = 30 * DAY
+const OLDEST_BEGIN = INTENDED_FOR + HOUR
+/** Of OCSP responders, which the desk makes for 7 d: nobody can revoke one (id-pkix-ocsp-nocheck). Nor is one ever meant for later. */
+const RESPONDER = { most: 7 * DAY + MINUTE, oldest: 2 * BACKDATE } as const
 /** `enroll.crl_ttl` goes to 30 d. A longer list would hide what is revoked after it. */
 const MOST_CRL_LIFE = 30 * DAY + 2 * BACKDATE
-/** Numbers follow the clock (Unix seconds), or go on from the last one. */
-const CRL_NUMBER_LEAP = 1_000_000n
+/** Numbers follow the clock (Unix seconds). Only the clock: with the last number in it, each CRL would take the limit along. */
+const CRL_NUMBER_AHEAD = HOUR
 /** Two clocks of one machine, read one after the other. */
 const SKEW = MINUTE
 
@@ -36,7 +36,7 @@ const days = (ms: number): string => `${Math.round((ms / DAY) * 100) / 100}d`
 const checkValidity = (
   { serial, not_before: notBefore, not_after: notAfter }: SignerRequestOf<'device' | 'responder'>,
   now: number,
-  most: number,
+  { most, oldest }: { readonly most: number; readonly oldest: number },
 ): void => {
   if (!SERIAL.test(serial))
     throw new FleetError('bad_request', 'a serial number has 16 octets that begin with the bits 01')
@@ -44,7 +44,7 @@ const checkValidity = (
   if (notAfter > now + most)
     throw unusable(`signs for ${days(most)} at most, and was asked for ${days(notAfter - now)}`)
   if (notBefore > now + SKEW) throw unusable('signs nothing that begins in the future')
-  if (notBefore < now - OLDEST_BEGIN) throw unusable(`signs nothing that began ${days(now - notBefore)} ago`)
+  if (notBefore < now - oldest) throw unusable(`signs nothing that began ${days(now - notBefore)} ago`)
 }
 
 /** Exactly what the templates of a group could have given. @returns undefined: nothing */
@@ -66,13 +66,13 @@ export const checkDevice = (
   maxTtl: number,
 ): SubjectExtras | undefined => {
   if (!isDeviceId(request.device_id)) throw new FleetError('device_id_invalid', 'the device id is malformed')
-  checkValidity(request, now, maxTtl)
+  checkValidity(request, now, { most: maxTtl, oldest: OLDEST_BEGIN })
   return extrasFrom(request)
 }
 
 /** @throws `bad_request`, `issuer_unusable` */
 export const checkResponder = (request: SignerRequestOf<'responder'>, now: number): void =>
-  checkValidity(request, now, MOST_RESPONDER_LIFE)
+  checkValidity(request, now, RESPONDER)
 
 /** @param last the number of the last CRL of this issuer. @throws `bad_request`, `issuer_unusable` */
 export const checkCrl = (request: SignerRequestOf<'crl'>, now: number, last: bigint): void => {
@@ -83,9 +83,10 @@ export const checkCrl = (request: SignerRequestOf<'crl'>, now: number, last: big
     throw unusable('signs a CRL only of this moment')
   if (nextUpdate > now + MOST_CRL_LIFE) throw unusable(`signs a CRL for ${days(MOST_CRL_LIFE)} at most`)
   if (number <= last) throw unusable(`has signed CRL number ${last}, and no number comes again or before it`)
-  const clock = BigInt(Math.floor(now / 1_000))
-  if (number > (clock > last ? clock : last) + CRL_NUMBER_LEAP)
-    throw unusable('signs no CRL number that is so far ahead of the clock')
+  // last + 1 is for the numbers of a clock that was ahead, or of somebody who went to the limit: the desk goes on after them
+  const most = BigInt(Math.floor((now + CRL_NUMBER_AHEAD) / SECOND))
+  if (number > most && number !== last + 1n)
+    throw unusable(`signs no CRL number that is so far ahead of the clock, and the last one was ${last}`)
   if (!request.status_urls_before.every((url) => STATUS_URL.test(url)))
     throw new FleetError('bad_request', 'a status URL is http://…')
 }

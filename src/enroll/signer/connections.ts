@@ -13,19 +13,17 @@ import {
   SIGNER_PROTOCOL,
   unpackEntries,
   type SignerHello,
-  type SignerReply,
   type SignerRequest,
   type SignerRequestOf,
 } from '#wire/signer.ts'
-import { createFrameReader, drained, frameOf } from './frames.ts'
+import { createFrameReader, frameOf } from './frames.ts'
+import { createOutbox, refusal, type Outbox } from './outbox.ts'
 import type { Signing } from './signing.ts'
 
 /** A desk has one for each issuer; the rest is for a desk that is being replaced, and for health checks. */
 const MOST_CONNECTIONS = 64
 /** Requests of one connection that are not answered yet; beyond it, it is not read. */
 const MOST_UNDERWAY = 2_048
-/** DER bytes in a frame, before base64. */
-const PART = 45_000
 /** Time for: the hello; the rest of a frame or of a CRL's entries; taking an answer. ms */
 const WITHIN = { hello: 5_000, frame: 10_000, entries: 30_000, answer: 30_000 } as const
 const SWEEP = 500
@@ -43,11 +41,9 @@ type Connection = {
   greeted: boolean
   /** of the process's own time, ms: the last whole frame */
   active: number
-  /** since when a frame is unfinished, an answer is not taken */
+  /** since when a frame is unfinished */
   partialSince: number | undefined
-  stuckSince: number | undefined
-  /** answers of this turn wait for each other */
-  corked: boolean
+  readonly outbox: Outbox
   readonly underway: Set<number>
   readonly gathering: Map<number, Gathering>
 }
@@ -64,17 +60,6 @@ const atMostOnce = (every: number, write: (fields: Fields) => void): ((fields: F
     if (performance.now() < silentUntil) return
     write({ ...fields, times })
     ;[silentUntil, times] = [performance.now() + every, 0]
-  }
-}
-
-const refusal = (id: number, error: unknown): SignerReply => {
-  const known = error instanceof FleetError ? error : new FleetError('internal', 'the signer failed')
-  return {
-    id,
-    ok: false,
-    code: known.code,
-    detail: known.detail.slice(0, 1_000),
-    ...(known.retryAfter === undefined ? {} : { retry_after: Math.min(known.retryAfter, 86_400) }),
   }
 }
 
@@ -104,47 +89,22 @@ export const createConnections = (o: {
     connection.socket.destroy()
   }
 
-  const send = (connection: Connection, reply: SignerReply): boolean => {
-    const { socket } = connection
-    if (!connection.corked) {
-      connection.corked = true
-      socket.cork()
-      process.nextTick(() => {
-        connection.corked = false
-        socket.uncork()
-      })
-    }
-    const taken = socket.write(frameOf(reply))
-    if (!taken) connection.stuckSince ??= performance.now()
-    return taken
-  }
-
-  const sendDer = async (connection: Connection, id: number, der: Uint8Array): Promise<void> => {
-    const { socket } = connection
-    const bytes = Buffer.from(der.buffer, der.byteOffset, der.byteLength)
-    for (let at = 0; at < bytes.length; at += PART) {
-      if (socket.destroyed) return
-      const more = at + PART < bytes.length
-      const part = bytes.toString('base64', at, Math.min(at + PART, bytes.length))
-      const taken = send(connection, { id, ok: true, der: part, ...(more ? { more } : {}) })
-      if (!taken && more) await drained(socket)
-    }
-  }
-
   /** Reading stops while too much is asked for, and goes on when half of it is answered. */
   const settle = (connection: Connection, id: number): void => {
     connection.underway.delete(id)
     if (!stopping && connection.underway.size <= MOST_UNDERWAY / 2) connection.socket.resume()
   }
 
-  const answer = (connection: Connection, id: number, work: Promise<Uint8Array>): void => {
+  /** @param ski of a CRL */
+  const answer = (connection: Connection, id: number, work: Promise<Uint8Array>, ski?: string): void => {
     work
       .then(
-        (der) => sendDer(connection, id, der),
+        (der) => connection.outbox.sendDer(id, der),
         (error: unknown) => {
           if (error instanceof FleetError) warnOfRefusal({ reason: error.code, detail: error.detail })
           else log.error({ err: error }, 'a request failed')
-          if (!connection.socket.destroyed) send(connection, refusal(id, error))
+          const last = ski === undefined ? undefined : signing.lastCrlNumber(ski)
+          if (!connection.socket.destroyed) connection.outbox.send(refusal(id, error, last))
         },
       )
       .finally(() => settle(connection, id))
@@ -157,6 +117,7 @@ export const createConnections = (o: {
       connection,
       id,
       signing.crl(request, entries).finally(() => (listed -= request.entries)),
+      request.ski,
     )
   }
 
@@ -175,7 +136,7 @@ export const createConnections = (o: {
       void o.hello().then(
         (said) => {
           if (!connection.socket.destroyed)
-            send(connection, { id, ok: true, protocol: SIGNER_PROTOCOL, ...said })
+            connection.outbox.send({ id, ok: true, protocol: SIGNER_PROTOCOL, ...said })
         },
         (error: unknown) => log.error({ err: error }, 'no hello'),
       )
@@ -199,7 +160,7 @@ export const createConnections = (o: {
         if (listed + request.entries > MAX_SIGNER_CRL_ENTRIES)
           throw new FleetError('issuer_unusable', 'the signer is busy with other CRLs', { retryAfter: 1 })
       } catch (error) {
-        answer(connection, id, Promise.reject(error as Error))
+        answer(connection, id, Promise.reject(error as Error), request.ski)
         return undefined
       }
       listed += request.entries
@@ -207,7 +168,7 @@ export const createConnections = (o: {
       if (request.entries === 0) finish(connection, id, gathering)
       else {
         connection.gathering.set(id, gathering)
-        send(connection, { id, ok: true, ready: true })
+        connection.outbox.send({ id, ok: true, ready: true })
       }
       return undefined
     },
@@ -272,15 +233,13 @@ export const createConnections = (o: {
       greeted: false,
       active: performance.now(),
       partialSince: undefined,
-      stuckSince: undefined,
-      corked: false,
+      outbox: createOutbox(socket),
       underway: new Set(),
       gathering: new Map(),
     }
     open.add(connection)
     const reader = createFrameReader()
     socket.on('data', (chunk: Buffer) => read(connection, reader, chunk))
-    socket.on('drain', () => (connection.stuckSince = undefined))
     // its end says what there is to say
     socket.on('error', () => undefined)
     socket.on('close', () => {
@@ -296,7 +255,7 @@ export const createConnections = (o: {
       since !== undefined && now - since > most
     if (!connection.greeted && past(connection.active, within.hello)) return 'it said no hello'
     if (past(connection.partialSince, within.frame)) return 'a frame took too long'
-    if (past(connection.stuckSince, within.answer)) return 'it does not take its answers'
+    if (past(connection.outbox.stuckSince, within.answer)) return 'it does not take its answers'
     const waits = [...connection.gathering.values()].some(({ since }) => past(since, within.entries))
     return waits ? 'the entries of a CRL took too long' : undefined
   }

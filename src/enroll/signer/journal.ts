@@ -1,7 +1,7 @@
 /**
  * The signer's log: one line for each thing it signed, on the disk before the answer leaves. Lines that come in one turn share a write
  * and an fsync; each holds the hash of the one before. A file that has grown large keeps its lines under another name. Not the
- * shape of a line: #wire/signer-log.ts; not who may sign what: signing.ts.
+ * shape of a line: #wire/signer-log.ts; not what the lines of before say: remembered.ts; not who may sign what: signing.ts.
  */
 
 import {
@@ -19,18 +19,10 @@ import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import type { Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import {
-  CHAIN_START,
-  chainFiles,
-  follow,
-  keptName,
-  lineHash,
-  linesOf,
-  type Head,
-} from '#registry/chained-lines.ts'
+import { keptName, lineHash, type Head } from '#registry/chained-lines.ts'
 import type { Log } from '#runtime/log.ts'
-import { parseSignerLine, type SignerLine } from '#wire/signer-log.ts'
-import { hourOf, type Counted } from './quota.ts'
+import type { SignerLine } from '#wire/signer-log.ts'
+import { apply, readBack, type Remembered } from './remembered.ts'
 
 const toDisk = promisify(fdatasync)
 
@@ -50,17 +42,6 @@ export type Entry = { [K in SignerLine['kind']]: Omit<Extract<SignerLine, { kind
   'opened'
 >]
 
-/** What the lines say that were there at start. */
-export type Remembered = {
-  readonly head: Head
-  /** ms; of the newest line */
-  readonly newest: number
-  readonly crlNumbers: ReadonlyMap<string, bigint>
-  readonly counted: Counted
-  /** oldest first, of the last two files */
-  readonly serials: readonly (readonly [serial: string, content: string])[]
-}
-
 export interface Journal extends AsyncDisposable {
   readonly remembered: Remembered
   /** Resolves when the line is on the disk. @throws issuer_unusable: it is not, and nothing of it is */
@@ -69,62 +50,6 @@ export interface Journal extends AsyncDisposable {
   newest(): number
   /** the last line on the disk */
   head(): Head
-}
-
-type State = {
-  head: Head
-  newest: number
-  readonly crlNumbers: Map<string, bigint>
-  hour: number
-  count: number
-}
-
-const noState = (): State => ({ head: CHAIN_START, newest: 0, crlNumbers: new Map(), hour: 0, count: 0 })
-
-/** What a line adds to what is known. */
-const apply = (state: State, line: SignerLine, head: Head): void => {
-  const at = Date.parse(line.at)
-  state.head = head
-  state.newest = Math.max(state.newest, at)
-  if (hourOf(at) > state.hour) [state.hour, state.count] = [hourOf(at), 0]
-  if (line.kind === 'opened') {
-    for (const [ski, number] of Object.entries(line.crl_numbers)) state.crlNumbers.set(ski, BigInt(number))
-    if (line.hour >= state.hour) [state.hour, state.count] = [line.hour, line.signed_in_hour]
-  } else if (line.kind === 'crl') state.crlNumbers.set(line.ski, BigInt(line.number))
-  else if (line.again !== true) state.count += 1
-}
-
-const spoilt = (path: string, problem: string): FleetError =>
-  new FleetError(
-    'config_invalid',
-    `signer.log: ${path} has ${problem}. Somebody changed it, or the disk did: see docs/signer.md, "When the log is spoilt"`,
-  )
-
-/** The last two files, held against the chain. @returns what they say, and how much of the last one is whole lines */
-const readBack = (
-  path: string,
-): { state: State; serials: (readonly [string, string])[]; whole: number; first: number } => {
-  const state = noState()
-  const serials: (readonly [string, string])[] = []
-  let head: Head | undefined
-  let whole = 0
-  let first = 0
-  for (const file of chainFiles(path).slice(-2)) {
-    whole = 0
-    first = 0
-    for (const { text, end } of linesOf(file)) {
-      const followed = follow(head, text)
-      if (!followed.ok) throw spoilt(file, followed.problem)
-      const line = parseSignerLine(text)
-      if (line === undefined) throw spoilt(file, `line ${followed.head.n} of a form that is not ours`)
-      head = followed.head
-      first ||= line.n
-      apply(state, line, head)
-      if (line.kind === 'device' || line.kind === 'responder') serials.push([line.serial, line.content])
-      whole = end
-    }
-  }
-  return { state, serials, whole, first }
 }
 
 const writeAll = (fd: number, bytes: Buffer): void => {
@@ -181,7 +106,7 @@ export const openJournal = (o: {
     head: state.head,
     newest: state.newest,
     crlNumbers: new Map(state.crlNumbers),
-    counted: { hour: state.hour, count: state.count },
+    counted: { hour: state.hour, counts: new Map(state.counts) },
     serials,
   }
 
@@ -244,7 +169,7 @@ export const openJournal = (o: {
       version: o.version,
       crl_numbers: Object.fromEntries([...state.crlNumbers].map(([ski, number]) => [ski, String(number)])),
       hour: state.hour,
-      signed_in_hour: state.count,
+      signed_in_hour: Object.fromEntries(state.counts),
     }
     const { text, lines } = textOf(mustOpen ? [opened, ...entries] : entries)
     const bytes = Buffer.from(text)

@@ -9,9 +9,6 @@ import type { Log } from '#runtime/log.ts'
 import { ENTRIES_PER_FRAME, packEntries, type SignerHello } from '#wire/signer.ts'
 import { openSignerClient, type Answer, type SignerClient } from './signer-client.ts'
 
-/** 16 octets */
-const SERIAL_HEX = 32
-
 const plainUrl = (url: string): string => url.replace(/\/+$/, '')
 
 const derOf = (answer: Answer): Buffer => {
@@ -54,7 +51,15 @@ export const openRemoteIssuer = async (o: {
       return `it writes enroll.status_url ${statusUrl} into certificates, and this desk has ${plainUrl(o.statusUrl)}`
     return undefined
   }
-  const client: SignerClient = await openSignerClient({ socket: o.socket, judge, log: o.log, ...o.client })
+  let lastCrlNumber: bigint | undefined
+  const client: SignerClient = await openSignerClient({
+    socket: o.socket,
+    judge,
+    // somebody has asked for CRLs behind this desk's back, or its registry is an old one: it goes on after them
+    onCrlNumber: (last) => (lastCrlNumber = last),
+    log: o.log,
+    ...o.client,
+  })
 
   const checkLife = (end: number): void => {
     if (end > notAfter)
@@ -67,6 +72,8 @@ export const openRemoteIssuer = async (o: {
   return {
     ...authority,
     ready: () => client.ready(),
+    problem: () => client.problem(),
+    lastCrlNumber: () => lastCrlNumber,
     async issueDevice({ deviceId, spkiDer, serial, notBefore, notAfter: end, extras }) {
       checkLife(end)
       const answer = await client.ask({
@@ -104,8 +111,6 @@ export const openRemoteIssuer = async (o: {
       return about(derOf(answer), serial, spkiDer)
     },
     async signCrl({ number, thisUpdate, nextUpdate, entries, statusUrlsBefore = [] }) {
-      if (entries.some(({ serial }) => serial.length !== SERIAL_HEX))
-        throw new FleetError('internal', 'a serial number on the CRL is not 16 octets')
       const answer = await client.ask({
         op: 'crl',
         ski,

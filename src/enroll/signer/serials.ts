@@ -9,32 +9,40 @@ import { FleetError } from '#fleet/errors.ts'
 const SERIALS_REMEMBERED = 100_000
 
 export type Serials = {
-  /** @param content a hash of all that is asked for. @returns whether it was signed before. @throws conflict: with another content */
-  isKnown(serial: string, content: string): boolean
+  /** @param content a hash of all that is asked for. @returns how often it was signed before. @throws conflict: with another content */
+  times(serial: string, content: string): number
+  /** Once more. */
   keep(serial: string, content: string): void
-  /** It was not signed after all. */
-  forget(serial: string): void
+  /** It was not signed after all, this time. */
+  takeBack(serial: string): void
 }
 
-/** @param before oldest first */
+/** @param before oldest first; one that was signed again comes again */
 export const createSerials = (
   before: Iterable<readonly [serial: string, content: string]> = [],
   most = SERIALS_REMEMBERED,
 ): Serials => {
-  const contents = new Map<string, string>()
+  const known = new Map<string, { readonly content: string; times: number }>()
   const keep = (serial: string, content: string): void => {
-    contents.set(serial, content)
-    if (contents.size > most) contents.delete(contents.keys().next().value as string)
+    const found = known.get(serial)
+    if (found === undefined) known.set(serial, { content, times: 1 })
+    else found.times += 1
+    if (known.size > most) known.delete(known.keys().next().value as string)
   }
   for (const [serial, content] of before) keep(serial, content)
   return {
-    isKnown(serial, content) {
-      const known = contents.get(serial)
-      if (known !== undefined && known !== content)
+    times(serial, content) {
+      const found = known.get(serial)
+      if (found !== undefined && found.content !== content)
         throw new FleetError('conflict', 'this serial has been signed with another content')
-      return known !== undefined
+      return found?.times ?? 0
     },
     keep,
-    forget: (serial) => void contents.delete(serial),
+    takeBack: (serial) => {
+      const found = known.get(serial)
+      if (found === undefined) return
+      found.times -= 1
+      if (found.times === 0) known.delete(serial)
+    },
   }
 }

@@ -45,7 +45,7 @@ export const openSigner = async (config: Config, { log, clock }: Scope): Promise
   const signing = createSigning({
     issuerOf: (ski) => keys.of(ski),
     journal,
-    quota: createQuota({ most: signer.certificates_per_hour, counted, clock }),
+    quota: createQuota({ certificates: signer.certificates_per_hour, counted, clock }),
     serials: createSerials(serials),
     clock,
     maxTtl: signer.max_ttl,

@@ -51,6 +51,8 @@ export type Answer =
 export interface SignerClient extends AsyncDisposable {
   /** connected, and the signer is the one that is wanted */
   ready(): boolean
+  /** what is wrong with the signer now, in words */
+  problem(): string | undefined
   /** @throws issuer_unusable, with retryAfter: it is away, or went away; and what it refuses with */
   ask(request: Unnumbered): Promise<Answer>
   /** More of a request that is `ready`. Resolves when the signer can take still more. @throws issuer_unusable */
@@ -83,11 +85,13 @@ const refusalOf = (reply: Extract<SignerReply, { ok: false }>): FleetError => {
 /**
  * The first attempt is over when this resolves, whatever came of it.
  * @param o.judge of the hello: what is wrong with this signer, in words
+ * @param o.onCrlNumber of a CRL that was refused: the last number that was signed
  * @param o.within, o.backoff for tests
  */
 export const openSignerClient = async (o: {
   readonly socket: string
   readonly judge: (hello: SignerHello) => string | undefined
+  readonly onCrlNumber?: (last: bigint) => void
   readonly log: Log
   readonly within?: Partial<Record<keyof typeof WITHIN, number>>
   readonly backoff?: readonly [from: number, to: number]
@@ -148,6 +152,7 @@ export const openSignerClient = async (o: {
     }
     waiting.delete(reply.id)
     if (!reply.ok) {
+      if (reply.crl_number !== undefined) o.onCrlNumber?.(BigInt(reply.crl_number))
       const error = refusalOf(reply)
       if (error.cause !== undefined)
         log.error({ err: error.cause }, 'the signer refused what this desk asked for')
@@ -263,6 +268,7 @@ export const openSignerClient = async (o: {
   await reach()
   return {
     ready: () => greeted,
+    problem: () => complaint,
     ask: async (request) => {
       const socket = socketNow()
       const id = nextId()

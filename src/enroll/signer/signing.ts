@@ -14,7 +14,7 @@ import { fromBase64 } from '#pki/pem.ts'
 import type { SignerRequestOf } from '#wire/signer.ts'
 import { checkClock, checkCrl, checkDevice, checkResponder } from './checks.ts'
 import type { Entry, Journal } from './journal.ts'
-import type { Quota } from './quota.ts'
+import { isCounted, type Quota } from './quota.ts'
 import type { Serials } from './serials.ts'
 
 /** Each resolves with DER, once it is in the log. Each throws what checks.ts says, `conflict`, `quota_exceeded`, `weak_key`, `issuer_unusable`. */
@@ -23,6 +23,8 @@ export type Signing = {
   responder(request: SignerRequestOf<'responder'>): Promise<Uint8Array>
   /** Looks at all but the entries; before they are sent. */
   mayMakeCrl(request: SignerRequestOf<'crl'>): void
+  /** The number of the last CRL of this issuer; undefined: none is known */
+  lastCrlNumber(ski: string): bigint | undefined
   crl(request: SignerRequestOf<'crl'>, entries: readonly CrlEntry[]): Promise<Uint8Array>
 }
 
@@ -63,17 +65,18 @@ export const createSigning = (o: {
     const content = createHash('sha256')
       .update(JSON.stringify([request.op, ski, spki_sha256, not_before, not_after, ...say]))
       .digest('hex')
-    const again = serials.isKnown(serial, content)
-    const giveBack = again ? undefined : quota.take()
+    const again = serials.times(serial, content)
+    const scope = request.op === 'device' ? 'certificates' : (`responders ${ski}` as const)
+    const giveBack = isCounted(again) ? quota.take(scope) : undefined
+    // known before it is signed: two that come together are not both the first
+    serials.keep(serial, content)
     try {
-      // known before it is signed: two that come together are not both the first
-      if (!again) serials.keep(serial, content)
       const der = await sign(issuer, spkiDer)
       const common = { ski, serial, sha256: sha256Hex(der), spki_sha256, not_before, not_after, content }
-      await journal.append(entryOf(again ? { ...common, again } : common))
+      await journal.append(entryOf(again > 0 ? { ...common, again } : common))
       return der
     } catch (error) {
-      if (!again) serials.forget(serial)
+      serials.takeBack(serial)
       giveBack?.()
       throw error
     }
@@ -119,11 +122,14 @@ export const createSigning = (o: {
       )
     },
     mayMakeCrl,
+    lastCrlNumber: (ski) => crlNumbers.get(ski),
     async crl(request, entries) {
       // again: while the entries came, another may have been made
       mayMakeCrl(request)
       const { ski, this_update, next_update } = request
       const number = BigInt(request.number)
+      // not given back: whoever asks for lists that cannot be made has as few of them
+      quota.take(`crls ${ski}`)
       crlNumbers.set(ski, number)
       const der = await issuerOf(ski).signCrl({
         number,

@@ -120,7 +120,7 @@ export const accessVerbs = ({
   }
 
   return {
-    groups: createGroups(database),
+    groups: createGroups(database, journal.accessChanges),
     putAccess: <K extends AccessKind>(
       kind: K,
       { value, ifRevision, now, actor }: { value: AccessValue[K]; ifRevision?: number | undefined } & Writer,

@@ -61,6 +61,9 @@ export const authorityVerbs = ({ database, journal, write, read }: Tools): Autho
     .prepare<[string], string>("select ski from issuers where state = 'active' and ski <> ?")
     .pluck()
   const setIssuer = database.prepare('update issuers set state = ? where ski = ?')
+  const revokeIssuer = database.prepare(
+    "update issuers set state = 'revoked', revoked_at = ?, revocation_reason = ? where ski = ?",
+  )
   const offerIssuer = database.prepare(
     'update issuers set offered_at = coalesce(offered_at, ?), offered_version = coalesce(offered_version, ?) where ski = ?',
   )
@@ -104,7 +107,7 @@ export const authorityVerbs = ({ database, journal, write, read }: Tools): Autho
     { readonly active: number; readonly fetched: number; readonly last: string | null }
   >(`
     select count(*) as active, count(f.device_id) as fetched, max(d.id) as last
-    from (select id from devices where id > :after and state = 'active' order by id limit :limit) d
+    from (select id from devices where id > :after and state in ('active', 'suspended') order by id limit :limit) d
     left join trust_fetches f on f.device_id = d.id and f.kind = :kind and f.version >= :least`)
 
   const crl = database.prepare<[string], CrlRow>('select * from imported_crls where ski = ?')
@@ -119,12 +122,21 @@ export const authorityVerbs = ({ database, journal, write, read }: Tools): Autho
       throw new FleetError('conflict', `it is ${state}, and only what is ${from.join(' or ')} becomes ${to}`)
   }
 
-  const moveIssuer: AuthorityMemory['moveIssuer'] = ({ ski, from, to, now, actor, details }) =>
+  const moveIssuer: AuthorityMemory['moveIssuer'] = ({
+    ski,
+    from,
+    to,
+    now,
+    actor,
+    details,
+    reason = 'unspecified',
+  }) =>
     write(() => {
       const found = issuer.get(ski)
       if (found === undefined) return undefined
       checkFrom(from, found.state, to)
-      setIssuer.run(to, ski)
+      if (to === 'revoked') revokeIssuer.run(now, reason, ski)
+      else setIssuer.run(to, ski)
       const before = to === 'active' ? activeIssuers.all(ski) : []
       for (const other of before) setIssuer.run('retiring', other)
       const raised = changesWhatIsOffered(found.state, to) ? raise.get('chain') : version.get('chain')
@@ -182,7 +194,7 @@ export const authorityVerbs = ({ database, journal, write, read }: Tools): Autho
       }
       return total
     },
-    keepImportedCrl: (given, now, actor) =>
+    keepImportedCrl: (given, now, actor, forgotten = []) =>
       write(() => {
         const { ski, number, thisUpdate, nextUpdate, der } = given
         const known = crl.get(ski)
@@ -192,7 +204,7 @@ export const authorityVerbs = ({ database, journal, write, read }: Tools): Autho
             `a CRL with number ${known.number} of ${new Date(known.this_update).toISOString()} is on record, and this one is not newer`,
           )
         keepCrl.run(ski, String(number), thisUpdate, nextUpdate, now, der)
-        const details = { number: String(number) }
+        const details = { number: String(number), ...(forgotten.length === 0 ? {} : { forgotten }) }
         journal.audit({ at: now, actor, action: 'crl.imported', subject: ski, details })
       }),
     importedCrls: () => read(() => crls.all().map(toCrl)),

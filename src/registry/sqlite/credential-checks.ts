@@ -3,7 +3,7 @@
  * it cost. Not the device, the key and the limits: those are the same for all, in issuance.ts.
  *
  * Refusals, in the order they are looked for: enrollment_denied, token_invalid, token_revoked, token_expired, certificate_unknown,
- * device_id_mismatch, device_suspended and its kin, certificate_pending, certificate_revoked, certificate_expired; and for a new use
+ * device_id_mismatch, device_suspended and its kin, certificate_pending, certificate_revoked, key_compromised, certificate_expired; and for a new use
  * token_spent, quota_exceeded, clone_suspected.
  */
 
@@ -12,12 +12,15 @@ import type { RequestState } from '#fleet/credentials.ts'
 import type { Reservation } from '../registry.ts'
 import type { Handle } from './handle.ts'
 import type { Quotas } from './quotas.ts'
+import type { KeyRow } from './keys.ts'
 import { refuse, refuseState } from './refusals.ts'
 import { type CertificateSummaryRow, type ClaimTokenRow, type DeviceRow, SELECT_SUMMARY } from './rows.ts'
+import type { Slots, Successor } from './slots.ts'
 
 type RequestRow = {
   readonly id: string
   readonly state: RequestState
+  readonly group_name: string
   readonly device_id: DeviceId
   readonly spki_sha256: string
   readonly credential_kind: 'token' | 'bootstrap' | 'allow_list' | 'none' | 'renewal'
@@ -25,6 +28,8 @@ type RequestRow = {
   readonly created_at: number
   readonly expires_at: number
 }
+
+type TokenRow = Pick<ClaimTokenRow, 'number' | 'device_id' | 'uses' | 'used' | 'expires_at' | 'revoked_at'>
 
 /** What a credential is good for. */
 export type Standing = {
@@ -35,6 +40,8 @@ export type Standing = {
   readonly serves: 'new' | 'listed' | 'bound' | 'revives' | 'holder'
   /** of the certificate that is renewed */
   readonly predecessor: string | undefined
+  /** what came in the place of that certificate, if anything did */
+  readonly successor?: Successor | undefined
   /** by an expired certificate */
   readonly late: boolean
   /** Of a new use. @throws FleetError: it has none left, or may have no further one */
@@ -61,18 +68,28 @@ export type CredentialChecks = {
   closeRequest(r: Reservation): void
 }
 
-export const createCredentialChecks = (
-  database: Handle,
-  quotas: Quotas,
-  findDevice: (id: string) => DeviceRow | undefined,
-): CredentialChecks => {
-  const findToken = database.prepare<[string], ClaimTokenRow>('select * from claim_tokens where id = ?')
+export const createCredentialChecks = ({
+  database,
+  quotas,
+  findDevice,
+  findKey,
+  successorOf,
+}: {
+  readonly database: Handle
+  readonly quotas: Quotas
+  readonly findDevice: (id: string) => DeviceRow | undefined
+  readonly findKey: (spkiSha256: string) => KeyRow | undefined
+  readonly successorOf: Slots['successorOf']
+}): CredentialChecks => {
+  const findToken = database.prepare<[string], TokenRow>(
+    'select number, device_id, uses, used, expires_at, revoked_at from claim_tokens where id = ?',
+  )
   const spend = database.prepare('update claim_tokens set used = used + 1 where number = ?')
   const findByFingerprint = database.prepare<[string], CertificateSummaryRow>(
     `${SELECT_SUMMARY} where fingerprint = +?`,
   )
   const findRequest = database.prepare<[string], RequestRow>(
-    `select id, state, device_id, spki_sha256, credential_kind, credential, created_at, expires_at
+    `select id, state, group_name, device_id, spki_sha256, credential_kind, credential, created_at, expires_at
      from enrollment_requests where id = ?`,
   )
   const close = database.prepare("update enrollment_requests set state = 'issued' where id = ?")
@@ -80,7 +97,7 @@ export const createCredentialChecks = (
   const requestIdOf = ({ credential, requestId }: Reservation): string | undefined =>
     credential.kind === 'approval' ? credential.id : requestId
 
-  /** What was approved, and nothing else: this device, this key, by this credential. */
+  /** What was approved, and nothing else: this device, in this group, this key, by this credential. */
   const requestOf = (r: Reservation): RequestRow | undefined => {
     const id = requestIdOf(r)
     if (id === undefined) return undefined
@@ -89,6 +106,7 @@ export const createCredentialChecks = (
     const same =
       request !== undefined &&
       request.device_id === r.deviceId &&
+      request.group_name === r.group &&
       request.spki_sha256 === r.spkiSha256 &&
       (credential.kind === 'approval'
         ? request.credential_kind === 'none' || request.credential_kind === 'renewal'
@@ -138,15 +156,23 @@ export const createCredentialChecks = (
     if (current.state === 'pending')
       refuse('certificate_pending', 'a certificate is used or confirmed before it is renewed')
     if (current.state !== 'live') refuse('certificate_revoked', 'the certificate has been revoked')
+    // whoever has the key that was stolen is not to buy a clean one with it
+    if ((findKey(current.spki_sha256)?.compromised_at ?? null) !== null)
+      refuse(
+        'key_compromised',
+        'the key of the certificate has been reported compromised; use a token bound to the device id',
+      )
     const late = r.now > current.not_after
     if (late && !o.late) refuse('certificate_expired', 'the certificate has expired')
+    const successor = successorOf(current.superseded_by)
     return {
       serves: 'holder',
       predecessor: current.serial,
+      successor,
       late,
       check: () => {
         // The use with the successor's own key is known, and does not come here.
-        if (current.superseded_by !== null && !o.approved)
+        if (successor !== undefined && !o.approved)
           refuse('clone_suspected', 'this certificate was renewed before, with another key')
       },
       spend: nothing,

@@ -8,6 +8,7 @@ import { MOST_SHOWN } from '../registry.ts'
 import { createDeviceList } from './device-list.ts'
 import { createEnding } from './ending.ts'
 import { createGroupSizes } from './group-sizes.ts'
+import { createKeys } from './keys.ts'
 import {
   type CertificateSummaryRow,
   DEVICE_COLUMNS,
@@ -70,6 +71,7 @@ export const deviceVerbs = (
   )
   const end = createEnding(tools)
   const slots = createSlots(tools)
+  const findKey = createKeys(database)
   const sizes = createGroupSizes(database)
   const found = (id: string) => {
     const row = find.get(id)
@@ -81,10 +83,12 @@ export const deviceVerbs = (
     const row = at <= now ? findSeen.get(fingerprint) : undefined
     if (row === undefined) return
     see.run({ id: row.device_id, at })
-    // As of the handshake: who was let in while this desk was down has confirmed, and has perhaps no other certificate left. A gateway that
-    // was taken over can date one back, and gains what it could have said in time; what has been withdrawn stays so.
-    const inTime = row.state === 'pending' && at <= (row.pending_until ?? -1) && now <= row.not_after
-    if (inTime && find.get(row.device_id)?.state === 'active') slots.confirm(row, now, 'system')
+    // Whenever it was, late or not: who was let in uses it, and has perhaps no other certificate left. What has been withdrawn stays so.
+    if (row.state !== 'pending' || now > row.not_after) return
+    if (find.get(row.device_id)?.state !== 'active') return
+    // who has a stolen key does not get the place of the device by walking through a door
+    if ((findKey(row.spki_sha256)?.compromised_at ?? null) !== null) return
+    slots.confirm(row, now, 'system')
   }
 
   /** What an operator did to a device: audit, change row, and a new version for the CRLs that may list it. */

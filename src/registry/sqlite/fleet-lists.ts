@@ -1,10 +1,13 @@
 /** Registered devices and blocked keys: what is known before anybody enrols. Not the rules of a line: #enroll/import-devices.ts. */
 
 import type { DeviceState } from '#fleet/device.ts'
+import { FIRST_GROUP } from '#fleet/enrollment-group.ts'
+import type { Tags } from '#fleet/tags.ts'
 import type { FleetListMemory, Registration, RegistrationResult } from '../fleet-lists.ts'
 import { createGroupSizes } from './group-sizes.ts'
 import { createKeys } from './keys.ts'
 import { rowsToRead, toPage } from './pages.ts'
+import { createGroups } from './snapshot.ts'
 import type { Tools } from './verbs.ts'
 
 type DeviceRow = {
@@ -22,6 +25,10 @@ const refused = (reason: NonNullable<RegistrationResult['reason']>): Outcome => 
   result: 'refused',
   reason,
 })
+
+/** One text for the same tags, in whatever order they came. */
+const textOf = (tags: Tags): string =>
+  JSON.stringify(Object.fromEntries(Object.entries(tags).toSorted(([a], [b]) => (a < b ? -1 : 1))))
 
 /** A device that never enrolled: its key can still be another one, and its state is what the line says. */
 const isNew = (state: DeviceState, enrolled: boolean): boolean =>
@@ -42,6 +49,9 @@ export const fleetListVerbs = ({ database, journal, write, read }: Tools): Fleet
       group_name = :group, tags = :tags, registered_spki = :spki, revision = revision + 1 where id = :id`)
   const findKey = createKeys(database)
   const sizes = createGroupSizes(database)
+  const groups = createGroups(database, journal.accessChanges)
+  /** Groups whose devices are counted. */
+  const begun = new Set<string>()
   const reserveKey = database.prepare(
     'insert into device_keys (spki_sha256, device_id) values (?, ?) on conflict do nothing',
   )
@@ -66,54 +76,71 @@ export const fleetListVerbs = ({ database, journal, write, read }: Tools): Fleet
     return key.device_id === line.id ? undefined : refused('key_in_use')
   }
 
-  const create = (line: Registration, tags: string, now: number): Outcome => {
+  /** Groups with a quota of devices are counted from the first time that somebody asks. */
+  const beginCounting = async (lines: readonly Registration[]): Promise<void> => {
+    for (const group of new Set(lines.map((line) => line.group ?? FIRST_GROUP))) {
+      if (begun.has(group) || groups().get(group)?.quotas.devices === undefined) continue
+      await write(() => sizes.begin(group))
+      begun.add(group)
+    }
+  }
+  const isFull = (group: string): boolean => {
+    const most = groups().get(group)?.quotas.devices
+    return most !== undefined && sizes.size(group) >= most
+  }
+
+  const create = (line: Registration, now: number): Outcome => {
     const no = keyRefusal(line)
     if (no !== undefined) return no
-    const spki = line.spkiSha256 ?? null
-    add.run({ id: line.id, state: line.state, now, group: line.group, tags, spki })
-    sizes.move(undefined, line)
+    const { id, group = FIRST_GROUP, tags = {}, state = 'registered', spkiSha256: spki = null } = line
+    if (isFull(group)) return refused('quota_exceeded')
+    add.run({ id, state, now, group, tags: textOf(tags), spki })
+    sizes.move(undefined, { group, state })
     // the key is this device's from now on: whoever else comes with it is refused
-    if (spki !== null) reserveKey.run(spki, line.id)
+    if (spki !== null) reserveKey.run(spki, id)
     return { result: 'created' }
   }
 
-  const update = (line: Registration, stored: DeviceRow, tags: string, now: number): Outcome => {
-    if (stored.id !== line.id) return refused('device_exists')
-    const fresh = isNew(stored.state, hasEnrolled.get(line.id) !== undefined)
-    // of who has enrolled, a line that names no key says nothing about it
-    const spki = fresh ? (line.spkiSha256 ?? null) : stored.registered_spki
-    if (!fresh && line.spkiSha256 !== undefined && line.spkiSha256 !== stored.registered_spki)
+  const update = (line: Registration, stored: DeviceRow, now: number): Outcome => {
+    const { id, spkiSha256 } = line
+    if (stored.id !== id) return refused('device_exists')
+    const fresh = isNew(stored.state, hasEnrolled.get(id) !== undefined)
+    if (!fresh && spkiSha256 !== undefined && spkiSha256 !== stored.registered_spki)
       return refused('device_exists')
-    const state = fresh ? line.state : stored.state
+    const spki = spkiSha256 ?? stored.registered_spki
+    const state = fresh ? (line.state ?? stored.state) : stored.state
+    const group = line.group ?? stored.group_name
+    const tags = line.tags === undefined ? stored.tags : textOf(line.tags)
     const same =
-      stored.group_name === line.group &&
-      stored.tags === tags &&
+      stored.group_name === group &&
+      (line.tags === undefined || textOf(JSON.parse(stored.tags) as Tags) === tags) &&
       stored.registered_spki === spki &&
       stored.state === state
     if (same) return { result: 'unchanged' }
     const no = spki === stored.registered_spki ? undefined : keyRefusal(line)
     if (no !== undefined) return no
-    change.run({ id: line.id, state, now, group: line.group, tags, spki })
-    sizes.move({ group: stored.group_name, state: stored.state }, { group: line.group, state })
+    if (group !== stored.group_name && stored.state !== 'retired' && isFull(group))
+      return refused('quota_exceeded')
+    change.run({ id, state, now, group, tags, spki })
+    sizes.move({ group: stored.group_name, state: stored.state }, { group, state })
     if (spki !== stored.registered_spki) {
-      if (stored.registered_spki !== null) releaseKey.run(stored.registered_spki, line.id)
-      if (spki !== null) reserveKey.run(spki, line.id)
+      if (stored.registered_spki !== null) releaseKey.run(stored.registered_spki, id)
+      if (spki !== null) reserveKey.run(spki, id)
     }
     // policies and topics may depend on group and tags
-    if (!fresh) journal.change({ kind: 'device', deviceId: line.id })
+    if (!fresh) journal.change({ kind: 'device', deviceId: id })
     return { result: 'updated' }
   }
 
   const one = (line: Registration, now: number): RegistrationResult => {
-    const tags = JSON.stringify(Object.fromEntries(Object.entries(line.tags).toSorted()))
     const stored = find.get(line.id)
-    const outcome = stored === undefined ? create(line, tags, now) : update(line, stored, tags, now)
-    return { id: line.id, ...outcome }
+    return { id: line.id, ...(stored === undefined ? create(line, now) : update(line, stored, now)) }
   }
 
   return {
-    registerDevices: (lines, now, actor) =>
-      write(() => {
+    registerDevices: async (lines, now, actor) => {
+      await beginCounting(lines)
+      return write(() => {
         const results = lines.map((line) => one(line, now))
         const counts = Object.fromEntries(
           Object.entries(Object.groupBy(results, ({ result }) => result)).map(([result, all]) => [
@@ -124,7 +151,8 @@ export const fleetListVerbs = ({ database, journal, write, read }: Tools): Fleet
         if (counts['created'] !== undefined || counts['updated'] !== undefined)
           journal.audit({ at: now, actor, action: 'devices.registered', subject: 'devices', details: counts })
         return results
-      }),
+      })
+    },
     blockKeys: (spkis, now, actor) =>
       write(() => {
         const blockedNow = spkis.filter((spki) => block.run({ spki, now }).changes > 0).length

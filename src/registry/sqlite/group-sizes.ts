@@ -17,6 +17,9 @@ export type GroupSizes = {
   move(from: Membership, to: Membership): void
 }
 
+/** The groups that are counted, of each open database: most have none, and an enrolment is spared a statement. */
+const counted = new WeakMap<Handle, Set<string>>()
+
 const countedIn = (place: Membership): string | undefined =>
   place?.state === 'retired' ? undefined : place?.group
 
@@ -30,16 +33,22 @@ export const createGroupSizes = (database: Handle): GroupSizes => {
      where not exists (select 1 from group_sizes where group_name = :group)`,
   )
   const add = database.prepare('update group_sizes set devices = devices + ? where group_name = ?')
+  const groups =
+    counted.get(database) ??
+    new Set(database.prepare<[], string>('select group_name from group_sizes').pluck().all())
+  counted.set(database, groups)
   return {
     begin: (group) => {
       count.run({ group })
+      // if this transaction fails, an update that finds no row does no harm
+      groups.add(group)
     },
     size: (group) => sizeOf.get(group) ?? 0,
     move: (from, to) => {
       const [left, entered] = [countedIn(from), countedIn(to)]
       if (left === entered) return
-      if (left !== undefined) add.run(-1, left)
-      if (entered !== undefined) add.run(1, entered)
+      if (left !== undefined && groups.has(left)) add.run(-1, left)
+      if (entered !== undefined && groups.has(entered)) add.run(1, entered)
     },
   }
 }

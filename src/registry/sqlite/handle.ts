@@ -41,7 +41,7 @@ export const openWriteHandle = (path: string): Handle => {
     database.pragma('foreign_keys = on')
     database.pragma('trusted_schema = off')
     database.pragma(`cache_size = -${CACHE}`)
-    // each verb has a savepoint: what it would undo stays in memory instead of going to a file (−10 % CPU an enrolment)
+    // what a savepoint or a statement would undo stays in memory instead of going to a file
     database.pragma('temp_store = memory')
     // fewer and longer checkpoints than the 1,000 pages by default; 16 MB
     database.pragma('wal_autocheckpoint = 4000')

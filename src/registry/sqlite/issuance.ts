@@ -8,7 +8,8 @@
  * conflict (the serial is taken).
  */
 
-import type { CertificateRecord, IssuerState } from '#fleet/certificate.ts'
+import Database from 'better-sqlite3'
+import { INTENDED_FOR, isStanding, type CertificateRecord, type IssuerState } from '#fleet/certificate.ts'
 import type { Actor } from '#fleet/credentials.ts'
 import type { Reservation, Reserved } from '../registry.ts'
 import { createCredentialChecks, credentialOf, type Standing } from './credential-checks.ts'
@@ -20,10 +21,11 @@ import {
   type CertificateRow,
   DEVICE_COLUMNS,
   type DeviceRow,
-  SELECT_CERTIFICATE,
+  SELECT_WITH_ISSUER,
   toCertificate,
 } from './rows.ts'
-import { createSlots } from './slots.ts'
+import { createSlots, OVERTAKEN } from './slots.ts'
+import { createGroups } from './snapshot.ts'
 import type { Tools, Verbs } from './verbs.ts'
 
 /** What a new reservation leaves on record. */
@@ -46,15 +48,19 @@ const intended = (r: Reservation, predecessor: string | undefined): CertificateR
   revocationReason: undefined,
 })
 
+type Used = CertificateRow & { readonly issuer_state: IssuerState }
+
 /**
- * Was it handed out beside another one, never confirmed, and taken back? Then its holder still has the other one, and may ask again with the
- * same key. (What was confirmed has no pendingUntil any more; what was never handed out has no fingerprint.)
+ * What a renewal gave and what is worth nothing any more: withdrawn, revoked, never confirmed before it expired, or of an issuer that no
+ * longer stands. Its holder still has the one before it, and may ask again with the same key, as for the first time.
  */
-const wasWithdrawn = (row: CertificateRow): boolean =>
-  row.state === 'revoked' &&
-  row.revocation_reason === 'superseded' &&
-  row.pending_until !== null &&
-  row.fingerprint !== null
+const isVoid = ({ state, not_after, issuer_state }: Used, now: number): boolean =>
+  state === 'revoked' ||
+  (state === 'pending' && not_after <= now) ||
+  (state !== 'intended' && !isStanding(issuer_state))
+
+const isTaken = (error: unknown): boolean =>
+  error instanceof Database.SqliteError && error.code === 'SQLITE_CONSTRAINT_UNIQUE'
 
 type IssuerRow = { readonly state: IssuerState; readonly last_expiry: number | null }
 
@@ -72,33 +78,33 @@ export const issuanceVerbs = (
   const activate = database.prepare(
     "update devices set state = 'active', state_since = ?, late_renewals = 0, revision = revision + 1 where id = ?",
   )
+  const forgetFetches = database.prepare('delete from trust_fetches where device_id = ?')
   const countLate = database.prepare('update devices set late_renewals = ? where id = ?')
   const revise = database.prepare('update devices set revision = revision + 1 where id = ?')
   const findIssuer = database.prepare<[string], IssuerRow>(
     'select state, last_expiry from issuers where ski = ?',
   )
   const setLastExpiry = database.prepare('update issuers set last_expiry = ? where ski = ?')
-  const findCertificate = database.prepare<[string], CertificateRow>(
-    `${SELECT_CERTIFICATE} where serial = +?`,
+  const findCertificate = database.prepare<[string], Used>(`${SELECT_WITH_ISSUER} where serial = +?`)
+  const findUse = database.prepare<[string, string, string], Used>(
+    `${SELECT_WITH_ISSUER} where spki_sha256 = +? and credential_kind = +? and credential = +? order by number desc limit 1`,
   )
-  const findUse = database.prepare<[string, string, string], CertificateRow>(
-    `${SELECT_CERTIFICATE} where spki_sha256 = +? and credential_kind = ? and credential = ? order by number desc limit 1`,
-  )
-  const isTaken = database.prepare<[string], 1>('select 1 from certificates where serial = ?').pluck()
   const intend = database.prepare(`
     insert into certificates (serial, device_id, issuer_ski, spki_sha256, credential_kind, credential, reserved_at, state, not_before,
       not_after, ttl, renew_at, pending_until, extras, predecessor)
-    values (:serial, :deviceId, :issuerSki, :spkiSha256, :kind, :credential, :now, 'intended', :notBefore,
-      :notAfter, :ttl, :renewAt, :pendingUntil, :extras, :predecessor)`)
-  /** Of two renewals of one certificate that were begun together the other one has been confirmed; an operator may have wanted both. */
-  const wasOutrun = database
+    values (?, ?, ?, ?, ?, ?, ?, 'intended', ?, ?, ?, ?, ?, ?, ?)`)
+  const supersededBy = database
+    .prepare<[string], string | null>('select superseded_by from certificates where serial = ?')
+    .pluck()
+  const wasApproved = database
     .prepare<[number], 1>(
       `select 1 from certificates c join certificates p on p.serial = c.predecessor
-       where c.number = +? and p.superseded_by <> c.serial and not exists
+       where c.number = +? and exists
          (select 1 from enrollment_requests where credential_kind = 'renewal' and credential = p.fingerprint
           and spki_sha256 = c.spki_sha256 and state = 'issued')`,
     )
     .pluck()
+  const keepAsked = database.prepare('update certificates set asked_id = ? where serial = ?')
   const waitLonger = database.prepare('update certificates set pending_until = ? where number = ?')
   const ttlOf = database
     .prepare<[string], number>('select ttl from certificates where fingerprint = ?')
@@ -123,7 +129,25 @@ export const issuanceVerbs = (
   /** Groups whose devices are counted. */
   const begun = new Set<string>()
   const slots = createSlots(tools)
-  const credentials = createCredentialChecks(database, quotas, (id) => findDevice.get(id))
+  const credentials = createCredentialChecks({
+    database,
+    quotas,
+    findDevice: (id) => findDevice.get(id),
+    findKey,
+    successorOf: slots.successorOf,
+  })
+  const groups = createGroups(database, journal.accessChanges)
+
+  /** A backend or an operator may have been asked since the group was looked at. Costs no statement. */
+  const checkGroup = ({ group }: Reservation): void => {
+    if (groups().get(group)?.enabled !== true)
+      refuse('group_disabled', `the group ${group} is disabled, or gone`)
+  }
+  /** The same, of the device's own entry: it was another group that judged. */
+  const checkMember = ({ group }: Reservation, device: DeviceRow): void => {
+    if (device.group_name !== group)
+      refuse('conflict', 'the device has come into another group meanwhile; ask again')
+  }
 
   const checkKey = ({ spkiSha256, deviceId }: Reservation): void => {
     const key = findKey(spkiSha256)
@@ -139,52 +163,96 @@ export const issuanceVerbs = (
       : refuse('issuer_unusable', 'the issuer is not on record as active')
   }
 
-  const checkSerial = (serial: string): void => {
-    if (isTaken.get(serial) !== undefined) refuse('conflict', 'the serial is taken')
-  }
-
   const writeIntent = (r: Reservation, issuer: IssuerRow, predecessor: string | undefined): Reserved => {
-    intend.run({
-      serial: r.serial,
-      deviceId: r.deviceId,
-      issuerSki: r.issuerSki,
-      spkiSha256: r.spkiSha256,
-      kind: r.credential.kind,
-      credential: credentialOf(r),
-      now: r.now,
-      notBefore: r.notBefore,
-      notAfter: r.notAfter,
-      ttl: r.ttl,
-      renewAt: r.renewAt,
-      pendingUntil: r.pendingUntil,
-      extras: r.extras === undefined ? null : JSON.stringify(r.extras),
-      predecessor: predecessor ?? null,
-    })
+    try {
+      intend.run(
+        r.serial,
+        r.deviceId,
+        r.issuerSki,
+        r.spkiSha256,
+        r.credential.kind,
+        credentialOf(r),
+        r.now,
+        r.notBefore,
+        r.notAfter,
+        r.ttl,
+        r.renewAt,
+        r.pendingUntil,
+        r.extras === undefined ? null : JSON.stringify(r.extras),
+        predecessor ?? null,
+      )
+    } catch (error) {
+      // of 126 bits, so nobody looks before: it costs nothing until it happens
+      if (isTaken(error)) refuse('conflict', 'the serial is taken')
+      throw error
+    }
+    if (r.askedId !== undefined) keepAsked.run(r.askedId, r.serial)
     if (r.notAfter > (issuer.last_expiry ?? -Infinity)) setLastExpiry.run(r.notAfter, r.issuerSki)
     // no audit entry: the row says what is meant, and is told of when it is recorded
     journal.note(r.now)
     return { kind: 'reserved', certificate: intended(r, predecessor) }
   }
 
+  /** Again. One that is about to be withdrawn is waited for anew, and whatever overtook it no longer. */
+  const handOut = (r: Reservation, row: Used): Reserved => {
+    const certificate = toCertificate(row)
+    if (row.state !== 'pending' || (row.pending_until ?? 0) > r.now + OVERTAKEN)
+      return { kind: 'already', certificate }
+    const pendingUntil = Math.min(r.pendingUntil, row.not_after)
+    waitLonger.run(pendingUntil, row.number)
+    slots.overtake(row, r.now)
+    return { kind: 'already', certificate: { ...certificate, pendingUntil } }
+  }
+
+  /**
+   * What a use gave is worth nothing any more. Where the credential is good for this one device it gives another one, and is not spent again;
+   * where the issuer fell, any credential does.
+   */
+  const replace = (r: Reservation, standing: Standing, row: Used): Reserved => {
+    const bound = standing.serves !== 'new' && standing.serves !== 'holder'
+    if (row.not_after <= r.now && !bound)
+      refuse(
+        'certificate_expired',
+        'what was issued for this request has expired; use a token bound to the device id',
+      )
+    quotas.checkHour(r.limits.perHour, r.now)
+    const issuer = checkIssuer(r.issuerSki)
+    const reserved = writeIntent(r, issuer, standing.predecessor)
+    quotas.countHour(r.limits.perHour, r.now)
+    // as by any enrolment, what was counted in a row is forgotten
+    countLate.run(0, r.deviceId)
+    return reserved
+  }
+
   /** The same credential and key again: the answer was lost, or the process died before it. */
-  const repeat = (r: Reservation, standing: Standing, row: CertificateRow): Reserved => {
+  const repeat = (r: Reservation, standing: Standing, row: Used): Reserved => {
     if (row.device_id !== r.deviceId)
       refuse('device_id_mismatch', 'this credential and key were used for another device id')
-    refuseState((findDevice.get(r.deviceId) as DeviceRow).state)
+    const device = findDevice.get(r.deviceId) as DeviceRow
+    refuseState(device.state)
+    checkMember(r, device)
     checkKey(r)
     if (row.state === 'revoked') refuse('certificate_revoked', 'the certificate of this use has been revoked')
-    if (row.state !== 'intended') return { kind: 'already', certificate: toCertificate(row) }
+    if (row.state !== 'intended')
+      return row.not_after > r.now && isStanding(row.issuer_state)
+        ? handOut(r, row)
+        : replace(r, standing, row)
     // a renewal that was begun and never finished: another key may have succeeded the certificate since
     if (standing.serves === 'holder') standing.check()
     const issuer = checkIssuer(r.issuerSki)
-    if (row.issuer_ski === r.issuerSki && row.not_after > r.now && row.not_after <= r.issuerNotAfter) {
+    const isOld = row.not_before < r.now - INTENDED_FOR
+    if (
+      row.issuer_ski === r.issuerSki &&
+      !isOld &&
+      row.not_after > r.now &&
+      row.not_after <= r.issuerNotAfter
+    ) {
       if ((row.pending_until ?? 0) > r.now) return { kind: 'reserved', certificate: toCertificate(row) }
       // meant long ago: it gets its time to be confirmed from today
       waitLonger.run(r.pendingUntil, row.number)
       return { kind: 'reserved', certificate: { ...toCertificate(row), pendingUntil: r.pendingUntil } }
     }
-    checkSerial(r.serial)
-    // The issuer of that day is gone, or the dates are over, or beyond what the issuer is good for: it can no longer be signed as it was
+    // The issuer of that day is gone, or the dates are over, long begun, or beyond what the issuer is good for: it can no longer be signed as it was
     // meant, yet it may have been signed and lost. So it goes on the CRL, and the use gets another one.
     abandon.run(r.now, row.number)
     newRevocation.run(row.issuer_ski)
@@ -236,31 +304,48 @@ export const issuanceVerbs = (
     }
     activate.run(r.now, r.deviceId)
     audit(device.state === 'revoked' ? 'device.reactivated' : 'device.enrolled')
+    // what it was given in its life before, whoever it is now may not have
+    if (device.state === 'revoked') forgetFetches.run(r.deviceId)
     // no door has a verdict on a device that was only registered
     if (device.state === 'revoked') journal.change({ kind: 'device', deviceId: r.deviceId })
   }
 
   const reserve = (r: Reservation): Reserved => {
     const standing = credentials.stand(r)
+    checkGroup(r)
     const used = findUse.get(r.spkiSha256, r.credential.kind, credentialOf(r))
-    const again = used !== undefined && standing.serves === 'holder' && wasWithdrawn(used)
+    const again = used !== undefined && standing.serves === 'holder' && isVoid(used, r.now)
     if (used !== undefined && !again) return repeat(r, standing, used)
+    // the same key as its successor has, which came by another way: a device that has one key for its life, and lost an answer
+    const { successor } = standing
+    if (successor?.spkiSha256 === r.spkiSha256)
+      return repeat(r, standing, findCertificate.get(successor.serial) as Used)
     credentials.checkRequest(r)
     standing.check()
     const device = findDevice.get(r.deviceId)
     if (device === undefined) checkNewDevice(r, standing)
-    else checkDevice(r, standing, device)
+    else {
+      checkDevice(r, standing, device)
+      checkMember(r, device)
+    }
     checkKey(r)
     quotas.checkHour(r.limits.perHour, r.now)
     if (standing.predecessor !== undefined) quotas.checkRenewals(r.deviceId, r.limits.renewalsPerDay, r.now)
     const issuer = checkIssuer(r.issuerSki)
-    checkSerial(r.serial)
-    // ---- from here on nothing is refused
+    // ---- from here on nothing is refused, but a serial that is taken
     prepareDevice(r, standing, device)
     standing.spend()
     credentials.closeRequest(r)
     quotas.countHour(r.limits.perHour, r.now)
     return writeIntent(r, issuer, standing.predecessor)
+  }
+
+  /** Something else has come in the place of the certificate that it renews; an operator may have wanted both. */
+  const isOutrun = (row: Used, predecessor: string): boolean => {
+    const successor = slots.successorOf(supersededBy.get(predecessor) ?? null)
+    return (
+      successor !== undefined && successor.serial !== row.serial && wasApproved.get(row.number) === undefined
+    )
   }
 
   const record = (
@@ -276,9 +361,13 @@ export const issuanceVerbs = (
     const device = findDevice.get(row.device_id) as DeviceRow
     if (row.state === 'revoked' || device.state !== 'active')
       refuse('certificate_revoked', `the device has become ${device.state} since the reservation`)
-    if (row.predecessor !== null && wasOutrun.get(row.number) !== undefined)
+    if (!isStanding(row.issuer_state))
+      refuse('issuer_unusable', 'the issuer has been revoked since the reservation')
+    if (row.predecessor !== null && isOutrun(row, row.predecessor))
       refuse('clone_suspected', 'this certificate has been renewed meanwhile, with another key')
-    const pending = device.expires_at !== null && slots.hasUsable(row.device_id, now)
+    const others = device.expires_at !== null
+    // who enrols anew may have nothing else that works, whatever is on record
+    const pending = row.predecessor !== null && others && slots.hasUsable(row.device_id, now)
     keepBytes.run(row.number, der)
     journal.audit({
       at: now,
@@ -295,14 +384,13 @@ export const issuanceVerbs = (
     })
     if (pending) {
       goPending.run(fingerprint, row.number)
-      // Here and not in the reservation: until this one is on record, the earlier one must go on being good, and the confirmed one
-      // beside it is good for both.
-      slots.supersedePending(row, now, actor)
+      // here and not in the reservation: until this one is on record, the earlier one must go on being good
+      slots.overtake(row, now)
       revise.run(row.device_id)
       return { ...toCertificate(row), state: 'pending', fingerprint, der }
     }
     goLive.run(fingerprint, row.number)
-    slots.settle(row)
+    slots.settle(row, others, now, actor)
     return { ...toCertificate(row), state: 'live', pendingUntil: undefined, fingerprint, der }
   }
 

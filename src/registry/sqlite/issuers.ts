@@ -12,8 +12,8 @@ import type { Tools, Verbs } from './verbs.ts'
  * does, and make the CRL wait for more turns of a busy desk.
  */
 const CHUNK = 5_000
-/** Suspended devices; each is asked for its certificates. */
-const HELD_CHUNK = 1_000
+/** Suspended devices; each is asked for its certificates, which takes as long as three rows that stand together. */
+const HELD_CHUNK = 300
 
 type Entry = { readonly serial: string; readonly revokedAt: number; readonly reason: RevocationReason }
 type Row = Entry & { readonly number: number }
@@ -52,6 +52,7 @@ export const issuerVerbs = ({
   const add = database.prepare(
     'insert into issuers (ski, state, registered_at, spki_sha256, der) values (?, ?, ?, ?, ?)',
   )
+  const setDer = database.prepare('update issuers set der = ? where ski = ?')
   const raiseChainVersion = database.prepare(
     "update trust_versions set version = version + 1 where kind = 'chain'",
   )
@@ -80,19 +81,33 @@ export const issuerVerbs = ({
   const revoked = database.prepare<[string, number, number, number], Row>(`
     select number, serial, revoked_at as revokedAt, revocation_reason as reason from certificates
     where issuer_ski = ? and not_after >= ? and number > ? and state = 'revoked' order by number limit ?`)
+  const stray = database.prepare<[string, number, string, number], Entry>(`
+    select serial, revoked_at as revokedAt, reason from revoked_serials
+    where issuer_ski = ? and not_after >= ? and serial > ? order by serial limit ?`)
   const takeNumber = database
     .prepare<[number, string], number>(
       'update issuers set crl_number = max(crl_number + 1, ?) where ski = ? returning crl_number',
     )
     .pluck()
 
+  const keepNumber = database.prepare(
+    'insert into crl_numbers (issuer_ski, number, taken_at) values (?, ?, ?)',
+  )
+
   return {
-    registerIssuer: ({ ski, der, spkiSha256, state = 'active' }, now) =>
+    registerIssuer: ({ ski, der, spkiSha256, state = 'active', replaces }, now) =>
       write(() => {
         const known = find.get(ski)
         if (known !== undefined && keyOf.get(ski) !== spkiSha256)
           throw new FleetError('conflict', `another key is on record under the subject key id ${ski}`)
-        if (known !== undefined) return toIssuer(known)
+        if (known !== undefined) {
+          if (replaces === undefined || Buffer.compare(known.der, replaces) !== 0) return toIssuer(known)
+          setDer.run(der, ski)
+          if (isOffered(known.state)) raiseChainVersion.run()
+          journal.audit({ at: now, actor: 'system', action: 'issuer.certificate_replaced', subject: ski })
+          journal.change({ kind: 'issuer', ski })
+          return toIssuer({ ...known, der: Buffer.from(der) })
+        }
         add.run(ski, state, now, spkiSha256, der)
         if (isOffered(state)) raiseChainVersion.run()
         journal.audit({ at: now, actor: 'system', action: 'issuer.registered', subject: ski })
@@ -134,14 +149,22 @@ export const issuerVerbs = ({
           if (held.size > 0) held.delete(row.serial)
           return row.number
         })
+      const strayAfter = (after: string) => {
+        const rows = stray.all(issuerSki, notAfterFrom, after, CHUNK)
+        for (const row of rows) entries.push(row)
+        return rows.map(({ serial }) => serial)
+      }
       await inChunks('', HELD_CHUNK, (after) => read(() => heldAfter(after)))
       await inChunks(0, CHUNK, (after) => read(() => revokedAfter(after)))
+      await inChunks('', CHUNK, (after) => read(() => strayAfter(after)))
       return held.size === 0 ? entries : [...held.values(), ...entries]
     },
-    takeCrlNumber: (issuerSki, now) =>
+    takeCrlNumber: (issuerSki, now, after = 0n) =>
       write(() => {
-        const number = takeNumber.get(Math.floor(now / 1_000), issuerSki)
+        const used = after < BigInt(Number.MAX_SAFE_INTEGER) ? Number(after) : 0
+        const number = takeNumber.get(Math.max(Math.floor(now / 1_000), used + 1), issuerSki)
         if (number === undefined) throw new FleetError('not_found', `no issuer ${issuerSki}`)
+        keepNumber.run(issuerSki, number, now)
         return BigInt(number)
       }),
   }

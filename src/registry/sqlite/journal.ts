@@ -21,6 +21,8 @@ export type Journal = {
     readonly details?: Readonly<Record<string, unknown>>
   }): void
   change(change: Change): void
+  /** How many changes of kind `access` this process has told, so that it need not ask the database whether there was one. */
+  accessChanges(): number
   /** Something was recorded at this time, and has no audit entry. */
   note(at: number): void
   /** The newest time on record. */
@@ -48,6 +50,7 @@ export const createJournal = (database: Handle): Journal => {
     .prepare<[number], number>('update recorded_time set newest = max(newest, ?) returning newest')
     .pluck()
 
+  let accessChanges = 0
   let recorded = newest.get() ?? 0
   let noted = recorded
   const note = (at: number): void => {
@@ -68,7 +71,9 @@ export const createJournal = (database: Handle): Journal => {
       if (verbs > 0) recorded = noted
       else noted = recorded
     },
+    accessChanges: () => accessChanges,
     change: (change) => {
+      if (change.kind === 'access') accessChanges += 1
       const sequence = Number(addChange.run(change.kind, subjectOf(change)).lastInsertRowid)
       if (sequence % CUT_EVERY === 0) cut.run(sequence - KEPT)
     },

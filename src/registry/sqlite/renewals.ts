@@ -6,6 +6,7 @@
 import { HOUR } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { RenewalMemory } from '../renewals.ts'
+import { createKeys } from './keys.ts'
 import { refuse, refuseState } from './refusals.ts'
 import {
   type CertificateRow,
@@ -21,11 +22,15 @@ import type { Tools } from './verbs.ts'
 /** A copy that asks without end is written down once in so long, ms: each time would fill the disk. */
 const TOLD_EVERY = HOUR
 
+/** Certificates of a device that are looked at for what one of them has asked for: more than a day brings. */
+const LOOKED_AT = 100
+
 type Unconfirmed = {
   readonly number: number
   readonly serial: string
   readonly issuer_ski: string
   readonly device_id: DeviceId
+  readonly not_after: number
 }
 
 export const renewalVerbs = ({ database, journal, write, read }: Tools): RenewalMemory => {
@@ -38,11 +43,17 @@ export const renewalVerbs = ({ database, journal, write, read }: Tools): Renewal
   )
   // the first term names the partial index
   const unconfirmed = database.prepare<[number, number], Unconfirmed>(
-    `select number, serial, issuer_ski, device_id from certificates
+    `select number, serial, issuer_ski, device_id, not_after from certificates
      where state = 'pending' and pending_until < +? order by pending_until limit +?`,
   )
   const withdraw = database.prepare(
     "update certificates set state = 'revoked', revoked_at = ?, revocation_reason = 'superseded' where number = ?",
+  )
+  const waitLonger = database.prepare('update certificates set pending_until = ? where number = ?')
+  const askedFor = database.prepare<[string, string, number], { readonly spki_sha256: string }>(
+    `select spki_sha256 from
+       (select spki_sha256, credential_kind, credential, reserved_at from certificates where device_id = +? order by number desc limit ${LOOKED_AT})
+     where credential_kind = 'renewal' and credential = ? and reserved_at > ?`,
   )
   const newRevocation = database.prepare(
     'update issuers set revocation_version = revocation_version + 1 where ski = ?',
@@ -61,6 +72,7 @@ export const renewalVerbs = ({ database, journal, write, read }: Tools): Renewal
     const row = findDevice.get(id)
     return row?.id === id ? row : undefined
   }
+  const findKey = createKeys(database)
   const found = (id: DeviceId) => {
     const row = deviceOf(id)
     return row && toDevice(row)
@@ -77,8 +89,10 @@ export const renewalVerbs = ({ database, journal, write, read }: Tools): Renewal
         if (row.state === 'revoked') refuse('certificate_revoked', 'the certificate has been revoked')
         if (now > row.not_after) refuse('certificate_expired', 'the certificate has expired')
         if (row.state === 'live') return toCertificate(row)
+        if ((findKey(row.spki_sha256)?.compromised_at ?? null) !== null)
+          refuse('key_compromised', 'the key of the certificate has been reported compromised')
         // withdrawn as of then, whether that has been written yet or not
-        if (now > (row.pending_until ?? row.not_after))
+        if (now > (row.pending_until ?? row.not_after) && !slots.isNeeded(row, now))
           refuse('certificate_revoked', 'it was not confirmed in time, and is withdrawn')
         slots.confirm(row, now, actor)
         return toCertificate(findByFingerprint.get(fingerprint) as CertificateRow)
@@ -88,8 +102,14 @@ export const renewalVerbs = ({ database, journal, write, read }: Tools): Renewal
       // nearly always there is none, and looking takes no lock
       if (await read(() => unconfirmed.get(now, 1) === undefined)) return 0
       return write(() => {
-        const rows = unconfirmed.all(now, limit)
-        for (const { number, serial, issuer_ski, device_id } of rows) {
+        let withdrawn = 0
+        for (const row of unconfirmed.all(now, limit)) {
+          const { number, serial, issuer_ski, device_id } = row
+          if (slots.isNeeded(row, now)) {
+            waitLonger.run(row.not_after, number)
+            continue
+          }
+          withdrawn += 1
           withdraw.run(now, number)
           newRevocation.run(issuer_ski)
           journal.audit({
@@ -101,9 +121,24 @@ export const renewalVerbs = ({ database, journal, write, read }: Tools): Renewal
           })
           journal.change({ kind: 'device', deviceId: device_id })
         }
-        return rows.length
+        return withdrawn
       })
     },
+
+    renewalsBy: (fingerprint, since) =>
+      read(() => {
+        const row = findByFingerprint.get(fingerprint)
+        if (row === undefined) return undefined
+        const keys = new Set(
+          askedFor.all(row.device_id, fingerprint, since).map(({ spki_sha256 }) => spki_sha256),
+        )
+        return {
+          successor: slots.successorOf(row.superseded_by),
+          displaced:
+            row.state === 'revoked' && row.revocation_reason === 'superseded' && row.superseded_by !== null,
+          keys: keys.size,
+        }
+      }),
 
     recordCloneSuspicion: ({ deviceId, fingerprint, spkiSha256, address, action, now }) =>
       write(() => {

@@ -5,6 +5,7 @@ import type { DeviceId } from '#fleet/device-id.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { RequestMemory, RequestSummary } from '../requests.ts'
 import { numberAfter, rowsToRead, toPage } from './pages.ts'
+import { createRequestChecks } from './request-limits.ts'
 import type { Tools } from './verbs.ts'
 
 /** Ended or dropped in one transaction: more would hold the others up. */
@@ -60,17 +61,8 @@ export const requestVerbs = ({ database, journal, write, read, clock }: Tools): 
   const openOf = database
     .prepare<[Omit<Of, 'spki'>], 1>(
       `select 1 from enrollment_requests
-       where credential_kind = :kind and credential = :credential and state in ('waiting', 'approved') and expires_at > :now limit 1`,
-    )
-    .pluck()
-  const waitingIn = database
-    .prepare<[string, number], number>(
-      "select count(*) from enrollment_requests where group_name = ? and state = 'waiting' and expires_at > ?",
-    )
-    .pluck()
-  const waitingFrom = database
-    .prepare<[string, number], number>(
-      "select count(*) from enrollment_requests where address_key = ? and state = 'waiting' and expires_at > ?",
+       where credential_kind = :kind and credential = :credential and state in ('waiting', 'approved', 'issued') and expires_at > :now
+       limit 1`,
     )
     .pluck()
   const add = database.prepare(`
@@ -95,6 +87,7 @@ export const requestVerbs = ({ database, journal, write, read, clock }: Tools): 
     select * from (select ${SUMMARY} from enrollment_requests where number > :after and (:group is null or group_name = :group))
     where :state is null or state = :state order by number limit :limit`)
 
+  const checks = createRequestChecks(database)
   const found = (id: string): Row | undefined => byId.get({ id, now: clock() })
   const endOne = (row: { number: number; id: string; device_id: DeviceId }, now: number): void => {
     end.run(row.number)
@@ -117,21 +110,7 @@ export const requestVerbs = ({ database, journal, write, read, clock }: Tools): 
           return toRequest(known)
         // it stands in the way of a new one, until the sweeper comes
         if (known?.state === 'expired') end.run(known.number)
-        if ((waitingIn.get(request.group, now) ?? 0) >= limits.open)
-          throw new FleetError('quota_exceeded', 'too many enrolments of this group wait for an operator', {
-            retryAfter: 3_600,
-          })
-        if (
-          limits.ofAddress !== undefined &&
-          (waitingFrom.get(limits.addressKey, now) ?? 0) >= limits.ofAddress
-        )
-          throw new FleetError(
-            'quota_exceeded',
-            'too many enrolments from your address wait for an operator',
-            {
-              retryAfter: 3_600,
-            },
-          )
+        checks.checkRoom(request, limits, now)
         if (byId.get({ id, now }) !== undefined)
           throw new FleetError('conflict', 'an enrolment request with this id exists')
         add.run({
@@ -162,6 +141,8 @@ export const requestVerbs = ({ database, journal, write, read, clock }: Tools): 
         })
         return { ...request, state: 'waiting', decidedAt: undefined, decidedBy: undefined }
       }),
+    checkRequestRoom: (of, limits) => read(() => checks.checkRoom(of, limits, clock())),
+    checkUsesLeft: (credential, most) => read(() => void checks.checkUses(credential, most)),
     findRequest: (id) =>
       read(() => {
         const row = found(id)
@@ -195,9 +176,10 @@ export const requestVerbs = ({ database, journal, write, read, clock }: Tools): 
         if (row === undefined) return undefined
         const state = row.state === 'issued' ? 'approved' : row.state
         if (state === decision) return toRequest(row)
-        if (state !== 'waiting')
+        const takenBack = row.state === 'approved' && decision === 'denied'
+        if (row.state !== 'waiting' && !takenBack)
           throw new FleetError('conflict', `the request is ${row.state}: it cannot be ${decision}`)
-        const expiresAt = now + row.expires_at - row.created_at
+        const expiresAt = now + row.expires_at - (row.decided_at ?? row.created_at)
         decide.run(decision, now, actor, expiresAt, row.number)
         journal.audit({
           at: now,

@@ -1,7 +1,9 @@
 /** Marks of history, and the end of tokens that an old backup brought back. Not when that is so: #enroll/restore-watch.ts. */
 
 import { createHash } from 'node:crypto'
+import { SECOND } from '#fleet/clock.ts'
 import type { HistoryMark, RestoreMemory } from '../restores.ts'
+import { CRL_NUMBER_LEAD } from '../revocations.ts'
 import type { Tools } from './verbs.ts'
 
 type Entry = {
@@ -27,6 +29,8 @@ export const restoreVerbs = ({ database, journal, write, read }: Tools): Restore
   const end = database.prepare(
     'update claim_tokens set revoked_at = ? where revoked_at is null and used < uses',
   )
+  // The desk of before used numbers up to CRL_NUMBER_LEAD above its clock, and this file knows nothing of the last of them.
+  const skipNumbers = database.prepare('update issuers set crl_number = max(crl_number, ?) + ?')
   return {
     historyMark: () =>
       read(() => {
@@ -41,6 +45,7 @@ export const restoreVerbs = ({ database, journal, write, read }: Tools): Restore
     voidOutstandingTokens: ({ now, actor, why }) =>
       write(() => {
         const { changes } = end.run(now)
+        skipNumbers.run(Math.floor(now / SECOND), CRL_NUMBER_LEAD)
         // what was issued since is not told in the feed, so a door's cursor may fit this history too: it looks at everything again
         journal.change({ kind: 'reset' })
         journal.audit({

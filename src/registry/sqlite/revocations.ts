@@ -5,7 +5,7 @@ import type { CertificateState } from '#fleet/certificate.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { RevocationReason } from '#fleet/revocation-reason.ts'
-import type { RevocationMemory, SerialStatus } from '../revocations.ts'
+import type { RevocationMemory, RevokedSerial, SerialStatus } from '../revocations.ts'
 import { COMPROMISE_KEY, createEnding } from './ending.ts'
 import { asFleetError } from './failures.ts'
 import { rowsToRead } from './pages.ts'
@@ -27,26 +27,29 @@ type StatusRow = {
   readonly revokedAt: number | null
   readonly reason: RevocationReason | null
   readonly suspendedSince: number | null
+  readonly issuerRevokedAt: number | null
 }
 
-const statusOf = (row: StatusRow | undefined): SerialStatus => {
-  if (row === undefined || row.state === 'intended') return { status: 'unknown' }
-  if (row.state === 'revoked')
-    return {
-      status: 'revoked',
-      revokedAt: row.revokedAt as number,
-      reason: row.reason as RevocationReason,
-    }
-  return row.suspendedSince === null
-    ? { status: 'good' }
-    : { status: 'revoked', revokedAt: row.suspendedSince, reason: 'certificateHold' }
-}
+type Revoked = { readonly revokedAt: number; readonly reason: RevocationReason }
 
 export const revocationVerbs = (tools: Tools): RevocationMemory => {
   const { database, journal, write, read } = tools
   // `+?` as in doors.ts. Few devices are suspended, so the index of those is asked and not the fleet
+  const revokedIssuer = database.prepare<[string], Revoked>(
+    "select revoked_at as revokedAt, revocation_reason as reason from issuers where ski = +? and state = 'revoked'",
+  )
+  const stray = database.prepare<[string, string], Revoked & { readonly notAfter: number }>(
+    'select revoked_at as revokedAt, reason, not_after as notAfter from revoked_serials where issuer_ski = ? and serial = ?',
+  )
+  const keepStray = database.prepare(`
+    insert into revoked_serials (issuer_ski, serial, not_after, revoked_at, reason) values (:issuerSki, :serial, :notAfter, :revokedAt, :reason)
+    on conflict (issuer_ski, serial) do update set not_after = excluded.not_after, reason = excluded.reason`)
+  const raiseLastExpiry = database.prepare(
+    'update issuers set last_expiry = max(coalesce(last_expiry, 0), ?) where ski = ?',
+  )
   const statusBySerial = database.prepare<[string, string], StatusRow>(`
-    select c.state, c.revoked_at as revokedAt, c.revocation_reason as reason, d.state_since as suspendedSince
+    select c.state, c.revoked_at as revokedAt, c.revocation_reason as reason, d.state_since as suspendedSince,
+      (select revoked_at from issuers where ski = c.issuer_ski) as issuerRevokedAt
     from certificates c left join devices d indexed by devices_inactive
       on d.state <> 'active' and d.state = 'suspended' and d.id = c.device_id
     where c.serial = +? and c.issuer_ski = +?`)
@@ -86,6 +89,27 @@ export const revocationVerbs = (tools: Tools): RevocationMemory => {
   const isTaken = database.prepare<[string], 1>('select 1 from certificates where serial = ?').pluck()
   const isIssuer = database.prepare<[string], 1>('select 1 from issuers where ski = ?').pluck()
 
+  const statusOf = (issuerSki: string, serial: string): SerialStatus => {
+    const row = statusBySerial.get(serial, issuerSki)
+    if (row?.state === 'revoked')
+      return {
+        status: 'revoked',
+        revokedAt: row.revokedAt as number,
+        reason: row.reason as RevocationReason,
+      }
+    const known = row !== undefined && row.state !== 'intended'
+    const strayed = known ? undefined : stray.get(issuerSki, serial)
+    if (strayed !== undefined)
+      return { status: 'revoked', revokedAt: strayed.revokedAt, reason: strayed.reason }
+    // of any serial: whoever has its key signs without our record (RFC 6960 §2.7)
+    const issuer = row?.issuerRevokedAt === null ? undefined : revokedIssuer.get(issuerSki)
+    if (issuer !== undefined) return { status: 'revoked', ...issuer }
+    if (!known) return { status: 'unknown' }
+    return row.suspendedSince === null
+      ? { status: 'good' }
+      : { status: 'revoked', revokedAt: row.suspendedSince, reason: 'certificateHold' }
+  }
+
   const found = (serial: string) => {
     const row = find.get(serial)
     return row === undefined || row.state === 'intended' ? undefined : toCertificate(row)
@@ -100,7 +124,7 @@ export const revocationVerbs = (tools: Tools): RevocationMemory => {
   return {
     serialStatus: (issuerSki, serial) => {
       try {
-        return statusOf(statusBySerial.get(serial, issuerSki))
+        return statusOf(issuerSki, serial)
       } catch (error) {
         throw asFleetError(error)
       }
@@ -167,6 +191,37 @@ export const revocationVerbs = (tools: Tools): RevocationMemory => {
         journal.audit({ at: now, actor, action, subject: serial, details })
         journal.change({ kind: 'device', deviceId })
         return found(serial)
+      }),
+    revokeSerial: ({ issuerSki, serial, notAfter, reason, now, actor }) =>
+      write(() => {
+        if (isIssuer.get(issuerSki) === undefined) throw new FleetError('not_found', `no issuer ${issuerSki}`)
+        const row = find.get(serial)
+        const ours = row?.issuer_ski === issuerSki ? row : undefined
+        if (ours !== undefined && ours.state !== 'intended')
+          throw new FleetError('conflict', 'a certificate with this serial is on record')
+        const known = stray.get(issuerSki, serial)
+        const graver = known === undefined || (reason === 'keyCompromise' && known.reason !== 'keyCompromise')
+        const kept: RevokedSerial = {
+          issuerSki,
+          serial,
+          notAfter: Math.max(known?.notAfter ?? notAfter, notAfter),
+          revokedAt: known?.revokedAt ?? now,
+          reason: graver ? reason : known.reason,
+        }
+        if (known !== undefined && !graver && kept.notAfter === known.notAfter) return kept
+        if (ours === undefined) keepStray.run(kept)
+        // its request, should it come again, is refused; its device is not touched
+        else revoke.run({ serial, reason, now })
+        raiseLastExpiry.run(kept.notAfter, issuerSki)
+        newRevocation.run(issuerSki)
+        const details = {
+          issuer_ski: issuerSki,
+          reason: kept.reason,
+          not_after: kept.notAfter,
+          intended: ours !== undefined,
+        }
+        journal.audit({ at: now, actor, action: 'serial.revoked', subject: serial, details })
+        return kept
       }),
     revokeGroupPart: ({ group, after, limit, reason, now, actor }) =>
       write(() => {

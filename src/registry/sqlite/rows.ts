@@ -79,6 +79,10 @@ export const SELECT_SUMMARY = `select ${SUMMARY_COLUMNS} from certificates`
 /** A certificate has its bytes from when it is `live` or `pending`. */
 export const SELECT_CERTIFICATE = `
   select ${SUMMARY_COLUMNS}, der from certificates left join certificate_bytes using (number)`
+/** With `issuer_state`. */
+export const SELECT_WITH_ISSUER = `
+  select ${SUMMARY_COLUMNS}, der, (select i.state from issuers i where i.ski = issuer_ski) as issuer_state
+  from certificates left join certificate_bytes using (number)`
 
 export const toSummary = (row: CertificateSummaryRow): CertificateSummary => ({
   serial: row.serial,

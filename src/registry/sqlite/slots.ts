@@ -1,17 +1,28 @@
 /**
- * The places that a device's certificates take: the current one, the one before it, and one that is `pending`. What is done when a
- * certificate becomes the current one, and when one loses its place. Always inside a verb's transaction. Not when: the verbs decide that.
+ * The places that a device's certificates take: the current one, the one before it, and one that is `pending`; and which one succeeded
+ * which. What is done when a certificate becomes the current one. Always inside a verb's transaction. Not when: the verbs decide that.
+ * The rules in one table: docs/lifecycle.md.
  */
 
+import { isStanding, type CertificateState, type IssuerState } from '#fleet/certificate.ts'
+import { SECOND } from '#fleet/clock.ts'
 import type { Actor } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
+import type { RevocationReason } from '#fleet/revocation-reason.ts'
 import type { Tools } from './verbs.ts'
+
+/**
+ * How long a pending certificate is still waited for when the next one has been handed out, ms. The doors' word of a handshake that came
+ * before takes about a second; who is admitted first wins, and a copy that asks without end does not push the device's own one out.
+ */
+export const OVERTAKEN = 5 * SECOND
 
 /** What must be known of a certificate to give it its place. */
 export type Placed = {
   readonly number: number
   readonly serial: string
   readonly device_id: DeviceId
+  readonly issuer_ski: string
   readonly not_after: number
   readonly renew_at: number
   readonly predecessor: string | null
@@ -22,40 +33,68 @@ type Other = {
   readonly serial: string
   readonly issuer_ski: string
   readonly device_id: DeviceId
+  readonly not_after: number
+  readonly superseded_by: string | null
+  readonly issuer_state: IssuerState
 }
 
+type SuccessorRow = {
+  readonly serial: string
+  readonly spki_sha256: string
+  readonly superseded_by: string | null
+  readonly state: CertificateState
+  readonly revocation_reason: RevocationReason | null
+  readonly issuer_state: IssuerState
+}
+
+export type Successor = { readonly serial: string; readonly spkiSha256: string }
+
 export type Slots = {
-  /** Has the device a confirmed certificate, neither revoked nor expired? Then the next one is `pending`. */
+  /** Has the device a confirmed certificate that a door would let in? */
   hasUsable(id: DeviceId, now: number): boolean
+  /** Of a pending one: is it good itself, and has the device no other that is, neither confirmed nor handed out later? */
+  isNeeded(pending: Pick<Placed, 'number' | 'device_id' | 'issuer_ski' | 'not_after'>, now: number): boolean
   /**
-   * `placed` has become `live` by being recorded: writes that it succeeded its predecessor (unless another one did before), and the dates
-   * and the new revision of its device.
+   * What came in the place of a certificate, by its `superseded_by`. One that was revoked for another reason than its own successor, or
+   * whose issuer no longer stands, is none; what came after it may be one.
    */
-  settle(placed: Placed): void
+  successorOf(supersededBy: string | null): Successor | undefined
   /**
-   * `pending` → `live`: the newest confirmed one beside it stays (the one it succeeds), older ones that could still be used are revoked as
+   * `placed` has become `live` by being recorded: who succeeded whom, the dates and the new revision of its device. One that renews nothing
+   * begins a new line: it succeeds every certificate that the device has. @param others may it have any?
+   */
+  settle(placed: Placed, others: boolean, now: number, actor: Actor): void
+  /**
+   * `pending` → `live`: the one it succeeds stays beside it (or the newest usable one), others that could still be used are revoked as
    * `superseded`. Dates and revision of the device, audit, change row, revocation versions. The caller has checked that it may be.
    */
   confirm(placed: Placed, now: number, actor: Actor): void
-  /** Revokes what the device has `pending` beside certificate `number`. @returns how many */
-  supersedePending(placed: Pick<Placed, 'number' | 'device_id'>, now: number, actor: Actor): number
+  /** Another one has been handed out: what is pending beside it is withdrawn after {@link OVERTAKEN}, unless it is used before. */
+  overtake(placed: Pick<Placed, 'number' | 'device_id'>, now: number): void
 }
 
 export const createSlots = ({ database, journal }: Pick<Tools, 'database' | 'journal'>): Slots => {
-  const usable = database
-    .prepare<[string, number], 1>(
-      "select 1 from certificates where device_id = +? and state = 'live' and not_after > ? order by number desc limit 1",
-    )
-    .pluck()
-  const others = database.prepare<[string, number, number], Other>(
-    `select number, serial, issuer_ski, device_id from certificates
-     where device_id = +? and number <> ? and state = 'live' and not_after > ? order by number desc`,
+  const OTHERS = `
+    select c.number, c.serial, c.issuer_ski, c.device_id, c.not_after, c.superseded_by, i.state as issuer_state
+    from certificates c join issuers i on i.ski = c.issuer_ski where c.device_id = +? and c.number <> ?`
+  const lives = database.prepare<[string, number], Other>(
+    `${OTHERS} and c.state = 'live' order by c.number desc`,
   )
   const pendings = database.prepare<[string, number], Other>(
-    `select number, serial, issuer_ski, device_id from certificates
-     where device_id = +? and number <> ? and state = 'pending'`,
+    `${OTHERS} and c.state = 'pending' order by c.number desc`,
   )
-  const supersede = database.prepare(
+  const issuerState = database
+    .prepare<[string], IssuerState>('select state from issuers where ski = ?')
+    .pluck()
+  const findSuccessor = database.prepare<[string], SuccessorRow>(
+    `select c.serial, c.spki_sha256, c.superseded_by, c.state, c.revocation_reason, i.state as issuer_state
+     from certificates c join issuers i on i.ski = c.issuer_ski where c.serial = +?`,
+  )
+  const supersededBy = database
+    .prepare<[string], string | null>('select superseded_by from certificates where serial = ?')
+    .pluck()
+  const succeed = database.prepare('update certificates set superseded_by = ? where serial = ?')
+  const revoke = database.prepare(
     "update certificates set state = 'revoked', revoked_at = ?, revocation_reason = 'superseded' where number = ?",
   )
   const newRevocation = database.prepare(
@@ -64,47 +103,93 @@ export const createSlots = ({ database, journal }: Pick<Tools, 'database' | 'jou
   const goLive = database.prepare(
     "update certificates set state = 'live', pending_until = null where number = ?",
   )
-  const succeed = database.prepare(
-    'update certificates set superseded_by = ? where serial = ? and superseded_by is null',
+  const hurry = database.prepare(
+    'update certificates set pending_until = min(pending_until, ?) where number = ?',
   )
   const setDates = database.prepare(
     'update devices set renew_at = ?, expires_at = ?, revision = revision + 1 where id = ?',
   )
-  const revise = database.prepare('update devices set revision = revision + 1 where id = ?')
 
-  const revoke = (losers: readonly Other[], now: number, actor: Actor): void => {
-    for (const { number, serial, issuer_ski, device_id } of losers) {
-      supersede.run(now, number)
-      newRevocation.run(issuer_ski)
+  const isUsable = ({ not_after, issuer_state }: Other, now: number): boolean =>
+    not_after > now && isStanding(issuer_state)
+
+  /** Ends: what it points to became `live` after it did. */
+  const successorOf = (first: string | null): Successor | undefined => {
+    for (let next = first; next !== null;) {
+      const row = findSuccessor.get(next)
+      if (row === undefined) return undefined
+      // what only lost its place has one that took it
+      const outrun = row.revocation_reason === 'superseded' && row.superseded_by !== null
+      if ((row.state !== 'revoked' || outrun) && isStanding(row.issuer_state))
+        return { serial: row.serial, spkiSha256: row.spki_sha256 }
+      next = row.superseded_by
+    }
+    return undefined
+  }
+
+  const follow = (other: Pick<Other, 'serial' | 'superseded_by'>, { serial }: Placed): void => {
+    if (successorOf(other.superseded_by) === undefined) succeed.run(serial, other.serial)
+  }
+
+  /** @returns did anything lose its place? */
+  const makeRoom = (placed: Placed, now: number, actor: Actor): boolean => {
+    const { number, serial, device_id, predecessor } = placed
+    const others = lives.all(device_id, number).filter(({ not_after }) => not_after > now)
+    const kept =
+      others.find(
+        (each) => each.serial === predecessor && each.superseded_by === serial && isUsable(each, now),
+      ) ??
+      others.find((each) => isUsable(each, now)) ??
+      others[0]
+    const losers = others.filter((each) => each !== kept)
+    for (const loser of losers) follow(loser, placed)
+    const ended = [...losers, ...pendings.all(device_id, number)]
+    for (const each of ended) {
+      revoke.run(now, each.number)
+      newRevocation.run(each.issuer_ski)
       journal.audit({
         at: now,
         actor,
         action: 'certificate.superseded',
-        subject: serial,
+        subject: each.serial,
         details: { device_id },
       })
     }
+    return ended.length > 0
   }
-  const follow = ({ serial, predecessor }: Placed): void => {
-    if (predecessor !== null) succeed.run(serial, predecessor)
+
+  const followPredecessor = (placed: Placed): void => {
+    const { predecessor } = placed
+    if (predecessor !== null)
+      follow({ serial: predecessor, superseded_by: supersededBy.get(predecessor) ?? null }, placed)
   }
 
   return {
-    hasUsable: (id, now) => usable.get(id, now) !== undefined,
-    settle: (placed) => {
-      follow(placed)
-      setDates.run(placed.renew_at, placed.not_after, placed.device_id)
+    successorOf,
+    hasUsable: (id, now) => lives.all(id, 0).some((each) => isUsable(each, now)),
+    isNeeded: ({ number, device_id, issuer_ski, not_after }, now) => {
+      const state = issuerState.get(issuer_ski)
+      if (not_after <= now || state === undefined || !isStanding(state)) return false
+      if (lives.all(device_id, number).some((each) => isUsable(each, now))) return false
+      return !pendings.all(device_id, number).some((each) => each.number > number && isUsable(each, now))
+    },
+    settle: (placed, others, now, actor) => {
+      const { number, device_id } = placed
+      followPredecessor(placed)
+      if (others) {
+        // expired ones too: they may renew within the grace
+        if (placed.predecessor === null)
+          for (const other of lives.all(device_id, number)) follow(other, placed)
+        if (makeRoom(placed, now, actor)) journal.change({ kind: 'device', deviceId: device_id })
+      }
+      setDates.run(placed.renew_at, placed.not_after, device_id)
     },
     confirm: (placed, now, actor) => {
       const { number, serial, device_id } = placed
       goLive.run(number)
-      follow(placed)
-      const [kept, ...losers] = others.all(device_id, number, now)
-      revoke(losers, now, actor)
-      // one that came later by another way is already the device's current one
-      if (kept === undefined || kept.number < number)
-        setDates.run(placed.renew_at, placed.not_after, device_id)
-      else revise.run(device_id)
+      followPredecessor(placed)
+      makeRoom(placed, now, actor)
+      setDates.run(placed.renew_at, placed.not_after, device_id)
       journal.audit({
         at: now,
         actor,
@@ -114,11 +199,8 @@ export const createSlots = ({ database, journal }: Pick<Tools, 'database' | 'jou
       })
       journal.change({ kind: 'device', deviceId: device_id })
     },
-    supersedePending: ({ number, device_id }, now, actor) => {
-      const losers = pendings.all(device_id, number)
-      revoke(losers, now, actor)
-      if (losers.length > 0) journal.change({ kind: 'device', deviceId: device_id })
-      return losers.length
+    overtake: ({ number, device_id }, now) => {
+      for (const other of pendings.all(device_id, number)) hurry.run(now + OVERTAKEN, other.number)
     },
   }
 }

@@ -32,24 +32,30 @@ export const createSnapshots = (database: Handle): (() => AccessSnapshot) => {
   }
 }
 
-/** @returns a function that throws SqliteError; one cheap select a call while nothing has changed */
-export const createGroups = (database: Handle): (() => ReadonlyMap<string, EnrollmentGroup>) => {
-  const stamp = database.prepare<[], string>('select stamp from access_version').pluck()
+/**
+ * For the one process that writes groups, and knows when it has.
+ * @param changes rises when access may have changed
+ * @returns a function that throws SqliteError
+ */
+export const createGroups = (
+  database: Handle,
+  changes: () => number,
+): (() => ReadonlyMap<string, EnrollmentGroup>) => {
   const values = database
     .prepare<[], string>("select value from access where kind = 'group' order by name")
     .pluck()
-  const take = database.transaction(() => ({
-    stamp: stamp.get(),
+  const take = () => ({
+    at: changes(),
     groups: new Map(
       [
         { ...GROUP_DEFAULTS, name: FIRST_GROUP },
         ...values.all().map((json): EnrollmentGroup => ({ ...GROUP_DEFAULTS, ...JSON.parse(json) })),
       ].map((group) => [group.name, group]),
     ),
-  }))
+  })
   let kept: ReturnType<typeof take> | undefined
   return () => {
-    if (kept === undefined || kept.stamp !== stamp.get()) kept = take()
+    if (kept === undefined || kept.at !== changes()) kept = take()
     return kept.groups
   }
 }

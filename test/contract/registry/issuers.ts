@@ -29,6 +29,34 @@ export const issuerContract = (at: Ground): void => {
       )
     })
 
+    it('takes a certificate that was made anew, in the place of the one it was compared with, and of no other', async () => {
+      await givenIssuer(at.registry)
+      const [old, anew] = [Buffer.from(`issuer ${ISSUER}`), Buffer.from('anew')]
+      const renewed = { ski: ISSUER, der: anew, spkiSha256: `key of ${ISSUER}` }
+      const version = await at.registry.trustVersion('chain')
+      const unchanged = await everything()
+      await at.registry.registerIssuer({ ...renewed, replaces: Buffer.from('another') }, NOW + 1)
+      expect(await everything()).toBe(unchanged)
+      const changes = await changesOf(async () => {
+        expect(await at.registry.registerIssuer({ ...renewed, replaces: old }, NOW + 1)).toMatchObject({
+          der: anew,
+          state: 'active',
+        })
+      })
+      // the doors judge by it, and whoever has fetched the chain has not got it
+      expect(changes).toEqual([{ kind: 'issuer', ski: ISSUER }])
+      expect(await at.registry.trustVersion('chain')).toBe(version + 1)
+      expect((await at.reader.issuers()).map(({ der }) => Buffer.from(der))).toEqual([anew])
+      await refusedUnchanged(
+        () =>
+          at.registry.registerIssuer(
+            { ...renewed, der: old, replaces: anew, spkiSha256: 'another key' },
+            NOW + 1,
+          ),
+        'conflict',
+      )
+    })
+
     it('lists revoked ones of this issuer, held ones as certificateHold, until one CRL past expiry', async () => {
       const revoke = (id: DeviceId, state: DeviceState, now: number) =>
         at.registry.setDeviceState({ id, state, reason: 'keyCompromise', now, actor: ACTOR })
@@ -62,6 +90,11 @@ export const issuerContract = (at: Ground): void => {
       const many = await Promise.all(Array.from({ length: 20 }, () => at.registry.takeCrlNumber(ISSUER, 0)))
       expect(new Set(many).size).toBe(20)
       await refusedUnchanged(() => at.registry.takeCrlNumber('e5'.repeat(20), NOW), 'not_found')
+      // somebody else has used some, and one that no registry can hold
+      const last = await at.registry.takeCrlNumber(ISSUER, NOW, seconds + 5_000n)
+      expect(last).toBe(seconds + 5_001n)
+      expect(await at.registry.takeCrlNumber(ISSUER, NOW, seconds)).toBe(last + 1n)
+      expect(await at.registry.takeCrlNumber(ISSUER, NOW, 10n ** 40n)).toBe(last + 2n)
     })
 
     it('says when the last certificate of an issuer ends', async () => {

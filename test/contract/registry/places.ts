@@ -1,7 +1,7 @@
 /** The places that a device's certificates take: which is `pending`, which loses its place, and what may be renewed. */
 
 import { describe, expect, it } from 'vitest'
-import { DAY, HOUR } from '#fleet/clock.ts'
+import { DAY, HOUR, SECOND } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { Reservation } from '#registry/registry.ts'
 import {
@@ -21,11 +21,6 @@ export const placesContract = (at: Ground): void => {
 
   const renewal = (id: DeviceId, fingerprint: string, over: Partial<Reservation> = {}): Reservation =>
     reservation({ kind: 'renewal', fingerprint, late: false }, { deviceId: id, ...over })
-  const bound = async (id: DeviceId, over: Partial<Reservation> = {}): Promise<Reservation> =>
-    reservation(
-      { kind: 'token', id: (await givenToken(at.registry, { deviceId: id })).id },
-      { deviceId: id, ...over },
-    )
   const enrolled = async (asked: Reservation, now = asked.now) => {
     const { certificate } = await at.registry.reserve(asked)
     const record = await recordReserved(at.registry, certificate.serial, now)
@@ -38,35 +33,28 @@ export const placesContract = (at: Ground): void => {
     at.registry.setDeviceState({ id, state, reason: 'superseded', now: NOW, actor: ACTOR })
 
   describe('places of certificates', () => {
-    it.each([
-      ['a renewal', async (id: DeviceId, fingerprint: string) => renewal(id, fingerprint)],
-      ['a token', bound],
-    ] as const)(
-      'beside a confirmed one, one by %s is pending: good, and nothing of the device has changed',
-      async (_by, ask) => {
-        const device = await givenDevice(at.registry)
-        const before = await at.registry.findDevice(device.id)
-        const asked = await ask(device.id, device.fingerprint)
-        const changes = await changesOf(async () => {
-          expect(await enrolled(asked)).toMatchObject({ state: 'pending', pendingUntil: asked.pendingUntil })
-        })
-        expect(changes).toEqual([])
-        expect(stateOf(asked.serial)).toBeUndefined()
-        expect((await at.registry.certificatesOf(device.id)).map(({ state }) => state)).toEqual([
-          'pending',
-          'live',
-        ])
-        expect(await at.registry.findDevice(device.id)).toEqual({
-          ...before,
-          revision: (before?.revision ?? 0) + 1,
-        })
-        // lost on its way, it is given again
-        expect(await at.registry.reserve({ ...asked, serial: freshHex(16) })).toMatchObject({
-          kind: 'already',
-          certificate: { serial: asked.serial, state: 'pending' },
-        })
-      },
-    )
+    it('a renewal beside a confirmed one is pending: good, and nothing of the device has changed', async () => {
+      const device = await givenDevice(at.registry)
+      const before = await at.registry.findDevice(device.id)
+      const asked = renewal(device.id, device.fingerprint)
+      const changes = await changesOf(async () => {
+        expect(await enrolled(asked)).toMatchObject({ state: 'pending', pendingUntil: asked.pendingUntil })
+      })
+      expect(changes).toEqual([])
+      expect((await at.registry.certificatesOf(device.id)).map(({ state }) => state)).toEqual([
+        'pending',
+        'live',
+      ])
+      expect(await at.registry.findDevice(device.id)).toEqual({
+        ...before,
+        revision: (before?.revision ?? 0) + 1,
+      })
+      // lost on its way, it is given again
+      expect(await at.registry.reserve({ ...asked, serial: freshHex(16) })).toMatchObject({
+        kind: 'already',
+        certificate: { serial: asked.serial, state: 'pending' },
+      })
+    })
 
     it.each([
       ['expired', NOW + 31 * DAY, undefined],
@@ -86,22 +74,27 @@ export const placesContract = (at: Ground): void => {
       })
     })
 
-    it('one that is recorded pending takes the place of the one that was, and never before it is recorded', async () => {
+    it('one that is recorded pending ends the time of the one that was, and never before it is recorded', async () => {
       const device = await givenDevice(at.registry)
       const first = await enrolled(renewal(device.id, device.fingerprint))
       const version = await at.registry.revocationVersion(ISSUER)
       const asked = renewal(device.id, device.fingerprint)
       await at.registry.reserve(asked)
+      expect(await at.registry.withdrawUnconfirmed(NOW + HOUR, 10)).toBe(0)
+      await recordReserved(at.registry, asked.serial)
+      // a handshake of a moment ago is heard of before it is gone
+      expect(await at.registry.withdrawUnconfirmed(NOW + SECOND, 10)).toBe(0)
       expect(stateOf(first.fingerprint)).toBe('pending')
-      const changes = await changesOf(() => recordReserved(at.registry, asked.serial))
+      const gone = NOW + 6 * SECOND
+      const changes = await changesOf(() => at.registry.withdrawUnconfirmed(gone, 10))
       expect(changes).toEqual([{ kind: 'device', deviceId: device.id }])
       expect(stateOf(first.fingerprint)).toBe('revoked')
       expect(stateOf(device.fingerprint)).toBe('live')
       expect(await at.registry.revokedCertificates(ISSUER, 0)).toEqual([
-        { serial: first.serial, revokedAt: NOW, reason: 'superseded' },
+        { serial: first.serial, revokedAt: gone, reason: 'superseded' },
       ])
       expect(await at.registry.revocationVersion(ISSUER)).toBe(version + 1)
-      expect(await actions()).toContain('certificate.superseded')
+      expect(await actions()).toContain('certificate.withdrawn')
       await refusedUnchanged(
         () => at.registry.reserve(renewal(device.id, first.fingerprint)),
         'certificate_revoked',
@@ -113,6 +106,7 @@ export const placesContract = (at: Ground): void => {
       const asked = Array.from({ length: 20 }, () => renewal(device.id, device.fingerprint))
       await Promise.all(asked.map((each) => at.registry.reserve(each)))
       await Promise.all(asked.toReversed().map(({ serial }) => recordReserved(at.registry, serial)))
+      await at.registry.withdrawUnconfirmed(NOW + 6 * SECOND, 100)
       const states = (await at.registry.certificatesOf(device.id)).map(({ state }) => state)
       expect(states.filter((state) => state === 'pending')).toHaveLength(1)
       expect(states.filter((state) => state === 'live')).toHaveLength(1)
@@ -137,7 +131,23 @@ export const placesContract = (at: Ground): void => {
       expect(await enrolled(again)).toMatchObject({ serial: again.serial, state: 'pending' })
     })
 
-    it('and costs what a new one costs, so that two keys cannot drive each other out for ever', async () => {
+    it('of two keys that ask in turn each gets what it got, for as long as neither is withdrawn', async () => {
+      const device = await givenDevice(at.registry)
+      const [one, other] = [freshHex(32), freshHex(32)].map((spkiSha256) =>
+        renewal(device.id, device.fingerprint, { spkiSha256 }),
+      ) as [Reservation, Reservation]
+      const [first, second] = [await enrolled(one), await enrolled(other)]
+      for (const [asked, serial] of [[one, first.serial] as const, [other, second.serial] as const])
+        expect(await at.registry.reserve({ ...asked, serial: freshHex(16) })).toMatchObject({
+          kind: 'already',
+          certificate: { serial, pendingUntil: asked.pendingUntil },
+        })
+      // the one that was asked for last is waited for
+      await at.registry.withdrawUnconfirmed(NOW + 6 * SECOND, 10)
+      expect([first, second].map(({ fingerprint }) => stateOf(fingerprint))).toEqual(['revoked', 'pending'])
+    })
+
+    it('one that was withdrawn costs what a new one costs, so that two keys cannot drive each other out for ever', async () => {
       const device = await givenDevice(at.registry)
       const limits = {
         perHour: [],
@@ -147,9 +157,13 @@ export const placesContract = (at: Ground): void => {
         expiredRenewals: 1,
       }
       const [one, other] = [freshHex(32), freshHex(32)]
-      for (const spkiSha256 of [one, other, one, other])
-        await enrolled(renewal(device.id, device.fingerprint, { spkiSha256, limits }))
-      const fifth = renewal(device.id, device.fingerprint, { spkiSha256: one, limits })
+      let now = NOW
+      for (const spkiSha256 of [one, other, one, other]) {
+        await enrolled(renewal(device.id, device.fingerprint, { spkiSha256, limits, now }))
+        now += 6 * SECOND
+        await at.registry.withdrawUnconfirmed(now, 10)
+      }
+      const fifth = renewal(device.id, device.fingerprint, { spkiSha256: one, limits, now })
       await refusedUnchanged(() => at.registry.reserve(fifth), 'quota_exceeded')
     })
 
@@ -244,7 +258,18 @@ export const placesContract = (at: Ground): void => {
     it.each<[string, number, number, (pending: Pending) => Promise<unknown>]>([
       ['of a suspended device', NOW, NOW, ({ device }) => move(device.id, 'suspended')],
       ['of a revoked device', NOW, NOW, ({ device }) => move(device.id, 'revoked')],
-      ['past the time for it', NOW + 8 * DAY, NOW + 8 * DAY, async () => undefined],
+      [
+        'whose key was blocked',
+        NOW,
+        NOW,
+        ({ asked }) => at.registry.blockKeys([asked.spkiSha256], NOW, ACTOR),
+      ],
+      [
+        'that have been withdrawn',
+        NOW + 8 * DAY,
+        NOW + 8 * DAY,
+        () => at.registry.withdrawUnconfirmed(NOW + 8 * DAY, 10),
+      ],
       ['that are still to come', NOW, NOW + 1, async () => undefined],
     ])('confirm nothing %s', async (_why, now, when, given) => {
       const pending = await pendingBeside()

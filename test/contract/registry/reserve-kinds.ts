@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { DAY, HOUR, MINUTE } from '#fleet/clock.ts'
 import type { EnrollmentRequest } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
+import { FIRST_GROUP } from '#fleet/enrollment-group.ts'
 import type { ErrorCode } from '#fleet/errors.ts'
 import type { Limits, Reservation } from '#registry/registry.ts'
 import {
@@ -11,6 +12,7 @@ import {
   deviceId,
   freshHex,
   givenDevice,
+  givenGroup,
   givenIssuer,
   givenToken,
   ISSUER,
@@ -33,19 +35,28 @@ export const reserveKindsContract = (at: Ground): void => {
   const { refusedUnchanged, actions, changesOf } = at
 
   const given = {
-    registered: async (over: { spkiSha256?: string; state?: 'suspended' } = {}): Promise<DeviceId> => {
+    registered: async (
+      over: { spkiSha256?: string; state?: 'suspended'; group?: string } = {},
+    ): Promise<DeviceId> => {
       const id = deviceId()
-      const line = { id, group: 'pumps', tags: { site: 'north' }, spkiSha256: over.spkiSha256 }
+      const group = over.group ?? FIRST_GROUP
+      const line = { id, group, tags: { site: 'north' }, spkiSha256: over.spkiSha256 }
       await at.registry.registerDevices([{ ...line, state: over.state ?? 'registered' }], NOW, ACTOR)
       return id
     },
     request: async (
-      of: Pick<Reservation, 'deviceId' | 'spkiSha256'>,
+      of: Pick<Reservation, 'deviceId' | 'spkiSha256'> & { readonly group?: string },
       credential: EnrollmentRequest['credential'],
       decision?: 'approved' | 'denied',
     ): Promise<string> => {
       const id = freshHex(8)
-      const request = { id, group: 'pumps', csr: Buffer.from('csr'), address: '192.0.2.7', createdAt: NOW }
+      const request = {
+        id,
+        group: of.group ?? RESERVATION_DEFAULTS.group,
+        csr: Buffer.from('csr'),
+        address: '192.0.2.7',
+        createdAt: NOW,
+      }
       const { deviceId: asked, spkiSha256 } = of
       await at.registry.openRequest(
         { ...request, deviceId: asked, spkiSha256, credential, expiresAt: NOW + DAY },
@@ -101,7 +112,7 @@ export const reserveKindsContract = (at: Ground): void => {
       const ask = (bound: boolean) =>
         reservation(bootstrap(freshHex(32), { bound }), { deviceId: id, spkiSha256: freshHex(32) })
       await refusedUnchanged(() => at.registry.reserve(ask(false)), 'device_exists')
-      expect(await enrolled(ask(true))).toMatchObject({ state: 'pending' })
+      expect(await enrolled(ask(true))).toMatchObject({ state: 'live' })
       await moved(id, 'revoked')
       await refusedUnchanged(() => at.registry.reserve(ask(true)), 'device_revoked')
     })
@@ -122,22 +133,19 @@ export const reserveKindsContract = (at: Ground): void => {
       ['an unbound bootstrap certificate', async () => bootstrap(freshHex(32))],
       ['a bound bootstrap certificate', async () => bootstrap(freshHex(32), { bound: true })],
     ]
-    it.each(ways)(
-      'makes it active by %s, with its own group and tags, and tells no door',
-      async (_way, by) => {
-        const id = await given.registered()
-        const asked = reservation(await by(id), { deviceId: id, group: 'others', tags: { site: 'south' } })
-        expect(await changesOf(() => at.registry.reserve(asked))).toEqual([])
-        expect(await at.registry.findDevice(id)).toMatchObject({
-          state: 'active',
-          group: 'pumps',
-          tags: { site: 'north' },
-          revision: 2,
-        })
-        expect((await actions()).at(-1)).toBe('device.enrolled')
-        expect(await recordReserved(at.registry, asked.serial)).toMatchObject({ state: 'live' })
-      },
-    )
+    it.each(ways)('makes it active by %s, with its own tags, and tells no door', async (_way, by) => {
+      const id = await given.registered()
+      const asked = reservation(await by(id), { deviceId: id, tags: { site: 'south' } })
+      expect(await changesOf(() => at.registry.reserve(asked))).toEqual([])
+      expect(await at.registry.findDevice(id)).toMatchObject({
+        state: 'active',
+        group: FIRST_GROUP,
+        tags: { site: 'north' },
+        revision: 2,
+      })
+      expect((await actions()).at(-1)).toBe('device.enrolled')
+      expect(await recordReserved(at.registry, asked.serial)).toMatchObject({ state: 'live' })
+    })
 
     it.each(ways)('lets it enrol by %s with its registered key, and with no other', async (_way, by) => {
       const spkiSha256 = freshHex(32)
@@ -332,6 +340,10 @@ export const reserveKindsContract = (at: Ground): void => {
         },
       ],
       [
+        'what was shown in another group',
+        async ({ of, id }) => ({ ...of, credential: { kind: 'approval', id }, group: 'lamps' }),
+      ],
+      [
         'another token’s request',
         async () => {
           const [asked, other] = [await byToken(), await byToken()]
@@ -418,7 +430,8 @@ export const reserveKindsContract = (at: Ground): void => {
 
     it('devices of a group that are not retired; one that exists makes none', async () => {
       const group = 'pumps'
-      const [first] = [await given.registered(), await given.registered()]
+      await givenGroup(at.registry, group)
+      const [first] = [await given.registered({ group }), await given.registered({ group })]
       const three = { group, ...limits({ devices: 3 }) }
       await at.registry.reserve(await byToken(three))
       const fourth = await byToken(three)
@@ -431,13 +444,40 @@ export const reserveKindsContract = (at: Ground): void => {
       await moved(first, 'retired')
       expect(await at.registry.reserve(fourth)).toMatchObject({ kind: 'reserved' })
       // others come into the group, and one leaves it
-      const [id, other] = [await given.registered(), await given.registered()]
+      const [id, other] = [await given.registered({ group }), await given.registered({ group })]
       const fifth = await byToken({ group, ...limits({ devices: 5 }) })
       await refusedUnchanged(() => at.registry.reserve(fifth), 'quota_exceeded')
       const line = { id, group: 'lamps', tags: {}, spkiSha256: undefined, state: 'registered' } as const
       await at.registry.registerDevices([line], NOW, ACTOR)
       expect(await at.registry.reserve(fifth)).toMatchObject({ kind: 'reserved' })
       expect(other).not.toBe(id)
+    })
+
+    it('devices of a group, when they are registered too: who is registered may then enrol', async () => {
+      await givenGroup(at.registry, 'pumps', {
+        quotas: { devices: 2, certificatesPerHour: undefined, openRequests: 10 },
+      })
+      const register = async (ids: readonly DeviceId[], group = 'pumps') => {
+        const line = { group, tags: {}, spkiSha256: undefined, state: 'registered' } as const
+        const results = await at.registry.registerDevices(
+          ids.map((id) => ({ id, ...line })),
+          NOW,
+          ACTOR,
+        )
+        return results.map(({ result, reason = result }) => reason)
+      }
+      const ids = [deviceId(), deviceId(), deviceId()] as const
+      expect(await register(ids)).toEqual(['created', 'created', 'quota_exceeded'])
+      expect(await at.registry.findDevice(ids[2])).toBeUndefined()
+      // nor by another group, and who is in it already may stay
+      const [outside] = [await given.registered()]
+      expect(await register([outside, ids[0]])).toEqual(['quota_exceeded', 'unchanged'])
+      const two = { group: 'pumps', ...limits({ devices: 2 }) }
+      for (const id of ids.slice(0, 2))
+        expect(await at.registry.reserve(await byToken({ ...two, deviceId: id }))).toMatchObject({
+          kind: 'reserved',
+        })
+      await refused(at.registry.reserve(await byToken(two)), 'quota_exceeded')
     })
 
     const renewing = async (most: number) => {

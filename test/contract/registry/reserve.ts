@@ -1,6 +1,7 @@
 /** Reservations by tokens and certificates: what they write, what they refuse, what is repeated. Kinds, limits and places: reserve-kinds.ts. */
 
 import { describe, expect, it } from 'vitest'
+import { INTENDED_FOR } from '#fleet/certificate.ts'
 import { DAY, HOUR, MINUTE } from '#fleet/clock.ts'
 import type { DeviceState } from '#fleet/device.ts'
 import type { ErrorCode } from '#fleet/errors.ts'
@@ -10,6 +11,7 @@ import {
   deviceId,
   freshHex,
   givenDevice,
+  givenGroup,
   givenIssuer,
   givenToken,
   ISSUER,
@@ -65,6 +67,7 @@ export const reserveContract = (at: Ground): void => {
 
     it('makes the device in the group, with its tags, and keeps what its certificate is to say', async () => {
       await givenIssuer(at.registry)
+      await givenGroup(at.registry, 'pumps')
       const token = await givenToken(at.registry)
       const extras = { organization: 'Pumps Ltd', dnsNames: ['p1.test'] }
       const asked = byToken(token.id, { group: 'pumps', tags: { site: 'north' }, extras })
@@ -74,7 +77,7 @@ export const reserveContract = (at: Ground): void => {
         tags: { site: 'north' },
       })
       // whoever completes it signs the same
-      const again = { ...asked, serial: freshHex(16), extras: { organization: 'Others' }, group: 'others' }
+      const again = { ...asked, serial: freshHex(16), extras: { organization: 'Others' } }
       expect((await at.registry.reserve(again)).certificate).toMatchObject({ extras })
       expect(await recordReserved(at.registry, asked.serial)).toMatchObject({ extras })
       expect(await at.registry.findDevice(asked.deviceId)).toMatchObject({ group: 'pumps' })
@@ -410,6 +413,22 @@ export const reserveContract = (at: Ground): void => {
       expect(await at.registry.findUse({ kind: 'token', id: token.id }, asked.spkiSha256)).toMatchObject({
         serial: again.serial,
       })
+    })
+
+    it('closes an intended row that began longer ago than a signer signs, and reserves another', async () => {
+      await givenIssuer(at.registry)
+      const token = await givenToken(at.registry, { expiresAt: NOW + 100 * DAY })
+      const asked = byToken(token.id, { notAfter: NOW + 90 * DAY })
+      await at.registry.reserve(asked)
+      const at30 = { ...asked, serial: freshHex(16), now: asked.notBefore + INTENDED_FOR }
+      expect((await at.registry.reserve(at30)).certificate.serial).toBe(asked.serial)
+      const later = { ...at30, now: at30.now + 1, notBefore: at30.now, notAfter: at30.now + 90 * DAY }
+      expect(await at.registry.reserve(later)).toMatchObject({
+        kind: 'reserved',
+        certificate: { serial: later.serial, notBefore: later.notBefore },
+      })
+      expect(await at.registry.findToken(token.id)).toMatchObject({ used: 1 })
+      expect(await at.registry.revokedCertificates(ISSUER, 0)).toMatchObject([{ serial: asked.serial }])
     })
 
     it('remembers the life that was granted, not the one that an expiring issuer left', async () => {

@@ -162,7 +162,7 @@ describe('an operator’s yes', () => {
     expect(await devices(desk)).toBe(1)
   })
 
-  test('and no, said at once by two operators: one of them, for good', async () => {
+  test('and no, said at once by two operators: no, for good', async () => {
     await using desk = await startDesk(PATIENT)
     await putGroup(desk, 'asked', { credentials: ['approval'], est_labels: ['asked'] })
     const csr = makeCsr({ commonName: 'asker' })
@@ -174,14 +174,12 @@ describe('an operator’s yes', () => {
         return [verb, status] as const
       }),
     )
-    const won = new Set(said.filter(([, status]) => status === 200).map(([verb]) => verb))
-    expect(won.size).toBe(1)
-    expect(new Set(said.filter(([verb]) => !won.has(verb)).map(([, status]) => status))).toEqual(
-      new Set([409]),
-    )
+    // a yes may be taken back, so every no counts; whoever says yes after it is told
+    for (const [verb, status] of said) expect(verb === 'deny' ? [200] : [200, 409]).toContain(status)
+    expect(await desk.registry.findRequest(request?.id ?? '')).toMatchObject({ state: 'denied' })
     const outcomes = await allAtOnce(desk, {}, Array(10).fill(csr) as Csr[], bytes)
-    if (won.has('approve')) expect(servedOf(outcomes).size).toBe(1)
-    else expect(refusedOf(outcomes)).toEqual(new Set(['403 enrollment_denied']))
+    expect(refusedOf(outcomes)).toEqual(new Set(['403 enrollment_denied']))
+    expect(servedOf(outcomes).size).toBe(0)
   })
 })
 
@@ -220,7 +218,7 @@ describe('a certificate that is renewed', () => {
     return { cert: json?.['certificate'] as string, key: keyPemOf(csr.privateKey) }
   }
 
-  test(`with ${CROWD} keys at once: as many as a day allows, one of them pending, and the current one stays`, async () => {
+  test(`with ${CROWD} keys at once: as many as a day allows, one of them waited for, and the current one stays`, async () => {
     await using desk = await startDesk(PATIENT)
     const current = await given(desk)
     const outcomes = await allAtOnce(
@@ -231,6 +229,9 @@ describe('a certificate that is renewed', () => {
     )
     expect(servedOf(outcomes).size).toBe(10)
     expect(refusedOf(outcomes)).toEqual(new Set(['429 quota_exceeded']))
+    expect((await desk.registry.findDevice('busy' as DeviceId))?.cloneSuspectedAt).toBeDefined()
+    // those that were overtaken have some seconds, for a handshake that is heard of late
+    await desk.registry.withdrawUnconfirmed(Date.now() + 6_000, 100)
     const certificates = await desk.registry.certificatesOf('busy' as DeviceId)
     const count = (state: string): number => certificates.filter((each) => each.state === state).length
     expect([count('live'), count('pending'), count('revoked')]).toEqual([1, 1, 9])
@@ -262,6 +263,7 @@ describe('a certificate that is renewed', () => {
         await confirm()
       }),
     )
+    await desk.registry.withdrawUnconfirmed(Date.now() + 6_000, 100)
     const certificates = await desk.registry.certificatesOf('busy' as DeviceId)
     const states = certificates.map(({ state }) => state)
     expect(states.filter((state) => state === 'live').length).toBeLessThanOrEqual(2)
@@ -275,11 +277,8 @@ describe('a certificate that is renewed', () => {
   })
 })
 
-/**
- * Owner: LIFE. Of three generations the first is revoked as `superseded`, and who comes with it is told `certificate_revoked`, before the
- * request is read: a copy that slept through two renewals is refused, and nobody hears that there is one.
- */
-test.fails('a copy that slept through two renewals raises an alarm too', async () => {
+/** Of three generations the first is revoked as `superseded`: who comes with it, and a key of their own, is refused and told of. */
+test('a copy that slept through two renewals raises an alarm too', async () => {
   await using desk = await startDesk(PATIENT)
   const { text } = await desk.claim({ deviceId: 'old' as DeviceId })
   const csr = makeCsr({ commonName: 'old' })
@@ -293,7 +292,6 @@ test.fails('a copy that slept through two renewals raises an alarm too', async (
     expect((await desk.device('/v1/confirm', { method: 'POST', tls: current })).status).toBe(200)
   }
   const copy = await desk.device('/v1/renew', { body: { csr: makeCsr().pem }, tls: first })
-  // that much holds
-  if (copy.status !== 403) return
+  expect([copy.status, copy.json?.['reason']]).toEqual([403, 'certificate_revoked'])
   expect((await desk.registry.findDevice('old' as DeviceId))?.cloneSuspectedAt).toBeDefined()
 })

@@ -4,8 +4,8 @@
  */
 
 import 'reflect-metadata'
-import { copyFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { copyFileSync, cpSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { X509Crl } from '@peculiar/x509'
 import Database from 'better-sqlite3'
 import { expect, test, vi } from 'vitest'
@@ -182,4 +182,28 @@ test('an old backup: nothing is unspent, unknown stays unknown, no number comes 
   expect(items.filter(({ action }) => action === 'registry.restored')).toMatchObject([
     { actor: 'system', details: { tokens_voided: 5 } },
   ])
+})
+
+test('in a container: the run files are gone, and the whole folder of the registry is the old one', async () => {
+  using folder = temporaryFolder()
+  let now = Date.now()
+  const clock = () => now
+  const home = await makeHome(folder.path, { now })
+  const [db, snapshot] = [dirname(home.registryPath), join(folder.path, 'snapshot')]
+  const token = await (async () => {
+    await using desk = await startDesk({ home, clock })
+    return (await desk.claim()).text
+  })()
+  cpSync(db, snapshot, { recursive: true })
+  {
+    now += 2 * SECOND
+    await using desk = await startDesk({ home, clock })
+    await enrolled(desk, token, 'first')
+  }
+  rmSync(db, { recursive: true })
+  cpSync(snapshot, db, { recursive: true })
+  rmSync(join(home.path, 'run'), { recursive: true, force: true })
+  now += 2 * SECOND
+  await using desk = await startDesk({ home, clock })
+  expect(said(await enrol(desk, token, makeCsr({ commonName: 'second' })))).toEqual([401, 'token_revoked'])
 })

@@ -24,6 +24,8 @@ const DOOMED = [
   'db/sallyport.sqlite',
   'db/sallyport.sqlite-wal',
   'db/gateway-inbox.sqlite-shm',
+  'db/sallyport.sqlite.lock',
+  'db/sallyport.sqlite.witness',
   'run/enroll.json',
   'log/enroll.log',
 ]

@@ -113,6 +113,38 @@ describe('cert', () => {
   })
 })
 
+describe('cert revoke --issuer', () => {
+  const answer = {
+    issuer: 'ab',
+    serial: SERIAL,
+    on_record: false,
+    not_after: '2027-01-01T00:00:00.000Z',
+    revoked_at: '2026-11-25T00:00:00.000Z',
+    revocation_reason: 'keyCompromise',
+  }
+
+  test('a serial that is on no record', async () => {
+    using at = await home(answer, { ...answer, on_record: true })
+    const words = ['cert', 'revoke', SERIAL, '--issuer', 'ab', '--reason', 'keyCompromise']
+    const { code, io } = await at.run(...words)
+    expect(code).toBe(0)
+    expect(io.stdout()).toContain('no certificate on record has it')
+    const more = await at.run(...words, '--not-after', '2027-01-01T00:00:00Z')
+    expect(more.io.stdout()).toContain('issued here')
+    const url = `/v1/issuers/ab/serials/${SERIAL}/revoke`
+    expect(at.asked).toEqual([
+      { method: 'POST', url, body: { reason: 'keyCompromise' } },
+      { method: 'POST', url, body: { reason: 'keyCompromise', not_after: '2027-01-01T00:00:00Z' } },
+    ])
+  })
+
+  test('--not-after says nothing of one that is on record', async () => {
+    using at = await home()
+    expect((await at.run('cert', 'revoke', SERIAL, '--not-after', '2027-01-01T00:00:00Z')).code).toBe(2)
+    expect(at.asked).toEqual([])
+  })
+})
+
 describe('group revoke', () => {
   test('asks on until all are, and adds up', async () => {
     using at = await home(
@@ -151,7 +183,7 @@ describe('ca crl', () => {
   test('makes one, and the next from it', async () => {
     using at = await home()
     const out = join(at.path, 'certs/root.crl')
-    const first = await at.run('ca', 'crl', '--json')
+    const first = await at.run('ca', 'crl', '--first', '--json')
     expect(first.code).toBe(0)
     expect(JSON.parse(first.io.stdout())).toMatchObject({
       file: out,
@@ -186,12 +218,14 @@ describe('ca crl', () => {
   })
 
   test.each([
-    ['a certificate of another CA', ['--revoke', 'other.pem'], 1],
-    ['a word', ['--revoke', 'intermediate'], 2],
+    ['a certificate of another CA', ['--first', '--revoke', 'other.pem'], 1],
+    ['a word', ['--first', '--revoke', 'intermediate'], 2],
     ['a CRL of before that is missing', ['--previous', 'nowhere.crl'], 2],
-    ['a key of another CA', ['--root-key', 'certs/private/intermediate.key'], 1],
-    ['a key that is missing', ['--root-key', 'nowhere.key'], 2],
-    ['a hold', ['--reason', 'certificateHold'], 2],
+    ['that there is none before it, unsaid', ['--revoke', '4a'], 2],
+    ['a first one with one before it', ['--first', '--previous', 'nowhere.crl'], 2],
+    ['a key of another CA', ['--first', '--root-key', 'certs/private/intermediate.key'], 1],
+    ['a key that is missing', ['--first', '--root-key', 'nowhere.key'], 2],
+    ['a hold', ['--first', '--reason', 'certificateHold'], 2],
   ])('refuses %s, and writes nothing', async (_, args, code) => {
     using at = await home()
     writeFileSync(join(at.path, 'other.pem'), at.pki.other.devices.pem)
@@ -200,10 +234,20 @@ describe('ca crl', () => {
     expect(() => readFileSync(join(at.path, 'certs/root.crl'))).toThrow(/ENOENT/)
   })
 
+  test('the next one is never a first one, and a serial is what a certificate says, not what openssl prints', async () => {
+    using at = await home()
+    await at.run('ca', 'crl', '--first')
+    expect((await at.run('ca', 'crl', '--first')).code).toBe(2)
+    await at.run('ca', 'crl', '--revoke', 'FF01')
+    // INTEGER: without its 00 it would be another, negative one
+    const der = Buffer.from(read(join(at.path, 'certs/root.crl')).rawData)
+    expect(der.includes(Buffer.from('020300ff01', 'hex'))).toBe(true)
+  })
+
   test('--import gives it to the desk, DER or PEM', async () => {
     const taken = { issuer: 'ab', source: 'imported', number: '7', path: '/crl/ab.crl', next_update: 'then' }
-    using at = await home(taken, taken)
-    await at.run('ca', 'crl')
+    using at = await home(taken, taken, taken)
+    await at.run('ca', 'crl', '--first')
     const pem = readFileSync(join(at.path, 'certs/root.crl'), 'utf8')
     writeFileSync(join(at.path, 'root.der'), Buffer.from(read(join(at.path, 'certs/root.crl')).rawData))
     for (const file of ['certs/root.crl', 'root.der']) {
@@ -211,7 +255,8 @@ describe('ca crl', () => {
       expect(code).toBe(0)
       expect(io.stdout()).toContain('CRL 7 of ab is served at /crl/ab.crl until then')
     }
+    await at.run('ca', 'crl', '--import', 'root.der', '--force')
     const ask = { method: 'POST', url: '/v1/crls', body: { crl: pem } }
-    expect(at.asked).toEqual([ask, ask])
+    expect(at.asked).toEqual([ask, ask, { ...ask, body: { crl: pem, force: true } }])
   })
 })

@@ -12,7 +12,7 @@ import { DAY, HOUR, MINUTE, SECOND } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import { GROUP_DEFAULTS } from '#fleet/enrollment-group.ts'
 import { createLog } from '#runtime/log.ts'
-import { freshHex } from '../../support/registry.ts'
+import { freshHex, givenDevice, NOW, recordReserved, reservation } from '../../support/registry.ts'
 import { openTestRegistry, type TestRegistry } from '../../support/test-registry.ts'
 
 let store: TestRegistry
@@ -92,6 +92,45 @@ test('denied stays denied for that key until it ends; another key may ask', asyn
   await expect(approvals.decide(ask())).rejects.toMatchObject({ code: 'enrollment_denied' })
   store.pass(SECOND)
   expect(await approvals.decide(ask())).toMatchObject({ state: 'waiting' })
+})
+
+test('a renewal that was approved, and whose certificate was withdrawn unconfirmed, may be asked for again', async () => {
+  await using early = await openTestRegistry(NOW)
+  const { registry, clock } = early
+  approvals = createApprovals({ registry, clock })
+  const now = NOW
+  const { id, fingerprint } = await givenDevice(registry, {
+    now,
+    group: 'pumps',
+    notBefore: now,
+    notAfter: now + 90 * DAY,
+  })
+  const claim = { kind: 'renewal', id: fingerprint, actor: `device:${id}` } as const
+  const again = ask({ claim, deviceId: id, csr: otherKey() })
+  const { requestId } = await approvals.decide(again)
+  await registry.decideRequest(requestId, 'approved', now, 'operator:o')
+  const { certificate } = await registry.reserve(
+    reservation(
+      { kind: 'approval', id: requestId },
+      {
+        now,
+        deviceId: id,
+        group: 'pumps',
+        spkiSha256: again.csr.spkiSha256,
+        notBefore: now,
+        notAfter: now + 90 * DAY,
+        pendingUntil: now + HOUR,
+      },
+    ),
+  )
+  expect(await recordReserved(registry, certificate.serial, now)).toMatchObject({ state: 'pending' })
+  // as long as it may still be confirmed, the answer may have been lost
+  expect(await approvals.decide(again)).toEqual({ state: 'approved', requestId })
+  early.pass(2 * HOUR)
+  await registry.withdrawUnconfirmed(clock(), 100)
+  const next = await approvals.decide(again)
+  expect(next).toMatchObject({ state: 'waiting' })
+  expect(next.requestId).not.toBe(requestId)
 })
 
 describe('what was shown is what is approved', () => {
@@ -187,9 +226,86 @@ describe('bounds', () => {
       const word = answer instanceof Error ? String((answer as { code?: unknown }).code) : 'waiting'
       codes.set(word, (codes.get(word) ?? 0) + 1)
     }
-    expect(Object.fromEntries(codes)).toEqual({ waiting: 4, quota_exceeded: 9_996 })
-    expect((await store.registry.listRequests({ limit: 1_000 })).items).toHaveLength(5)
+    // half of five, rounded up, and one was there
+    expect(Object.fromEntries(codes)).toEqual({ waiting: 2, quota_exceeded: 9_998 })
+    expect((await store.registry.listRequests({ limit: 1_000 })).items).toHaveLength(3)
     expect(await approvals.decide(mine)).toEqual(first)
+  })
+})
+
+describe('who has proved more is not kept out by who has not', () => {
+  const roomy = { ...pumps, quotas: { ...pumps.quotas, openRequests: 8 } }
+  const asked = (kind: ApprovalAsk['claim']['kind'], n: number, group = roomy, address = `192.0.2.${n}`) =>
+    approvals
+      .decide(
+        ask({
+          group,
+          claim: { kind, id: `${kind} ${n}` },
+          deviceId: `pump-${n}` as DeviceId,
+          csr: otherKey(),
+          address,
+        }),
+      )
+      .then(
+        () => 'waiting',
+        (error: unknown) => (error as { code: string }).code,
+      )
+  const flood = async (kind: ApprovalAsk['claim']['kind'], group = roomy): Promise<number> => {
+    let taken = 0
+    for (let n = 0; n < 20; n += 1) if ((await asked(kind, n, group)) === 'waiting') taken += 1
+    return taken
+  }
+
+  test('strangers have a half, with the list three quarters, and tokens what is left', async () => {
+    const group = { ...roomy, credentials: ['approval', 'allow_list', 'token'] } as const
+    expect(await flood('approval', group)).toBe(4)
+    expect(await flood('allow_list', group)).toBe(2)
+    expect(await flood('token', group)).toBe(2)
+    expect(await asked('bootstrap', 1, group)).toBe('quota_exceeded')
+  })
+
+  test.each([
+    ['nobody else comes', { credentials: ['approval'] }, 8],
+    ['the list', { credentials: ['approval', 'allow_list'] }, 4],
+    ['certificates', { credentials: ['approval', 'bootstrap'] }, 4],
+    ['renewals that look like a copy', { credentials: ['approval'], onClone: 'approval' }, 4],
+  ] as const)('where others come into the queue: %s', async (_, over, most) => {
+    expect(await flood('approval', { ...roomy, ...over })).toBe(most)
+  })
+
+  test('one certificate that looks like a copy has three keys waiting, and one id of the list', async () => {
+    const group = { ...pumps, quotas: GROUP_DEFAULTS.quotas }
+    for (const kind of ['renewal', 'allow_list'] as const)
+      for (const n of [1, 2, 3, 4]) {
+        const answer = approvals.decide(
+          ask({
+            group,
+            claim: { kind, id: 'ab' },
+            csr: otherKey(),
+            address: `192.0.2.${n}`,
+          }),
+        )
+        if (n < 4) expect(await answer).toMatchObject({ state: 'waiting' })
+        else await expect(answer).rejects.toMatchObject({ code: 'quota_exceeded' })
+      }
+  })
+
+  test('an IPv6 /48 has its own limit, however many /64s it is cut into', async () => {
+    approvals = createApprovals({ registry: store.registry, clock: store.clock, mostOfNetwork: 3 })
+    const group = { ...pumps, quotas: GROUP_DEFAULTS.quotas }
+    const from = (n: number) => asked('approval', n, group, `2001:db8:7:${n.toString(16)}::1`)
+    expect([await from(1), await from(2), await from(3)]).toEqual(['waiting', 'waiting', 'waiting'])
+    expect(await from(255)).toBe('quota_exceeded')
+    expect(await asked('approval', 1, group, '2001:db8:8:1::1')).toBe('waiting')
+  })
+
+  test('check says so beforehand, and writes nothing', async () => {
+    const stranger = { kind: 'approval', id: '' } as const
+    await approvals.check(ask({ claim: stranger }))
+    expect((await store.registry.listRequests({ limit: 9 })).items).toEqual([])
+    await flood('approval', pumps)
+    await expect(approvals.check(ask({ claim: stranger }))).rejects.toMatchObject({ code: 'quota_exceeded' })
+    await approvals.check(ask())
   })
 })
 

@@ -85,6 +85,19 @@ describe('authenticateAsker', () => {
     expect(await ask({ address: '192.0.2.2' })).toBeUndefined()
   })
 
+  it('refuses a certificate that no group takes, and counts it; a good one is never kept out', async () => {
+    await group('factory', bootstrap)
+    await group('open', { credentials: ['approval'] })
+    const stranger = peerOf(pki.device({ id: 'SN1', by: makeCa({ name: 'Factory', now: NOW }) }))
+    for (let n = 0; n < 5; n += 1)
+      await expect(ask({ peer: stranger })).rejects.toThrow(refused('certificate_untrusted'))
+    await expect(ask({ peer: stranger })).rejects.toThrow(refused('rate_limited'))
+    expect(await ask({ peer: peerOf(idevid()) })).toBeUndefined()
+    // which of two is meant stands in the body
+    await group('twin', bootstrap)
+    expect(await ask({ peer: peerOf(idevid()) })).toBeUndefined()
+  })
+
   it('does not listen to an address that guesses tokens', async () => {
     await group('open', { credentials: ['approval'] })
     for (let n = 0; n < 5; n += 1)

@@ -3,7 +3,13 @@
 import { describe, expect, test, vi } from 'vitest'
 import * as crypto from 'node:crypto'
 import { namedAnchors } from '#enroll/bootstrap-trust.ts'
-import { authenticateBootstrap, type BootstrapDeps } from '#enroll/bootstrap.ts'
+import {
+  authenticateBootstrap,
+  checkBootstrap,
+  refuseSharedKey,
+  verifyBootstrap,
+  type BootstrapDeps,
+} from '#enroll/bootstrap.ts'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { createFailureLimits } from '#enroll/limits.ts'
 import { DAY, HOUR } from '#fleet/clock.ts'
@@ -76,11 +82,21 @@ const group = (
 
 const desk = (
   groups: readonly EnrollmentGroup[],
-  o: { ours?: readonly string[]; at?: number; perMinute?: number } = {},
+  o: {
+    ours?: readonly string[]
+    at?: number
+    perMinute?: number
+    /** SPKI hashes */
+    blocked?: readonly string[]
+  } = {},
 ): BootstrapDeps => ({
   registry: {
     groups: () => new Map(groups.map((each) => [each.name, each])),
     status: (fingerprint) => (o.ours?.includes(fingerprint) === true ? ({} as LiveStatus) : undefined),
+    findKey: (spki) =>
+      Promise.resolve(
+        o.blocked?.includes(spki) === true ? { deviceId: undefined, compromised: true } : undefined,
+      ),
   },
   issuers: { all: () => [{ certificate: pki.devices.facts, root: pki.root.facts } as Issuer] },
   clock: () => o.at ?? now,
@@ -107,7 +123,7 @@ describe('let in', () => {
   test('by the manufacturer’s root, with the intermediate that was sent; a date of no end', () => {
     const leaf = idevid().facts
     expect(leaf.notAfter).toBe(FOREVER)
-    expect(authenticateBootstrap(desk([group('pumps', [maker])]), peerWith(leaf), undefined)).toEqual({
+    expect(verifyBootstrap(desk([group('pumps', [maker])]), peerWith(leaf), undefined)).toEqual({
       kind: 'bootstrap',
       id: signedPartSha256(leaf.der),
       fingerprint: leaf.fingerprint,
@@ -121,35 +137,27 @@ describe('let in', () => {
   })
 
   test('by an intermediate as anchor, with nothing sent above the leaf', () => {
-    const claim = authenticateBootstrap(
-      desk([group('pumps', [factory])]),
-      peerWith(idevid().facts, []),
-      'pumps',
-    )
+    const claim = verifyBootstrap(desk([group('pumps', [factory])]), peerWith(idevid().facts, []), 'pumps')
     expect(claim.group).toBe('pumps')
   })
 
   test('with the root in the chain, certificates of others, and none that can be read', () => {
     const peer = peerWith(idevid().facts, [maker, pki.other.devices, factory])
     const odd = { ...peer, sentChain: [Buffer.from('no certificate'), ...peer.sentChain] }
-    expect(authenticateBootstrap(desk([group('pumps', [maker])]), odd, undefined).group).toBe('pumps')
+    expect(verifyBootstrap(desk([group('pumps', [maker])]), odd, undefined).group).toBe('pumps')
   })
 
   test('without an EKU only where the group says so', () => {
     const leaf = idevid({ shape: 'noEku' }).facts
     const by = (allowNoEku: boolean) =>
-      authenticateBootstrap(
-        desk([group('pumps', [maker], { trust: { allowNoEku } })]),
-        peerWith(leaf),
-        undefined,
-      )
+      verifyBootstrap(desk([group('pumps', [maker], { trust: { allowNoEku } })]), peerWith(leaf), undefined)
     expect(by(true).group).toBe('pumps')
     refused(() => by(false), 'certificate_wrong_purpose')
   })
 
   test('what the subject does not say once is no variable', () => {
     const variables = (...names: readonly (readonly [string, string])[]) =>
-      authenticateBootstrap(
+      verifyBootstrap(
         desk([group('pumps', [maker])]),
         peerWith(idevid({ subjectDer: nameDer(names.map(([oid, text]) => ({ oid, text }))) }).facts),
         undefined,
@@ -169,7 +177,7 @@ test('the twin of its signature is the same certificate: counted as one', () => 
   const twin = withTwinSignature(leaf.der)
   expect(twin.fingerprint).not.toBe(leaf.facts.fingerprint)
   const deps = desk([group('pumps', [maker])])
-  const ids = [leaf.facts, twin].map((each) => authenticateBootstrap(deps, peerWith(each), undefined).id)
+  const ids = [leaf.facts, twin].map((each) => verifyBootstrap(deps, peerWith(each), undefined).id)
   expect(ids[0]).toBe(ids[1])
 })
 
@@ -206,15 +214,48 @@ describe('which group', () => {
   const wide = group('wide', [maker])
   const narrow = group('narrow', [factory])
   const ask = (groups: readonly EnrollmentGroup[], name?: string) =>
-    authenticateBootstrap(desk(groups), peerWith(idevid().facts), name).group
+    verifyBootstrap(desk(groups), peerWith(idevid().facts), name).group
 
   test('the one whose anchor is nearest, in whatever order they stand', () => {
     expect(ask([wide, narrow])).toBe('narrow')
     expect(ask([narrow, wide])).toBe('narrow')
   })
 
-  test('the one that is named, and no other', () => {
-    expect(ask([wide, narrow], 'wide')).toBe('wide')
+  test('a name is no way around the nearest one', () => {
+    expect(ask([wide, narrow], 'narrow')).toBe('narrow')
+    const rules: Partial<EnrollmentGroup>[] = [{}, { enabled: false }, { approval: true }]
+    for (const rule of rules)
+      refused(() => ask([wide, { ...narrow, ...rule }], 'wide'), 'credential_not_allowed', 'nearer')
+    // nor for who is on its list
+    const crls = makeCrl({ by: factory, now, revoked: ['4a01'] }).pem
+    const strict = group('strict', [factory], { trust: { crls } })
+    const leaf = idevid({ serial: '4a01' }).facts
+    const as = (name?: string) => verifyBootstrap(desk([wide, strict]), peerWith(leaf), name)
+    refused(() => as(), 'certificate_revoked')
+    refused(() => as('wide'), 'credential_not_allowed')
+  })
+
+  test('nor is another certificate of its anchor’s CA: renewed, cross-signed, in place of an expired one', () => {
+    const old = makeCa({
+      name: 'Maker Factory',
+      now,
+      by: maker,
+      key: factory,
+      notBefore: now - 2 * DAY,
+      notAfter: now - DAY,
+    })
+    const was = group('was', [old])
+    const asRenewed = (groups: readonly EnrollmentGroup[], name?: string) =>
+      verifyBootstrap(desk(groups), peerWith(idevid().facts, [factory]), name)
+    refused(() => asRenewed([wide, was]), 'certificate_untrusted')
+    refused(() => asRenewed([wide, was], 'wide'), 'credential_not_allowed')
+    refused(() => asRenewed([wide, { ...was, enabled: false }]), 'certificate_untrusted')
+    // what the group knows, under a root of its own that the client leaves out
+    const elsewhere = makeCa({ name: 'Maker Factory', now, by: pki.other.root, key: factory })
+    expect(asRenewed([wide, group('cross', [elsewhere])]).group).toBe('cross')
+  })
+
+  test('the one that is named must take it', () => {
     refused(() => ask([wide, narrow], 'nobody'), 'credential_not_allowed')
     refused(
       () => ask([wide, group('tokens', undefined, { credentials: ['token'] })], 'tokens'),
@@ -233,6 +274,7 @@ describe('which group', () => {
   test('a disabled one that is nearer shuts out whom a wider one would take', () => {
     refused(() => ask([wide, { ...narrow, enabled: false }]), 'group_disabled')
     refused(() => ask([{ ...wide, enabled: false }], 'wide'), 'group_disabled')
+    refused(() => ask([wide, { ...narrow, enabled: false }], 'narrow'), 'group_disabled')
   })
 
   test('one with anchors that does not take bootstrap certificates', () => {
@@ -246,7 +288,7 @@ describe('which group', () => {
     const leaf = idevid({ shape: 'noEku' }).facts
     const lenient = group('lenient', [maker], { trust: { allowNoEku: true } })
     refused(
-      () => authenticateBootstrap(desk([lenient, narrow]), peerWith(leaf), undefined),
+      () => verifyBootstrap(desk([lenient, narrow]), peerWith(leaf), undefined),
       'certificate_wrong_purpose',
     )
   })
@@ -255,7 +297,7 @@ describe('which group', () => {
 describe('refused', () => {
   const pumps = [group('pumps', [maker])]
   const ask = (peer: Peer | undefined, o: Parameters<typeof desk>[1] = {}, groups = pumps) =>
-    authenticateBootstrap(desk(groups, o), peer, undefined)
+    verifyBootstrap(desk(groups, o), peer, undefined)
 
   test('no TLS, no certificate, a resumed session', () => {
     refused(() => ask(undefined), 'certificate_required')
@@ -288,6 +330,16 @@ describe('refused', () => {
     by: maker,
     extraExtensions: [extensionDer('2.5.29.30', true, tlv(TAG.sequence))],
   })
+  const constrainedSoftly = makeCa({
+    name: 'Constrained',
+    now,
+    by: maker,
+    extraExtensions: [extensionDer('2.5.29.30', false, tlv(TAG.sequence))],
+  })
+  const withEku = (name: string, by: TestCa, ...extendedKeyUsage: readonly string[]) =>
+    makeCa({ name, now, by, extendedKeyUsage })
+  const forServers = withEku('Servers', maker, OID.serverAuth)
+  const belowServers = makeCa({ name: 'Below', now, by: forServers })
   const past = (o: Partial<CaOptions>): TestCa =>
     makeCa({ name: 'Past', now, by: maker, notBefore: now - 2 * DAY, notAfter: now - DAY, ...o })
   const stale = past({})
@@ -344,6 +396,24 @@ describe('refused', () => {
       'not understood',
     ],
     [
+      'and those that are not critical neither',
+      () => peerWith(idevid({}, constrainedSoftly).facts, [constrainedSoftly]),
+      'certificate_untrusted',
+      '"Constrained" has name constraints',
+    ],
+    [
+      'a CA for servers only',
+      () => peerWith(idevid({}, forServers).facts, [forServers]),
+      'certificate_untrusted',
+      '"Servers" may not issue client certificates',
+    ],
+    [
+      'a CA below one for servers only',
+      () => peerWith(idevid({}, belowServers).facts, [belowServers, forServers]),
+      'certificate_untrusted',
+      '"Servers" may not issue client certificates',
+    ],
+    [
       'an expired intermediate',
       () => peerWith(idevid({}, stale).facts, [stale]),
       'certificate_untrusted',
@@ -386,6 +456,20 @@ describe('refused', () => {
     refused(() => ask(peer()), code, detail)
   })
 
+  test('an anchor too is held to what it may issue', () => {
+    const groups = [group('pumps', [forServers])]
+    refused(() => ask(peerWith(idevid({}, forServers).facts, []), {}, groups), 'certificate_untrusted')
+  })
+
+  test('a CA that may issue client certificates, or any; one of two paths will do', () => {
+    for (const oid of [OID.clientAuth, OID.anyExtendedKeyUsage]) {
+      const by = withEku('Clients', maker, OID.serverAuth, oid)
+      expect(ask(peerWith(idevid({}, by).facts, [by])).group).toBe('pumps')
+    }
+    const unbound = makeCa({ name: 'Servers', now, by: maker, key: forServers })
+    expect(ask(peerWith(idevid({}, forServers).facts, [forServers, unbound])).group).toBe('pumps')
+  })
+
   test('an expired certificate of a stranger is untrusted first', () => {
     refused(
       () => ask(peerWith(pki.device({ by: pki.other.devices, shape: 'expired' }).facts)),
@@ -404,12 +488,51 @@ describe('refused', () => {
     const deps = desk(pumps, { perMinute: 3 })
     const bad = peerWith(idevid({}, forgedRoot).facts, [forgedRoot])
     for (let times = 0; times < 3; times += 1)
-      refusedOnce(() => authenticateBootstrap(deps, bad, undefined), 'certificate_untrusted')
-    refusedOnce(() => authenticateBootstrap(deps, bad, undefined), 'rate_limited')
-    expect(authenticateBootstrap(deps, peerWith(idevid().facts), undefined).group).toBe('pumps')
+      refusedOnce(() => verifyBootstrap(deps, bad, undefined), 'certificate_untrusted')
+    refusedOnce(() => verifyBootstrap(deps, bad, undefined), 'rate_limited')
+    expect(verifyBootstrap(deps, peerWith(idevid().facts), undefined).group).toBe('pumps')
   })
   const refusedOnce = (act: () => unknown, code: ErrorCode) =>
     expect(act).toThrow(expect.objectContaining({ code }) as Error)
+})
+
+describe('keys', () => {
+  const leaf = idevid().facts
+  const blocked = [leaf.spkiSha256]
+  const rejection = (code: ErrorCode) => expect.objectContaining({ code }) as Error
+
+  test('one that was reported compromised, and it is counted', async () => {
+    const deps = desk([group('pumps', [maker])], { blocked, perMinute: 1 })
+    await expect(authenticateBootstrap(deps, peerWith(leaf), undefined)).rejects.toThrow(
+      rejection('key_compromised'),
+    )
+    await expect(authenticateBootstrap(deps, peerWith(leaf), undefined)).rejects.toThrow(
+      rejection('rate_limited'),
+    )
+    expect((await authenticateBootstrap(deps, peerWith(idevid().facts), undefined)).group).toBe('pumps')
+  })
+
+  test('the bootstrap certificate’s own is not certified where many may have it', () => {
+    const ask = (certificatesPerCredential: number, csr: string) =>
+      refuseSharedKey(group('pumps', [maker], { trust: { certificatesPerCredential } }), peerWith(leaf), csr)
+    refused(() => ask(2, leaf.spkiSha256), 'key_in_use')
+    expect(() => ask(2, idevid().facts.spkiSha256)).not.toThrow()
+    expect(() => ask(1, leaf.spkiSha256)).not.toThrow()
+  })
+
+  test('before a body is read: whom no group takes is refused, and which of two is meant the body says', async () => {
+    const before = (peer: Peer, ...groups: readonly EnrollmentGroup[]) =>
+      checkBootstrap(desk(groups, { perMinute: 2, blocked }), peer)
+    const good = peerWith(idevid().facts)
+    const pumps = group('pumps', [maker])
+    await before(good, pumps)
+    await before(good, pumps, group('twin', [maker]))
+    await expect(before(good, group('other', [pki.other.root]))).rejects.toThrow(
+      rejection('certificate_untrusted'),
+    )
+    await expect(before(good, { ...pumps, enabled: false })).rejects.toThrow(rejection('group_disabled'))
+    await expect(before(peerWith(leaf), pumps)).rejects.toThrow(rejection('key_compromised'))
+  })
 })
 
 describe('what it costs', () => {
@@ -418,15 +541,11 @@ describe('what it costs', () => {
   test('nothing for who cannot end at an anchor, by name and key id', () => {
     const stranger = makeCa({ name: 'Stranger', now })
     expect(
-      signaturesIn(() =>
-        authenticateBootstrap(deps, peerWith(idevid({}, stranger).facts, [stranger]), undefined),
-      ),
+      signaturesIn(() => verifyBootstrap(deps, peerWith(idevid({}, stranger).facts, [stranger]), undefined)),
     ).toBe(0)
     // the anchor's name, and another key id
     const namesake = makeCa({ name: 'Maker Root', now })
-    expect(
-      signaturesIn(() => authenticateBootstrap(deps, peerWith(idevid({}, namesake).facts), undefined)),
-    ).toBe(0)
+    expect(signaturesIn(() => verifyBootstrap(deps, peerWith(idevid({}, namesake).facts), undefined))).toBe(0)
   })
 
   test('one signature for eight CAs of P-521 that pretend to end at an anchor, none for nine', () => {
@@ -441,7 +560,7 @@ describe('what it costs', () => {
     const under = (at: number) => {
       const leaf = pki.device({ by: line[at] as TestCa, kind: 'P-521' }).facts
       const peer = peerWith(leaf, line.toReversed())
-      return () => authenticateBootstrap(deps, peer, undefined)
+      return () => verifyBootstrap(deps, peer, undefined)
     }
     expect(signaturesIn(under(8))).toBe(0)
     refused(under(8), 'certificate_untrusted', 'longer than 10')
@@ -457,7 +576,7 @@ describe('what it costs', () => {
       line.push(makeCa({ name: `Real ${at}`, now, by: line[at - 1] as TestCa, kind: 'P-521' }))
     const leaf = pki.device({ by: line[8] as TestCa, kind: 'P-521' }).facts
     const peer = peerWith(leaf, line.toReversed())
-    const act = () => void authenticateBootstrap(deps, peer, undefined)
+    const act = () => void verifyBootstrap(deps, peer, undefined)
     expect(signaturesIn(act)).toBe(9)
     vi.restoreAllMocks()
     expect(
@@ -474,7 +593,7 @@ describe('what it costs', () => {
     const leaf = pki.device({ by: { ...makeCa({ name: 'Twin', now }), ski: 'ab' } }).facts
     const groups = Array.from({ length: 50 }, (_, at) => group(`g${at}`, [maker]))
     const peer = peerWith(leaf, twins)
-    const act = () => authenticateBootstrap(desk(groups), peer, undefined)
+    const act = () => verifyBootstrap(desk(groups), peer, undefined)
     expect(signaturesIn(act)).toBeLessThanOrEqual(16)
     refused(act, 'certificate_untrusted')
   })
@@ -484,7 +603,7 @@ describe('revocation lists', () => {
   const leaf = idevid({ serial: '4a01' }).facts
   const list = (by: TestCa, o: Partial<CrlOptions> = {}) => makeCrl({ by, now, ...o }).pem
   const ask = (crls: readonly string[], peer = peerWith(leaf), at = now) =>
-    authenticateBootstrap(
+    verifyBootstrap(
       desk([group('pumps', [maker], { trust: { crls: crls.join('') } })], { at }),
       peer,
       undefined,

@@ -4,12 +4,15 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { watchAuthorities } from '#enroll/ca-watch.ts'
-import { GROUP_DEFAULTS } from '#fleet/enrollment-group.ts'
+import type { Anchor } from '#fleet/access.ts'
+import { GROUP_DEFAULTS, type BootstrapTrust, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import { DAY } from '#fleet/clock.ts'
 import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
 import { openAuthorities, type TestAuthorities } from '../../support/authorities.ts'
 import { makeCa, makePki, type TestPki } from '../../support/pki.ts'
+import { makeCrl } from '../../support/crls.ts'
+import { anchor } from '../../support/registry.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 import { openTestRegistry } from '../../support/test-registry.ts'
 
@@ -39,7 +42,13 @@ const pkiOf = (rootDays: number, devicesDays: number): TestPki => {
 
 const setUp = async (
   pki: TestPki,
-  more: { readonly ttl?: number; readonly services?: string; readonly every?: number } = {},
+  more: {
+    readonly ttl?: number
+    readonly services?: string
+    readonly every?: number
+    readonly group?: EnrollmentGroup
+    readonly anchor?: Anchor
+  } = {},
 ) => {
   await using opened = new AsyncDisposableStack()
   const home = opened.use(temporaryFolder()).path
@@ -52,6 +61,9 @@ const setUp = async (
       now: NOW,
       actor: 'offline',
     })
+  const put = { now: NOW, actor: 'offline' as const }
+  if (more.group !== undefined) await store.registry.putAccess('group', { value: more.group, ...put })
+  if (more.anchor !== undefined) await store.registry.putAccess('anchor', { value: more.anchor, ...put })
   const lines: Line[] = []
   const log = createLog('enroll', 'debug', { write: (line) => lines.push(JSON.parse(line) as Line) })
   const metrics = createMetrics('enroll')
@@ -157,6 +169,69 @@ describe('the ends of CAs', () => {
     expect(text).toContain(`sallyport_issuer_life_seconds{issuer="${ski}",desk="enroll"} ${seconds(900)}`)
     expect(text).toContain(
       `sallyport_ca_life_seconds{kind="root",ca="${pki.root.ski}",desk="enroll"} ${seconds(900)}`,
+    )
+  })
+})
+
+describe('what others trust by our word', () => {
+  const makerOf = (days: number) => makeCa({ name: 'Maker', now: NOW, notAfter: NOW + days * DAY })
+  const bootstrapGroup = (
+    trust: Pick<BootstrapTrust, 'anchors'> & { readonly crls?: string },
+    over: Partial<EnrollmentGroup> = {},
+  ): EnrollmentGroup => ({
+    ...GROUP_DEFAULTS,
+    name: 'makers',
+    credentials: ['bootstrap'],
+    bootstrap: { crls: undefined, allowNoEku: false, certificatesPerCredential: 1, ...trust },
+    ...over,
+  })
+
+  test.each<[number, readonly unknown[]]>([
+    [91, []],
+    [40, [['warn', 'gateway_anchor', 'Maker', 40]]],
+    [3, [['error', 'gateway_anchor', 'Maker', 3]]],
+  ])('a CA of an anchor of gateways, %d days', async (days, told) => {
+    const value = anchor({ name: 'makers', pem: makerOf(1_000).pem + makerOf(days).pem })
+    await using watch = await setUp(pkiOf(1_000, 900), { anchor: value })
+    expect(watch.told()).toEqual(told)
+    expect(await watch.metrics.text()).toContain('sallyport_ca_life_seconds{kind="gateway_anchor",')
+  })
+
+  test.each<[Partial<EnrollmentGroup>, readonly unknown[]]>([
+    [{}, [['warn', 'bootstrap_anchor', 'Maker', 40]]],
+    [{ enabled: false }, []],
+    [{ credentials: ['token'] }, []],
+  ])('a CA of bootstrap certificates, in a group that is %j', async (over, told) => {
+    const group = bootstrapGroup({ anchors: makerOf(40).pem }, over)
+    await using watch = await setUp(pkiOf(1_000, 900), { group })
+    expect(watch.told()).toEqual(told)
+  })
+
+  test.each<[string, readonly (readonly [number: number, days: number])[], string | undefined]>([
+    ['a month', [[1, 30]], undefined],
+    ['a week', [[1, 7]], 'warn'],
+    ['it has ended', [[1, -1]], 'error'],
+    [
+      'it has ended, and the next one is there',
+      [
+        [1, -1],
+        [2, 30],
+      ],
+      undefined,
+    ],
+  ])('a CRL of a group, %s', async (_, crls, level) => {
+    const maker = makerOf(1_000)
+    const thisUpdate = NOW - 30 * DAY
+    const pems = crls.map(
+      ([number, days]) =>
+        makeCrl({ by: maker, now: NOW, number, thisUpdate, nextUpdate: NOW + days * DAY }).pem,
+    )
+    const group = bootstrapGroup({ anchors: maker.pem, crls: pems.join('') })
+    await using watch = await setUp(pkiOf(1_000, 900), { group })
+    expect(watch.lines.find(({ msg }) => msg.includes('bootstrap.crls'))?.level).toBe(level)
+    const [, days] = crls.at(-1) as (typeof crls)[number]
+    expect(await watch.metrics.text()).toContain(
+      `sallyport_bootstrap_crl_life_seconds{group="makers",desk="enroll"} ${days * 86_400}`,
     )
   })
 })

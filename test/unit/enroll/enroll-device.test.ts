@@ -11,6 +11,9 @@ import { FleetError, type ErrorCode } from '#fleet/errors.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { readCertificate } from '#pki/certificate.ts'
 import { spkiDer, sha256Hex } from '#pki/keys.ts'
+import { nameDer } from '#pki/names.ts'
+import { OID } from '#pki/oids.ts'
+import { createFailureLimits } from '#enroll/limits.ts'
 import { issuanceDeps, type TestIssuance } from '../../support/issuance-deps.ts'
 import { makeCa, makeCsr, makePki, type CsrOptions, type TestLeaf } from '../../support/pki.ts'
 import { deviceId, givenToken, NOW } from '../../support/registry.ts'
@@ -104,6 +107,24 @@ const bootstrap = (over: Partial<NonNullable<EnrollmentGroup['bootstrap']>> = {}
   },
 })
 const webhook = { url: 'https://hook.test/', ca: undefined }
+const tags = (count: number, name: string): Record<string, string> =>
+  Object.fromEntries(Array.from({ length: count }, (_, n) => [`${name}${n}`, 'x']))
+/** The webhook says yes, and `what` has happened while it was asked. */
+const whileAsked = (what: () => Promise<unknown>): void => {
+  desk = {
+    ...desk,
+    deps: {
+      ...desk.deps,
+      webhooks: {
+        ask: async () => {
+          await what()
+          return { allow: true }
+        },
+        [Symbol.asyncDispose]: () => Promise.resolve(),
+      },
+    },
+  }
+}
 
 describe('the plain way', () => {
   it('asks the registry nothing that is not needed: a token, the group that all are in', async () => {
@@ -212,29 +233,63 @@ describe('a bootstrap certificate', () => {
   it('that many share stops at its quota, and is told of once an hour', async () => {
     await group('factory', {
       ...bootstrap({ certificatesPerCredential: 3 }),
-      idTemplate: '${cert.cn}-${csr.cn}',
+      idTemplate: '${cert.cn}:${csr.cn}',
     })
     const peer = peerOf(idevid('line-4'))
-    for (const n of [1, 2, 3]) issued(await enroll(undefined, csrOf(`line-4-${n}`), { peer }))
+    for (const n of [1, 2, 3]) issued(await enroll(undefined, csrOf(`line-4:${n}`), { peer }))
     for (const n of [4, 5])
-      await expect(enroll(undefined, csrOf(`line-4-${n}`), { peer })).rejects.toThrow(
+      await expect(enroll(undefined, csrOf(`line-4:${n}`), { peer })).rejects.toThrow(
         refused('quota_exceeded'),
       )
     expect(desk.alerts).toHaveLength(1)
     expect(desk.alerts[0]?.details).toMatchObject({ actor: `bootstrap:${peer.leaf?.fingerprint}` })
     // and never reaches beyond its own part, nor a device that is there
-    await expect(enroll(undefined, csrOf('line-5-1'), { peer })).rejects.toThrow(refused('device_id_invalid'))
-    await expect(enroll(undefined, csrOf('line-4-1'), { peer })).rejects.toThrow(refused('quota_exceeded'))
+    await expect(enroll(undefined, csrOf('line-5:1'), { peer })).rejects.toThrow(refused('device_id_invalid'))
+    await expect(enroll(undefined, csrOf('line-4:1'), { peer })).rejects.toThrow(refused('quota_exceeded'))
   })
 
   it('does not take over a device by being shared', async () => {
     await group('factory', {
       ...bootstrap({ certificatesPerCredential: 9 }),
-      idTemplate: '${cert.cn}-${csr.cn}',
+      idTemplate: '${cert.cn}:${csr.cn}',
     })
     const peer = peerOf(idevid('line-4'))
-    issued(await enroll(undefined, csrOf('line-4-1'), { peer }))
-    await expect(enroll(undefined, csrOf('line-4-1'), { peer })).rejects.toThrow(refused('device_exists'))
+    issued(await enroll(undefined, csrOf('line-4:1'), { peer }))
+    await expect(enroll(undefined, csrOf('line-4:1'), { peer })).rejects.toThrow(refused('device_exists'))
+  })
+
+  it('does not make the id of another’s by what it says of itself', async () => {
+    await group('factory', { ...bootstrap(), idTemplate: '${cert.cn}-${cert.serial_number}' })
+    const called = (cn: string, serial: string) =>
+      peerOf(
+        pki.device({
+          by: factory,
+          subjectDer: nameDer([
+            { oid: OID.commonName, text: cn },
+            { oid: OID.serialNumber, text: serial },
+          ]),
+        }),
+      )
+    expect(issued(await enroll(undefined, csrOf(), { peer: called('a', 'b-c') })).deviceId).toBe('a-b-c')
+    await expect(enroll(undefined, csrOf(), { peer: called('a-b', 'c') })).rejects.toThrow(
+      refused('device_id_invalid'),
+    )
+  })
+
+  it('that many share does not become the key of a device, and a blocked key enrols nobody', async () => {
+    const shared = idevid('line-4')
+    const alone = idevid('SN1')
+    const own = (leaf: TestLeaf) => makeCsr({ commonName: `x-${leaf.facts.commonName}`, key: leaf })
+    await group('factory', bootstrap({ certificatesPerCredential: 2 }))
+    await expect(enroll(undefined, own(shared), { peer: peerOf(shared) })).rejects.toThrow(
+      refused('key_in_use'),
+    )
+    await group('factory', bootstrap({ certificatesPerCredential: 1 }))
+    issued(await enroll(undefined, own(alone), { peer: peerOf(alone) }))
+    await store.registry.blockKeys([shared.facts.spkiSha256], NOW, 'operator:x')
+    await expect(enroll(undefined, csrOf('y'), { peer: peerOf(shared) })).rejects.toThrow(
+      refused('key_compromised'),
+    )
   })
 
   it('of one manufacturer is nothing to the devices of another', async () => {
@@ -343,10 +398,11 @@ describe('a webhook', () => {
     await group('pumps', { webhook, tags: { line: '2', site: 'a' }, idTemplate: 'pump-${csr.cn}' })
     const by = await token({ group: 'pumps' })
     const csr = csrOf('pump-asked')
-    desk.say({ allow: true, deviceId: deviceId('pump-given'), tags: { line: '9' } })
+    desk.say({ allow: true, deviceId: deviceId('pump-given'), tags: { line: '9', shift: 'night' } })
     const first = issued(await enroll(by, csr))
     expect(first.deviceId).toBe('pump-given')
-    expect(await device('pump-given')).toMatchObject({ tags: { line: '9', site: 'a' } })
+    // what the group says stands
+    expect(await device('pump-given')).toMatchObject({ tags: { line: '2', site: 'a', shift: 'night' } })
     expect(issued(await enroll(by, csr))).toMatchObject({ serial: first.serial, deviceId: 'pump-given' })
     expect(desk.asked).toHaveLength(1)
     expect(desk.asked[0]).toMatchObject({ requestId: 'r1', deviceId: 'pump-asked', address: HERE })
@@ -356,12 +412,97 @@ describe('a webhook', () => {
     ['no', { allow: false, detail: 'not today' }, 'enrollment_denied'],
     ['an id of another form', { allow: true, deviceId: deviceId('lamp-1') }, 'device_id_invalid'],
     ['no answer', new FleetError('webhook_unavailable', 'later'), 'webhook_unavailable'],
+    [
+      'more tags than a device has, with those of the group',
+      { allow: true, tags: tags(32, 'b') },
+      'webhook_unavailable',
+    ],
   ])('fails closed: %s', async (_, answer, reason) => {
-    await group('pumps', { webhook, idTemplate: 'pump-${csr.cn}' })
+    await group('pumps', { webhook, idTemplate: 'pump-${csr.cn}', tags: tags(1, 'a') })
     const by = await token({ group: 'pumps' })
     desk.say(answer)
     await expect(enroll(by, csrOf('pump-1'))).rejects.toThrow(refused(reason))
     expect(await store.registry.findToken(by.id)).toMatchObject({ used: 0 })
+  })
+
+  it('answers for the id that was asked for and for the one that it gave, and for no other', async () => {
+    await group('pumps', { webhook })
+    const by = await token({ group: 'pumps' })
+    const csr = csrOf()
+    desk.say({ allow: true, deviceId: deviceId('pump-given') })
+    const first = issued(await enroll(by, csr, { deviceId: 'pump-asked' }))
+    for (const id of ['pump-asked', 'pump-given'])
+      expect(issued(await enroll(by, csr, { deviceId: id })).serial).toBe(first.serial)
+    await expect(enroll(by, csr, { deviceId: 'pump-other' })).rejects.toThrow(refused('device_id_mismatch'))
+    expect(desk.asked).toHaveLength(1)
+  })
+
+  const meanwhile: readonly [string, () => Promise<unknown>, ErrorCode][] = [
+    ['the group was disabled', () => group('pumps', { webhook, enabled: false }), 'group_disabled'],
+    [
+      'the group takes no tokens',
+      () => group('pumps', { webhook, credentials: ['approval'] }),
+      'credential_not_allowed',
+    ],
+    ['it wants an operator', () => group('pumps', { webhook, approval: true }), 'webhook_unavailable'],
+    [
+      'it has another webhook',
+      () => group('pumps', { webhook: { ...webhook, url: 'https://new.test/' } }),
+      'webhook_unavailable',
+    ],
+    ['it has none', () => group('pumps'), 'webhook_unavailable'],
+    [
+      'the id came into a group of its own',
+      () => register('pump-1', { group: 'safe' }),
+      'credential_not_allowed',
+    ],
+    ['the id was held', () => register('pump-1', { group: 'pumps', state: 'suspended' }), 'device_suspended'],
+    [
+      'the id was registered with a key',
+      () => register('pump-1', { group: 'pumps', key: 'ab'.repeat(32) }),
+      'credential_not_allowed',
+    ],
+  ]
+  it.each(meanwhile)('takes time, in which %s', async (_, change, reason) => {
+    await group('safe')
+    await group('pumps', { webhook })
+    const by = await token({ group: 'pumps' })
+    whileAsked(change)
+    await expect(enroll(by, csrOf('pump-1'))).rejects.toThrow(refused(reason))
+    expect(await store.registry.findToken(by.id)).toMatchObject({ used: 0 })
+  })
+
+  it('was asked for one group: a bound token does not carry its yes into another', async () => {
+    await group('safe')
+    await group('pumps', { webhook })
+    const by = await token({ group: 'pumps', deviceId: deviceId('pump-1') })
+    whileAsked(() => register('pump-1', { group: 'safe' }))
+    await expect(enroll(by, csrOf())).rejects.toThrow(refused('enrollment_denied'))
+    issued(await enroll(by, csrOf()))
+  })
+
+  it('is not asked about a credential that is spent, nor an operator, and that is counted', async () => {
+    await group('pumps', { webhook })
+    await group('lamps', { approval: true, webhook })
+    const spent = await token({ group: 'pumps', uses: 1, used: 1 })
+    for (let n = 0; n < 20; n += 1)
+      await expect(enroll(spent, csrOf('pump-1'))).rejects.toThrow(refused('token_spent'))
+    const other = await token({ group: 'lamps', uses: 1, used: 1 })
+    await expect(enroll(other, csrOf('lamp-1'))).rejects.toThrow(refused('token_spent'))
+    expect(desk.asked).toEqual([])
+    expect((await store.registry.listRequests({ limit: 9 })).items).toEqual([])
+  })
+
+  it('is not asked where the queue is full, nor about a key that was denied', async () => {
+    await group('pumps', { webhook, approval: true, quotas: { ...GROUP_DEFAULTS.quotas, openRequests: 1 } })
+    const csr = csrOf('pump-1')
+    const by = await token({ group: 'pumps', uses: 9 })
+    const { requestId } = waiting(await enroll(by, csr))
+    for (let n = 0; n < 5; n += 1)
+      await expect(enroll(by, csrOf('pump-2'))).rejects.toThrow(refused('quota_exceeded'))
+    await decide(requestId, 'denied')
+    await expect(enroll(by, csr)).rejects.toThrow(refused('enrollment_denied'))
+    expect(desk.asked).toHaveLength(1)
   })
 
   it('cannot move a credential to a device that it is not good for', async () => {
@@ -406,6 +547,121 @@ describe('a webhook', () => {
   })
 })
 
+describe('a token that is good for nothing more', () => {
+  it.each([
+    ['plainly', {}],
+    ['where a webhook is asked', { webhook }],
+    ['where an operator is asked', { approval: true }],
+  ])('is no guess that is free: %s', async (_, over) => {
+    await group('pumps', over)
+    const spent = await token({ group: 'pumps', uses: 1, used: 1 })
+    const failures = createFailureLimits({ perMinute: 3, clock: store.clock })
+    const ask = (by: Claim) =>
+      enrollDevice({ ...desk.deps, failures }, by, {
+        csr: csrOf('pump-1').pem,
+        address: HERE,
+        requestId: 'r1',
+      })
+    for (let n = 0; n < 3; n += 1) await expect(ask(spent)).rejects.toThrow(refused('token_spent'))
+    await expect(ask(spent)).rejects.toThrow(refused('rate_limited'))
+    // and a good one is not held up by it
+    await ask(await token({ group: 'pumps' }))
+  })
+
+  it('answers for the key that it was used with, however many have failed', async () => {
+    const by = await token()
+    const csr = csrOf('pump-1')
+    const first = issued(await enroll(by, csr))
+    const failures = createFailureLimits({ perMinute: 1, clock: store.clock })
+    failures.failed(HERE)
+    const again = await enrollDevice({ ...desk.deps, failures }, by, {
+      csr: csr.pem,
+      address: HERE,
+      requestId: 'r1',
+    })
+    expect(issued(again).serial).toBe(first.serial)
+  })
+
+  it('has no more requests waiting than it has uses', async () => {
+    await group('pumps', { approval: true })
+    const by = await token({ group: 'pumps', uses: 2 })
+    const asked = await Promise.allSettled([1, 2, 3, 4, 5].map((n) => enroll(by, csrOf(`pump-${n}`))))
+    expect(asked.filter(({ status }) => status === 'fulfilled')).toHaveLength(2)
+    expect((await store.registry.listRequests({ limit: 9 })).items).toHaveLength(2)
+  })
+
+  it('nor has a claim certificate, and that is told', async () => {
+    await group('factory', { ...bootstrap(), approval: true })
+    const peer = peerOf(idevid('line-4'))
+    waiting(await enroll(undefined, csrOf('a-1'), { peer }))
+    for (const n of [2, 3, 4])
+      await expect(enroll(undefined, csrOf(`a-${n}`), { peer })).rejects.toThrow(refused('quota_exceeded'))
+    expect((await store.registry.listRequests({ limit: 9 })).items).toHaveLength(1)
+    expect(desk.alerts.map(({ kind }) => kind)).toEqual(['quota_exceeded'])
+  })
+})
+
+describe('a group that a request names beside its credential', () => {
+  it('is the credential’s own, or it is refused', async () => {
+    await group('pumps')
+    const by = await token({ group: 'pumps' })
+    await expect(enroll(by, csrOf('pump-1'), { group: 'default' })).rejects.toThrow(
+      refused('credential_not_allowed'),
+    )
+    expect(await device('pump-1')).toBeUndefined()
+    issued(await enroll(by, csrOf('pump-1'), { group: 'pumps' }))
+  })
+})
+
+describe('an operator’s yes', () => {
+  it('is for the group that was shown: a device of another is not reached by it', async () => {
+    await group('a', { credentials: ['approval'] })
+    await group('b', { credentials: ['approval'], approval: true, webhook })
+    await register('pump-1', { group: 'b' })
+    const csr = csrOf('pump-1')
+    await decide(waiting(await enroll(undefined, csr, { group: 'a' })).requestId, 'approved')
+    await expect(enroll(undefined, csr, { group: 'a' })).rejects.toThrow(refused('credential_not_allowed'))
+    expect(await device('pump-1')).toMatchObject({ state: 'registered' })
+    expect(desk.asked).toEqual([])
+  })
+
+  it('can be taken back before the device has come', async () => {
+    await group('open', { credentials: ['approval'] })
+    const csr = csrOf('new-1')
+    const { requestId } = waiting(await enroll(undefined, csr))
+    await decide(requestId, 'approved')
+    await decide(requestId, 'denied')
+    await expect(enroll(undefined, csr)).rejects.toThrow(refused('enrollment_denied'))
+    expect(await device('new-1')).toBeUndefined()
+  })
+
+  it('tells a stranger nothing of what the ids of the group look like', async () => {
+    await group('open', { credentials: ['approval'], idTemplate: 'plant7-${csr.cn}' })
+    const error = await enroll(undefined, csrOf('new-1')).catch((caught: unknown) => caught)
+    expect(error).toMatchObject({ code: 'device_id_invalid' })
+    expect(String(error)).not.toContain('plant7')
+  })
+
+  it('and the same key for another id is refused after it, too', async () => {
+    await group('pumps', { approval: true })
+    const by = await token({ group: 'pumps', uses: 5 })
+    const csr = csrOf()
+    await decide(waiting(await enroll(by, csr, { deviceId: 'pump-1' })).requestId, 'approved')
+    issued(await enroll(by, csr, { deviceId: 'pump-1' }))
+    await expect(enroll(by, csr, { deviceId: 'pump-2' })).rejects.toThrow(refused('device_id_mismatch'))
+    await group('open', { credentials: ['approval'] })
+    const alone = csrOf()
+    await decide(
+      waiting(await enroll(undefined, alone, { deviceId: 'new-1', group: 'open' })).requestId,
+      'approved',
+    )
+    issued(await enroll(undefined, alone, { deviceId: 'new-1', group: 'open' }))
+    await expect(enroll(undefined, alone, { deviceId: 'new-2', group: 'open' })).rejects.toThrow(
+      refused('device_id_mismatch'),
+    )
+  })
+})
+
 describe('a group that wants an operator’s yes', () => {
   it('signs what was approved and nothing else', async () => {
     await group('pumps', { approval: true })
@@ -430,8 +686,29 @@ describe('a group that wants an operator’s yes', () => {
     waiting(await enroll(late, csr))
     await expect(enroll(late, csrOf('pump-2'))).rejects.toThrow(refused('token_expired'))
     await decide(requestId, 'approved')
-    issued(await enroll(late, csr))
+    const first = issued(await enroll(late, csr))
+    // the answer was lost: asked again, through the front door
+    expect(await store.registry.hasOpenRequest({ kind: 'token', id: stored.id })).toBe(true)
+    expect(issued(await enroll(late, csr))).toMatchObject({ serial: first.serial, fresh: false })
     await group('pumps')
+    expect(issued(await enroll(late, csr)).serial).toBe(first.serial)
     await expect(enroll(late, csrOf('pump-3'))).rejects.toThrow(refused('token_expired'))
+  })
+
+  it('and a desk that died between the intent and the record: asking again finishes it, after the token’s end', async () => {
+    await group('pumps', { approval: true })
+    const stored = await givenToken(store.registry, { group: 'pumps', expiresAt: NOW + HOUR })
+    const csr = csrOf('pump-1')
+    await decide(waiting(await enroll(claim(stored), csr)).requestId, 'approved')
+    store.pass(2 * HOUR)
+    const late = claim(stored, true)
+    const dying = { ...store.registry, recordCertificate: () => Promise.reject(new Error('power')) }
+    await expect(
+      enrollDevice({ ...desk.deps, registry: dying }, late, { csr: csr.pem, address: HERE, requestId: 'r1' }),
+    ).rejects.toThrow('power')
+    const dead = await store.registry.findUse({ kind: 'token', id: stored.id }, keyOf(csr))
+    expect(dead).toMatchObject({ state: 'intended' })
+    expect(await store.registry.hasOpenRequest({ kind: 'token', id: stored.id })).toBe(true)
+    expect(issued(await enroll(late, csr))).toMatchObject({ serial: dead?.serial, deviceId: 'pump-1' })
   })
 })

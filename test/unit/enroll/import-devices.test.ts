@@ -23,6 +23,8 @@ const words = async (...devices: unknown[]): Promise<string[]> =>
 describe('lines', () => {
   test.each<[string, unknown, string]>([
     ['no id', { id: '' }, 'device_id_invalid'],
+    ['an id without end', { id: 'a'.repeat(5_000) }, 'device_id_invalid'],
+    ['a tag without end', { id: 'a', tags: { site: 'x'.repeat(5_000) } }, 'bad_request'],
     ['an id that is none', { id: 'a/b' }, 'device_id_invalid'],
     ['a group that is not there', { id: 'a', group: 'nowhere' }, 'not_found'],
     ['a tag without a name', { id: 'a', tags: { '': 'x' } }, 'bad_request'],
@@ -50,9 +52,30 @@ describe('lines', () => {
     expect(await desk.registry.listAudit({ limit: 1_000 })).toEqual(before)
   })
 
+  test('what a line does not say stays as it is', async () => {
+    expect((await desk.ask('PUT', '/v1/groups/pumps', { body: {} })).statusCode).toBe(201)
+    await words({ id: 'a', group: 'pumps', tags: { site: 'x' }, spki_sha256: KEY, state: 'suspended' })
+    expect(await words({ id: 'a' })).toEqual(['unchanged'])
+    expect((await desk.ask('GET', '/v1/devices/a')).json()).toMatchObject({
+      group: 'pumps',
+      tags: { site: 'x' },
+    })
+  })
+
+  test('a line that says it is over, of a device with which it is over', async () => {
+    await words({ id: 'a' })
+    await desk.ask('POST', '/v1/devices/a/retire', { body: {} })
+    expect(await words({ id: 'a', state: 'retired' }, { id: 'a', state: 'revoked' })).toEqual([
+      'unchanged',
+      'conflict',
+    ])
+  })
+
   test('a line that says something else replaces what was registered', async () => {
     await words({ id: 'a', tags: { site: 'x' }, spki_sha256: KEY })
-    expect(await words({ id: 'a', spki_sha256: OTHER_KEY, state: 'suspended' })).toEqual(['updated'])
+    expect(await words({ id: 'a', tags: {}, spki_sha256: OTHER_KEY, state: 'suspended' })).toEqual([
+      'updated',
+    ])
     expect((await desk.ask('GET', '/v1/devices/a')).json()).toMatchObject({ state: 'suspended', tags: {} })
     // the first key is nobody's any more
     expect(await words({ id: 'b', spki_sha256: KEY })).toEqual(['created'])

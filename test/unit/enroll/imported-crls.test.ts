@@ -6,9 +6,11 @@ import { DAY, HOUR, MINUTE } from '#fleet/clock.ts'
 import { toPem } from '#pki/pem.ts'
 import { readRoot, signRootCrl } from '#pki/root-crl.ts'
 import type { Registry } from '#registry/registry.ts'
+import type { IssuerRecord } from '#fleet/certificate.ts'
 import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
-import { makePki } from '../../support/pki.ts'
+import { IDP, makeCrl } from '../../support/crls.ts'
+import { makeCa, makePki } from '../../support/pki.ts'
 import { openTestRegistry } from '../../support/test-registry.ts'
 
 const ACTOR = 'operator:x'
@@ -24,10 +26,16 @@ const setUp = async () => {
   await register(store.registry, pki.devices)
   const lines: { level: string; msg: string; issuer?: string }[] = []
   const metrics = createMetrics('enroll')
+  const records: IssuerRecord[] = []
+  const published = { here: true }
   const open = () =>
     openImportedCrls({
       registry: store.registry,
-      issuers: { all: () => [issuer] },
+      issuers: {
+        all: () => [issuer],
+        published: () => (published.here ? [issuer] : []),
+        records: () => records,
+      },
       clock: store.clock,
       log: createLog('enroll', 'info', {
         write: (line) => lines.push(JSON.parse(line) as (typeof lines)[number]),
@@ -52,6 +60,8 @@ const setUp = async () => {
     register,
     lines,
     metrics,
+    records,
+    published,
     open,
     imported,
     rootCrl,
@@ -167,6 +177,115 @@ describe('refused', () => {
     desk.pass(MINUTE)
     for (const { der } of [short, future])
       await expect(desk.imported.import(pem(der), ACTOR)).rejects.toMatchObject({ code: 'bad_request' })
+  })
+})
+
+describe('what a CRL leaves out', () => {
+  const revoked = async (
+    desk: Awaited<ReturnType<typeof setUp>>,
+    serials: readonly string[],
+    previous?: Uint8Array,
+  ) =>
+    (
+      await desk.rootCrl({
+        previous,
+        revoke: serials.map((serial) => ({ serial, reason: 'cACompromise' as const })),
+      })
+    ).der
+
+  test('an intermediate that was revoked is not forgotten; forced, it is, and the audit says which', async () => {
+    await using desk = await setUp()
+    await desk.imported.import(pem(await revoked(desk, ['0a', '0b'])), ACTOR)
+    desk.pass(HOUR)
+    const forgetful = pem(await revoked(desk, ['0b']))
+    await expect(desk.imported.import(forgetful, ACTOR)).rejects.toMatchObject({
+      code: 'conflict',
+      detail: expect.stringMatching(/leaves out 1 .*\(0a\)/) as string,
+    })
+    // also of a desk that was started anew
+    using again = await desk.open()
+    await expect(again.import(forgetful, ACTOR)).rejects.toMatchObject({ code: 'conflict' })
+    await desk.imported.import(forgetful, ACTOR, true)
+    const { items } = await desk.registry.listAudit({ limit: 100 })
+    expect(items.at(-1)).toMatchObject({ action: 'crl.imported', details: { forgotten: ['0a'] } })
+  })
+
+  test('of two at once the second is held against the first', async () => {
+    await using desk = await setUp()
+    const first = pem(await revoked(desk, ['0a']))
+    desk.pass(HOUR)
+    const second = pem(await revoked(desk, []))
+    const both = [desk.imported.import(first, ACTOR), desk.imported.import(second, ACTOR)]
+    expect((await Promise.allSettled(both)).map(({ status }) => status)).toEqual(['fulfilled', 'rejected'])
+  })
+
+  test.each([
+    ['only devices', [IDP.users], false],
+    ['only CAs', [IDP.cas], true],
+    ['whatever names a point', [IDP.point('http://status.test/crl/root.crl')], true],
+  ])("the root's, for %s", async (_, idp, taken) => {
+    await using desk = await setUp()
+    const crl = makeCrl({ by: desk.pki.root, now: desk.clock(), idp })
+    const done = desk.imported.import(crl.pem, ACTOR).then(
+      () => 'taken',
+      (error: { code: string }) => error.code,
+    )
+    expect(await done).toBe(taken ? 'taken' : 'bad_request')
+  })
+
+  test("a device CA's, for CAs only", async () => {
+    await using desk = await setUp()
+    const gone = makeCa({ name: 'Gone', now: desk.clock(), by: desk.pki.root })
+    await desk.register(desk.registry, gone)
+    const crl = (idp: readonly Uint8Array[]) => makeCrl({ by: gone, now: desk.clock(), idp }).pem
+    await expect(desk.imported.import(crl([IDP.cas]), ACTOR)).rejects.toMatchObject({ code: 'bad_request' })
+    expect((await desk.imported.import(crl([IDP.users]), ACTOR)).ski).toBe(gone.ski)
+  })
+})
+
+describe('a revoked issuer', () => {
+  const unlisted = async ({ metrics }: Awaited<ReturnType<typeof setUp>>) =>
+    /^sallyport_revoked_issuers_unlisted\S* (\S+)$/m.exec(await metrics.text())?.[1]
+  const warnings = (desk: Awaited<ReturnType<typeof setUp>>) =>
+    desk.lines.filter(({ msg }) => msg.includes('on no current CRL')).map(({ issuer }) => issuer)
+
+  test('is told of, at start and as a metric, until a CRL of the CA above it lists it, and when that has ended', async () => {
+    await using desk = await setUp()
+    const { ski, der, facts } = desk.pki.devices
+    const record = { ski, der, offeredAt: undefined, offeredVersion: undefined }
+    desk.records.push({ ...record, state: 'active' })
+    expect(await unlisted(desk)).toBe('0')
+    desk.records.splice(0, 1, { ...record, state: 'revoked' })
+    expect(await unlisted(desk)).toBe('1')
+    using _first = await desk.open()
+    expect(warnings(desk)).toEqual([ski])
+    const empty = await desk.rootCrl({ ttl: DAY })
+    await desk.imported.import(pem(empty.der), ACTOR)
+    expect(await unlisted(desk)).toBe('1')
+    desk.pass(HOUR)
+    const revoke = [{ serial: facts.serial, reason: 'cACompromise' as const }]
+    await desk.imported.import(
+      pem((await desk.rootCrl({ previous: empty.der, revoke, ttl: DAY })).der),
+      ACTOR,
+    )
+    expect(await unlisted(desk)).toBe('0')
+    using _second = await desk.open()
+    expect(warnings(desk)).toEqual([ski])
+    desk.pass(DAY)
+    expect(await unlisted(desk)).toBe('1')
+    // nobody takes what has expired
+    desk.pass(facts.notAfter - desk.clock() + 1)
+    expect(await unlisted(desk)).toBe('0')
+  })
+
+  test('the same serial on the CRL of another CA is not it', async () => {
+    await using desk = await setUp()
+    const { ski, der, facts } = desk.pki.devices
+    desk.records.push({ ski, der, state: 'revoked', offeredAt: undefined, offeredVersion: undefined })
+    const gone = makeCa({ name: 'Gone', now: desk.clock(), by: desk.pki.root })
+    await desk.register(desk.registry, gone)
+    await desk.imported.import(makeCrl({ by: gone, now: desk.clock(), revoked: [facts.serial] }).pem, ACTOR)
+    expect(await unlisted(desk)).toBe('1')
   })
 })
 

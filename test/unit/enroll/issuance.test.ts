@@ -75,6 +75,27 @@ test('a CA in the middle that ends first shortens the certificate, and burns no 
   expect(issued.renewAfter).toBeLessThanOrEqual(end)
 })
 
+test('a signer that is away costs no use of a token, and leaves no row', async () => {
+  await using inner = await open(threeLevels(NOW + 100 * DAY))
+  let away = true
+  const issuer: Issuer = { ...inner, ready: () => !away }
+  await using desk = await setUp(issuer)
+  const token = await givenToken(desk.registry)
+  const ask = {
+    ...common(desk),
+    deviceId: deviceId('lamp-1'),
+    credential: { kind: 'token', id: token.id },
+  } as const
+  await expect(issueCertificate(desk.deps, ask)).rejects.toMatchObject({
+    code: 'issuer_unusable',
+    retryAfter: 5,
+  })
+  expect(await desk.registry.findToken(token.id)).toMatchObject({ used: 0 })
+  expect(await desk.registry.findDevice(ask.deviceId)).toBeUndefined()
+  away = false
+  expect((await issueCertificate(desk.deps, ask)).fresh).toBe(true)
+})
+
 test('a row that was meant to live longer than the issuer can sign for does not hold its use for ever', async () => {
   const levels = threeLevels(NOW + 10 * DAY)
   await using issuer = await open(levels)

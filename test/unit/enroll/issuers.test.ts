@@ -5,9 +5,28 @@ import { openIssuers, type IssuerPlace } from '#enroll/issuers.ts'
 import type { IssuerState } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { toPem } from '#pki/pem.ts'
-import { openAuthorities } from '../../support/authorities.ts'
+import type { Registry } from '#registry/registry.ts'
+import { DAY } from '#fleet/clock.ts'
+import { CRL_TTL, openAuthorities } from '../../support/authorities.ts'
+import { ACTOR, givenToken, recordReserved, reservation } from '../../support/registry.ts'
 import { makeCa } from '../../support/pki.ts'
 import { openTestRegistry } from '../../support/test-registry.ts'
+
+const placeOf = (ski: string): IssuerPlace => ({
+  name: ski,
+  certificate: '',
+  key: '',
+  configured: true,
+  ski,
+  spkiSha256: '',
+  notAfter: 0,
+})
+
+const givenCertificate = async (registry: Registry, issuerSki: string, notAfter: number): Promise<void> => {
+  const { id } = await givenToken(registry)
+  const { certificate } = await registry.reserve(reservation({ kind: 'token', id }, { issuerSki, notAfter }))
+  await recordReserved(registry, certificate.serial)
+}
 
 const setUp = async () => {
   await using opened = new AsyncDisposableStack()
@@ -16,7 +35,7 @@ const setUp = async () => {
   const move = (ski: string, from: IssuerState, to: IssuerState) =>
     store.registry.moveIssuer({ ski, from: [from], to, now: store.clock(), actor: 'operator:tester' })
   const owned = opened.move()
-  return { ...authorities, move, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return { ...authorities, move, pass: store.pass, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
 describe('the one that signs', () => {
@@ -46,7 +65,7 @@ describe('the one that signs', () => {
     expect(desk.issuers.all()).toHaveLength(1)
   })
 
-  test('one that is retired is closed for good: whoever still holds it signs nothing', async () => {
+  test('one that is retired and has no certificate out there is closed for good: whoever still holds it signs nothing', async () => {
     await using desk = await setUp()
     const held = desk.issuers.active()
     await desk.move(held.ski, 'active', 'retired')
@@ -103,21 +122,253 @@ describe('what is given out', () => {
   })
 })
 
-describe('what cannot be opened', () => {
-  const place = (ski: string, configured: boolean): IssuerPlace => ({
-    name: ski,
-    certificate: '',
-    key: '',
-    configured,
-    ski,
-    spkiSha256: '',
+describe('who is published: CRL, OCSP answers, certificate', () => {
+  const skis = (issuers: readonly { readonly ski: string }[]) => issuers.map(({ ski }) => ski)
+
+  test.each<[IssuerState, boolean]>([
+    ['prepared', false],
+    ['offered', true],
+    ['active', true],
+    ['retiring', true],
+    // never had a certificate
+    ['retired', false],
+    // whoever has its key makes some that are on no record
+    ['revoked', true],
+  ])('one that is %s: %s', async (state, given) => {
+    await using desk = await setUp()
+    const { ski } = desk.addIssuer()
+    await desk.issuers.refresh()
+    if (state !== 'prepared') await desk.move(ski, 'prepared', state)
+    await desk.issuers.refresh()
+    expect(skis(desk.issuers.published()).includes(ski)).toBe(given)
   })
+
+  test('one that is retired, until its last certificate has been on one CRL more; then its key is given up', async () => {
+    await using desk = await setUp()
+    const { ski } = desk.pki.devices
+    const end = desk.clock() + 30 * DAY
+    await givenCertificate(desk.registry, ski, end)
+    await desk.move(ski, 'active', 'retired')
+    await desk.issuers.refresh()
+    expect([skis(desk.issuers.all()), skis(desk.issuers.published())]).toEqual([[], [ski]])
+    expect(desk.issuers.publishedUntil(ski)).toBe(end + CRL_TTL)
+    expect(() => desk.issuers.active()).toThrow('issuer_unusable')
+    const held = desk.issuers.published()[0]
+    const crl = () =>
+      held?.signCrl({ number: 1n, thisUpdate: desk.clock(), nextUpdate: desk.clock() + 1, entries: [] })
+    await expect(crl()).resolves.toBeDefined()
+
+    desk.pass(30 * DAY + CRL_TTL)
+    expect(skis(desk.issuers.published())).toEqual([ski])
+    desk.pass(1)
+    expect(desk.issuers.published()).toEqual([])
+    await desk.issuers.refresh()
+    await expect(crl()).rejects.toMatchObject({ code: 'issuer_unusable' })
+  })
+
+  test('at a start too: the key of one that was retired is opened again, while it is needed', async () => {
+    await using store = await openTestRegistry()
+    await using desk = await openAuthorities(store)
+    const { pki } = desk
+    await givenCertificate(desk.registry, pki.devices.ski, desk.clock() + DAY)
+    await desk.registry.moveIssuer({
+      ski: pki.devices.ski,
+      from: ['active'],
+      to: 'retired',
+      now: desk.clock(),
+      actor: ACTOR,
+    })
+    {
+      await using again = await openAuthorities({ ...store, pki })
+      expect(skis(again.issuers.published())).toEqual([pki.devices.ski])
+    }
+    store.pass(DAY + CRL_TTL + 1)
+    await using late = await openAuthorities({ ...store, pki })
+    expect(late.issuers.published()).toEqual([])
+  })
+})
+
+describe('states, whatever is wrong with files', () => {
+  test('ca.intermediate cannot be read any more: states are followed, and it is a problem', async () => {
+    await using desk = await setUp()
+    const { ski } = desk.addIssuer()
+    await desk.issuers.refresh()
+    desk.breakConfigured(new FleetError('config_invalid', 'ca.intermediate: got nothing'))
+    await desk.move(ski, 'prepared', 'active')
+    expect(await desk.issuers.refresh()).toEqual(['ca.intermediate: got nothing'])
+    expect(desk.issuers.active().ski).toBe(ski)
+  })
+
+  test('a look that throws is a problem, and a start with it fails only when nobody signs', async () => {
+    await using store = await openTestRegistry()
+    await using desk = await openAuthorities(store)
+    const issuer = desk.issuers.active()
+    let broken = false
+    const find = () => {
+      if (broken) throw new FleetError('config_invalid', 'the disk is gone')
+      return { places: [placeOf(issuer.ski)], problems: [] }
+    }
+    const start = () => openIssuers({ ...store, crlTtl: CRL_TTL, find, open: () => Promise.resolve(issuer) })
+    await using live = await start()
+    broken = true
+    expect(await live.refresh()).toEqual(['the disk is gone'])
+    expect(live.active().ski).toBe(issuer.ski)
+    await expect(start()).rejects.toMatchObject({ code: 'config_invalid' })
+  })
+
+  test('a registry that is locked while a file is registered: the states were read, and told', async () => {
+    await using store = await openTestRegistry()
+    await using desk = await openAuthorities(store)
+    const issuer = desk.issuers.active()
+    let places = [placeOf(issuer.ski)]
+    await using live = await openIssuers({
+      ...store,
+      crlTtl: CRL_TTL,
+      find: () => ({ places, problems: [] }),
+      open: ({ ski }) =>
+        ski === issuer.ski
+          ? Promise.resolve(issuer)
+          : Promise.reject(new FleetError('registry_unavailable', 'locked')),
+    })
+    let heard = 0
+    live.onChange(() => {
+      heard += 1
+    })
+    places = [...places, placeOf('bb')]
+    await store.registry.moveIssuer({
+      ski: issuer.ski,
+      from: ['active'],
+      to: 'revoked',
+      now: store.clock(),
+      actor: ACTOR,
+    })
+    await expect(live.refresh()).rejects.toMatchObject({ code: 'registry_unavailable' })
+    expect([live.signing(), heard]).toEqual([undefined, 1])
+  })
+
+  test('at the very first start nothing is put on record before ca.intermediate', async () => {
+    await using store = await openTestRegistry()
+    const asked: string[] = []
+    const opening = openIssuers({
+      ...store,
+      crlTtl: CRL_TTL,
+      find: () => ({ places: [placeOf('aa'), { ...placeOf('bb'), configured: false }], problems: [] }),
+      open: ({ ski }) => {
+        asked.push(ski)
+        return Promise.reject(new FleetError('config_invalid', 'broken'))
+      },
+    })
+    await expect(opening).rejects.toMatchObject({ code: 'config_invalid' })
+    expect(asked).toEqual(['aa'])
+  })
+
+  test('the version of the chain is never newer than the chain: a move that comes between is counted later', async () => {
+    await using store = await openTestRegistry()
+    await using desk = await openAuthorities(store)
+    const issuer = desk.issuers.active()
+    const { ski } = desk.addIssuer()
+    await desk.issuers.refresh()
+    let between = false
+    await using live = await openIssuers({
+      clock: store.clock,
+      crlTtl: CRL_TTL,
+      registry: {
+        lastExpiry: (one) => store.registry.lastExpiry(one),
+        trustVersion: (kind) => store.registry.trustVersion(kind),
+        issuers: async () => {
+          const read = await store.registry.issuers()
+          // the next move commits after the states were read
+          if (between)
+            await store.registry.moveIssuer({
+              ski,
+              from: ['prepared', 'offered'],
+              to: 'offered',
+              now: store.clock(),
+              actor: ACTOR,
+            })
+          return read
+        },
+      },
+      find: () => ({ places: [placeOf(issuer.ski)], problems: [] }),
+      open: () => Promise.resolve(issuer),
+    })
+    const before = live.chainVersion()
+    between = true
+    const refreshed = live.refresh()
+    live.onChange(() => {
+      between = false
+    })
+    await refreshed
+    const hasIt = live.records().some((record) => record.ski === ski && record.state === 'offered')
+    expect([hasIt, live.chainVersion()]).toEqual([true, before + 1])
+    expect(await store.registry.trustVersion('chain')).toBe(before + 1)
+  })
+
+  test('a CA certificate that was made anew for the same key is taken at the next look; one of before is not', async () => {
+    await using desk = await setUp()
+    const { devices, root } = desk.pki
+    const again = (notAfter: number) =>
+      makeCa({
+        name: 'Test Devices',
+        now: desk.clock(),
+        by: root,
+        pathLength: 0,
+        subjectKeyId: devices.ski,
+        key: devices,
+        notAfter,
+      })
+    const later = desk.addIssuer(again(devices.facts.notAfter + DAY))
+    await desk.issuers.refresh()
+    expect(desk.issuers.active().certificate.fingerprint).toBe(later.facts.fingerprint)
+    desk.addIssuer(again(devices.facts.notAfter - DAY))
+    expect(await desk.issuers.refresh()).toEqual([])
+    expect(desk.issuers.active().certificate.fingerprint).toBe(later.facts.fingerprint)
+    expect(desk.issuers.all()).toHaveLength(1)
+  })
+})
+
+describe('a signer', () => {
+  test('that has not got a key is said by the next look', async () => {
+    await using desk = await setUp()
+    const { ski } = desk.addIssuer()
+    desk.complain(ski, `it has no key of issuer ${ski}`)
+    expect(await desk.issuers.refresh()).toEqual([
+      `issuer ${ski}: the signer cannot be used: it has no key of issuer ${ski}`,
+    ])
+  })
+})
+
+describe('ca.intermediate names one that signs nothing', () => {
+  test('it is said, with the steps that are left, until it signs', async () => {
+    await using desk = await setUp()
+    expect(desk.issuers.notices()).toEqual([])
+    const { ski } = desk.configure()
+    await desk.issuers.refresh()
+    expect(desk.issuers.active().ski).toBe(desk.pki.devices.ski)
+    expect(desk.issuers.notices().join()).toMatch(
+      new RegExp(`is prepared .*ca rotate distribute ${ski}, then sallyport ca rotate activate ${ski}$`),
+    )
+    await desk.move(ski, 'prepared', 'offered')
+    await desk.move(desk.pki.devices.ski, 'active', 'revoked')
+    await desk.issuers.refresh()
+    expect(desk.issuers.notices().join()).toMatch(
+      new RegExp(`is offered .*yet: sallyport ca rotate activate ${ski} \\(nobody signs now`),
+    )
+    await desk.move(ski, 'offered', 'active')
+    await desk.issuers.refresh()
+    expect(desk.issuers.notices()).toEqual([])
+  })
+})
+
+describe('what cannot be opened', () => {
+  const place = (ski: string, configured: boolean) => ({ ...placeOf(ski), configured })
   const broken = () => Promise.reject(new FleetError('config_invalid', 'the passphrase does not open it'))
 
   test('the configured one, and no other signs: the desk does not start', async () => {
     await using store = await openTestRegistry()
     const opening = openIssuers({
-      registry: store.registry,
+      ...store,
+      crlTtl: CRL_TTL,
       find: () => ({ places: [place('aa', true)], problems: [] }),
       open: broken,
     })
@@ -138,7 +389,8 @@ describe('what cannot be opened', () => {
       actor: 'x',
     })
     const opening = openIssuers({
-      registry: store.registry,
+      ...store,
+      crlTtl: CRL_TTL,
       find: () => ({ places: [place(desk.pki.devices.ski, true), place(ski, false)], problems: [] }),
       open: broken,
     })
@@ -150,7 +402,8 @@ describe('what cannot be opened', () => {
     await using desk = await openAuthorities(store)
     const { open } = { open: desk.issuers.active() }
     await using issuers = await openIssuers({
-      registry: store.registry,
+      ...store,
+      crlTtl: CRL_TTL,
       find: () => ({ places: [place(open.ski, true), place('bb', false)], problems: ['and another'] }),
       open: ({ configured }) => (configured ? Promise.resolve(open) : broken()),
     })
@@ -161,7 +414,8 @@ describe('what cannot be opened', () => {
   test('a registry that is locked is no problem of a file', async () => {
     await using store = await openTestRegistry()
     const opening = openIssuers({
-      registry: store.registry,
+      ...store,
+      crlTtl: CRL_TTL,
       find: () => ({ places: [place('bb', false)], problems: [] }),
       open: () => Promise.reject(new FleetError('registry_unavailable', 'locked')),
     })

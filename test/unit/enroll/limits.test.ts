@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { MINUTE } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { createFailureLimits, limitKey } from '#enroll/limits.ts'
+import { createFailureLimits, limitKey, networkOf } from '#enroll/limits.ts'
 
 describe('limitKey', () => {
   it.each([
@@ -15,6 +15,18 @@ describe('limitKey', () => {
     ['2001:db8:0:1:0:0:0:0', '2001:db8:0:1::/64'],
   ])('%s → %s', (address, key) => {
     expect(limitKey(address)).toBe(key)
+  })
+})
+
+describe('networkOf', () => {
+  it.each([
+    ['192.0.2.1', undefined],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:'],
+    ['2001:0db8::1', '2001:db8:0:'],
+    ['::1', '0:0:0:'],
+  ])('%s → %s', (address, prefix) => {
+    expect(networkOf(address)).toBe(prefix)
+    if (prefix !== undefined) expect(limitKey(address).startsWith(prefix)).toBe(true)
   })
 })
 

@@ -136,6 +136,40 @@ describe('an answer', () => {
   })
 })
 
+describe('a stolen key', () => {
+  test('what it signed, of whatever serial, is unknown until it is revoked, then revoked', async () => {
+    await using desk = await openStatusDesk()
+    const ask = asking(desk)
+    for (const serial of ['01', '00ff', randomSerial(), 'c0'.repeat(32)]) {
+      expect((await ask([serial])).said.serials).toEqual({ [serial]: 'unknown' })
+      const [now, notAfter] = [desk.clock(), desk.clock() + DAY]
+      const of = {
+        issuerSki: desk.issuer.ski,
+        serial,
+        notAfter,
+        reason: 'keyCompromise',
+        now,
+        actor: 'operator:x',
+      } as const
+      await desk.registry.revokeSerial(of)
+      expect((await ask([serial])).said).toMatchObject({ signed: true, serials: { [serial]: 'revoked 1' } })
+    }
+    // what no certificate of sense has is not looked for
+    expect((await ask(['c0'.repeat(33)])).said.serials).toEqual({ ['c0'.repeat(33)]: 'unknown' })
+  })
+
+  test('once its issuer is revoked, no certificate of it is good', async () => {
+    await using desk = await openStatusDesk()
+    const { serial } = await desk.device()
+    expect((await asking(desk)([serial])).said.serials).toEqual({ [serial]: 'good' })
+    const move = { ski: desk.issuer.ski, from: ['active'], to: 'revoked', reason: 'cACompromise' } as const
+    await desk.registry.moveIssuer({ ...move, now: desk.clock(), actor: 'operator:x' })
+    const forged = randomSerial()
+    const { said } = await asking(desk)([serial, forged])
+    expect(said.serials).toEqual({ [serial]: 'revoked 2', [forged]: 'revoked 2' })
+  })
+})
+
 describe('a signature is used again', () => {
   test('for the same answer within a minute, whoever asks, and not beyond', async () => {
     await using desk = await openStatusDesk()
@@ -179,7 +213,7 @@ describe('a signature is used again', () => {
         recordResponder: (...args) => desk.registry.recordResponder(...args),
         serialStatus: (...args) => (hidden ? { status: 'unknown' } : desk.registry.serialStatus(...args)),
       },
-      issuers: { all: () => [desk.issuer] },
+      issuers: { published: () => [desk.issuer] },
       clock: desk.clock,
       log: createLog('enroll', 'silent'),
       metrics: createMetrics('enroll'),
@@ -223,6 +257,37 @@ describe("the responder's certificate", () => {
     expect(desk.lines.filter(({ msg }) => msg === 'no ocsp responder could be made')).toHaveLength(1)
     broken = undefined
     await vi.waitFor(async () => expect((await asking(desk)([serial])).said.status).toBe(OK), 3_000)
+  })
+
+  test('is not put on record while the signer is away, and made at once when it is there', async () => {
+    await using desk = await openStatusDesk()
+    const { serial } = await desk.device()
+    let away = true
+    Object.assign(desk.issuer, { ready: () => !away })
+    for (let n = 0; n < 5; n += 1) expect((await asking(desk)([serial])).said.status).toBe(INTERNAL)
+    expect(await audited(desk, 'ocsp_responder.reserved')).toEqual([])
+    away = false
+    expect((await asking(desk)([serial])).said.status).toBe(OK)
+    expect(await audited(desk, 'ocsp_responder.reserved')).toHaveLength(1)
+  })
+
+  test('that cannot be signed is tried again after longer and longer', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    try {
+      await using desk = await openStatusDesk()
+      const { serial } = await desk.device()
+      vi.spyOn(desk.issuer, 'issueResponder').mockRejectedValue(new FleetError('issuer_unusable', 'no'))
+      // an hour of requests, ten a second in words: one each ten seconds is as good
+      for (let second = 0; second < 3_600; second += 10) {
+        await asking(desk)([serial])
+        vi.advanceTimersByTime(10 * SECOND)
+      }
+      const entries = await audited(desk, 'ocsp_responder.reserved')
+      expect(entries.length).toBeGreaterThan(30)
+      expect(entries.length).toBeLessThanOrEqual(66)
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   test('is renewed at half of its life, behind the answers', async () => {
@@ -270,7 +335,7 @@ describe("the responder's certificate", () => {
     )
     const ocsp = createOcspResponder({
       registry: desk.registry,
-      issuers: { all: () => [desk.issuer, second] },
+      issuers: { published: () => [desk.issuer, second] },
       clock: desk.clock,
       log: createLog('enroll', 'silent'),
       metrics: createMetrics('enroll'),

@@ -1,7 +1,7 @@
 /** An older registry in the place of the one that was left: every way it can come about, and every way it can seem to. */
 
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 import { describe, expect, test } from 'vitest'
 import { DAY } from '#fleet/clock.ts'
@@ -30,7 +30,7 @@ const givenHome = (folder: string): Home => {
   const lines: string[] = []
   const log = createLog('enroll', 'debug', { write: (line) => lines.push(line) })
   const clock = () => NOW
-  const paths = witnessPaths({ home: folder, registry: { path } as never })
+  const paths = witnessPaths({ registry: { path, witness: join(folder, 'certs', 'private') } as never })
   const look = async <T>(act: (registry: Registry) => Promise<T>): Promise<T> => {
     await using registry = await openRegistry({ path, clock })
     return await act(registry)
@@ -91,10 +91,10 @@ describe('is convicted', () => {
   test.each<[string, (home: Home) => void]>([
     ['by both witnesses', () => undefined],
     [
-      'by the one among the run files, when the folder of the registry was restored with it',
+      'by the one elsewhere, when the whole folder of the registry was restored',
       ({ witnesses, backup }) => copyFileSync(`${backup}.witness`, witnesses[0]),
     ],
-    ['by the one beside it, when the run files are gone', ({ witnesses }) => rmSync(witnesses[1])],
+    ['by the one beside it, when the other one is gone', ({ witnesses }) => rmSync(witnesses[1])],
     ['by the one that can still be read', ({ witnesses }) => writeFileSync(witnesses[0], '{"sequence":')],
     ['by the lack of both', ({ witnesses }) => witnesses.forEach((path) => rmSync(path))],
   ])('%s', async (_, damage) => {
@@ -175,22 +175,33 @@ describe('is convicted', () => {
   })
 })
 
+test('neither witness is among the run files, which are in memory where the desk runs in a container', () => {
+  using folder = temporaryFolder()
+  const { path, witnesses } = givenHome(folder.path)
+  expect(witnesses.filter((each) => each.startsWith(join(folder.path, 'run')))).toEqual([])
+  expect(witnesses.map(dirname)).toEqual([dirname(path), join(folder.path, 'certs', 'private')])
+})
+
 describe('is not convicted', () => {
-  test.each<[string, (home: Home) => void]>([
-    ['a restart', () => undefined],
-    ['a restart without the run files', ({ witnesses }) => rmSync(witnesses[1])],
-    ['a restart without the witness beside it', ({ witnesses }) => rmSync(witnesses[0])],
+  test.each<[string, number, (home: Home) => void]>([
+    ['a restart', 0, () => undefined],
+    ['a restart without the witness elsewhere', 1, ({ witnesses }) => rmSync(witnesses[1])],
+    ['a restart without the witness beside it', 1, ({ witnesses }) => rmSync(witnesses[0])],
     [
       'a witness that is spoilt, beside one that is not',
+      1,
       ({ witnesses }) => writeFileSync(witnesses[1], '\0\0\0'),
     ],
-  ])('%s', async (_, damage) => {
+  ])('%s', async (_, missing, damage) => {
     using folder = temporaryFolder()
     const home = await givenBackup(folder.path)
     damage(home)
     await home.start()
     expect(await tokensOf(home)).toEqual(['good', 'good', 'good', 'good'])
     expect(await restoredEntries(home)).toEqual([])
+    // but whoever runs it is told when there was one witness only: at its first start there was none
+    const told = home.lines.filter((line) => line.includes('a witness of the registry is not there'))
+    expect(told).toHaveLength(missing)
   })
 
   test('a desk that was killed before its witnesses caught up: a late one accuses nobody', async () => {

@@ -3,10 +3,19 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { revokeGroup } from '#enroll/revoke-group.ts'
 import { DAY } from '#fleet/clock.ts'
+import { readCertificate } from '#pki/certificate.ts'
 import { toPem } from '#pki/pem.ts'
 import { openOperatorApp, type OperatorApp } from '../../support/operator-app.ts'
-import { makePki } from '../../support/pki.ts'
-import { deviceId, givenDevice, givenIssuer, ISSUER } from '../../support/registry.ts'
+import { makePki, randomSerial } from '../../support/pki.ts'
+import {
+  deviceId,
+  givenDevice,
+  givenIssuer,
+  givenToken,
+  ISSUER,
+  recordReserved,
+  reservation,
+} from '../../support/registry.ts'
 
 let desk: OperatorApp
 beforeEach(async () => {
@@ -90,6 +99,75 @@ describe('/v1/certificates', () => {
 
   test('a serial that is not there cannot be revoked', async () => {
     expect((await desk.ask('POST', `/v1/certificates/${'4a'.repeat(16)}/revoke`)).statusCode).toBe(404)
+  })
+})
+
+describe('/v1/issuers/{ski}/serials/{serial}/revoke', () => {
+  const issuer = async () => {
+    const [record] = await desk.registry.issuers()
+    if (record === undefined) throw new Error('no issuer')
+    return record
+  }
+  const path = async (serial: string, ski?: string) =>
+    `/v1/issuers/${ski ?? (await issuer()).ski}/serials/${serial}/revoke`
+
+  test('puts on record what our key signed and we did not, as people copy it', async () => {
+    const { ski, der } = await issuer()
+    const until = new Date(readCertificate(der).notAfter).toISOString()
+    for (const [text, serial] of [
+      ['4A:0B', '4a0b'],
+      ['ff', '00ff'],
+      ['0', '00'],
+      ['0000ff', '00ff'],
+    ] as const) {
+      const answer = await desk.ask('POST', await path(text), { body: { reason: 'keyCompromise' } })
+      expect(answer.json<object>()).toEqual({
+        issuer: ski,
+        serial,
+        on_record: false,
+        not_after: until,
+        revoked_at: new Date(desk.clock()).toISOString(),
+        revocation_reason: 'keyCompromise',
+      })
+      expect(desk.registry.serialStatus(ski, serial)).toMatchObject({ status: 'revoked' })
+    }
+    const soon = new Date(desk.clock() + DAY).toISOString()
+    const short = await desk.ask('POST', await path('4a0c'), { body: { not_after: soon } })
+    expect(short.json<object>()).toMatchObject({ not_after: soon, revocation_reason: 'unspecified' })
+    const late = await desk.ask('POST', await path('4a0d'), { body: { not_after: '9999-01-01T00:00:00Z' } })
+    expect(late.json<object>()).toMatchObject({ not_after: until })
+  })
+
+  test('a certificate that is on record is revoked as such', async () => {
+    const { ski } = await issuer()
+    const token = await givenToken(desk.registry)
+    const serial = randomSerial()
+    await desk.registry.reserve(reservation({ kind: 'token', id: token.id }, { issuerSki: ski, serial }))
+    await recordReserved(desk.registry, serial)
+    const answer = await desk.ask('POST', await path(serial), { body: { reason: 'superseded' } })
+    expect(answer.json<object>()).toMatchObject({ on_record: true, revocation_reason: 'superseded' })
+    expect((await desk.registry.findCertificate(serial))?.state).toBe('revoked')
+  })
+
+  test.each([
+    ['no serial', () => path('xy'), {}, 400],
+    ['one that is too long', () => path('4a'.repeat(33)), {}, 400],
+    ['an issuer that is not there', () => path('4a', 'ab'), {}, 404],
+    ['an end that is over', () => path('4a'), { body: { not_after: '2020-01-01T00:00:00Z' } }, 400],
+    ['an end that is none', () => path('4a'), { body: { not_after: 'soon' } }, 400],
+    ['a reason that is none', () => path('4a'), { body: { reason: 'removeFromCRL' } }, 400],
+    ['another version', () => path('4a'), { headers: { 'if-match': '"x"' } }, 412],
+  ])('refuses %s, and writes nothing', async (_, at, ask, status) => {
+    const answer = await desk.ask('POST', await at(), ask)
+    expect(answer.statusCode).toBe(status)
+    expect((await desk.registry.listAudit({ limit: 1_000 })).items.map(({ action }) => action)).not.toContain(
+      'serial.revoked',
+    )
+  })
+
+  test('is for administrators', async () => {
+    for (const token of [desk.tokens.operator, desk.tokens.viewer])
+      expect((await desk.ask('POST', await path('4a'), { token })).statusCode).toBe(403)
   })
 })
 

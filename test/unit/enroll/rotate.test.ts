@@ -4,8 +4,9 @@ import { describe, expect, test, vi } from 'vitest'
 import { moveAnchor, moveIssuer, prepareAnchor, revokeIssuer } from '#enroll/rotate.ts'
 import { DAY } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { openAuthorities, type TestAuthorities } from '../../support/authorities.ts'
+import { CRL_TTL, openAuthorities, type TestAuthorities } from '../../support/authorities.ts'
 import { makeCa } from '../../support/pki.ts'
+import { givenToken, recordReserved, reservation } from '../../support/registry.ts'
 import { openTestRegistry } from '../../support/test-registry.ts'
 
 const ACTOR = 'operator:tester'
@@ -57,7 +58,7 @@ describe('an issuer', () => {
   })
 
   test('the way back: one that is retiring signs again, at once', async () => {
-    await using desk = await setUp()
+    await using desk = await setUp({ minShare: 0 })
     const { ski } = desk.addIssuer()
     await desk.issuers.refresh()
     for (const verb of ['distribute', 'activate'] as const) await issuer(desk)(ski, verb)
@@ -76,7 +77,7 @@ describe('an issuer', () => {
   })
 
   test('two who activate two at once: in the end one signs, and it is the one on record', async () => {
-    await using desk = await setUp()
+    await using desk = await setUp({ minShare: 0 })
     const made = [desk.addIssuer(), desk.addIssuer()]
     await desk.issuers.refresh()
     for (const { ski } of made) await issuer(desk)(ski, 'distribute')
@@ -133,6 +134,102 @@ describe('an issuer', () => {
     expect(refresh).toHaveBeenCalledTimes(3)
     expect(desk.issuers.active().ski).toBe(ski)
   })
+})
+
+describe('what is committed is answered', () => {
+  const unreadable = new FleetError('config_invalid', 'ca.intermediate: got nothing')
+
+  test('a revocation, though ca.intermediate cannot be read: at once, with its notes, and nothing waits', async () => {
+    await using desk = await setUp()
+    const { ski } = desk.pki.devices
+    desk.breakConfigured(unreadable)
+    const { moved, notes } = await revokeIssuer(desk, { ski, reason: 'cACompromise' }, ACTOR)
+    expect(moved.state).toBe('revoked')
+    expect(notes.join('\n')).toMatch(
+      /ca crl --revoke[^]*No issuer is active now[^]*ca\.intermediate: got nothing/,
+    )
+    expect(desk.issuers.signing()).toBeUndefined()
+  })
+
+  test('an activation, though ca.intermediate cannot be read', async () => {
+    await using desk = await setUp({ minShare: 0 })
+    const { ski } = desk.addIssuer()
+    await desk.issuers.refresh()
+    desk.breakConfigured(unreadable)
+    await issuer(desk)(ski, 'distribute')
+    const { notes } = await issuer(desk)(ski, 'activate')
+    expect(notes.at(-1)).toContain('ca.intermediate: got nothing')
+    expect(desk.issuers.active().ski).toBe(ski)
+  })
+
+  test('a registry that stays locked: the answer says that this desk has not followed', async () => {
+    await using desk = await setUp({ minShare: 0 })
+    const { ski } = desk.addIssuer()
+    await desk.issuers.refresh()
+    const refresh = () => Promise.reject(new FleetError('registry_unavailable', 'locked'))
+    vi.useFakeTimers({ toFake: ['setTimeout'], shouldAdvanceTime: true, advanceTimeDelta: 500 })
+    try {
+      const { moved, notes } = await moveIssuer(
+        { ...desk, issuers: { ...desk.issuers, refresh } },
+        { ski, verb: 'distribute', force: false },
+        ACTOR,
+      )
+      expect([moved.state, notes.at(-1)]).toEqual(['offered', expect.stringContaining('issuer scan')])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  test('an issuer is revoked before anything is counted, and though nothing can be', async () => {
+    await using desk = await setUp()
+    const { ski } = desk.pki.devices
+    const stateThen: (string | undefined)[] = []
+    const liveCertificates = async (): Promise<never> => {
+      stateThen.push((await desk.registry.issuers())[0]?.state)
+      throw new FleetError('registry_unavailable', 'locked')
+    }
+    const { notes } = await revokeIssuer(
+      { ...desk, registry: { ...desk.registry, liveCertificates } },
+      { ski, reason: 'cACompromise' },
+      ACTOR,
+    )
+    expect(stateThen).toEqual(['revoked'])
+    expect(notes.join('\n')).toMatch(/could not be counted/)
+  })
+})
+
+test('an issuer whose key a signer does not hold is not activated, forced or not', async () => {
+  await using desk = await setUp({ minShare: 0 })
+  const { ski } = desk.addIssuer()
+  await desk.issuers.refresh()
+  await issuer(desk)(ski, 'distribute')
+  desk.complain(ski, 'it has no key of it')
+  for (const force of [false, true])
+    await expect(issuer(desk)(ski, 'activate', force)).rejects.toMatchObject({
+      code: 'conflict',
+      detail: expect.stringContaining('it has no key of it'),
+    })
+  expect(desk.issuers.active().ski).toBe(desk.pki.devices.ski)
+  desk.complain(ski, undefined)
+  await issuer(desk)(ski, 'activate')
+  expect(desk.issuers.active().ski).toBe(ski)
+})
+
+test('who retires an issuer is told until when its key is needed', async () => {
+  await using desk = await setUp({ minShare: 0 })
+  const [used, unused] = [desk.pki.devices.ski, desk.addIssuer().ski]
+  const next = desk.addIssuer().ski
+  await desk.issuers.refresh()
+  const notAfter = desk.clock() + DAY
+  const { id } = await givenToken(desk.registry)
+  const asked = reservation({ kind: 'token', id }, { issuerSki: used, notAfter })
+  const { certificate } = await desk.registry.reserve(asked)
+  await recordReserved(desk.registry, certificate.serial)
+  await issuer(desk)(next, 'distribute')
+  await issuer(desk)(next, 'activate', true)
+  const { notes } = await issuer(desk)(used, 'retire', true)
+  expect(notes.join('\n')).toContain(`until ${new Date(notAfter + CRL_TTL).toISOString()}`)
+  expect((await issuer(desk)(unused, 'retire')).notes.join('\n')).toContain('may be destroyed')
 })
 
 describe('a server anchor', () => {

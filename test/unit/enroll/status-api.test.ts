@@ -39,7 +39,7 @@ const setUp = async (o: { quiet?: number; within?: number } = {}) => {
   })
   registerStatusApi(app, {
     registry: { issuers: () => Promise.resolve([]) },
-    issuers: { all: () => [issuer] },
+    issuers: { published: () => [issuer] },
     crls: { current: () => crl },
     importedCrls: { current: () => undefined, has: () => false },
     ocsp: { answer: () => Promise.resolve({ der: Buffer.alloc(1), cache: undefined }) },

@@ -49,10 +49,6 @@ describe('judgeEnrollment', () => {
       { device: device({ state: 'revoked' }) },
     ],
     ['a token bound to the device, of another group', { claim: token(true, 'default'), device: device() }],
-    [
-      'an approval that named another group',
-      { claim: { kind: 'approval', group: 'default', bound: false }, device: device(), group: group(all) },
-    ],
     ['a bootstrap certificate of the group', { claim: bootstrap(true), group: group(all), device: device() }],
     ['registered only, and it is', { group: group({ registeredOnly: true }), device: device() }],
     ['registered only, and nobody has looked', { group: group({ registeredOnly: true }), looked: false }],
@@ -93,6 +89,11 @@ describe('judgeEnrollment', () => {
     [
       'a bootstrap certificate that another group trusts, though it makes the id',
       { claim: bootstrap(true, 'default'), group: group(all), device: device() },
+      'credential_not_allowed',
+    ],
+    [
+      'an approval that named another group, though this one takes approvals',
+      { claim: { kind: 'approval', group: 'default', bound: false }, device: device(), group: group(all) },
       'credential_not_allowed',
     ],
     ['a credential that the group does not take', { claim: bootstrap(false) }, 'credential_not_allowed'],
@@ -161,9 +162,20 @@ describe('judgeForm', () => {
     ['${cert.cn}', 'b', { 'cert.cn': 'a' }, false],
     ['${cert.cn}', 'b', {}, false],
   ])('%s %s %j: %s', (template, id, certificate, ok) => {
-    expect(judgeForm(template, id as DeviceId, certificate)).toMatchObject(
+    expect(judgeForm(template, id as DeviceId, certificate, 'token')).toMatchObject(
       ok ? { ok } : { ok, reason: 'device_id_invalid' },
     )
+  })
+
+  it.each([
+    ['token', true],
+    ['bootstrap', true],
+    ['allow_list', false],
+    ['approval', false],
+  ] as const)('says what the form is to who comes by %s: %s', (by, told) => {
+    const verdict = judgeForm('x-${csr.cn}-secret', 'lamp' as DeviceId, undefined, by)
+    expect(verdict.ok).toBe(false)
+    expect(JSON.stringify(verdict).includes('secret')).toBe(told)
   })
 })
 

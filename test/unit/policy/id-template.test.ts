@@ -59,6 +59,15 @@ describe('formOf', () => {
     ['the whole id from a certificate', SERIAL, cert, 'SN.42'],
     ['with text', `dev-${SERIAL}`, cert, 'dev-SN.42'],
     ['of two variables', `${CERT}:${SERIAL}`, cert, 'factory-1:SN.42'],
+    // the last one may say what it likes
+    [
+      'with the text between in the last',
+      `${CERT}:${SERIAL}`,
+      { ...cert, 'cert.serial_number': 'a:b' },
+      'factory-1:a:b',
+    ],
+    ['with text after the last', `${SERIAL}.x`, cert, 'SN.42.x'],
+    ['with a part of what follows', `${CERT}-:${SERIAL}`, cert, 'factory-1-:SN.42'],
   ])('makes: %s', (_, template, variables, deviceId) => {
     expect(formOf(template, variables)).toEqual({ kind: 'made', deviceId })
   })
@@ -77,6 +86,9 @@ describe('formOf', () => {
       { 'cert.cn': 'a'.repeat(40), 'cert.serial_number': 'b'.repeat(40) },
     ],
     ['missing beside the CSR’s', `${CERT}-${CN}`, {}],
+    ['one with the text that ends it', `${CERT}-${SERIAL}`, cert],
+    ['one that ends as that begins', `${CERT}--${SERIAL}`, { 'cert.cn': 'a-', 'cert.serial_number': 'b' }],
+    ['one with it, beside the CSR’s', `${CERT}-${CN}`, cert],
   ])('gives none: %s', (_, template, variables) => {
     expect(formOf(template, variables)).toMatchObject({ kind: 'none' })
   })
@@ -92,17 +104,44 @@ describe('formOf', () => {
     [`${CN}.site`, undefined, 'a-site', false],
     [`${CN}.site`, undefined, 'a.site.more', false],
     // a certificate is held to its own part
-    [`${CERT}-${CN}`, cert, 'factory-1-7', true],
-    [`${CERT}-${CN}`, cert, 'factory-2-7', false],
-    [`${CERT}-${CN}`, cert, 'factory-1', false],
-    [`${CERT}-${CN}`, { 'cert.cn': '.+' }, 'factory-2-7', false],
+    [`${CERT}:${CN}`, cert, 'factory-1:7', true],
+    [`${CERT}:${CN}`, cert, 'factory-1:7:8', true],
+    [`${CERT}:${CN}`, cert, 'factory-2:7', false],
+    [`${CERT}:${CN}`, cert, 'factory-1', false],
+    [`${CERT}:${CN}`, { 'cert.cn': '.+' }, 'factory-2:7', false],
+    // and the device does not reach into it
+    [`${CN}.${SERIAL}`, { 'cert.serial_number': 'B' }, 'x.B', true],
+    [`${CN}.${SERIAL}`, { 'cert.serial_number': 'B' }, 'x.A.B', false],
+    [`${CN}.${SERIAL}`, { 'cert.serial_number': 'A.B' }, 'x.A.B', true],
+    [`p-${CN}-.${SERIAL}`, { 'cert.serial_number': 'B' }, 'p-x--.B', true],
+    [`p-${CN}--${SERIAL}`, { 'cert.serial_number': 'B' }, 'p-x---B', false],
     // no certificate was shown: any will do
     [`${CERT}-${CN}`, undefined, 'factory-2-7', true],
     [SERIAL, undefined, 'anything', true],
   ])('%s with %j allows %s: %s', (template, variables, id, allowed) => {
     const form = formOf(template, variables)
     expect(form.kind === 'form' ? form.allows(id as DeviceId) : form.kind).toBe(
-      variables?.['cert.cn'] === '.+' ? 'none' : allowed,
+      (variables as Record<string, string> | undefined)?.['cert.cn'] === '.+' ? 'none' : allowed,
     )
   })
+})
+
+it('gives no id to two certificates, whatever they say', () => {
+  const values = ['a', 'b', '-', 'a-', '-a', 'a-b', 'b-a', 'a--b', '--a', 'a--', 'a-b-c', 'a:b', 'a.b']
+  for (const template of [
+    `${CERT}-${SERIAL}`,
+    `x${CERT}--${SERIAL}.`,
+    `x${SERIAL}-:${CERT}-`,
+    `x${CERT}---${SERIAL}`,
+  ]) {
+    const made = new Map<string, string>()
+    for (const cn of values)
+      for (const serial of values) {
+        const form = formOf(template, { 'cert.cn': cn, 'cert.serial_number': serial })
+        if (form.kind !== 'made') continue
+        expect(made.get(form.deviceId), `${template} ${cn} ${serial}`).toBeUndefined()
+        made.set(form.deviceId, `${cn} ${serial}`)
+      }
+    expect(made.size).toBeGreaterThan(20)
+  }
 })

@@ -9,7 +9,6 @@ import {
   REVOCATION_MOVE,
   ROTATION_MOVES,
   ROTATION_VERBS,
-  shareOf,
   span,
 } from '#policy/rotation.ts'
 
@@ -66,7 +65,22 @@ describe('activation', () => {
       false,
       /94\.9 %/,
     ],
-    ['no device at all: nobody is cut off', { offered: 0, active: 0 }, true, undefined],
+    [
+      'no device at all: only the time counts',
+      { offered: 0, active: 0 },
+      false,
+      /no device .* Wait, or force it$/,
+    ],
+    ['no device at all, a moment before the time', { offered: 7 * DAY - 1, active: 0 }, false, /6\.9 days/],
+    ['no device at all, at the time', { offered: 7 * DAY, active: 0 }, true, undefined],
+    ['no device at all, forced', { offered: 0, active: 0, force: true }, true, undefined],
+    [
+      'no device at all, and everybody is asked for',
+      { offered: 0, active: 0, minShare: 1 },
+      false,
+      undefined,
+    ],
+    ['no device at all, and no share is asked for', { offered: 0, active: 0, minShare: 0 }, true, undefined],
     ['forced', { offered: 0, force: true }, true, /0 of 100/],
     ['never offered, and the clock says nothing', {}, false, /0 minutes/],
     ['offered in the future: a clock that was set back', { offered: -DAY }, false, undefined],
@@ -103,8 +117,4 @@ test.each<[number, string]>([
   [7 * DAY - 1, '6.9 days'],
 ])('%d ms in words: %s', (ms, words) => {
   expect(span(ms)).toBe(words)
-})
-
-test('of nobody, everybody has it', () => {
-  expect([shareOf({ fetched: 0, active: 0 }), shareOf({ fetched: 1, active: 4 })]).toEqual([1, 0.25])
 })

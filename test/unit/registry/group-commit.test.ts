@@ -2,6 +2,7 @@
 
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { FleetError } from '#fleet/errors.ts'
 import { createGroupCommit, type GroupCommit } from '#registry/sqlite/group-commit.ts'
@@ -84,6 +85,46 @@ it('undoes a refused verb by itself', async () => {
   expect(outcomes[1]).toMatchObject({ reason: refusal })
   expect(committed()).toEqual([1, 3])
   expect(transactions()).toBe(1)
+})
+
+it('does the batch again when a verb has written before it refuses, and no batch twice for one that has not', async () => {
+  const runs: string[] = []
+  const batch = (refuse: () => void) =>
+    Promise.allSettled([
+      commits.write(() => {
+        runs.push('first')
+        return insert(runs.length + 10)
+      }),
+      commits.write(refuse),
+      commits.write(() => insert(runs.length + 100)),
+    ])
+  const no = (): never => {
+    throw new FleetError('conflict', 'no')
+  }
+  const statuses = ['fulfilled', 'rejected', 'fulfilled']
+  expect((await batch(no)).map(({ status }) => status)).toEqual(statuses)
+  expect(runs).toEqual(['first'])
+  expect(statements.filter((sql) => sql.startsWith('savepoint'))).toEqual([])
+  const outcomes = await batch(() => {
+    insert(50)
+    no()
+  })
+  expect(outcomes.map(({ status }) => status)).toEqual(statuses)
+  expect(runs).toEqual(['first', 'first', 'first'])
+  expect(statements.filter((sql) => sql.startsWith('savepoint'))).toHaveLength(3)
+  expect(committed()).toEqual([11, 13, 101, 103])
+})
+
+it('waits for a burst that goes on over some turns, and for no more than a few of them', async () => {
+  const writes: Promise<number>[] = []
+  for (let n = 1; n <= 20; n += 1) {
+    writes.push(commits.write(() => insert(n)))
+    await nextTurn()
+  }
+  await Promise.all(writes)
+  expect(committed()).toEqual(Array.from({ length: 20 }, (_, n) => n + 1))
+  expect(transactions()).toBeGreaterThan(1)
+  expect(transactions()).toBeLessThan(8)
 })
 
 it.each<[string, () => void, object]>([

@@ -95,7 +95,7 @@ describe('a reply', () => {
     ['signed', { id: 1, ok: true, der: 'AAAA' }],
     ['a part', { id: 1, ok: true, der: 'AAAA', more: true }],
     ['ready', { id: 1, ok: true, ready: true }],
-    ['refused', { id: 1, ok: false, code: 'conflict', detail: 'x', retry_after: 3 }],
+    ['refused', { id: 1, ok: false, code: 'conflict', detail: 'x', retry_after: 3, crl_number: '7' }],
   ])('%s is taken', (_, value) => {
     expect(parseSignerReply(JSON.stringify(value))).toEqual(value)
   })
@@ -115,9 +115,7 @@ describe('a reply', () => {
 describe('revoked certificates', () => {
   const reasons = Object.keys(REVOCATION_REASONS) as RevocationReason[]
   const entry = fc.record({
-    serial: fc
-      .uint8Array({ minLength: 16, maxLength: 16 })
-      .map((bytes) => Buffer.from(bytes).toString('hex')),
+    serial: fc.uint8Array({ minLength: 1, maxLength: 32 }).map((bytes) => Buffer.from(bytes).toString('hex')),
     revokedAt: fc.integer({ min: 0, max: 2 ** 48 - 1 }),
     reason: fc.constantFrom(...reasons),
   })
@@ -132,7 +130,7 @@ describe('revoked certificates', () => {
 
   it('fit a frame', () => {
     const entries = Array.from({ length: ENTRIES_PER_FRAME }, () => ({
-      serial: 'f'.repeat(32),
+      serial: 'f'.repeat(64),
       revokedAt: 2 ** 48 - 1,
       reason: 'aACompromise' as const,
     }))
@@ -143,9 +141,11 @@ describe('revoked certificates', () => {
 
   it.each<[string, Buffer]>([
     ['none', Buffer.alloc(0)],
-    ['one and a half', Buffer.alloc(34)],
-    ['one for a reason that there is not (7)', Buffer.from([...Buffer.alloc(22), 7])],
-    ['one that is taken off the list (8)', Buffer.from([...Buffer.alloc(22), 8])],
+    ['one and a half', Buffer.from([16, 1, ...Buffer.alloc(22), 16, 1, 0])],
+    ['one without a serial', Buffer.from([0, 1, ...Buffer.alloc(6)])],
+    ['one with a serial of 33 octets', Buffer.from([33, 1, ...Buffer.alloc(39)])],
+    ['one for a reason that there is not (7)', Buffer.from([16, 7, ...Buffer.alloc(22)])],
+    ['one that is taken off the list (8)', Buffer.from([16, 8, ...Buffer.alloc(22)])],
   ])('%s are refused', (_, bytes) => {
     expect(unpackEntries(bytes.toString('base64'))).toBeUndefined()
   })

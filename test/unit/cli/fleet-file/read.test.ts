@@ -49,6 +49,20 @@ describe('the same rows in each format', () => {
 test.each<[string, Format, string, unknown]>([
   ['tags that are no JSON', 'csv', 'id,tags\na,{site}\n', expect.stringMatching(/^tags: a JSON object/)],
   ['tags that are no texts', 'csv', 'id,tags\na,"{""n"":1}"\n', expect.stringMatching(/^tags: /)],
+  ['a record with too few cells', 'csv', 'id,group\na\n', expect.stringMatching(/line 2/)],
+  ['a record with too many', 'csv', 'id\na,b\n', expect.stringMatching(/line 2/)],
+  [
+    'a tag of JavaScript',
+    'ndjson',
+    '{"id":"a","tags":{"__proto__":"x"}}',
+    expect.stringMatching(/^a tag is called/),
+  ],
+  [
+    'a tag of JavaScript as a column',
+    'csv',
+    'id,tags.__proto__\na,x\n',
+    expect.stringMatching(/^a tag is called/),
+  ],
   ['an unknown name', 'ndjson', '{"id":"a","grp":"x"}', expect.stringMatching(/^grp: not one of/)],
   ['a number as id', 'ndjson', '{"id":7}', expect.stringMatching(/are texts/)],
   ['no JSON', 'ndjson', '{"id":}', 'not valid JSON'],
@@ -65,10 +79,13 @@ test.each<[string, Format, string, unknown]>([
 test.each<[string, Format, string, RegExp]>([
   ['no column id', 'csv', 'group\na\n', /no column id/],
   ['an unknown column', 'csv', 'id,colour\na,red\n', /column colour/],
-  ['a record with too few cells', 'csv', 'id,group\na\n', /line 2/],
+  ['a column twice', 'csv', 'id,id\na,b\n', /column id is there twice/],
   ['an open quote', 'csv', 'id\n"a\n', /Quote/],
   ['a huge record', 'csv', `id\n${'x'.repeat(70_000)}\n`, /65536|Max Record/i],
   ['text between objects', 'json', '[{"id":"a"} x]', /object 2: expected/],
+  ['an array that does not end', 'json', '[{"id":"a"},\n', /ends before the array/],
+  ['more after the array', 'json', '[{"id":"a"}]]', /object 2: expected/],
+  ['two commas', 'json', '[{"id":"a"},,{"id":"b"}]', /object 2: expected/],
   ['an object that does not end', 'ndjson', '{"id":"a"', /object 1: the file ends inside/],
   ['a huge object', 'ndjson', `{"id":"${'x'.repeat(200_000)}"}`, /longer than 65536/],
 ])('a bad file ends the import, with the place: %s', async (_, format, text, message) => {

@@ -28,6 +28,19 @@ test('goes on after the last whole row, whatever a crash left behind it', async 
   expect(await openResults(path, source)).toMatchObject({ done: 3, counts: { created: 2, refused: 1 } })
 })
 
+test('a last line without its end is no line', async () => {
+  using folder = temporaryFolder()
+  const [source, path] = [join(folder.path, 'fleet.csv'), join(folder.path, 'results')]
+  writeFileSync(source, 'id\nd1\nd2\n')
+  const results = await openResults(path, source)
+  results.append([row(1)])
+  const one = readFileSync(path, 'utf8')
+  results.append([row(2)])
+  writeFileSync(path, readFileSync(path, 'utf8').trimEnd())
+  expect(await openResults(path, source)).toMatchObject({ done: 1, counts: { created: 1 } })
+  expect(readFileSync(path, 'utf8')).toBe(one)
+})
+
 test.each<[string, string]>([
   ['of the same file before it was changed', '{"source_sha256":"00"}\n'],
   ['that is none', 'id,name\n'],

@@ -77,11 +77,13 @@ describe('a device certificate', () => {
   })
 })
 
-it.each<[string, number, string]>([
-  ['a week', 7 * DAY, 'ok'],
-  ['31 days, whatever signer.max_ttl is', 31 * DAY, 'issuer_unusable'],
-])('an OCSP responder of %s', (_, life, expected) => {
-  const request = { ...subject, op: 'responder' as const, not_after: NOW + life }
+it.each<[string, object, string]>([
+  ['a week', {}, 'ok'],
+  ['a week, asked for by a clock that is a little ahead', { not_after: NOW + 7 * DAY + SECOND }, 'ok'],
+  ['eight days, whatever signer.max_ttl is', { not_after: NOW + 8 * DAY }, 'issuer_unusable'],
+  ['a week, that begins a day ago', { not_before: NOW - DAY }, 'issuer_unusable'],
+])('an OCSP responder of %s', (_, changes, expected) => {
+  const request = { ...subject, op: 'responder' as const, not_after: NOW + 7 * DAY, ...changes }
   expect(code(() => checkResponder(request, NOW))).toBe(expected)
 })
 
@@ -108,6 +110,11 @@ describe('a CRL', () => {
     ['with a number before the last', {}, SECONDS + 1n, 'issuer_unusable'],
     ['that goes on from a clock that was ahead', { number: String(SECONDS * 2n + 1n) }, SECONDS * 2n, 'ok'],
     ['with a number that leaves none', { number: '9'.repeat(47) }, 0n, 'issuer_unusable'],
+    ['an hour ahead of the clock', { number: String(SECONDS + 3_600n) }, 0n, 'ok'],
+    ['a second more', { number: String(SECONDS + 3_601n) }, 0n, 'issuer_unusable'],
+    // the last one is no place to leap from: twenty empty CRLs would be months ahead
+    ['a leap from there', { number: String(SECONDS + 3_602n) }, SECONDS + 3_600n, 'issuer_unusable'],
+    ['the next after it', { number: String(SECONDS + 3_601n) }, SECONDS + 3_600n, 'ok'],
     ['with a distribution point in another scheme', { status_urls_before: ['ldap://x'] }, 0n, 'bad_request'],
     ['with a distribution point in two lines', { status_urls_before: ['http://x\n'] }, 0n, 'bad_request'],
   ])('%s', (_, changes, last, expected) => {

@@ -92,7 +92,7 @@ it('writes lines that follow each other, over restarts', async () => {
     expect(journal.remembered).toMatchObject({
       head: { n: 4 },
       newest: NOW,
-      counted: { hour: 1_000, count: 2 },
+      counted: { hour: 1_000, counts: new Map(Object.entries({ certificates: 2, [`crls ${SKI}`]: 1 })) },
       crlNumbers: new Map([[SKI, 7n]]),
       serials: [1, 2].map((n) => [
         (device(n) as { serial: string }).serial,
@@ -103,6 +103,17 @@ it('writes lines that follow each other, over restarts', async () => {
   }
   expect(kinds()).toEqual(['opened', 'device', 'device', 'crl', 'opened', 'device'])
   expect(statSync(path).mode & 0o777).toBe(0o640)
+})
+
+it('counts a certificate that is signed again and again, and each time of it', async () => {
+  {
+    await using journal = open()
+    for (const again of [undefined, 1, 2, 3, 4, 5])
+      await journal.append({ ...device(1), ...(again === undefined ? {} : { again }) } as Entry)
+  }
+  await using journal = open()
+  expect(journal.remembered.counted.counts).toEqual(new Map([['certificates', 3]]))
+  expect(journal.remembered.serials).toHaveLength(6)
 })
 
 it('writes nothing before something is signed, and is the same file when nothing ever was', async () => {
@@ -138,7 +149,10 @@ it('a file that has grown large is kept under another name, and the chain and th
   expect(lines.filter(({ kind }) => kind === 'device')).toHaveLength(12)
   await using journal = open({ fileBytes: 1_000 })
   // though the lines that say it stand in files that are not read again
-  expect(journal.remembered.counted).toEqual({ hour: 1_000, count: 12 })
+  expect(journal.remembered.counted).toEqual({
+    hour: 1_000,
+    counts: new Map(Object.entries({ certificates: 12, [`crls ${SKI}`]: 1 })),
+  })
   expect(journal.remembered.crlNumbers).toEqual(new Map([[SKI, 5n]]))
   expect(journal.remembered.head.n).toBe(lines.length)
 })

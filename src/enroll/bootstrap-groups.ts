@@ -1,0 +1,166 @@
+/**
+ * Which group a bootstrap certificate is for: the one whose anchor stands nearest to it, whatever the request names. Builds and verifies its
+ * chain for every group that takes such; what that group then says of it is bootstrap.ts's.
+ *
+ * Cheap first: names and dates, then at most {@link MOST_CHECKS} signatures for a connection, however many requests come on it.
+ */
+
+import type { CertificateFacts } from '#fleet/certificate.ts'
+import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
+import { FleetError, type ErrorCode } from '#fleet/errors.ts'
+import type { Peer } from '#fleet/peer.ts'
+import { extensionsOf, readCertificate } from '#pki/certificate.ts'
+import { createChecks, verifyChain, type Checks } from '#pki/chain.ts'
+import { OID } from '#pki/oids.ts'
+import { judgeBootstrapCa, judgeBootstrapLeaf } from '#policy/bootstrap.ts'
+import { trustOf, type Trust } from './bootstrap-trust.ts'
+
+/** Throws, and may count it against the address. */
+export type Refuse = (code: ErrorCode, detail: string) => never
+
+/** The connection, and the certificate that it proved the key of. */
+export type Shown = { readonly peer: Peer; readonly leaf: CertificateFacts }
+
+/** A chain of ten has nine; a few more, for a certificate that several groups might trust. */
+const MOST_CHECKS = 16
+
+type Sent = { readonly pool: readonly CertificateFacts[]; readonly checks: Checks }
+
+/** What the client sent, read once, and the signatures that were checked for it. One peer is one connection. */
+const sentBy = new WeakMap<Peer, Sent>()
+
+const readable = (der: Uint8Array): CertificateFacts | undefined => {
+  try {
+    return readCertificate(der)
+  } catch {
+    return undefined
+  }
+}
+
+const sentOf = (peer: Peer): Sent => {
+  const before = sentBy.get(peer)
+  if (before !== undefined) return before
+  const pool = peer.sentChain.map(readable).filter((one) => one !== undefined)
+  const sent = { pool, checks: createChecks(MOST_CHECKS) }
+  sentBy.set(peer, sent)
+  return sent
+}
+
+const mayHaveIssued = (child: CertificateFacts, issuer: CertificateFacts): boolean =>
+  Buffer.compare(child.issuerDer, issuer.subjectDer) === 0 &&
+  (child.authorityKeyId === undefined ||
+    issuer.subjectKeyId === undefined ||
+    child.authorityKeyId === issuer.subjectKeyId)
+
+/** The leaf, and what of the rest could stand above it, by names and key ids alone. */
+const pathsFrom = (
+  leaf: CertificateFacts,
+  pool: readonly CertificateFacts[],
+): readonly CertificateFacts[] => {
+  const above = new Set([leaf])
+  // a set hands out what is added while it is walked
+  for (const child of above) for (const issuer of pool) if (mayHaveIssued(child, issuer)) above.add(issuer)
+  return [...above]
+}
+
+/** By names and key ids alone: could it end at one of the anchors? */
+const mightEnd = (paths: readonly CertificateFacts[], anchors: readonly CertificateFacts[]): boolean =>
+  paths.some((certificate) =>
+    anchors.some(
+      (anchor) => anchor.fingerprint === certificate.fingerprint || mayHaveIssued(certificate, anchor),
+    ),
+  )
+
+type Candidate = { readonly group: EnrollmentGroup; readonly trust: Trust }
+/** `chain`: leaf first, anchor last; undefined: it ends at no anchor of this group, by `problem` */
+type Judged = Candidate & {
+  readonly chain: readonly CertificateFacts[] | undefined
+  readonly problem: string
+}
+
+export const takesBootstrap = (group: EnrollmentGroup | undefined): boolean =>
+  group?.bootstrap !== undefined && group.credentials.includes('bootstrap')
+
+const candidatesAmong = (groups: Iterable<EnrollmentGroup>): readonly Candidate[] =>
+  [...groups].flatMap((group) =>
+    group.bootstrap === undefined || !takesBootstrap(group)
+      ? []
+      : [{ group, trust: trustOf(group.bootstrap) }],
+  )
+
+const UNKNOWN = 'no group trusts the issuer of this certificate'
+
+const judgeCa = (ca: CertificateFacts): string | undefined =>
+  judgeBootstrapCa(ca.extendedKeyUsage, extensionsOf(ca.der).has(OID.nameConstraints))
+
+/** Every group that takes bootstrap certificates, and what it makes of this one. @param now ms */
+export const judgedByAll = (
+  groups: ReadonlyMap<string, EnrollmentGroup>,
+  { peer, leaf }: Shown,
+  now: number,
+  refuse: Refuse,
+): readonly Judged[] => {
+  const all = candidatesAmong(groups.values())
+  if (all.length === 0) return refuse('certificate_untrusted', UNKNOWN)
+  const { pool, checks } = sentOf(peer)
+  const paths = pathsFrom(leaf, pool)
+  const likely = new Set(all.filter(({ trust }) => mightEnd(paths, trust.anchors)))
+  if (likely.size === 0) return refuse('certificate_untrusted', UNKNOWN)
+
+  const allowNoEku = [...likely].some(({ group }) => group.bootstrap?.allowNoEku === true)
+  const fault = judgeBootstrapLeaf(leaf, allowNoEku, now)
+  if (fault !== undefined) return refuse(fault, 'the bootstrap certificate is not one that may enrol')
+
+  return all.map((candidate) => {
+    if (!likely.has(candidate)) return { ...candidate, chain: undefined, problem: UNKNOWN }
+    const result = verifyChain({ leaf, pool, roots: candidate.trust.anchors, now, checks, judgeCa })
+    return result.ok
+      ? { ...candidate, chain: result.chain, problem: '' }
+      : { ...candidate, chain: undefined, problem: result.problem }
+  })
+}
+
+const isSameCa = (a: CertificateFacts, b: CertificateFacts): boolean =>
+  a.spkiSha256 === b.spkiSha256 && Buffer.compare(a.subjectDer, b.subjectDer) === 0
+
+/**
+ * How far above the leaf the nearest of these anchors stands, in a chain that was verified for whichever group; Infinity: nowhere. A CA
+ * stands in its place under any certificate of it (renewed, cross-signed): by sending another one nobody gets past the group that knows it.
+ */
+const distanceOf = ({ trust }: Candidate, chains: readonly (readonly CertificateFacts[])[]): number => {
+  const places = chains.map((chain) =>
+    chain.findIndex((one) => trust.anchors.some((anchor) => isSameCa(anchor, one))),
+  )
+  return Math.min(...places.map((at) => (at < 0 ? Infinity : at)))
+}
+
+/** Those whose anchor stands nearest to the leaf: one, unless several are equally near. A disabled one too. */
+export const nearest = (judged: readonly Judged[]): readonly Judged[] => {
+  const chains = judged.flatMap(({ chain }) => (chain === undefined ? [] : [chain]))
+  const distances = judged.map((one) => distanceOf(one, chains))
+  const least = Math.min(...distances)
+  return least === Infinity ? [] : judged.filter((_, at) => distances[at] === least)
+}
+
+/**
+ * A name says which of several that are equally near. It is no way around the nearest one: that one may be disabled, ask an operator or a
+ * webhook, have revocation lists, and a wider group has not.
+ */
+export const choose = (judged: readonly Judged[], groupName: string | undefined, refuse: Refuse): Judged => {
+  const near = nearest(judged)
+  if (groupName !== undefined) {
+    const named = near.find(({ group }) => group.name === groupName)
+    if (named !== undefined) return named
+    const other = judged.find(({ group }) => group.name === groupName)
+    if (other?.chain === undefined) return refuse('certificate_untrusted', other?.problem ?? UNKNOWN)
+    throw new FleetError('credential_not_allowed', 'the certificate is for a group whose anchor is nearer')
+  }
+  const [only, ...more] = near
+  if (only === undefined) {
+    const problems = judged.map(({ problem }) => problem).filter((problem) => problem !== UNKNOWN)
+    return refuse('certificate_untrusted', problems.at(-1) ?? UNKNOWN)
+  }
+  if (more.length > 0)
+    throw new FleetError('credential_not_allowed', 'several groups take this certificate: name one')
+  return only
+}
