@@ -11,7 +11,7 @@ import { FleetError } from '#fleet/errors.ts'
 import type { CsrFacts } from '#pki/csr.ts'
 import { readCsr } from '#pki/csr.ts'
 import { sha256Hex } from '#pki/keys.ts'
-import { newSerialAt } from '#pki/serial.ts'
+import { newSerial } from '#pki/serial.ts'
 import { certificateValidity, judgeClock } from '#policy/enrollment.ts'
 import { judgeKey } from '#policy/keys.ts'
 import { fillProfile } from '#policy/profile.ts'
@@ -157,7 +157,7 @@ export const issueCertificate = async (
   if (validity === undefined) throw new FleetError('issuer_unusable', 'the issuing CA has expired')
 
   const { group } = ask
-  const serial = newSerialAt(now)
+  const serial = newSerial()
   // What a crash leaves: nothing before; after it a row `intended` that says what was meant, and that the same request completes.
   const reserved = await overQuota.watch({ ...ask, group: group.name }, () =>
     registry.reserve({

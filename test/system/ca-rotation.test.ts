@@ -201,7 +201,10 @@ describe('from one issuer to the next', () => {
     // whoever asks about a certificate that lives is answered, for as long as one does
     expect(moved.notes.join('\n')).toMatch(/Its CRL and its OCSP answers are made until .*: keep its key/)
     const { ski } = rotation.home.pki.devices
-    expect((await fetch(`${rotation.desk().urls['status']}/crl/${ski}.crl`)).status).toBe(200)
+    // a moment may pass until its first one as a retired issuer is made
+    await expect
+      .poll(async () => (await fetch(`${rotation.desk().urls['status']}/crl/${ski}.crl`)).status)
+      .toBe(200)
     expect(moved.notes[0]).toMatch(/^Warning: \d certificates of it are still in use\./)
     await rotation.says('issuer_revoked', second)
     await rotation.says('issuer_revoked', second, second.chainPem)
