@@ -58,7 +58,9 @@ test('a device, from its token to its end', { timeout: 60_000 }, async () => {
 
   const shown = await json<Device>('device', 'show', 'pump-7')
   expect(shown).toMatchObject({ id: 'pump-7', state: 'active', certificates: [{ state: 'live' }] })
-  expect((await fleet.cli(['token', 'ls'])).stdout).toMatch(new RegExp(`${made.id} +spent +default +pump-7 +1/1`))
+  expect((await fleet.cli(['token', 'ls'])).stdout).toMatch(
+    new RegExp(`${made.id} +spent +default +pump-7 +1/1`),
+  )
 
   for (const [verb, state] of [
     ['suspend', 'suspended'],
