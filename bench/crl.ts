@@ -28,7 +28,7 @@ const ROUNDS = 5
 const REVOCATIONS = 4
 const APART = 2_000
 /** Enrolments in a round: more than there is time for. */
-const REQUESTS = 20_000
+const REQUESTS = 40_000
 const CHECKOUT = join(import.meta.dirname, '..')
 
 const now = (): number => performance.timeOrigin + performance.now()
@@ -60,9 +60,8 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   const fill = { path: home.registryPath, issuerSki: devices.ski, now: Date.now() }
   addCertificates({ ...fill, count: ENTRIES, state: 'revoked', prefix: 'gone-' })
   addCertificates({ ...fill, count: rounds * REVOCATIONS, state: 'live', prefix: 'victim-' })
-  const keys = Math.ceil(requests / 4)
-  progress(`making ${keys} keys a round`)
-  const csrs = Array.from({ length: keys * rounds }, () => makeCsr().pem)
+  progress(`making ${requests} keys a round`)
+  const csrs = Array.from({ length: requests * rounds }, () => makeCsr().pem)
 
   const log = openSync(join(path, 'enroll.log'), 'w')
   const listeners = ['DEVICES', 'STATUS', 'OPERATOR', 'METRICS'].map((name) => [
@@ -122,7 +121,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
       path: '/v1/enroll',
       headers: `authorization: Bearer ${claim}\r\n`,
       bodies: csrs
-        .slice(at * keys, (at + 1) * keys)
+        .slice(at * requests, (at + 1) * requests)
         .map((csr, n) => JSON.stringify({ csr, device_id: `new-${at}-${n}` })),
     }
     const answer = once(client.child, 'message')
@@ -138,6 +137,8 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
     client.child.send('stop')
     const { samples, statuses } = ((await answer) as [Timed])[0]
     if (Object.keys(statuses).join() !== '201') throw new Error(JSON.stringify(statuses))
+    if (samples.length >= requests)
+      throw new Error('the enrolments were over before the round was: --requests more')
     const during = samples.filter(([began]) => began > started && began < ended)
     // an enrolment that any part of a rebuild fell into
     const touched = ([began, took]: readonly [number, number]): boolean =>
