@@ -5,31 +5,29 @@
  */
 
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { systemClock } from '#fleet/clock.ts'
 import { openRegistry } from '#registry/sqlite.ts'
-import type { RunFile } from '#wire/run-file.ts'
 import { addClaimToken, addOperatorToken, call, makeHome } from '../test/support/enroll-desk.ts'
 import { makeCsr } from '../test/support/pki.ts'
-import { startPinned, whenUp } from './support/pinned.ts'
+import { CHECKOUT, startEnroll } from './support/desk.ts'
+import { startPinned } from './support/pinned.ts'
 import { addCertificates } from './support/revoked.ts'
 import { median, type Suite } from './support/suite.ts'
 import type { Timed, TimedPosts } from './support/timed-posts.ts'
 
-const SERVER_CORE = 0
 const CLIENT_CORE = 1
 const CONNECTIONS = 64
 const ENTRIES = 100_000
 const ROUNDS = 5
-/** Revocations in a round, and ms from one to the next: longer than the second between two CRLs. */
+/** Revocations in a round, and ms from one to the next: longer than there is between two CRLs. */
 const REVOCATIONS = 4
 const APART = 2_000
 /** Enrolments in a round: more than there is time for. */
 const REQUESTS = 40_000
-const CHECKOUT = join(import.meta.dirname, '..')
 
 const now = (): number => performance.timeOrigin + performance.now()
 
@@ -63,29 +61,8 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   progress(`making ${requests} keys a round`)
   const csrs = Array.from({ length: requests * rounds }, () => makeCsr().pem)
 
-  const log = openSync(join(path, 'enroll.log'), 'w')
-  const listeners = ['DEVICES', 'STATUS', 'OPERATOR', 'METRICS'].map((name) => [
-    `SALLYPORT_ENROLL_${name}_LISTEN`,
-    '127.0.0.1:0',
-  ])
-  const desk = startPinned(
-    SERVER_CORE,
-    [process.execPath, '--openssl-config=src/runtime/openssl.cnf', 'src/enroll/main.ts'],
-    {
-      cwd: CHECKOUT,
-      stdio: ['ignore', 'ignore', log],
-      env: {
-        PATH: process.env['PATH'],
-        SALLYPORT_HOME: path,
-        SALLYPORT_ENVIRONMENT: 'development',
-        ...Object.fromEntries(listeners),
-      },
-    },
-  )
+  const { program: desk, urls } = await startEnroll({ path })
   opened.use(desk)
-  const runFile = join(path, 'run/enroll.json')
-  await whenUp(async () => readFileSync(runFile))
-  const { urls } = JSON.parse(readFileSync(runFile, 'utf8')) as RunFile
   const crlUrl = `${urls['status']}/crl/${devices.ski}.crl`
   const client = opened.use(
     startPinned(CLIENT_CORE, [process.execPath, join('bench/support', 'timed-posts.ts')], {

@@ -15,14 +15,8 @@ import { openRegistry } from '#registry/sqlite.ts'
 import { addClaimToken, makeHome, type Home } from '../test/support/enroll-desk.ts'
 import { makeCsr } from '../test/support/pki.ts'
 import { cpuOfTree } from './support/cpu.ts'
-import {
-  CHECKOUT,
-  startCfssl,
-  startDesk,
-  type Desk,
-  type Enrolment,
-  type Peer,
-} from './support/enroll-servers.ts'
+import { CHECKOUT } from './support/desk.ts'
+import { startCfssl, startDesk, type Desk, type Enrolment, type Peer } from './support/enroll-servers.ts'
 import { startPinned, whenUp } from './support/pinned.ts'
 import type { Posted, Posts } from './support/posts.ts'
 import { type Profile, readProfile, sharesOf } from './support/profile.ts'

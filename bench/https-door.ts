@@ -20,6 +20,7 @@ import { ACTOR, anchor, application, claimToken, policy, reservation } from '../
 import { cpuOfTree } from './support/cpu.ts'
 import type { Load, Loaded } from './support/handshakes.ts'
 import type { OriginUp } from './support/ok-origin.ts'
+import { CHECKOUT } from './support/desk.ts'
 import { startPinned, whenUp, type Pinned } from './support/pinned.ts'
 import type { Suite } from './support/suite.ts'
 
@@ -29,7 +30,6 @@ const CLIENT_CORE = 1
 const AT_ONCE = 4
 const ROUNDS = 12
 const REQUESTS = 600
-const CHECKOUT = join(import.meta.dirname, '..')
 
 const freePort = async (): Promise<number> => {
   const server = createServer().listen(0, '127.0.0.1')

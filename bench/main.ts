@@ -1,5 +1,6 @@
 /**
- * `npm run bench [suite] [-- --rounds N]`: each suite is a program of ours beside one that is not, in one run, as a ratio.
+ * `npm run bench [suite] [-- --rounds N]`: each suite is a program of ours, beside one that is not where there is one, in one run, as a
+ * ratio.
  * A suite is one file and one row here. It prints one table to stdout and leaves its figures in bench/results/.
  */
 

@@ -5,30 +5,28 @@
  */
 
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { randomBytes } from 'node:crypto'
 import { systemClock } from '#fleet/clock.ts'
 import { openRegistry } from '#registry/sqlite.ts'
-import type { RunFile } from '#wire/run-file.ts'
 import { makeHome } from '../test/support/enroll-desk.ts'
 import { ocspRequest } from '../test/support/ocsp-request.ts'
 import { cpuOfTree } from './support/cpu.ts'
 import type { EchoUp } from './support/echo.ts'
-import { startPinned, whenUp } from './support/pinned.ts'
+import { CHECKOUT, SERVER_CORE, startEnroll } from './support/desk.ts'
+import { startPinned } from './support/pinned.ts'
 import type { Queried, Queries } from './support/queries.ts'
 import { addCertificates } from './support/revoked.ts'
 import { median, type Suite } from './support/suite.ts'
 
-const SERVER_CORE = 0
 const CLIENT_CORE = 1
 const CONNECTIONS = 32
 const ROUNDS = 8
 const REQUESTS = 10_000
 /** What `shared` asks for. */
 const POPULAR = 100
-const CHECKOUT = join(import.meta.dirname, '..')
 
 const postOf = (der: Buffer): string =>
   `POST /ocsp HTTP/1.1\r\nhost: x\r\ncontent-type: application/ocsp-request\r\ncontent-length: ${der.length}\r\n\r\n${der.toString('latin1')}`
@@ -63,30 +61,8 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
     prefix: 'device-',
   })
 
-  const log = openSync(join(path, 'enroll.log'), 'w')
-  const listeners = ['DEVICES', 'STATUS', 'OPERATOR', 'METRICS'].map((name) => [
-    `SALLYPORT_ENROLL_${name}_LISTEN`,
-    '127.0.0.1:0',
-  ])
-  const desk = opened.use(
-    startPinned(
-      SERVER_CORE,
-      [process.execPath, '--openssl-config=src/runtime/openssl.cnf', 'src/enroll/main.ts'],
-      {
-        cwd: CHECKOUT,
-        stdio: ['ignore', 'ignore', log],
-        env: {
-          PATH: process.env['PATH'],
-          SALLYPORT_HOME: path,
-          SALLYPORT_ENVIRONMENT: 'development',
-          ...Object.fromEntries(listeners),
-        },
-      },
-    ),
-  )
-  const runFile = join(path, 'run/enroll.json')
-  await whenUp(async () => readFileSync(runFile))
-  const { urls } = JSON.parse(readFileSync(runFile, 'utf8')) as RunFile
+  const { program: desk, urls } = await startEnroll({ path })
+  opened.use(desk)
   const deskPort = Number(new URL(urls['status'] ?? '').port)
 
   const client = opened.use(

@@ -13,6 +13,7 @@ import type { RunFile } from '#wire/run-file.ts'
 import { addClaimToken, makeHome, type Home } from '../test/support/enroll-desk.ts'
 import { makeCsr } from '../test/support/pki.ts'
 import { cpuOfTree } from './support/cpu.ts'
+import { CHECKOUT } from './support/desk.ts'
 import { startPinned, whenUp, type Pinned } from './support/pinned.ts'
 import type { Post, Posted, Posts } from './support/posts.ts'
 import type { Suite } from './support/suite.ts'
@@ -22,7 +23,6 @@ const CLIENT_CORE = 1
 const CONNECTIONS = 64
 const ROUNDS = 12
 const REQUESTS = 2_000
-const CHECKOUT = join(import.meta.dirname, '..')
 
 const LOOPBACK = Object.fromEntries(
   ['DEVICES', 'STATUS', 'OPERATOR', 'METRICS'].map((name) => [

@@ -1,16 +1,13 @@
 /** The servers of bench/enroll.ts, on core 0: our desk, and `cfssl serve` with the same intermediate. Each knows what to post to it. */
 
 import { once } from 'node:events'
-import { openSync, readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import type { RunFile } from '#wire/run-file.ts'
 import type { Home } from '../../test/support/enroll-desk.ts'
+import { CHECKOUT, SERVER_CORE, startEnroll } from './desk.ts'
 import { startPinned, whenUp, type Pinned } from './pinned.ts'
 import type { Post } from './posts.ts'
-
-const SERVER_CORE = 0
-export const CHECKOUT = join(import.meta.dirname, '../..')
 
 /** One enrolment: PEM, and a claim token of its own. */
 export type Enrolment = { readonly csr: string; readonly token: string; readonly deviceId: string }
@@ -32,37 +29,15 @@ export type Desk = AsyncDisposable & {
 
 /** @param profile a file for a CPU profile (profiled.ts); undefined: none is made */
 export const startDesk = async (home: Home, profile?: string): Promise<Desk> => {
-  // the log is part of the work; its reader is not
-  const log = openSync(join(home.path, 'enroll.log'), 'w')
-  const listeners = ['DEVICES', 'STATUS', 'OPERATOR', 'METRICS'].map((name) => [
-    `SALLYPORT_ENROLL_${name}_LISTEN`,
-    '127.0.0.1:0',
-  ])
-  const profiling = profile === undefined ? [] : [`--import=${join(CHECKOUT, 'bench/support/profiled.ts')}`]
-  const program = startPinned(
-    SERVER_CORE,
-    [process.execPath, '--openssl-config=src/runtime/openssl.cnf', ...profiling, 'src/enroll/main.ts'],
-    {
-      cwd: CHECKOUT,
-      stdio: ['ignore', 'ignore', log],
-      env: {
-        PATH: process.env['PATH'],
-        SALLYPORT_HOME: home.path,
-        SALLYPORT_ENVIRONMENT: 'development',
-        ...(profile === undefined ? {} : { BENCH_PROFILE: profile }),
-        ...Object.fromEntries(listeners),
-      },
-    },
-  )
-  const runFile = join(home.path, 'run/enroll.json')
-  // of this run, and not of one before
-  const read = (): RunFile => {
-    const file = JSON.parse(readFileSync(runFile, 'utf8')) as RunFile
-    if (file.pid !== program.pid) throw new Error('the desk is not up yet')
-    return file
-  }
-  await whenUp(async () => read())
-  const { urls } = read()
+  const { program, urls } = await startEnroll({
+    path: home.path,
+    ...(profile === undefined
+      ? {}
+      : {
+          nodeOptions: [`--import=${join(CHECKOUT, 'bench/support/profiled.ts')}`],
+          env: { BENCH_PROFILE: profile },
+        }),
+  })
   const url = urls['devices'] ?? ''
   return {
     program,

@@ -108,8 +108,8 @@ create table certificates (
   issuer_ski        text not null references issuers (ski),
   spki_sha256       text not null,
   -- A use of a credential is (kind, credential, key): asking again with all three yields the same certificate, and spends nothing. The
-  -- newest row of a use stands for it. `credential`: the id of a claim token, the fingerprint of the certificate that was renewed or
-  -- of a bootstrap certificate, the id of a registered device, the id of an approved request.
+  -- newest row of a use stands for it. `credential`: the id of a claim token, the fingerprint of the certificate that was renewed,
+  -- the SHA-256 of the signed part of a bootstrap certificate, the id of a registered device, the id of an approved request.
   credential_kind   text not null check (credential_kind = 'token' or credential_kind = 'renewal' or credential_kind = 'bootstrap' or credential_kind = 'allow_list' or credential_kind = 'approval'),
   credential        text not null,
   -- the id that was asked for, where a webhook gave another one; null: device_id

@@ -1,7 +1,7 @@
 /**
  * The issuers of this desk: the one that signs, and those whose CRLs and OCSP answers it still makes. Each is opened once, by its own
  * opener, so that one may be files here and another a signer. Their states are the registry's, read again at each change of one, so that
- * a rotation needs no restart. Not the rotation: rotation.ts.
+ * a rotation needs no restart. Not the rotation: rotate.ts.
  */
 
 import { isOffered, type IssuerRecord, type IssuerState } from '#fleet/certificate.ts'

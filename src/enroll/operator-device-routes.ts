@@ -1,4 +1,7 @@
-/** Routes of devices: listed, shown, suspended, resumed, retired, revoked, cleared of suspicion. Devices are made by enrolling, never here. */
+/**
+ * Routes of devices: listed, shown, suspended, resumed, retired, revoked, cleared of suspicion. Devices are made by
+ * enrolling, or registered in bulk (bulk-routes.ts), never here.
+ */
 
 import { conditionOf, type Device } from '#fleet/device.ts'
 import { FleetError } from '#fleet/errors.ts'

@@ -4,10 +4,10 @@ import type { ClaimToken, OperatorToken } from '#fleet/credentials.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { judgeToken } from '#policy/enrollment.ts'
 import * as wire from '#wire/rest.ts'
+import { answerOnce } from './answer-once.ts'
 import { createOperatorToken, createToken } from './create-token.ts'
-import { answerKeyOf, bearerOf } from './credentials.ts'
 import type { App } from './http-app.ts'
-import type { Answer, Once } from './idempotency.ts'
+import type { Once } from './idempotency.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
 import { checkIfMatch, etagOfBody } from './preconditions.ts'
 import { instant } from './wire-time.ts'
@@ -58,11 +58,10 @@ export const tokenRoutes = (app: App, deps: OperatorApiDeps & { readonly once: O
       },
     },
     async (request, reply) => {
-      const actor = actorOf(request)
-      const make = async (): Promise<Answer> => {
+      const make = async (): Promise<wire.TokenCreated> => {
         const rootSha256 = deps.rootSha256()
-        const { token, text } = await createToken(deps, { ...request.body, rootSha256 }, actor)
-        const body: wire.TokenCreated = {
+        const { token, text } = await createToken(deps, { ...request.body, rootSha256 }, actorOf(request))
+        return {
           token: text,
           id: token.id,
           device_id: token.deviceId ?? null,
@@ -72,19 +71,8 @@ export const tokenRoutes = (app: App, deps: OperatorApiDeps & { readonly once: O
           enroll_url: deps.enrollUrl,
           root_sha256: rootSha256,
         }
-        return { status: 201, body }
       }
-      const answer = await once(
-        {
-          scope: `${actor} POST /v1/tokens`,
-          key: request.headers['idempotency-key'],
-          request: JSON.stringify(request.body),
-          sealingKey: answerKeyOf(bearerOf(request.headers.authorization) ?? ''),
-        },
-        make,
-      )
-      if (answer.replayed) reply.header('idempotency-replayed', 'true')
-      return reply.code(201).send(answer.body as wire.TokenCreated)
+      return reply.code(201).send(await answerOnce(once, request, reply, make))
     },
   )
 
@@ -152,23 +140,11 @@ export const tokenRoutes = (app: App, deps: OperatorApiDeps & { readonly once: O
       },
     },
     async (request, reply) => {
-      const actor = actorOf(request)
-      const make = async (): Promise<Answer> => {
-        const { token, text } = await createOperatorToken(deps, request.body, actor)
-        const body: wire.OperatorCreated = { token: text, id: token.id, name: token.name, role: token.role }
-        return { status: 201, body }
+      const make = async (): Promise<wire.OperatorCreated> => {
+        const { token, text } = await createOperatorToken(deps, request.body, actorOf(request))
+        return { token: text, id: token.id, name: token.name, role: token.role }
       }
-      const answer = await once(
-        {
-          scope: `${actor} POST /v1/operators`,
-          key: request.headers['idempotency-key'],
-          request: JSON.stringify(request.body),
-          sealingKey: answerKeyOf(bearerOf(request.headers.authorization) ?? ''),
-        },
-        make,
-      )
-      if (answer.replayed) reply.header('idempotency-replayed', 'true')
-      return reply.code(201).send(answer.body as wire.OperatorCreated)
+      return reply.code(201).send(await answerOnce(once, request, reply, make))
     },
   )
 

@@ -5,10 +5,10 @@ import { readCertificate } from '#pki/certificate.ts'
 import { ROTATION_VERBS, type RotationVerb } from '#policy/rotation.ts'
 import type { ServerAnchor } from '#registry/authorities.ts'
 import * as wire from '#wire/rest.ts'
-import { answerKeyOf, bearerOf } from './credentials.ts'
+import { answerOnce } from './answer-once.ts'
 import { createFleetCounts, type FleetCounts } from './fleet-counts.ts'
 import type { App } from './http-app.ts'
-import type { Answer, Once } from './idempotency.ts'
+import type { Once } from './idempotency.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
 import { checkIfMatch, etagOfBody } from './preconditions.ts'
 import { moveAnchor, prepareAnchor, type Authorities } from './rotate.ts'
@@ -83,22 +83,9 @@ export const trustAnchorRoutes = (app: App, deps: OperatorApiDeps & { readonly o
       },
     },
     async (request, reply) => {
-      const actor = actorOf(request)
-      const make = async (): Promise<Answer> => {
-        const anchor = await prepareAnchor(authorities, request.body.pem, actor)
-        return { status: 201, body: await shown(anchor) }
-      }
-      const answer = await once(
-        {
-          scope: `${actor} POST /v1/trust-anchors`,
-          key: request.headers['idempotency-key'],
-          request: JSON.stringify(request.body),
-          sealingKey: answerKeyOf(bearerOf(request.headers.authorization) ?? ''),
-        },
-        make,
-      )
-      if (answer.replayed) reply.header('idempotency-replayed', 'true')
-      return reply.code(201).send(answer.body as wire.TrustAnchor)
+      const make = async (): Promise<wire.TrustAnchor> =>
+        shown(await prepareAnchor(authorities, request.body.pem, actorOf(request)))
+      return reply.code(201).send(await answerOnce(once, request, reply, make))
     },
   )
 

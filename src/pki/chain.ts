@@ -1,6 +1,7 @@
 /**
  * Path validation (RFC 5280 §6.1), the part of it that OpenSSL's verdict at the door does not cover: an issuer at start, the
- * chain above a trusted intermediate at load. Not a replacement for OpenSSL in a handshake.
+ * chain above a trusted intermediate at load, a bootstrap certificate up to its group's anchors, what stands above an expired certificate,
+ * server anchors. Not a replacement for OpenSSL in a handshake.
  */
 
 import { X509Certificate } from 'node:crypto'

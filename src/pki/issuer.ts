@@ -1,6 +1,6 @@
 /**
- * The issuing CA: the only file that holds its private key. An async interface, so that a signer process or a PKCS #11 token
- * can stand behind it one day. Signs what it is told, within its own life; whether it should be signed was decided before, and
+ * The issuing CA: the only file that holds its private key. An async interface: a signer process stands behind it too
+ * (#enroll/signer/remote-issuer.ts), and a PKCS #11 token can one day. Signs what it is told, within its own life; whether it should be signed was decided before, and
  * is on record before (docs/issuance-cycle.md).
  */
 

@@ -1,10 +1,10 @@
-/** MEMORY that an enrolment asks beside `reserve`, and what a group still holds. A part of {@link Registry}. */
+/** MEMORY that an enrolment asks beside `reserve`. A part of {@link Registry}. */
 
 import type { CertificateRecord } from '#fleet/certificate.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { CredentialKind } from '#fleet/enrollment-group.ts'
 
-/** `id`: of the token or the approved request, the fingerprint of the bootstrap certificate, the id of the listed device. */
+/** `id`: of the token or the approved request, the SHA-256 of the bootstrap certificate's signed part, the id of the listed device. */
 export type UsedCredential = { readonly kind: CredentialKind; readonly id: string }
 
 export interface EnrollmentMemory {

@@ -1,6 +1,6 @@
 /**
  * Every setting of every process, once. docs/configuration.md is held against this table by a test, the type `Config` by tsc.
- * Process settings only: anchors, applications and policies live in the registry. Not how they are read: config.ts.
+ * Process settings only: anchors, applications, policies and groups live in the registry. Not how they are read: config.ts.
  */
 
 import { DAY, MINUTE, SECOND } from '#fleet/clock.ts'
@@ -273,7 +273,7 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   'enroll.ocsp_ttl': {
     kind: kinds.duration(MINUTE, 7 * DAY, 'from 1m to 7d'),
     default: '1h',
-    doc: 'From an OCSP answer to its `nextUpdate`. Each is made for its request; an HTTP cache may keep one for a minute at most.',
+    doc: 'From an OCSP answer to its `nextUpdate`. Each is what the registry says then; one without a nonce may be up to a minute old, and an HTTP cache may keep it for a minute at most.',
     desks: ['enroll'],
   },
   'enroll.failures_per_minute': {

@@ -18,7 +18,7 @@ export type Counted = { readonly hour: number; readonly counts: Counts }
 /** One a minute: a desk makes one at each start, tries again after a minute at the latest, and needs one in half a week. */
 const MOST_RESPONDERS = 60
 /**
- * A desk makes one a second when something is revoked all the time; the rest is for its starts. Not many more than there are seconds, or
+ * A desk makes one a second in the long run, and 30 more, when something is revoked all the time; the rest is for its starts. Not many more than there are seconds, or
  * numbers would run ahead of the clock.
  */
 const MOST_CRLS = 4_000

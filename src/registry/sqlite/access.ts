@@ -1,4 +1,4 @@
-/** Anchors, applications and policies: written, read, removed, each write with its change of version. Not their meaning: #policy/access.ts. */
+/** Anchors, applications, policies and groups: written, read, removed, each write with its change of version. Not their meaning: #policy/access.ts. */
 
 import type { Actor } from '#fleet/credentials.ts'
 import { FleetError } from '#fleet/errors.ts'

@@ -1,4 +1,4 @@
-/** Claim tokens and operator tokens: made, listed, revoked. Not their use: that is issuance.ts. */
+/** Claim tokens and operator tokens: made, listed, revoked. Not their use: that is credential-checks.ts. */
 
 import type { Actor } from '#fleet/credentials.ts'
 import { FleetError } from '#fleet/errors.ts'

@@ -1,11 +1,12 @@
 /**
  * Issuance: intent before the signature, record before the reply (docs/issuance-cycle.md says what a power cut leaves after each).
- * Only what must be checked inside the transaction; who may have a certificate is #policy/enrollment.ts.
+ * Only what must be checked inside the transaction; who may have a certificate is #policy/enrollment-group.ts.
  *
  * Everything is checked before anything is written. Refusals, in the order they are looked for: those of the credential
- * (credential-checks.ts); of a repeated use device_id_mismatch, certificate_revoked; device_exists, device_not_registered,
- * device_suspended, device_retired, device_revoked; key_compromised, key_in_use, credential_not_allowed; quota_exceeded; issuer_unusable;
- * conflict (the serial is taken).
+ * (credential-checks.ts); group_disabled; of a repeated use device_id_mismatch, device_suspended and its kin, conflict (another group),
+ * key_compromised, key_in_use, certificate_revoked, certificate_expired, quota_exceeded, issuer_unusable; of a new one enrollment_denied,
+ * token_spent and its kin; device_exists, device_not_registered, device_suspended, device_retired, device_revoked, credential_not_allowed;
+ * conflict (another group); key_compromised, key_in_use; quota_exceeded; issuer_unusable; conflict (the serial is taken).
  */
 
 import Database from 'better-sqlite3'
@@ -356,13 +357,13 @@ export const issuanceVerbs = (
     actor: Actor,
   ): CertificateRecord => {
     const row = findCertificate.get(serial) ?? refuse('not_found', 'there is no reservation of this serial')
+    if (!isStanding(row.issuer_state))
+      refuse('issuer_unusable', 'the issuer has been revoked since the reservation')
     // the first writer wins: two requests may have signed the same reservation, and only one signature leaves the house
     if (row.state === 'live' || row.state === 'pending') return toCertificate(row)
     const device = findDevice.get(row.device_id) as DeviceRow
     if (row.state === 'revoked' || device.state !== 'active')
       refuse('certificate_revoked', `the device has become ${device.state} since the reservation`)
-    if (!isStanding(row.issuer_state))
-      refuse('issuer_unusable', 'the issuer has been revoked since the reservation')
     if (row.predecessor !== null && isOutrun(row, row.predecessor))
       refuse('clone_suspected', 'this certificate has been renewed meanwhile, with another key')
     const others = device.expires_at !== null

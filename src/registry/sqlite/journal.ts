@@ -1,6 +1,6 @@
 /**
- * The two lists that every change is told to, in its own transaction: the audit (for people) and the feed (for the doors). And the newest
- * time of all that is on record. Not the reading of the lists: that is feed.ts and keepsakes.ts.
+ * The two lists that changes are told to, in their own transaction: the audit (for people) and, of what a verdict of the doors may depend
+ * on, the feed (for the doors). And the newest time of all that is on record. Not the reading of the lists: that is feed.ts and keepsakes.ts.
  */
 
 import type { Actor } from '#fleet/credentials.ts'

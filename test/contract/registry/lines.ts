@@ -344,6 +344,13 @@ export const linesContract = (at: Ground): void => {
       expect(await at.registry.findToken(device.token.id)).toMatchObject({ used: 1 })
     })
 
+    it('its issuer fell between two that signed the same row: the second one hands out nothing', async () => {
+      const { certificate } = await at.registry.reserve(await byToken(deviceId()))
+      await recordReserved(at.registry, certificate.serial)
+      await endIssuer(ISSUER)
+      await refusedUnchanged(() => recordReserved(at.registry, certificate.serial), 'issuer_unusable')
+    })
+
     it('its issuer fell before it was recorded: nothing leaves, and the next time it is another one', async () => {
       const asked = await byToken(deviceId())
       await at.registry.reserve(asked)
