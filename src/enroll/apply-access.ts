@@ -14,6 +14,7 @@ import type { AccessKind, AccessValue, Registry, Revisioned } from '#registry/re
 import type { Fleet } from '#wire/rest.ts'
 import { readAnchor, readApplication, readPolicy } from './access-objects.ts'
 import { readGroup } from './group-objects.ts'
+import type { Serially } from './serially.ts'
 
 export type AccessDeps = {
   readonly registry: Registry
@@ -21,18 +22,6 @@ export type AccessDeps = {
   readonly serially: Serially
   /** is there a secret that calls of webhooks are signed with? */
   readonly webhooksReady: boolean
-}
-
-export type Serially = <T>(work: () => Promise<T>) => Promise<T>
-
-/** One at a time, in the order asked; a failed one does not stop the next. */
-export const createSerially = (): Serially => {
-  let tail: Promise<unknown> = Promise.resolve()
-  return (work) => {
-    const run = tail.then(work)
-    tail = run.catch(() => undefined)
-    return run
-  }
 }
 
 /** `ifRevision`: 0 when it must not exist yet. `mustExist`: at any revision. */

@@ -5,9 +5,8 @@
  * What was shown to the operator is what is approved: the same key, the same device id, the same group. Anything else is refused.
  */
 
-import { setTimeout as pause } from 'node:timers/promises'
 import type { CertificateRecord } from '#fleet/certificate.ts'
-import { DAY, MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
+import { DAY, HOUR, MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
 import type { EnrollmentRequest } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
@@ -19,6 +18,7 @@ import type { Log } from '#runtime/log.ts'
 import type { Claim } from './claim.ts'
 import { newId } from './credentials.ts'
 import { limitKey, networkOf } from './limits.ts'
+import { repeatedly } from './repeatedly.ts'
 
 /** A request that nobody decided is over after this long, and so is a denial. */
 export const REQUEST_LIFE = 7 * DAY
@@ -203,30 +203,16 @@ export const createApprovals = (deps: {
   }
 }
 
-const HOUR_BETWEEN = 60 * MINUTE
-
 /** Ends requests whose time is over, and forgets old ones, until disposed. @param o.every ms; for tests */
 export const expireRequests = (o: {
   readonly registry: Pick<Registry, 'expireRequests'>
   readonly clock: Clock
   readonly log: Log
   readonly every?: number
-}): AsyncDisposable => {
-  const stop = new AbortController()
-  const go = async (): Promise<void> => {
-    while (!stop.signal.aborted) {
-      const now = o.clock()
-      await o.registry
-        .expireRequests(now, now - KEPT)
-        .catch((err: unknown) => o.log.warn({ err }, 'old enrolment requests were not expired'))
-      await pause(o.every ?? HOUR_BETWEEN, undefined, { signal: stop.signal }).catch(() => undefined)
-    }
-  }
-  const going = go()
-  return {
-    async [Symbol.asyncDispose]() {
-      stop.abort()
-      await going
-    },
-  }
-}
+}): AsyncDisposable =>
+  repeatedly(async () => {
+    const now = o.clock()
+    await o.registry
+      .expireRequests(now, now - KEPT)
+      .catch((err: unknown) => o.log.warn({ err }, 'old enrolment requests were not expired'))
+  }, o.every ?? HOUR)

@@ -5,10 +5,10 @@
  */
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
+import { SECOND, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { Issuer } from '#pki/issuer.ts'
-import { judgeClock } from '#policy/enrollment.ts'
+import { BACKDATE, judgeClock } from '#policy/enrollment.ts'
 import type { Registry } from '#registry/registry.ts'
 import { CRL_NUMBER_LEAD } from '#registry/revocations.ts'
 import type { Log } from '#runtime/log.ts'
@@ -44,8 +44,6 @@ const POLL = 100
  */
 const APART = SECOND / 2
 const MAX_PAUSE = 5 * SECOND
-/** Readers whose clocks are behind take a CRL made a moment ago (as notBefore of certificates). */
-const BACKDATE = 5 * MINUTE
 
 /** `version`: of what is revoked, read before it was listed */
 type Made = { readonly crl: Crl; readonly version: number }
@@ -62,6 +60,7 @@ const makeCrl = async ({ registry, clock }: Deps, issuer: Issuer, ttl: number): 
   const statusUrlsBefore = await registry.statusUrls(issuer.ski)
   const entries = await registry.revokedCertificates(issuer.ski, now - ttl)
   const number = await registry.takeCrlNumber(issuer.ski, now, issuer.lastCrlNumber?.())
+  // readers whose clocks are behind take a CRL made a moment ago, as they do a certificate
   const [thisUpdate, nextUpdate] = [now - BACKDATE, now + ttl]
   const der = await issuer.signCrl({ number, thisUpdate, nextUpdate, entries, statusUrlsBefore })
   return { der, number, thisUpdate, nextUpdate }

@@ -8,12 +8,12 @@
  */
 
 import { hash, type KeyObject } from 'node:crypto'
-import { setTimeout as pause } from 'node:timers/promises'
 import { FleetError } from '#fleet/errors.ts'
 import { HOUR, type Clock } from '#fleet/clock.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
 import { open, seal } from '#runtime/sealing.ts'
+import { repeatedly } from './repeatedly.ts'
 
 export type Answer = { readonly status: number; readonly body: unknown }
 
@@ -78,21 +78,11 @@ export const forgetAnswers = (o: {
   readonly clock: Clock
   readonly log: Log
   readonly every?: number
-}): AsyncDisposable => {
-  const stop = new AbortController()
-  const go = async (): Promise<void> => {
-    while (!stop.signal.aborted) {
-      await o.registry
+}): AsyncDisposable =>
+  repeatedly(
+    () =>
+      o.registry
         .forgetIdempotent(o.clock())
-        .catch((err: unknown) => o.log.warn({ err }, 'old idempotent answers were not dropped'))
-      await pause(o.every ?? HOUR, undefined, { signal: stop.signal }).catch(() => undefined)
-    }
-  }
-  const going = go()
-  return {
-    async [Symbol.asyncDispose]() {
-      stop.abort()
-      await going
-    },
-  }
-}
+        .catch((err: unknown) => o.log.warn({ err }, 'old idempotent answers were not dropped')),
+    o.every ?? HOUR,
+  )

@@ -17,6 +17,7 @@ import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
 import type { Crl } from './crl-publisher.ts'
 import type { LiveIssuers } from './issuers.ts'
+import { createSerially } from './serially.ts'
 import { instant } from './wire-time.ts'
 
 /** A root's key is in a safe: whoever opens it wants to know in time. Less for a CRL that lives less. */
@@ -200,7 +201,7 @@ export const openImportedCrls = async (deps: Deps): Promise<ImportedCrls> => {
     return crl
   }
   /** One after the other: each is held against the one before it. */
-  let underway: Promise<unknown> = Promise.resolve()
+  const serially = createSerially()
 
   return {
     current: (ski) => {
@@ -209,11 +210,7 @@ export const openImportedCrls = async (deps: Deps): Promise<ImportedCrls> => {
     },
     has: (ski) => kept.has(ski),
     all: () => [...kept.values()].map(({ crl }) => crl),
-    import: (text, actor, force = false) => {
-      const taken = underway.then(() => take(text, actor, force))
-      underway = taken.catch(() => undefined)
-      return taken
-    },
+    import: (text, actor, force = false) => serially(() => take(text, actor, force)),
     [Symbol.dispose]: () => clearInterval(looking),
   }
 }

@@ -1,7 +1,6 @@
 /** Routes of issuers: listed, shown, found, rotated, revoked. Their files are made where the root's key is: `sallyport ca rotate prepare`. */
 
 import type { IssuerRecord } from '#fleet/certificate.ts'
-import { FleetError } from '#fleet/errors.ts'
 import { readCertificate } from '#pki/certificate.ts'
 import { ROTATION_VERBS, type RotationVerb } from '#policy/rotation.ts'
 import * as wire from '#wire/rest.ts'
@@ -9,11 +8,11 @@ import { createFleetCounts, type FleetCounts } from './fleet-counts.ts'
 import type { App } from './http-app.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
 import { checkIfMatch, etagOfBody } from './preconditions.ts'
-import { moveIssuer, revokeIssuer, scanIssuers, type Authorities } from './rotate.ts'
+import { findIssuer, moveIssuer, revokeIssuer, scanIssuers, type Authorities } from './rotate.ts'
 import { instant } from './wire-time.ts'
 
 /** Of what an administrator decides on: counts change by themselves. */
-const etagOf = ({ ski, state }: IssuerRecord): string => etagOfBody([ski, state])
+export const issuerEtag = ({ ski, state }: IssuerRecord): string => etagOfBody([ski, state])
 
 const toWire = async (o: Authorities, counts: FleetCounts, record: IssuerRecord): Promise<wire.Issuer> => {
   const { ski, der, state, offeredAt, offeredVersion } = record
@@ -48,11 +47,7 @@ export const issuerRoutes = (app: App, { authorities }: OperatorApiDeps): void =
   const counts = createFleetCounts(authorities)
   const shown = (record: IssuerRecord) => toWire(authorities, counts, record)
   const all = (): Promise<wire.Issuer[]> => Promise.all(issuers.records().map(shown))
-  const find = (ski: string): IssuerRecord => {
-    const record = issuers.records().find((known) => known.ski === ski)
-    if (record === undefined) throw new FleetError('not_found', 'no such issuer')
-    return record
-  }
+  const find = (ski: string): IssuerRecord => findIssuer(authorities, ski)
 
   app.get(
     '/v1/issuers',
@@ -92,7 +87,7 @@ export const issuerRoutes = (app: App, { authorities }: OperatorApiDeps): void =
     },
     async ({ params: { ski } }, reply) => {
       const record = find(ski)
-      return reply.header('etag', etagOf(record)).send(await shown(record))
+      return reply.header('etag', issuerEtag(record)).send(await shown(record))
     },
   )
 
@@ -111,11 +106,11 @@ export const issuerRoutes = (app: App, { authorities }: OperatorApiDeps): void =
       },
       async (request, reply) => {
         const { ski } = request.params
-        checkIfMatch(request.headers['if-match'], etagOf(find(ski)))
+        checkIfMatch(request.headers['if-match'], issuerEtag(find(ski)))
         const force = request.body?.force === true
         const { moved, notes } = await moveIssuer(authorities, { ski, verb, force }, actorOf(request))
         request.logged['issuer'] = ski
-        return reply.header('etag', etagOf(moved)).send({ ...(await shown(moved)), notes: [...notes] })
+        return reply.header('etag', issuerEtag(moved)).send({ ...(await shown(moved)), notes: [...notes] })
       },
     )
   }
@@ -134,11 +129,11 @@ export const issuerRoutes = (app: App, { authorities }: OperatorApiDeps): void =
     },
     async (request, reply) => {
       const { ski } = request.params
-      checkIfMatch(request.headers['if-match'], etagOf(find(ski)))
+      checkIfMatch(request.headers['if-match'], issuerEtag(find(ski)))
       const reason = request.body?.reason ?? 'unspecified'
       const { moved, notes } = await revokeIssuer(authorities, { ski, reason }, actorOf(request))
       request.logged['issuer'] = ski
-      return reply.header('etag', etagOf(moved)).send({ ...(await shown(moved)), notes: [...notes] })
+      return reply.header('etag', issuerEtag(moved)).send({ ...(await shown(moved)), notes: [...notes] })
     },
   )
 }

@@ -11,6 +11,7 @@ import { readCertificate } from '#pki/certificate.ts'
 import type { Issuer } from '#pki/issuer.ts'
 import { fromPem, toPem } from '#pki/pem.ts'
 import type { Registry } from '#registry/registry.ts'
+import { createSerially } from './serially.ts'
 
 export interface Issuers {
   /** Signs new certificates. @throws `issuer_unusable`: none is active now */
@@ -233,7 +234,7 @@ export const openIssuers = async (o: {
       .filter((issuer) => !isReady(issuer))
       .map(({ ski, problem }) => `issuer ${ski}: the signer cannot be used: ${problem?.() ?? 'it is away'}`)
 
-  let underway: Promise<unknown> = Promise.resolve()
+  const serially = createSerially()
   return {
     problems: first.problems,
     active: () => {
@@ -274,8 +275,8 @@ export const openIssuers = async (o: {
       const waits = record.state === 'prepared' || record.state === 'offered'
       return waits ? [noticeOf(configured, record, actives.length > 0)] : []
     },
-    refresh: () => {
-      const run = underway.then(async () => {
+    refresh: () =>
+      serially(async () => {
         try {
           const { problems } = await look(false)
           return [...problems, ...away()]
@@ -283,15 +284,12 @@ export const openIssuers = async (o: {
           // also when something broke: states may have been read before it did
           for (const listener of listeners) listener()
         }
-      })
-      underway = run.catch(() => undefined)
-      return run
-    },
+      }),
     onChange: (listener) => {
       listeners.push(listener)
     },
     async [Symbol.asyncDispose]() {
-      await underway
+      await serially(async () => undefined)
       for (const issuer of opened.values()) await issuer[Symbol.asyncDispose]()
       opened.clear()
     },

@@ -6,7 +6,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { OperatorToken, Role } from '#fleet/credentials.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { createSerially } from './apply-access.ts'
 import { authenticateOperator, bearerOf } from './credentials.ts'
 import { addressOf, type App } from './http-app.ts'
 import { bulkRoutes } from './bulk-routes.ts'
@@ -19,6 +18,7 @@ import { deviceRoutes } from './operator-device-routes.ts'
 import { requestRoutes } from './request-routes.ts'
 import { revocationRoutes, type RevocationDeps } from './revocation-routes.ts'
 import { tokenRoutes } from './operator-token-routes.ts'
+import { createSerially } from './serially.ts'
 import { trustAnchorRoutes } from './trust-anchor-routes.ts'
 
 declare module 'fastify' {

@@ -11,10 +11,12 @@ import * as wire from '#wire/revocations.ts'
 import type { Crl, CrlPublisher } from './crl-publisher.ts'
 import type { App } from './http-app.ts'
 import type { ImportedCrls } from './imported-crls.ts'
+import { issuerEtag } from './issuer-routes.ts'
 import type { Issuers } from './issuers.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
 import { checkIfMatch, etagOfBody, revisionOf } from './preconditions.ts'
 import { revokeGroup } from './revoke-group.ts'
+import { findIssuer } from './rotate.ts'
 import { instant } from './wire-time.ts'
 
 /** What these routes are given beside what all are. */
@@ -164,10 +166,9 @@ export const revocationRoutes = (app: App, deps: OperatorApiDeps & RevocationDep
     },
     async (request) => {
       const { ski } = request.params
-      const issuer = deps.authorities.issuers.records().find((known) => known.ski === ski)
-      if (issuer === undefined) throw new FleetError('not_found', 'no such issuer')
+      const issuer = findIssuer(deps.authorities, ski)
       // the issuer's, as GET /v1/issuers/{ski} gives it
-      checkIfMatch(request.headers['if-match'], etagOfBody([ski, issuer.state]))
+      checkIfMatch(request.headers['if-match'], issuerEtag(issuer))
       const serial = serialFromText(request.params.serial)
       if (serial === undefined) throw new FleetError('bad_request', 'serial: not a serial number in hex')
       const notAfter = endOf(request.body?.not_after, readCertificate(issuer.der).notAfter, clock())

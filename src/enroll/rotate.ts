@@ -116,7 +116,8 @@ const allowed = ({ verdict }: Judged): readonly string[] => {
   return verdict.warning === undefined ? [] : [`Warning: ${verdict.warning}.`]
 }
 
-const findIssuer = ({ issuers }: Authorities, ski: string): IssuerRecord => {
+/** @throws FleetError `not_found` */
+export const findIssuer = ({ issuers }: Pick<Authorities, 'issuers'>, ski: string): IssuerRecord => {
   const record = issuers.records().find((known) => known.ski === ski)
   if (record === undefined) throw missing('issuer')
   return record
@@ -241,7 +242,8 @@ export const scanIssuers = (o: Authorities): Promise<readonly string[]> => takeE
 
 // ---- server anchors
 
-const findAnchor = ({ trust }: Authorities, fingerprint: string): ServerAnchor => {
+/** @throws FleetError `not_found` */
+export const findAnchor = ({ trust }: Pick<Authorities, 'trust'>, fingerprint: string): ServerAnchor => {
   const anchor = trust.anchors().find((known) => known.fingerprint === fingerprint)
   if (anchor === undefined) throw missing('server anchor')
   return anchor

@@ -1,6 +1,5 @@
 /** Routes of the roots that devices verify servers with: listed, prepared, rotated. What is given out: trust-api.ts. */
 
-import { FleetError } from '#fleet/errors.ts'
 import { readCertificate } from '#pki/certificate.ts'
 import { ROTATION_VERBS, type RotationVerb } from '#policy/rotation.ts'
 import type { ServerAnchor } from '#registry/authorities.ts'
@@ -11,7 +10,7 @@ import type { App } from './http-app.ts'
 import type { Once } from './idempotency.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
 import { checkIfMatch, etagOfBody } from './preconditions.ts'
-import { moveAnchor, prepareAnchor, type Authorities } from './rotate.ts'
+import { findAnchor, moveAnchor, prepareAnchor, type Authorities } from './rotate.ts'
 import { instant } from './wire-time.ts'
 
 const etagOf = ({ fingerprint, state }: ServerAnchor): string => etagOfBody([fingerprint, state])
@@ -48,11 +47,7 @@ export const trustAnchorRoutes = (app: App, deps: OperatorApiDeps & { readonly o
   const { authorities, once } = deps
   const counts = createFleetCounts(authorities)
   const shown = (anchor: ServerAnchor) => toWire(authorities, counts, anchor)
-  const find = (fingerprint: string): ServerAnchor => {
-    const anchor = authorities.trust.anchors().find((known) => known.fingerprint === fingerprint)
-    if (anchor === undefined) throw new FleetError('not_found', 'no such server anchor')
-    return anchor
-  }
+  const find = (fingerprint: string): ServerAnchor => findAnchor(authorities, fingerprint)
 
   app.get(
     '/v1/trust-anchors',

@@ -17,6 +17,7 @@ import type { Registry } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
 import type { LiveIssuers } from './issuers.ts'
 import { acceptHolder } from './renew-device.ts'
+import { createSerially } from './serially.ts'
 
 /** `etag`: of version and contents, for after a restored backup the same number may stand for others. */
 export type Bundle = {
@@ -130,12 +131,8 @@ export const openTrust = async (o: {
   await read()
 
   /** One after the other: what was read first must not come last. */
-  let underway: Promise<unknown> = Promise.resolve()
-  const refresh = (): Promise<void> => {
-    const run = underway.then(read)
-    underway = run.catch(() => undefined)
-    return run
-  }
+  const serially = createSerially()
+  const refresh = (): Promise<void> => serially(read)
 
   const chainNow = (): readonly CertificateFacts[] => readAll(o.presented())
   return {

@@ -14,6 +14,14 @@ export const REVOCATION_REASONS = {
 
 export type RevocationReason = keyof typeof REVOCATION_REASONS
 
+const BY_CODE: ReadonlyMap<number, RevocationReason> = new Map(
+  Object.entries(REVOCATION_REASONS).map(([name, code]) => [code, name as RevocationReason]),
+)
+
+/** @returns undefined: a code that RFC 5280 does not have, or that we do not write */
+export const reasonOfCode = (code: number | undefined): RevocationReason | undefined =>
+  code === undefined ? undefined : BY_CODE.get(code)
+
 /** What an operator may give for a device: a hold is `suspend`, and the CA's own reasons are not a device's. */
 export const DEVICE_REVOCATION_REASONS = [
   'unspecified',

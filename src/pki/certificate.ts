@@ -173,13 +173,20 @@ export const signedPartSha256 = (der: Uint8Array): string => {
 export const readCertificates = (pem: string): readonly CertificateFacts[] =>
   fromPem(pem, 'CERTIFICATE').map(readCertificate)
 
+/** Of the very same octets: anchors and what a connection presented are asked for again and again. */
+const known = new WeakMap<Uint8Array, Extensions>()
+
 /** All of them, for who needs one that the facts do not hold. @throws bad_request */
 export const extensionsOf = (der: Uint8Array): Extensions => {
+  const before = known.get(der)
+  if (before !== undefined) return before
   const [tbs] = childrenOf(readDer(der, 'certificate', MAX_CERTIFICATE_BYTES), TAG.sequence, 'certificate', {
     min: 3,
     max: 3,
   })
-  return fieldsOf(tbs).extensions
+  const { extensions } = fieldsOf(tbs)
+  known.set(der, extensions)
+  return extensions
 }
 
 /** OIDs of the extensions marked critical: whoever judges a path refuses those it does not process (§4.2). */

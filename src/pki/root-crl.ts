@@ -7,7 +7,7 @@ import { createPrivateKey, createPublicKey, sign, type KeyObject } from 'node:cr
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { MINUTE, SECOND } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { REVOCATION_REASONS, type RevocationReason } from '#fleet/revocation-reason.ts'
+import { reasonOfCode, type RevocationReason } from '#fleet/revocation-reason.ts'
 import { readCertificates } from './certificate.ts'
 import { issuedBy } from './chain.ts'
 import { crlSignedBy, readCrl } from './crl-read.ts'
@@ -26,16 +26,11 @@ const MAX_BYTES = 65_536
 
 const WHAT = 'CRL of the root'
 
-const REASONS = new Map(
-  Object.entries(REVOCATION_REASONS).map(([name, code]) => [code, name as RevocationReason]),
-)
-
 const reasonOf = (extensions: Node | undefined): RevocationReason => {
   const value =
     extensions === undefined ? undefined : readExtensions(extensions, WHAT).get(OID.reasonCode)?.value
   if (value === undefined) return 'unspecified'
-  const code = contentOf(readDer(value, WHAT), TAG.enumerated, WHAT)[0]
-  return REASONS.get(code as never) ?? 'unspecified'
+  return reasonOfCode(contentOf(readDer(value, WHAT), TAG.enumerated, WHAT)[0]) ?? 'unspecified'
 }
 
 /** With dates and reasons, which {@link readCrl} leaves out. The CRL has been read by it before. */

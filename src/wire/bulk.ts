@@ -1,9 +1,8 @@
 /** Bodies of the bulk routes: devices registered before they enrol, and blocked keys. One line of a file is one object here. */
 
 import Type, { type Static } from 'typebox'
+import { closed, Instant, literals } from './parts.ts'
 import { listOf } from './rest.ts'
-
-const closed = { additionalProperties: false } as const
 
 /** SHA-256 of a SubjectPublicKeyInfo, lower-case hex. */
 export const SPKI_PATTERN = '^[0-9a-f]{64}$'
@@ -39,7 +38,7 @@ export type ImportRequest = Static<typeof ImportRequest>
 export const ImportResult = Type.Object(
   {
     id: Type.String(),
-    result: Type.Unsafe<(typeof IMPORT_RESULTS)[number]>(Type.Enum([...IMPORT_RESULTS])),
+    result: literals(IMPORT_RESULTS),
     /** of a refusal: a code of docs/problems.md, and what it means for this line */
     reason: Type.Optional(Type.String()),
     detail: Type.Optional(Type.String()),
@@ -65,9 +64,6 @@ export const KeysBlocked = Type.Object({ added: Type.Integer() }, closed)
 /** `removed`: how many were blocked, and are not any more. */
 export const KeysUnblocked = Type.Object({ removed: Type.Integer() }, closed)
 
-export const BlockedKey = Type.Object(
-  { spki_sha256: Spki, blocked_at: Type.String({ format: 'date-time' }) },
-  closed,
-)
+export const BlockedKey = Type.Object({ spki_sha256: Spki, blocked_at: Instant }, closed)
 export type BlockedKey = Static<typeof BlockedKey>
 export const BlockedKeys = listOf(BlockedKey)

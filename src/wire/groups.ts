@@ -6,13 +6,12 @@
 import Type, { type Static } from 'typebox'
 import { KEY_KINDS } from '#fleet/certificate.ts'
 import { CLONE_ACTIONS, CREDENTIAL_KINDS } from '#fleet/enrollment-group.ts'
-import { closed, Duration, literals, Name } from './parts.ts'
+import { closed, Duration, literals, Name, orNull } from './parts.ts'
 
 const MOST_COUNTED = 1_000_000_000
 
 const Share = Type.Number({ minimum: 0, maximum: 1 })
 const Text = Type.String({ minLength: 1, maxLength: 256 })
-const orNull = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()])
 
 const credentials = Type.Array(literals(CREDENTIAL_KINDS), { minItems: 1, maxItems: CREDENTIAL_KINDS.length })
 const keyKinds = Type.Array(literals(KEY_KINDS), { minItems: 1, maxItems: KEY_KINDS.length })

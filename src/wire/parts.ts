@@ -8,6 +8,8 @@ export const closed = { additionalProperties: false } as const
 export const literals = <const T extends readonly string[]>(values: T) =>
   Type.Unsafe<T[number]>(Type.Enum([...values]))
 
+export const orNull = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()])
+
 /** RFC 3339, UTC */
 export const Instant = Type.String({ format: 'date-time' })
 export const Hex = Type.String({ pattern: '^[0-9a-f]+$' })

@@ -2,14 +2,8 @@
 
 import Type, { type Static } from 'typebox'
 import { REQUEST_STATES } from '#fleet/credentials.ts'
+import { closed, Hex, Instant, literals, orNull } from './parts.ts'
 import { PageQuery } from './rest.ts'
-
-const closed = { additionalProperties: false } as const
-const literals = <const T extends readonly string[]>(values: T) =>
-  Type.Unsafe<T[number]>(Type.Enum([...values]))
-const Instant = Type.String({ format: 'date-time' })
-const Hex = Type.String({ pattern: '^[0-9a-f]+$' })
-const orNull = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()])
 
 /** Of `renewal`: a device under suspicion of having been cloned. */
 const REQUEST_CREDENTIALS = ['token', 'bootstrap', 'allow_list', 'none', 'renewal'] as const

@@ -11,7 +11,7 @@ import { ROLES } from '#fleet/credentials.ts'
 import { TOPIC_ACTS } from '#fleet/access.ts'
 import { DEVICE_REVOCATION_REASONS, ISSUER_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
 import { Group } from './groups.ts'
-import { closed, Duration, Hex, Instant, literals, Name, Pem } from './parts.ts'
+import { closed, Duration, Hex, Instant, literals, Name, orNull, Pem } from './parts.ts'
 
 /** checked against the grammar by the use case, so that a bad one gets `device_id_invalid` and not a schema error */
 const AnyDeviceId = Type.String({ maxLength: 256 })
@@ -206,7 +206,7 @@ export type OperatorCreated = Static<typeof OperatorCreated>
 
 // ---- authorities
 
-const InstantOrNull = Type.Union([Instant, Type.Null()])
+const InstantOrNull = orNull(Instant)
 
 /**
  * How far it has come. `fetched`, `active_devices`: counted where a count matters, else null; suspended devices count too. In a large fleet

@@ -2,14 +2,9 @@
 
 import Type, { type Static } from 'typebox'
 import { DEVICE_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
+import { closed, Hex, Instant, literals } from './parts.ts'
 import { PageQuery } from './rest.ts'
 
-const closed = { additionalProperties: false } as const
-const literals = <const T extends readonly string[]>(values: T) =>
-  Type.Unsafe<T[number]>(Type.Enum([...values]))
-
-const Instant = Type.String({ format: 'date-time' })
-const Hex = Type.String({ pattern: '^[0-9a-f]+$' })
 const Reason = literals(DEVICE_REVOCATION_REASONS)
 
 export const LISTED_STATES = ['pending', 'live', 'revoked'] as const

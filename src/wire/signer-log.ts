@@ -3,16 +3,10 @@
  * line follows the one before is #registry/chained-lines.ts.
  */
 
-import Type, { type Static, type TObject, type TProperties } from 'typebox'
+import Type, { type Static } from 'typebox'
 import { Compile } from 'typebox/compile'
-import { parseObject } from './signer.ts'
+import { closed, Decimal, parseObject, Sha256, Ski } from './signer.ts'
 
-const closed = <P extends TProperties>(properties: P): TObject<P> =>
-  Type.Object(properties, { additionalProperties: false })
-
-const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' })
-const Ski = Type.String({ pattern: '^(?:[0-9a-f]{2}){1,32}$' })
-const Decimal = Type.String({ pattern: '^(?:0|[1-9][0-9]{0,46})$' })
 const Time = Type.Integer({ minimum: 0 })
 
 /** Of every line: its place in the chain. `prev`: SHA-256 of the line before, without its line break; 64 zeros before the first. */

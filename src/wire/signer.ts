@@ -6,7 +6,7 @@
 import Type, { type Static, type TObject, type TProperties } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { ERROR_CODES, type ErrorCode } from '#fleet/errors.ts'
-import { REVOCATION_REASONS, type RevocationReason } from '#fleet/revocation-reason.ts'
+import { REVOCATION_REASONS, reasonOfCode, type RevocationReason } from '#fleet/revocation-reason.ts'
 
 /** Both sides say theirs; another one ends the connection. */
 export const SIGNER_PROTOCOL = 1
@@ -18,17 +18,17 @@ export const MAX_SIGNER_FRAME = 65_536
 export const MAX_SIGNER_CRL_ENTRIES = 1_000_000
 
 /** Nothing is in it that is not said here. */
-const closed = <P extends TProperties>(properties: P): TObject<P> =>
+export const closed = <P extends TProperties>(properties: P): TObject<P> =>
   Type.Object(properties, { additionalProperties: false })
 
 const Id = Type.Integer({ minimum: 1, maximum: 4_294_967_295 })
-const Ski = Type.String({ pattern: '^(?:[0-9a-f]{2}){1,32}$' })
-const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' })
+export const Ski = Type.String({ pattern: '^(?:[0-9a-f]{2}){1,32}$' })
+export const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' })
 /** ms since the epoch, to the end of year 9999 */
 const Time = Type.Integer({ minimum: 0, maximum: 253_402_300_799_999 })
 const Text = Type.String({ maxLength: 1_024 })
 const Base64 = Type.String({ maxLength: 65_000, pattern: '^[A-Za-z0-9+/]*={0,2}$' })
-const Decimal = Type.String({ pattern: '^(?:0|[1-9][0-9]{0,46})$' })
+export const Decimal = Type.String({ pattern: '^(?:0|[1-9][0-9]{0,46})$' })
 
 /** Whatever is wrong with these, the reply says; they are bounded here, and judged by the signer. */
 const Subject = {
@@ -160,10 +160,6 @@ export type PackedEntry = {
   readonly reason: RevocationReason
 }
 
-const REASONS = new Map(
-  Object.entries(REVOCATION_REASONS).map(([name, code]) => [code as number, name as RevocationReason]),
-)
-
 /** @returns base64 */
 export const packEntries = (entries: readonly PackedEntry[]): string => {
   const size = entries.reduce((sum, { serial }) => sum + ENTRY_HEAD + serial.length / 2, 0)
@@ -187,7 +183,7 @@ export const unpackEntries = (base64: string): PackedEntry[] | undefined => {
   for (let at = 0; at < packed.length;) {
     const [length = 0, code = 0] = packed.subarray(at, at + 2)
     const end = at + ENTRY_HEAD + length
-    const reason = REASONS.get(code)
+    const reason = reasonOfCode(code)
     if (reason === undefined || length === 0 || length > MOST_SERIAL || end > packed.length) return undefined
     const serial = packed.toString('hex', at + ENTRY_HEAD, end)
     entries.push({ serial, revokedAt: packed.readUIntBE(at + 2, 6), reason })

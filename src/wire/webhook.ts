@@ -6,8 +6,8 @@
 import Type, { type Static } from 'typebox'
 import { Check } from 'typebox/value'
 import { CREDENTIAL_KINDS } from '#fleet/enrollment-group.ts'
+import { closed, literals } from './parts.ts'
 
-const closed = { additionalProperties: false } as const
 const Text = Type.Union([Type.String(), Type.Null()])
 
 /** No secrets. `credential.id`: a token's public handle, the SHA-256 of a bootstrap certificate's signed part, '' for who has neither. */
@@ -20,7 +20,7 @@ export const WebhookEvent = Type.Object(
     address: Type.String(),
     credential: Type.Object(
       {
-        kind: Type.Unsafe<(typeof CREDENTIAL_KINDS)[number]>(Type.Enum([...CREDENTIAL_KINDS])),
+        kind: literals(CREDENTIAL_KINDS),
         id: Type.String(),
       },
       closed,

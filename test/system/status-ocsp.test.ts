@@ -107,7 +107,7 @@ describe('GET', () => {
       expect(reply.status).toBe(expected)
       expect(reply.headers.get('content-type')).toContain('application/problem+json')
     }
-    expect(performance.now() - started).toBeLessThan(SECOND)
+    expect(performance.now() - started).toBeLessThan(5 * SECOND)
   })
 })
 
@@ -133,7 +133,7 @@ describe('POST', () => {
     const reply = await post(body)
     expect(reply.status).toBe(status)
     if (status === 200) expect(Buffer.from(reply.text).toString('hex')).toBe('30030a0101')
-    expect(performance.now() - started).toBeLessThan(SECOND)
+    expect(performance.now() - started).toBeLessThan(5 * SECOND)
   })
 
   test('10,000 certificates in one request', async () => {
