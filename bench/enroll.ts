@@ -6,7 +6,6 @@
  */
 
 import { execFileSync } from 'node:child_process'
-import { once } from 'node:events'
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,14 +14,13 @@ import { openRegistry } from '#registry/sqlite.ts'
 import { addClaimToken, makeHome, type Home } from '../test/support/enroll-desk.ts'
 import { makeCsr } from '../test/support/pki.ts'
 import { cpuOfTree } from './support/cpu.ts'
-import { CHECKOUT } from './support/desk.ts'
 import { startCfssl, startDesk, type Desk, type Enrolment, type Peer } from './support/enroll-servers.ts'
-import { startPinned, whenUp } from './support/pinned.ts'
-import type { Posted, Posts } from './support/posts.ts'
+import { whenUp } from './support/pinned.ts'
+import { startPoster } from './support/poster.ts'
+import type { Posts } from './support/posts.ts'
 import { type Profile, readProfile, sharesOf } from './support/profile.ts'
 import type { Suite } from './support/suite.ts'
 
-const CLIENT_CORE = 1
 const CONNECTIONS = 64
 const ROUNDS = 12
 const REQUESTS = 2_000
@@ -57,26 +55,20 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   const enrolments = await makeEnrolments(home, count)
   const some = (): readonly Enrolment[] => enrolments.splice(0, requests)
 
-  const client = opened.use(
-    startPinned(CLIENT_CORE, [process.execPath, join('bench/support', 'posts.ts')], {
-      cwd: CHECKOUT,
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    }),
-  )
-  const clientGone = once(client.child, 'exit').then(() => Promise.reject(new Error('the client has ended')))
-  clientGone.catch(() => undefined)
+  const poster = opened.use(startPoster())
   const measure = async (
     { program, url, expected, post }: Peer,
     given: readonly Enrolment[],
   ): Promise<[number, number]> => {
-    const before = cpuOfTree(program.pid)
-    const answer = Promise.race([once(client.child, 'message'), clientGone])
-    const asked: Posts = { url, ca: home.pki.root.pem, connections: CONNECTIONS, posts: given.map(post) }
-    client.child.send(asked)
-    const [{ seconds, statuses }] = (await answer) as [Posted]
-    const cpu = (cpuOfTree(program.pid) - before) / requests
+    const posts: Posts = {
+      url,
+      ca: home.pki.root.pem,
+      connections: CONNECTIONS,
+      posts: given.map(post),
+    }
+    const { cpu, seconds, statuses } = await poster.post(posts, () => cpuOfTree(program.pid))
     if (statuses[expected] !== requests) throw new Error(`${url} answered ${JSON.stringify(statuses)}`)
-    return [cpu, requests / seconds]
+    return [cpu / requests, requests / seconds]
   }
 
   const cfssl = await startCfssl(home)

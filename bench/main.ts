@@ -12,11 +12,15 @@ import type { Suite } from './support/suite.ts'
 
 const SUITES: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>> = {
   https: () => import('./https-door.ts'),
+  'https-session': () => import('./https-session.ts'),
+  idle: () => import('./idle.ts'),
+  'slow-peers': () => import('./slow-peers.ts'),
   enroll: () => import('./enroll.ts'),
   signer: () => import('./signer.ts'),
   ocsp: () => import('./ocsp.ts'),
   crl: () => import('./crl.ts'),
   'fleet-size': () => import('./fleet-size.ts'),
+  policy: () => import('./policy.ts'),
 }
 
 const { values, positionals } = parseArgs({

@@ -4,7 +4,6 @@
  */
 
 import { cpSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
-import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '#fleet/clock.ts'
@@ -15,11 +14,11 @@ import { makeCsr } from '../test/support/pki.ts'
 import { cpuOfTree } from './support/cpu.ts'
 import { CHECKOUT } from './support/desk.ts'
 import { startPinned, whenUp, type Pinned } from './support/pinned.ts'
-import type { Post, Posted, Posts } from './support/posts.ts'
+import { startPoster } from './support/poster.ts'
+import type { Post, Posts } from './support/posts.ts'
 import type { Suite } from './support/suite.ts'
 
 const SERVER_CORE = 0
-const CLIENT_CORE = 1
 const CONNECTIONS = 64
 const ROUNDS = 12
 const REQUESTS = 2_000
@@ -97,12 +96,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   }
   type Name = keyof typeof variants
 
-  const client = opened.use(
-    startPinned(CLIENT_CORE, [process.execPath, join('bench/support', 'posts.ts')], {
-      cwd: CHECKOUT,
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    }),
-  )
+  const poster = opened.use(startPoster())
   const measure = async (name: Name, round: number): Promise<readonly [cpu: number, rate: number]> => {
     const { url, programs, tokens } = variants[name]
     const posts = Array.from({ length: requests }, (_, n): Post => {
@@ -114,13 +108,10 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
       }
     })
     const cpuNow = (): number => programs.reduce((sum, { pid }) => sum + cpuOfTree(pid), 0)
-    const before = cpuNow()
-    const answer = once(client.child, 'message')
     const asked: Posts = { url, ca: first.pki.root.pem, connections: CONNECTIONS, posts }
-    client.child.send(asked)
-    const [{ seconds, statuses }] = (await answer) as [Posted]
+    const { cpu, seconds, statuses } = await poster.post(asked, cpuNow)
     if (statuses['201'] !== requests) throw new Error(`${name} answered ${JSON.stringify(statuses)}`)
-    return [(cpuNow() - before) / requests, requests / seconds]
+    return [cpu / requests, requests / seconds]
   }
 
   progress('warming up')

@@ -1,68 +1,99 @@
 /**
- * The load of bench/https-door.ts, as a process on IPC: so many requests, each on its own connection with a full mutual-TLS 1.3
- * handshake over X25519, a few at a time. Counts what it saw; it does not time the server.
+ * The load of the HTTPS suites, as a process on IPC: connections with a full mutual-TLS 1.3 handshake over X25519 each, a few at a time, so
+ * many requests on each, one after the other, with the cookie that came. Counts what it saw, and how long each took; it does not time the server.
  */
 
-import { connect } from 'node:tls'
+import { connect, type TLSSocket } from 'node:tls'
 
 export type Load = {
   readonly port: number
   readonly host: string
   readonly cert: string
   readonly key: string
-  readonly requests: number
+  readonly connections: number
   readonly atOnce: number
+  /** requests on each connection; 1: the server closes it after the first */
+  readonly each: number
 }
-export type Loaded = { readonly ok: number; readonly resumed: number; readonly failed: string | undefined }
+/** `took`: ms, from the start of a connection (its first request) or of a request to the whole answer, in no order. */
+export type Loaded = {
+  readonly ok: number
+  readonly resumed: number
+  readonly failed: string | undefined
+  readonly took: readonly number[]
+}
 
-const once = (load: Load): Promise<{ ok: boolean; resumed: boolean; failed?: string }> =>
+const HELLO = 'GET /hello HTTP/1.1\r\nUser-Agent: bench\r\nAccept: */*\r\n'
+
+const open = (load: Load): TLSSocket =>
+  connect({
+    host: '127.0.0.1',
+    port: load.port,
+    servername: load.host,
+    cert: load.cert,
+    key: load.key,
+    rejectUnauthorized: false,
+    minVersion: 'TLSv1.3',
+    ecdhCurve: 'X25519',
+    ALPNProtocols: ['http/1.1'],
+  })
+
+type Seen = { ok: number; resumed: number; failed: string | undefined; took: number[] }
+
+const oneConnection = (load: Load, seen: Seen): Promise<void> =>
   new Promise((resolve) => {
-    const socket = connect({
-      host: '127.0.0.1',
-      port: load.port,
-      servername: load.host,
-      cert: load.cert,
-      key: load.key,
-      rejectUnauthorized: false,
-      minVersion: 'TLSv1.3',
-      ecdhCurve: 'X25519',
-      ALPNProtocols: ['http/1.1'],
-    })
+    let began = performance.now()
+    let left = load.each
     let received = ''
-    let resumed = false
-    socket.setEncoding('latin1')
+    let cookie = ''
+    const socket = open(load)
+    const ask = (): void => {
+      received = ''
+      socket.write(`${HELLO}Host: ${load.host}\r\n${cookie}\r\n`)
+    }
+    socket.setEncoding('latin1').setNoDelay(true)
     socket.on('secureConnect', () => {
-      resumed = socket.isSessionReused()
-      socket.write(`GET /hello HTTP/1.1\r\nHost: ${load.host}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n`)
+      if (socket.isSessionReused()) seen.resumed += 1
+      ask()
     })
     socket.on('data', (text: string) => {
       received += text
+      if (!received.endsWith('\r\n\r\nok\n')) return
+      if (!received.startsWith('HTTP/1.1 200 ')) {
+        seen.failed ??= received.slice(0, 200)
+        socket.destroy()
+        return
+      }
+      seen.ok += 1
+      seen.took.push(performance.now() - began)
+      left -= 1
+      const [, token] = /\r\nset-cookie: ([^;\r]+)/i.exec(received) ?? []
+      if (token !== undefined) cookie = `Cookie: ${token}\r\n`
+      began = performance.now()
+      if (left > 0) ask()
+      else if (load.each > 1) socket.end()
     })
     socket.on('error', (error) => {
-      resolve({ ok: false, resumed, failed: error.message })
+      seen.failed ??= error.message
     })
     socket.on('close', () => {
-      const ok = received.startsWith('HTTP/1.1 200 ') && received.includes('ok\n')
-      resolve({ ok, resumed, ...(ok ? {} : { failed: received.slice(0, 200) }) })
+      if (left > 0) seen.failed ??= `closed early: ${received.slice(0, 200)}`
+      resolve()
     })
   })
 
 const run = async (load: Load): Promise<Loaded> => {
-  let left = load.requests
-  let [ok, resumed] = [0, 0]
-  let failed: string | undefined
+  let left = load.connections
+  const seen: Seen = { ok: 0, resumed: 0, failed: undefined, took: [] }
   await Promise.all(
     Array.from({ length: load.atOnce }, async () => {
       while (left > 0) {
         left -= 1
-        const seen = await once(load)
-        if (seen.ok) ok += 1
-        else failed ??= seen.failed
-        if (seen.resumed) resumed += 1
+        await oneConnection(load, seen)
       }
     }),
   )
-  return { ok, resumed, failed }
+  return seen
 }
 
 process.on('message', (load: Load) => {

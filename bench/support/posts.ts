@@ -1,5 +1,6 @@
 /**
- * The load of bench/enroll.ts, as a process on IPC: so many POSTs over kept connections, one at a time on each. As little client as
+ * The load of bench/enroll.ts, as a process on IPC: so many POSTs over kept connections, one at a time on each. It opens them, says
+ * `opened`, and posts when it is told to `go`: a handshake is no part of what is done over a connection that is kept. As little client as
  * HTTP/1.1 allows; it counts what it saw and does not time the server.
  */
 
@@ -15,6 +16,8 @@ export type Posts = {
   readonly connections: number
   readonly posts: readonly Post[]
 }
+export type Opened = 'opened'
+export type Go = 'go'
 export type Posted = { readonly seconds: number; readonly statuses: Readonly<Record<string, number>> }
 
 const openConnection = async (
@@ -55,6 +58,9 @@ const run = async ({ url, ca, connections, posts }: Posts): Promise<Posted> => {
   const opened = await Promise.all(
     Array.from({ length: connections }, () => openConnection(new URL(url), ca)),
   )
+  const told = once(process, 'message')
+  process.send?.('opened' satisfies Opened)
+  await told
   const statuses: Record<string, number> = {}
   let next = 0
   const started = performance.now()
@@ -70,7 +76,7 @@ const run = async ({ url, ca, connections, posts }: Posts): Promise<Posted> => {
   return { seconds: (performance.now() - started) / 1_000, statuses }
 }
 
-process.on('message', (posts: Posts) => {
-  void run(posts).then((posted) => process.send?.(posted))
+process.on('message', (message: Posts | Go) => {
+  if (message !== 'go') void run(message).then((posted) => process.send?.(posted))
 })
 process.on('disconnect', () => process.exit())

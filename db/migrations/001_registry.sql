@@ -193,6 +193,43 @@ create table operator_tokens (
   revoked_at integer
 ) strict;
 
+-- Programs without a certificate (CF-Access-Client-Id and -Secret). Never deleted: a rule that names one must not meet another one.
+create table service_tokens (
+  number         integer primary key autoincrement,
+  -- what rules name
+  id             text not null unique,
+  name           text not null unique,
+  client_id      text not null unique,
+  hash           text not null,
+  -- the secret of before a rotation, and until when it is good
+  previous_hash  text,
+  previous_until integer,
+  created_at     integer not null,
+  expires_at     integer,
+  revoked_at     integer,
+  check ((previous_hash is null) = (previous_until is null))
+) strict;
+
+-- Session tokens that are void before their time. At most 10,000 (session-revocations.ts), for the doors keep them in memory.
+create table session_revocations (
+  scope        text not null check (scope in ('token', 'device', 'application', 'everything')),
+  -- SHA-256 of a token's jti, a device's id or <anchor>/<name>, an application's id
+  subject      text not null check ((scope = 'everything') = (subject = '')),
+  -- those issued at or before it
+  issued_until integer not null,
+  -- when none of them can be alive any more
+  expires_at   integer not null,
+  primary key (scope, subject)
+) strict, without rowid;
+
+-- One row: another stamp with every change of the table above, so that a door compares one value for each request.
+create table session_revocations_version (
+  one   integer not null primary key check (one = 1),
+  stamp text not null
+) strict;
+
+insert into session_revocations_version (one, stamp) values (1, lower(hex(randomblob(16))));
+
 -- How many certificates a bootstrap certificate has yielded; `credential`: the SHA-256 of its signed part.
 create table bootstrap_uses (
   credential text not null primary key,
@@ -286,7 +323,7 @@ create table access_version (
 insert into access_version (one, version, stamp) values (1, 0, lower(hex(randomblob(16))));
 
 create table access (
-  kind           text not null check (kind in ('anchor', 'application', 'policy', 'group')),
+  kind           text not null check (kind in ('anchor', 'application', 'policy', 'rule_group', 'group')),
   name           text not null,
   -- the version at which it was written: never the same for two values of one name
   revision       integer not null,
@@ -295,12 +332,32 @@ create table access (
   primary key (kind, name)
 ) strict;
 
+-- The newest CRL of each CA of a foreign anchor. It goes with its anchor.
+create table anchor_crls (
+  anchor      text not null,
+  -- SHA-256 of the public key of the CA
+  issuer_spki text not null check (length(issuer_spki) = 64),
+  -- decimal; null: the CRL has none
+  number      text,
+  this_update integer not null,
+  next_update integer not null,
+  entries     integer not null,
+  -- its URL, or `upload`
+  source      text not null,
+  kept_at     integer not null,
+  der         blob not null,
+  primary key (anchor, issuer_spki)
+) strict;
+
+-- They sign assertions and session tokens: the newest does, and what the older ones have signed still counts.
 create table assertion_keys (
   number     integer primary key autoincrement,
   kid        text not null unique,
   algorithm  text not null,
   public_jwk text not null,
   sealed     blob not null,
+  -- PEM, self-signed
+  certificate text not null,
   created_at integer not null
 ) strict;
 
@@ -328,7 +385,7 @@ insert into recorded_time (one, newest) values (1, 0);
 create table changes (
   sequence integer primary key,
   stamp    text not null default (lower(hex(randomblob(16)))),
-  kind     text not null check (kind = 'device' or kind = 'issuer' or kind = 'access' or kind = 'assertion_keys' or kind = 'reset'),
+  kind     text not null check (kind = 'device' or kind = 'issuer' or kind = 'access' or kind = 'assertion_keys' or kind = 'credentials' or kind = 'anchor_crls' or kind = 'reset'),
   -- the device's id or the issuer's ski
   subject  text
 ) strict;

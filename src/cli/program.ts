@@ -28,6 +28,9 @@ import { operatorTokenRevoke } from './commands/operator-token-revoke.ts'
 import { requestDecide } from './commands/request-decide.ts'
 import { requestLs } from './commands/request-ls.ts'
 import { requestShow } from './commands/request-show.ts'
+import { serviceTokenCommands } from './commands/service-token.ts'
+import { sessionCommands } from './commands/session-revoke.ts'
+import { signingKeyCommands } from './commands/signing-key.ts'
 import { simRun } from './commands/sim-run.ts'
 import { tokenCreate } from './commands/token-create.ts'
 import { tokenLs } from './commands/token-ls.ts'
@@ -114,6 +117,9 @@ export const program = (io: Io, json: boolean): Command => {
     ]),
     apply(io),
     ...accessCommands(io),
+    serviceTokenCommands(io),
+    sessionCommands(io),
+    signingKeyCommands(io),
     group('operator', 'operators', 'operator token ls', [
       group('token', 'operator tokens, with which operators call the API', 'operator token ls', [
         operatorTokenCreate(io),

@@ -7,7 +7,7 @@ import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
 
 /** Closed, so that rules can be written before it happens. */
-export type AlertKind = 'clone_suspected' | 'quota_exceeded'
+export type AlertKind = 'clone_suspected' | 'quota_exceeded' | 'anchor_crl_stale' | 'anchor_crl_unreachable'
 
 /** `details`: for the log line; no secrets. */
 export type Alert = (kind: AlertKind, details: Readonly<Record<string, unknown>>, text: string) => void

@@ -3,28 +3,16 @@
  * gateway verifies with it what this file let through.
  */
 
+import { X509Certificate } from 'node:crypto'
 import type { CertificateFacts } from '#fleet/certificate.ts'
-import { FleetError } from '#fleet/errors.ts'
 import { readCertificate } from '#pki/certificate.ts'
-import { issuedBy } from '#pki/chain.ts'
+import { issuedBy, verifyChain } from '#pki/chain.ts'
 import { fromPem } from '#pki/pem.ts'
 import { judgeKey } from '#policy/keys.ts'
+import { bad, within } from './reading.ts'
 
 /** A root and a rollover's worth of intermediates; each costs every handshake. */
 const MAX_CERTIFICATES = 16
-
-const bad = (where: string, detail: string): FleetError =>
-  new FleetError('bad_request', `${where}: ${detail}`)
-
-/** A reader that knows nothing of where its text came from. */
-const within = <T>(where: string, read: () => T): T => {
-  try {
-    return read()
-  } catch (error) {
-    if (!(error instanceof FleetError) || error.code !== 'bad_request') throw error
-    throw bad(where, error.detail)
-  }
-}
 
 /** How people find it in their file. */
 const called = (facts: CertificateFacts, at: number): string =>
@@ -49,7 +37,7 @@ const problemOf = (facts: CertificateFacts, now: number): string | undefined => 
  */
 export const readCaPem = (pem: string, now: number, where: string): readonly CertificateFacts[] => {
   if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem))
-    throw bad(where, 'holds a private key; an anchor needs certificates only')
+    throw bad(where, 'holds a private key; only certificates belong here')
   const ders = within(where, () => fromPem(pem, 'CERTIFICATE'))
   if (ders.length > MAX_CERTIFICATES) {
     throw bad(where, `holds ${ders.length} certificates; at most ${MAX_CERTIFICATES} make one anchor`)
@@ -65,8 +53,45 @@ export const readCaPem = (pem: string, now: number, where: string): readonly Cer
   return all
 }
 
+const isSelfSigned = (facts: CertificateFacts): boolean => issuedBy(facts, facts)
+
+/** As openssl writes it on one line. */
+const issuerNameOf = (facts: CertificateFacts): string =>
+  new X509Certificate(facts.der).issuer.split('\n').join(', ')
+
+/** What is missing above it, by name. */
+const missingAbove = (
+  facts: CertificateFacts,
+  at: number,
+  all: readonly CertificateFacts[],
+): string | undefined => {
+  if (all.some((issuer) => issuedBy(facts, issuer))) return undefined
+  const namesake = all.findIndex(
+    (each) => each !== facts && Buffer.compare(each.subjectDer, facts.issuerDer) === 0,
+  )
+  const missing = `the chain is incomplete: the issuer of ${called(facts, at)} is missing: "${issuerNameOf(facts)}"`
+  return namesake === -1
+    ? `${missing}; add it, up to the root`
+    : `${missing}; certificate ${namesake + 1} is called so, and has not signed it`
+}
+
+/** As the doors will find it. One that is not valid yet is judged as on the day it is. */
+const chainProblem = (
+  facts: CertificateFacts,
+  all: readonly CertificateFacts[],
+  now: number,
+): string | undefined => {
+  const roots = all.filter(isSelfSigned)
+  const from = Math.max(now, ...all.map(({ notBefore }) => notBefore))
+  const verdicts = [...new Set([now, from])].map((at) =>
+    verifyChain({ leaf: facts, pool: all, roots, now: at }),
+  )
+  const last = verdicts.at(-1)
+  return verdicts.some(({ ok }) => ok) || last?.ok !== false ? undefined : last.problem
+}
+
 /**
- * An anchor of the doors: the chain is complete, up to a root.
+ * An anchor of the doors: the chain is complete, up to a root, and verifies. The order does not matter.
  * @returns the certificates in their order
  * @throws FleetError `bad_request`: as {@link readCaPem}, or a chain that does not reach a root
  */
@@ -74,15 +99,14 @@ export const readAnchorPem = (pem: string, now: number): readonly CertificateFac
   const all = readCaPem(pem, now, 'pem')
   // Every certificate that is not a root needs its issuer beside it, or nothing under it can be verified to a root.
   for (const [at, facts] of all.entries()) {
-    if (!all.some((issuer) => issuedBy(facts, issuer))) {
-      throw bad(
-        'pem',
-        `the chain is incomplete: the issuer of ${called(facts, at)} is missing; add it, up to the root`,
-      )
-    }
+    const missing = missingAbove(facts, at, all)
+    if (missing !== undefined) throw bad('pem', missing)
   }
-  if (!all.some((facts) => issuedBy(facts, facts))) {
+  if (!all.some(isSelfSigned))
     throw bad('pem', 'the chain is incomplete: there is no root (a certificate signed by itself)')
+  for (const [at, facts] of all.entries()) {
+    const problem = chainProblem(facts, all, now)
+    if (problem !== undefined) throw bad('pem', `${called(facts, at)} would not be trusted: ${problem}`)
   }
   return all
 }

@@ -6,7 +6,7 @@ import { answerKeyOf, bearerOf } from './credentials.ts'
 import type { Once } from './idempotency.ts'
 import { actorOf } from './operator-deps.ts'
 
-type Asked = Pick<FastifyRequest, 'method' | 'routeOptions' | 'body'> & {
+type Asked = Pick<FastifyRequest, 'method' | 'routeOptions' | 'params' | 'body'> & {
   readonly operator: OperatorToken | undefined
   readonly headers: {
     readonly authorization?: string | undefined
@@ -25,7 +25,7 @@ export const answerOnce = async <T>(
     {
       scope: `${actorOf(request)} ${request.method} ${request.routeOptions.url ?? ''}`,
       key: request.headers['idempotency-key'],
-      request: JSON.stringify(request.body),
+      request: JSON.stringify([request.params, request.body]),
       sealingKey: answerKeyOf(bearerOf(request.headers.authorization) ?? ''),
     },
     async () => ({ status: 201, body: await make() }),

@@ -1,19 +1,29 @@
 /**
- * USE CASES: anchors, applications, policies and groups are put, removed, or applied all at once. What two applications would both answer
- * is refused, for a request must have one policy, and so is an EST label of two groups. Changes are made one after the other, so that two
- * that fit alone cannot collide together.
+ * USE CASES: anchors, applications, policies, rule groups and groups are put, removed, or applied all at once. What two applications would
+ * both answer is refused, for a request must have one policy, and so are a CA in two anchors of one hostname and an EST label of two
+ * groups. Changes are made one after the other, so that two that fit alone cannot collide together.
  */
 
-import type { Application } from '#fleet/access.ts'
+import type { Anchor, Application } from '#fleet/access.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { Actor } from '#fleet/credentials.ts'
 import { FIRST_GROUP, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { readPathPattern } from '#policy/access.ts'
+import { claimsOf } from '#policy/access.ts'
 import type { AccessKind, AccessValue, Registry, Revisioned } from '#registry/registry.ts'
-import type { Fleet } from '#wire/rest.ts'
-import { readAnchor, readApplication, readPolicy } from './access-objects.ts'
+import type { Fleet } from '#wire/access.ts'
+import { checkAnchors, readAnchor } from './access/anchors.ts'
+import { readApplication } from './access/applications.ts'
+import {
+  anchorNotes,
+  applicationNotes,
+  policyNotes,
+  ruleGroupNotes,
+  type Surroundings,
+} from './access/notes.ts'
+import { readPolicy, readRuleGroup } from './access/policies.ts'
 import { readGroup } from './group-objects.ts'
+import { bad, within } from './reading.ts'
 import type { Serially } from './serially.ts'
 
 export type AccessDeps = {
@@ -28,17 +38,6 @@ export type AccessDeps = {
 export type Precondition = {
   readonly ifRevision?: number | undefined
   readonly mustExist?: boolean | undefined
-}
-
-/** What an application answers, one text for each thing that only one may: paths as the gateway reads them, not as they are spelt. */
-const claimsOf = ({ hostnames, https, mqtt }: Application): readonly string[] => {
-  const pattern = https === undefined ? undefined : readPathPattern(https.path)
-  return hostnames.flatMap((hostname) => [
-    ...(pattern === undefined
-      ? []
-      : [`https://${hostname}${pattern.path}${pattern.kind === 'prefix' ? '*' : ''}`]),
-    ...(mqtt === undefined ? [] : [`mqtts://${hostname}`]),
-  ])
 }
 
 const checkClaims = (applications: readonly Application[]): void => {
@@ -82,6 +81,11 @@ const checkApplications = (
 }
 
 /** @throws FleetError `conflict` */
+const checkAmongAnchors = ({ registry }: AccessDeps, changed: readonly Anchor[]): void => {
+  checkAnchors(afterwards(registry.access().anchors, changed), changed)
+}
+
+/** @throws FleetError `conflict` */
 const checkLabels = ({ registry }: AccessDeps, changed: readonly EnrollmentGroup[]): void => {
   const owners = new Map<string, string>()
   for (const { name, estLabels } of afterwards([...registry.groups().values()], changed)) {
@@ -93,6 +97,13 @@ const checkLabels = ({ registry }: AccessDeps, changed: readonly EnrollmentGroup
     }
   }
 }
+
+/** What {@link Surroundings} are now. @throws FleetError `registry_unavailable` */
+export const surroundingsOf = ({ registry, clock }: AccessDeps): Surroundings => ({
+  access: registry.access(),
+  groups: new Set(registry.groups().keys()),
+  now: clock(),
+})
 
 /** It is there before anybody writes it. */
 const isFirstGroup = (kind: AccessKind, name: string): boolean => kind === 'group' && name === FIRST_GROUP
@@ -117,6 +128,7 @@ export const putAccess = async <K extends AccessKind>(
     if (isNew && (precondition.mustExist ?? false)) {
       throw new FleetError('precondition_failed', 'it does not exist')
     }
+    if (kind === 'anchor') checkAmongAnchors(deps, [value as Anchor])
     if (kind === 'application') checkApplications(deps, [value as Application], policyNames(deps))
     if (kind === 'group') checkLabels(deps, [value as EnrollmentGroup])
     const stored = await deps.registry.putAccess(kind, {
@@ -142,42 +154,41 @@ export const removeAccess = async (
       `the group ${name} can be changed, not removed: who is in no other is in it`,
     )
   const found = await serially(() => registry.deleteAccess(kind, name, { ifRevision, now: clock(), actor }))
-  if (!found) throw new FleetError('not_found', `no such ${kind}`)
+  if (!found) throw new FleetError('not_found', `no such ${kind.replace('_', ' ')}`)
 }
 
 const namesOnce = (where: string, things: readonly { readonly name: string }[]): void => {
   const names = things.map(({ name }) => name)
   const twice = names.find((name, at) => names.indexOf(name) < at)
-  if (twice !== undefined) throw new FleetError('bad_request', `${where}: ${twice} is there twice`)
-}
-
-/** A refusal inside a big document must say where. */
-const within = <T>(where: string, read: () => T): T => {
-  try {
-    return read()
-  } catch (error) {
-    if (!(error instanceof FleetError)) throw error
-    throw new FleetError(error.code, `${where}: ${error.detail}`, { cause: error })
-  }
+  if (twice !== undefined) throw bad(where, `${twice} is there twice`)
 }
 
 /**
  * All of it takes effect, or none.
+ * @returns what follows from it that may not have been meant, for people
  * @throws FleetError: what is wrong and where; `conflict`, `not_found`, `registry_unavailable`
  */
-export const applyFleet = async (deps: AccessDeps, fleet: Fleet, actor: Actor): Promise<void> => {
+export const applyFleet = async (
+  deps: AccessDeps,
+  fleet: Fleet,
+  actor: Actor,
+): Promise<readonly string[]> => {
   const now = deps.clock()
-  const { anchors = [], applications = [], policies = [], groups = [] } = fleet
+  const { anchors = [], applications = [], policies = [], rule_groups: ruleGroups = [], groups = [] } = fleet
   namesOnce('anchors', anchors)
   namesOnce('applications', applications)
   namesOnce('policies', policies)
+  namesOnce('rule_groups', ruleGroups)
   namesOnce('groups', groups)
   const values = {
     anchors: anchors.map((body) => within(`anchor ${body.name}`, () => readAnchor(body.name, body, now))),
     applications: applications.map((body) =>
-      within(`application ${body.name}`, () => readApplication(body.name, body)),
+      within(`application ${body.name}`, () => readApplication(body.name, body, now)),
     ),
     policies: policies.map((body) => within(`policy ${body.name}`, () => readPolicy(body.name, body))),
+    ruleGroups: ruleGroups.map((body) =>
+      within(`rule group ${body.name}`, () => readRuleGroup(body.name, body)),
+    ),
     groups: groups.map((body) =>
       within(`group ${body.name}`, () => readGroup(body.name, body, { ...deps, now })),
     ),
@@ -185,8 +196,17 @@ export const applyFleet = async (deps: AccessDeps, fleet: Fleet, actor: Actor): 
   await deps.serially(async () => {
     const names = policyNames(deps)
     for (const { name } of values.policies) names.add(name)
+    checkAmongAnchors(deps, values.anchors)
     checkApplications(deps, values.applications, names)
     checkLabels(deps, values.groups)
     await deps.registry.applyAccess(values, now, actor)
   })
+  const around = surroundingsOf(deps)
+  const told = (where: string, notes: readonly string[]): string[] => notes.map((note) => `${where}: ${note}`)
+  return [
+    ...values.anchors.flatMap((it) => told(`anchor ${it.name}`, anchorNotes(it, around))),
+    ...values.applications.flatMap((it) => told(`application ${it.name}`, applicationNotes(it, around))),
+    ...values.policies.flatMap((it) => told(`policy ${it.name}`, policyNotes(it, around))),
+    ...values.ruleGroups.flatMap((it) => told(`rule group ${it.name}`, ruleGroupNotes(it, around))),
+  ]
 }

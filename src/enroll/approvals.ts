@@ -14,10 +14,10 @@ import { FleetError } from '#fleet/errors.ts'
 import type { CsrFacts } from '#pki/csr.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { RequestLimits } from '#registry/requests.ts'
+import { limitKey, networkOf } from '#runtime/address-key.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Claim } from './claim.ts'
 import { newId } from './credentials.ts'
-import { limitKey, networkOf } from './limits.ts'
 import { repeatedly } from './repeatedly.ts'
 
 /** A request that nobody decided is over after this long, and so is a denial. */

@@ -5,7 +5,7 @@
 
 import type { DeviceId } from '#fleet/device-id.ts'
 import { DAY, SECOND } from '#fleet/clock.ts'
-import { formatDuration, parseDuration } from '#fleet/duration.ts'
+import { formatDuration } from '#fleet/duration.ts'
 import { GROUP_DEFAULTS, type BootstrapTrust, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { tagsProblem } from '#fleet/tags.ts'
@@ -15,6 +15,7 @@ import { fillProfile, unknownVariable } from '#policy/profile.ts'
 import type { GroupBody, StoredGroup } from '#wire/groups.ts'
 import { readCaPem } from './anchor-pem.ts'
 import { readBootstrapTrust } from './bootstrap-trust.ts'
+import { bad, durationOf, once, type Range } from './reading.ts'
 
 type Context = {
   readonly now: number
@@ -22,39 +23,18 @@ type Context = {
   readonly webhooksReady: boolean
 }
 
-type Range = { readonly min: number; readonly max: number }
-
 const CONFIRM_RANGE: Range = { min: SECOND, max: 365 * DAY }
 const GRACE_RANGE: Range = { min: 0, max: 3_650 * DAY }
 
-const bad = (where: string, detail: string): FleetError =>
-  new FleetError('bad_request', `${where}: ${detail}`)
-
-const durationOf = (
-  where: string,
-  text: string | undefined,
-  fallback: number,
-  { min, max }: Range,
-): number => {
-  if (text === undefined) return fallback
-  const ms = parseDuration(text)
-  if (ms === undefined) throw bad(where, 'write a duration such as 90s, 1h or 30d')
-  if (ms < min || ms > max) throw bad(where, `must be from ${formatDuration(min)} to ${formatDuration(max)}`)
-  return ms
-}
-
-const once = <T extends string>(where: string, values: readonly T[]): readonly T[] => {
-  const twice = values.find((value, at) => values.indexOf(value) < at)
-  if (twice !== undefined) throw bad(where, `${twice} is there twice`)
-  return values
-}
+const orElse = (where: string, text: string | undefined, fallback: number, range: Range): number =>
+  text === undefined ? fallback : durationOf(where, text, range)
 
 const lives = (body: GroupBody): Pick<EnrollmentGroup, 'certificateTtl' | 'maxCertificateTtl'> => {
   const { certificateTtl: usual, maxCertificateTtl: most } = GROUP_DEFAULTS
-  const maxCertificateTtl = durationOf('max_cert_ttl', body.max_cert_ttl, most, CERTIFICATE_TTL_RANGE)
+  const maxCertificateTtl = orElse('max_cert_ttl', body.max_cert_ttl, most, CERTIFICATE_TTL_RANGE)
   // who lowers the most that there may be means it for those who ask for nothing, too
   const fallback = Math.min(usual, maxCertificateTtl)
-  const certificateTtl = durationOf('cert_ttl', body.cert_ttl, fallback, CERTIFICATE_TTL_RANGE)
+  const certificateTtl = orElse('cert_ttl', body.cert_ttl, fallback, CERTIFICATE_TTL_RANGE)
   if (certificateTtl > maxCertificateTtl)
     throw bad('cert_ttl', `is more than max_cert_ttl, ${formatDuration(maxCertificateTtl)}`)
   return { certificateTtl, maxCertificateTtl }
@@ -158,9 +138,9 @@ export const readGroup = (name: string, body: GroupBody, context: Context): Enro
     keyKinds: once('key_kinds', body.key_kinds ?? usual.keyKinds),
     ...lives(body),
     renewalWindow: windowOf(body),
-    confirmWithin: durationOf('confirm_within', body.confirm_within, usual.confirmWithin, CONFIRM_RANGE),
+    confirmWithin: orElse('confirm_within', body.confirm_within, usual.confirmWithin, CONFIRM_RANGE),
     renewalsPerDay: body.renewals_per_day ?? usual.renewalsPerDay,
-    expiredGrace: durationOf('expired_grace', body.expired_grace, usual.expiredGrace, GRACE_RANGE),
+    expiredGrace: orElse('expired_grace', body.expired_grace, usual.expiredGrace, GRACE_RANGE),
     expiredRenewals: body.expired_renewals ?? usual.expiredRenewals,
     onClone: body.on_clone ?? usual.onClone,
     estLabels: once('est_labels', body.est_labels ?? usual.estLabels),

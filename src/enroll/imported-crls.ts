@@ -9,13 +9,13 @@ import { DAY, SECOND, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { readCertificate, readCertificates } from '#pki/certificate.ts'
 import { crlSignedBy, readCrl, type CrlFacts } from '#pki/crl-read.ts'
-import { fromBase64, fromPem } from '#pki/pem.ts'
 import { BACKDATE } from '#policy/enrollment.ts'
 import type { ImportedCrl } from '#registry/authorities.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
 import type { Crl } from './crl-publisher.ts'
+import { crlDerOf } from './crl-text.ts'
 import type { LiveIssuers } from './issuers.ts'
 import { createSerially } from './serially.ts'
 import { instant } from './wire-time.ts'
@@ -37,17 +37,6 @@ export interface ImportedCrls extends Disposable {
    * `conflict`: not newer than the one we have, or without what that one lists; or of an issuer whose CRLs are made here
    */
   import(text: string, actor: Actor, force?: boolean): Promise<ImportedCrl>
-}
-
-const derOf = (text: string): Uint8Array => {
-  if (!text.includes('-----BEGIN')) {
-    const der = fromBase64(text)
-    if (der === undefined) throw new FleetError('bad_request', 'crl: neither PEM nor base64')
-    return der
-  }
-  const [der, ...more] = fromPem(text, 'X509 CRL')
-  if (der === undefined || more.length > 0) throw new FleetError('bad_request', 'crl: send one CRL at a time')
-  return der
 }
 
 /** @throws bad_request */
@@ -178,7 +167,7 @@ export const openImportedCrls = async (deps: Deps): Promise<ImportedCrls> => {
   )
 
   const take = async (text: string, actor: Actor, force: boolean): Promise<ImportedCrl> => {
-    const der = derOf(text)
+    const der = crlDerOf(text)
     const facts = readCrl(der)
     const now = clock()
     if (issuers.published().some(({ certificate }) => crlSignedBy(facts, certificate)))

@@ -5,7 +5,7 @@
 
 import { MINUTE, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { isIPv6 } from 'node:net'
+import { limitKey } from '#runtime/address-key.ts'
 
 /** Requests without any credential from one address: a few devices behind it that wait for an operator, and no more work than that. */
 export const STRANGERS_PER_MINUTE = 120
@@ -21,25 +21,6 @@ export interface FailureLimits {
 
 /** `level`: failures not yet forgotten, as of `at` */
 type Bucket = { level: number; at: number }
-
-/** Full groups of an IPv6 address, so that `::1` and `0:0::1` are one. @returns the first four groups */
-const prefix64 = (address: string): string => {
-  const [plain = ''] = address.split('%')
-  const [head = '', tail] = plain.split('::')
-  const before = head === '' ? [] : head.split(':')
-  const after = tail === undefined || tail === '' ? [] : tail.split(':')
-  const zeros = tail === undefined ? 0 : Math.max(0, 8 - before.length - after.length)
-  return [...before, ...Array<string>(zeros).fill('0'), ...after]
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':')
-}
-
-export const limitKey = (address: string): string => (isIPv6(address) ? `${prefix64(address)}::/64` : address)
-
-/** What the keys of an IPv6 /48 begin with: a provider hands those out, so that a /64 is nothing to have many of. undefined: IPv4 */
-export const networkOf = (address: string): string | undefined =>
-  isIPv6(address) ? `${prefix64(address).split(':').slice(0, 3).join(':')}:` : undefined
 
 /** @param perMinute failures allowed in a burst, and forgiven in a minute */
 export const createFailureLimits = (o: {

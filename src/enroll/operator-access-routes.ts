@@ -1,20 +1,23 @@
-/** Routes of anchors, applications, policies and groups: one table, the same routes for each kind, and all at once by `apply`. */
+/** Routes of anchors, applications, policies, rule groups and groups: one table, the same routes for each kind, and all at once by `apply`. */
 
 import type { Paged } from '#registry/page.ts'
 import type { AccessKind, AccessValue, Revisioned } from '#registry/registry.ts'
 import { FIRST_GROUP, GROUP_DEFAULTS } from '#fleet/enrollment-group.ts'
 import { FleetError } from '#fleet/errors.ts'
+import * as access from '#wire/access.ts'
 import * as groups from '#wire/groups.ts'
 import * as wire from '#wire/rest.ts'
+import { anchorToWire, readAnchor } from './access/anchors.ts'
+import { applicationToWire, readApplication } from './access/applications.ts'
 import {
-  anchorToWire,
-  applicationToWire,
-  policyToWire,
-  readAnchor,
-  readApplication,
-  readPolicy,
-} from './access-objects.ts'
-import { applyFleet, putAccess, removeAccess, type AccessDeps } from './apply-access.ts'
+  anchorNotes,
+  applicationNotes,
+  policyNotes,
+  ruleGroupNotes,
+  type Surroundings,
+} from './access/notes.ts'
+import { policyToWire, readPolicy, readRuleGroup, ruleGroupToWire } from './access/policies.ts'
+import { applyFleet, putAccess, removeAccess, surroundingsOf, type AccessDeps } from './apply-access.ts'
 import { groupToWire, readGroup } from './group-objects.ts'
 import type { App } from './http-app.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
@@ -28,8 +31,12 @@ type Row<K extends AccessKind> = {
   readonly path: string
   readonly body: wire.TSchema
   readonly stored: wire.TSchema
+  /** what a PUT answers */
+  readonly put: wire.TSchema
   readonly read: (name: string, body: unknown, context: Context) => AccessValue[K]
-  readonly show: (value: AccessValue[K]) => unknown
+  readonly show: (value: AccessValue[K]) => object
+  /** what `put` says beside it */
+  readonly notes?: (value: AccessValue[K], around: Surroundings) => readonly string[]
   readonly unwritten?: AccessValue[K]
 }
 
@@ -43,32 +50,49 @@ const row = <K extends AccessKind, Body extends wire.TSchema>(
 const ANCHORS = row({
   kind: 'anchor',
   path: '/v1/anchors',
-  body: wire.AnchorBody,
-  stored: wire.Anchor,
+  body: access.AnchorBody,
+  stored: access.Anchor,
+  put: wire.noted(access.Anchor),
   read: (name, body, { now }) => readAnchor(name, body, now),
   show: anchorToWire,
+  notes: anchorNotes,
 })
 const APPLICATIONS = row({
   kind: 'application',
   path: '/v1/applications',
-  body: wire.ApplicationBody,
-  stored: wire.StoredApplication,
-  read: readApplication,
+  body: access.ApplicationBody,
+  stored: access.StoredApplication,
+  put: wire.noted(access.StoredApplication),
+  read: (name, body, { now }) => readApplication(name, body, now),
   show: applicationToWire,
+  notes: applicationNotes,
 })
 const POLICIES = row({
   kind: 'policy',
   path: '/v1/policies',
-  body: wire.PolicyBody,
-  stored: wire.Policy,
+  body: access.PolicyBody,
+  stored: access.Policy,
+  put: wire.noted(access.Policy),
   read: readPolicy,
   show: policyToWire,
+  notes: policyNotes,
+})
+const RULE_GROUPS = row({
+  kind: 'rule_group',
+  path: '/v1/rule-groups',
+  body: access.RuleGroupBody,
+  stored: access.RuleGroup,
+  put: wire.noted(access.RuleGroup),
+  read: readRuleGroup,
+  show: ruleGroupToWire,
+  notes: ruleGroupNotes,
 })
 const GROUPS = row({
   kind: 'group',
   path: '/v1/groups',
   body: groups.GroupBody,
   stored: groups.StoredGroup,
+  put: groups.StoredGroup,
   read: readGroup,
   // what was written before a field came to be says nothing of it
   show: (group) => groupToWire({ ...GROUP_DEFAULTS, ...group }),
@@ -78,10 +102,11 @@ const GROUPS = row({
 const routesOf = <K extends AccessKind>(
   app: App,
   deps: AccessDeps,
-  { kind, path, body, stored, read, show, unwritten }: Row<K>,
+  { kind, path, body, stored, put: answer, read, show, notes, unwritten }: Row<K>,
 ): void => {
   const { registry, clock, webhooksReady } = deps
   const one = `${path}/:name`
+  const called = kind.replace('_', ' ')
   const shown = ({ value, revision }: Revisioned<AccessValue[K]>) => ({
     etag: etagOf(revision),
     body: show(value),
@@ -111,7 +136,7 @@ const routesOf = <K extends AccessKind>(
     {
       config: { role: 'viewer' },
       schema: {
-        summary: `Every ${kind}, by name`,
+        summary: `Every ${called}, by name`,
         querystring: wire.PageQuery,
         response: { 200: wire.listOf(stored) },
       },
@@ -126,12 +151,12 @@ const routesOf = <K extends AccessKind>(
     one,
     {
       config: { role: 'viewer' },
-      schema: { summary: `One ${kind}`, params: wire.NameParams, response: { 200: stored } },
+      schema: { summary: `One ${called}`, params: wire.NameParams, response: { 200: stored } },
     },
     async (request, reply) => {
       const { name } = request.params
       const found = await find(name)
-      if (found === undefined) throw new FleetError('not_found', `no such ${kind}`)
+      if (found === undefined) throw new FleetError('not_found', `no such ${called}`)
       const it = shown(found)
       return reply.header('etag', it.etag).send(it.body)
     },
@@ -142,11 +167,11 @@ const routesOf = <K extends AccessKind>(
     {
       config: { role: 'admin' },
       schema: {
-        summary: `Makes or replaces one ${kind}`,
+        summary: `Makes or replaces one ${called}`,
         headers: wire.ConditionalHeaders,
         params: wire.NameParams,
         body,
-        response: { 200: stored, 201: stored },
+        response: { 200: answer, 201: answer },
       },
     },
     async (request, reply) => {
@@ -157,7 +182,9 @@ const routesOf = <K extends AccessKind>(
       return reply
         .code(put.created ? 201 : 200)
         .header('etag', it.etag)
-        .send(it.body)
+        .send(
+          notes === undefined ? it.body : { ...it.body, notes: [...notes(put.value, surroundingsOf(deps))] },
+        )
     },
   )
 
@@ -166,7 +193,7 @@ const routesOf = <K extends AccessKind>(
     {
       config: { role: 'admin' },
       schema: {
-        summary: `Removes one ${kind}`,
+        summary: `Removes one ${called}`,
         headers: wire.ConditionalHeaders,
         params: wire.NameParams,
         response: { 204: wire.Nothing },
@@ -184,6 +211,7 @@ export const accessRoutes = (app: App, deps: OperatorApiDeps & AccessDeps): void
   routesOf(app, deps, ANCHORS)
   routesOf(app, deps, APPLICATIONS)
   routesOf(app, deps, POLICIES)
+  routesOf(app, deps, RULE_GROUPS)
   routesOf(app, deps, GROUPS)
 
   app.post(
@@ -191,14 +219,12 @@ export const accessRoutes = (app: App, deps: OperatorApiDeps & AccessDeps): void
     {
       config: { role: 'admin' },
       schema: {
-        summary: 'Anchors, applications, policies and groups, all or none; what is not named stays as it is',
-        body: wire.Fleet,
-        response: { 204: wire.Nothing },
+        summary:
+          'Anchors, applications, policies, rule groups and groups, all or none; what is not named stays as it is',
+        body: access.Fleet,
+        response: { 200: access.Applied },
       },
     },
-    async (request, reply) => {
-      await applyFleet(deps, request.body, actorOf(request))
-      return reply.code(204).send(null)
-    },
+    async (request) => ({ notes: [...(await applyFleet(deps, request.body, actorOf(request)))] }),
   )
 }

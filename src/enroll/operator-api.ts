@@ -11,13 +11,17 @@ import { addressOf, type App } from './http-app.ts'
 import { bulkRoutes } from './bulk-routes.ts'
 import { createOnce } from './idempotency.ts'
 import { issuerRoutes } from './issuer-routes.ts'
+import { anchorCrlRoutes } from './anchor-crl-routes.ts'
 import type { OperatorApiDeps } from './operator-deps.ts'
 import { describeApi } from './openapi.ts'
 import { accessRoutes } from './operator-access-routes.ts'
 import { deviceRoutes } from './operator-device-routes.ts'
+import { policyTestRoutes } from './policy-test-routes.ts'
 import { requestRoutes } from './request-routes.ts'
 import { revocationRoutes, type RevocationDeps } from './revocation-routes.ts'
 import { tokenRoutes } from './operator-token-routes.ts'
+import { serviceTokenRoutes } from './service-token-routes.ts'
+import { sessionRoutes } from './session-routes.ts'
 import { createSerially } from './serially.ts'
 import { trustAnchorRoutes } from './trust-anchor-routes.ts'
 
@@ -75,6 +79,10 @@ export const registerOperatorApi = async (
   requestRoutes(app, deps)
   revocationRoutes(app, deps)
   accessRoutes(app, { ...deps, serially: createSerially() })
+  policyTestRoutes(app, deps)
   issuerRoutes(app, deps)
   trustAnchorRoutes(app, { ...deps, once })
+  serviceTokenRoutes(app, { ...deps, once })
+  sessionRoutes(app, { ...deps, once })
+  anchorCrlRoutes(app, deps)
 }

@@ -4,6 +4,8 @@ import type { Actor, OperatorToken } from '#fleet/credentials.ts'
 import type { Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { Registry } from '#registry/registry.ts'
+import type { AnchorCrls } from './anchor-crls/open.ts'
+import type { AssertionKeys } from './assertion-keys.ts'
 import type { FailureLimits } from './limits.ts'
 import type { Authorities } from './rotate.ts'
 
@@ -16,10 +18,15 @@ export type OperatorApiDeps = {
   readonly rootSha256: () => string
   /** is there a secret that calls of webhooks are signed with? */
   readonly webhooksReady: boolean
+  /** https.session_duration, ms: what the policy test takes for it */
+  readonly sessionDuration: number
   /** what a device is told to enrol at */
   readonly enrollUrl: string
   /** issuers and server anchors, and how they are rotated */
   readonly authorities: Authorities
+  /** what the gateway signs assertions and session tokens with */
+  readonly signingKeys: Pick<AssertionKeys, 'list' | 'rotate'>
+  readonly anchorCrls: Pick<AnchorCrls, 'state' | 'upload'>
 }
 
 /** Who did it, for the audit. Only behind a role, so there is one. */

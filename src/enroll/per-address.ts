@@ -4,8 +4,8 @@
  */
 
 import type { Server, Socket } from 'node:net'
+import { limitKey } from '#runtime/address-key.ts'
 import { addressOf } from '#runtime/peer.ts'
-import { limitKey } from './limits.ts'
 
 /** @param o.refused called for each that was closed */
 export const capConnections = (

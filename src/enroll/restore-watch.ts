@@ -1,6 +1,6 @@
 /**
  * Notices that the registry is an older one than this desk left behind: then claim tokens that were spent since look unspent again, so
- * every outstanding one ends before a listener opens (docs/restore.md). Not a backup, and not what an audit proves to others.
+ * every outstanding one ends before a listener opens, and sessions with them (docs/restore.md). Not a backup, and not what an audit proves to others.
  *
  * A witness is a small file outside the registry that says which audit entry was the newest, at most a second ago. It is written after
  * that entry was committed, never before: a power cut leaves a witness that is late, and never one that accuses. There are two of them,
@@ -99,7 +99,7 @@ const endTokens = async (deps: Deps, why: string): Promise<void> => {
   const voided = await deps.registry.voidOutstandingTokens({ now: deps.clock(), actor: 'system', why })
   deps.log.warn(
     { why, tokens_voided: voided },
-    'THE REGISTRY HAS BEEN RESTORED: what was done since that backup is gone, and outstanding claim tokens are void. Revoke again what was revoked since, then make new tokens: docs/restore.md',
+    'THE REGISTRY HAS BEEN RESTORED: what was done since that backup is gone, and outstanding claim tokens and sessions are void. Revoke again what was revoked since, then make new tokens: docs/restore.md',
   )
 }
 

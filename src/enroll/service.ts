@@ -20,7 +20,8 @@ import type { Scope, Service } from '#runtime/run.ts'
 import { checkNoTickets, serverOptions } from '#runtime/tls.ts'
 import { createAlert } from './alerts.ts'
 import { createApprovals, expireRequests } from './approvals.ts'
-import { ensureAssertionKey } from './assertion-keys.ts'
+import { openAnchorCrls } from './anchor-crls/open.ts'
+import { createAssertionKeys, watchAssertionKeys } from './assertion-keys.ts'
 import { namedAnchors } from './bootstrap-trust.ts'
 import { watchAuthorities } from './ca-watch.ts'
 import { openCrlPublisher } from './crl-publisher.ts'
@@ -126,7 +127,16 @@ export const openEnrollDesk = async (
   for (const problem of issuers.problems) log.error({ problem }, 'an issuer cannot be used')
   for (const notice of issuers.notices()) log.warn(notice)
   const inbox = opened.use(await openInboxReader({ path: config.registry.inbox }))
-  if (await ensureAssertionKey({ registry, clock, sealingKey })) log.info('the first assertion key was made')
+  const signingKeys = createAssertionKeys({
+    registry,
+    clock,
+    sealingKey,
+    algorithm: config.enroll.assertion_algorithm,
+    life: config.enroll.assertion_key_life,
+    overlap: config.enroll.assertion_key_overlap,
+    log,
+  })
+  await signingKeys.keep()
 
   const predecessors = issuers
     .records()
@@ -141,6 +151,10 @@ export const openEnrollDesk = async (
   const webhookSecretFile = config.enroll.webhook_secret_file
   const webhookSecret = webhookSecretFile === undefined ? undefined : readWebhookSecret(webhookSecretFile)
   const alert = createAlert({ log, metrics })
+  const ticks = () => performance.now()
+  const anchorCrls = opened.use(
+    await openAnchorCrls({ registry, clock, log, metrics, alert, ticks, random: Math.random }),
+  )
   const issuance: IssuanceDeps = {
     registry,
     issuers,
@@ -233,6 +247,7 @@ export const openEnrollDesk = async (
       rootSha256: () => trust.rootSha256(),
       enrollUrl,
       webhooksReady: webhookSecret !== undefined,
+      sessionDuration: config.https.session_duration,
       authorities: {
         registry,
         issuers,
@@ -241,12 +256,15 @@ export const openEnrollDesk = async (
         minOffered: config.ca.rotate_min_offered,
         minShare: config.ca.rotate_min_share,
       },
+      signingKeys,
+      anchorCrls,
       issuers,
       crls,
       importedCrls,
     }),
   )
   opened.use(await watchAuthorities({ config, registry, issuers, trust, root, clock, log, metrics }))
+  opened.use(watchAssertionKeys({ keys: signingKeys, log }))
   opened.use(followInbox({ registry, inbox, clock, log }))
   opened.use(forgetAnswers({ registry, clock, log }))
   opened.use(expireRequests({ registry, clock, log }))

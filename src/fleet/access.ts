@@ -1,4 +1,10 @@
-/** Anchors, applications and policies: what an administrator says about who may go where. Not how it is judged: that is #policy. */
+/** Anchors, applications, policies and rule groups: what an administrator says about who may go where. Not how it is judged: that is #policy. */
+
+import type { SessionChoice } from './session.ts'
+
+/** What a door does with a foreign anchor's certificates when nobody can say which of them are revoked. */
+export const ON_STALE = ['fail_closed', 'fail_open'] as const
+export type OnStale = (typeof ON_STALE)[number]
 
 /** A named root CA (with its intermediates, when there are any) bound to hostnames. */
 export type Anchor = {
@@ -7,6 +13,11 @@ export type Anchor = {
   readonly pem: string
   /** lower case, no port, no trailing dot */
   readonly hostnames: readonly string[]
+  /**
+   * Whose CRLs count, for certificates that are not ours. `urls`: http(s), fetched by the enroll desk; without any they are uploaded.
+   * undefined: nobody asks, as at Cloudflare.
+   */
+  readonly crl?: { readonly urls: readonly string[]; readonly onStale: OnStale }
 }
 
 export const TOPIC_ACTS = ['publish', 'subscribe', 'receive'] as const
@@ -15,40 +26,129 @@ export type TopicAct = (typeof TOPIC_ACTS)[number]
 /** `filter`: an MQTT topic filter that may hold `${device.id}` and the other templates of docs/admission.md. */
 export type TopicRule = { readonly filter: string; readonly acts: readonly TopicAct[] }
 
-export type Application = {
+/** How an origin is told whose certificate it was: Cf-Client-Cert-*, Client-Cert (RFC 9440), X-Forwarded-Client-Cert (Envoy). */
+export const FORWARDS = ['cloudflare', 'rfc9440', 'xfcc'] as const
+export type Forward = (typeof FORWARDS)[number]
+
+/** Cloudflare's `first` tells it with the first request of a connection only. Without a session each request is the first. */
+export const FORWARD_ON = ['first', 'every'] as const
+export type ForwardOn = (typeof FORWARD_ON)[number]
+
+/** Of an application over HTTPS. What is left out: {@link HTTPS_DEFAULTS}. */
+export type HttpsAccess = {
+  /** Cloudflare's grammar: `/alpha`, `/alpha/*`, `/foo*bar`; docs/admission.md */
+  readonly path: string
+  /** `http://h:p`, `https://h:p`, `unix:/path`; several: the next one when one cannot be reached */
+  readonly origin: string | readonly string[]
+  /** PEM: whom an https origin's certificate is verified with; undefined: the public roots */
+  readonly originCa?: string
+  /** ms; how long the origin may be silent; undefined: https.origin_timeout */
+  readonly timeout?: number
+  /** octets; undefined: https.body_limit */
+  readonly bodyLimit?: number
+  readonly websocket?: boolean
+  /** values of Origin that pages of other sites may send, beside the application's own */
+  readonly allowedOrigins?: readonly string[]
+  /** is `%2F` in a path let through, as data? */
+  readonly encodedSlashes?: boolean
+  readonly forward?: readonly Forward[]
+  readonly forwardOn?: ForwardOn
+}
+
+export const HTTPS_DEFAULTS = {
+  websocket: false,
+  allowedOrigins: [],
+  encodedSlashes: false,
+  forward: ['cloudflare', 'rfc9440'],
+  forwardOn: 'every',
+} as const satisfies Partial<HttpsAccess>
+
+export type Application = SessionChoice & {
   readonly name: string
   /** 64 hex, made once by the registry; the assertion's `aud` */
   readonly id: string
+  /** a name, or one `*` for (a part of) a label: `*.example.com` */
   readonly hostnames: readonly string[]
-  /** undefined: not reachable over HTTPS. `path`: a prefix ending in `/*`, or an exact path. `origin`: http(s) URL without path. */
-  readonly https: { readonly path: string; readonly origin: string } | undefined
+  /** undefined: not reachable over HTTPS */
+  readonly https: HttpsAccess | undefined
   /** undefined: not reachable over MQTT. Empty `topics`: the defaults of #policy/topics. */
   readonly mqtt: { readonly topics: readonly TopicRule[] } | undefined
   /** names; order is evaluation order. None: nobody gets in. */
   readonly policies: readonly string[]
 }
 
-/** Rule objects as Cloudflare Access writes them: one key each. */
-export type Rule =
-  { readonly certificate: Record<string, never> } | { readonly common_name: { readonly common_name: string } }
+export const WEEKDAYS = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const
+export type Weekday = (typeof WEEKDAYS)[number]
 
-export type Policy = {
-  readonly name: string
-  /** "Service Auth" in Cloudflare's dashboard, "Non Identity" in the seed */
-  readonly decision: 'non_identity'
-  /** OR; at least one */
+/** What `device_state` may ask for, of a device that has come this far. */
+export const RULE_DEVICE_STATES = ['active', 'renewal_due', 'clone_suspected'] as const
+
+/**
+ * The argument of each selector. Those up to `group` are Cloudflare's, as its API writes them. Hex is lower case.
+ * `ip`: CIDR or address. `group`: a rule group's name. `issuer`: subject key id of the CA that signed the certificate.
+ * `san_dns`, `san_uri`: the whole value, or its beginning before a `*` at the end. `anchor`: its name.
+ * `time_window`: `from` inclusive and `to` exclusive, `HH:MM`; `to` before `from` runs past midnight; `time_zone`: IANA's.
+ */
+export type Selectors = {
+  readonly certificate: Record<string, never>
+  readonly common_name: { readonly common_name: string }
+  readonly everyone: Record<string, never>
+  readonly ip: { readonly ip: string }
+  readonly service_token: { readonly token_id: string }
+  readonly any_valid_service_token: Record<string, never>
+  readonly group: { readonly id: string }
+  readonly issuer: { readonly ski: string }
+  readonly san_dns: { readonly san_dns: string }
+  readonly san_uri: { readonly san_uri: string }
+  readonly serial: { readonly serial: string }
+  readonly fingerprint: { readonly sha256: string }
+  readonly spki: { readonly sha256: string }
+  readonly device_id: { readonly device_id: string }
+  readonly device_group: { readonly name: string }
+  readonly device_tag: { readonly name: string; readonly value: string }
+  readonly device_state: { readonly state: (typeof RULE_DEVICE_STATES)[number] }
+  readonly anchor: { readonly name: string }
+  readonly time_window: {
+    readonly days?: readonly Weekday[]
+    readonly from: string
+    readonly to: string
+    readonly time_zone: string
+  }
+}
+export type Selector = keyof Selectors
+
+/** Rule objects as Cloudflare Access writes them: one key each. */
+export type Rule = { readonly [S in Selector]: { readonly [K in S]: Selectors[S] } }[Selector]
+
+/** `include`: OR, at least one. `require`: AND. `exclude`: NOT. */
+export type Rules = {
   readonly include: readonly Rule[]
-  /** AND */
   readonly require: readonly Rule[]
-  /** NOT */
   readonly exclude: readonly Rule[]
 }
 
+/** `deny` is "Block", `non_identity` is "Service Auth" in Cloudflare's dashboard, "Non Identity" in the seed. */
+export const POLICY_DECISIONS = ['allow', 'deny', 'bypass', 'non_identity'] as const
+export type PolicyDecision = (typeof POLICY_DECISIONS)[number]
+
+export type Policy = Rules & {
+  readonly name: string
+  readonly decision: PolicyDecision
+  /** ms; 0: No Duration; undefined: the application's */
+  readonly sessionDuration?: number
+  /** judged, logged and counted, and without effect */
+  readonly reportOnly?: boolean
+}
+
+/** Rules under a name, for policies to share by the selector `group`. Cannot hold another one. */
+export type RuleGroup = Rules & { readonly name: string }
+
 /** Everything the doors judge by, with the version it was read at. */
 export type AccessSnapshot = {
-  /** rises with every change of an anchor, application or policy */
+  /** rises with every change of an anchor, application, policy or rule group */
   readonly version: number
   readonly anchors: readonly Anchor[]
   readonly applications: readonly Application[]
   readonly policies: readonly Policy[]
+  readonly ruleGroups: readonly RuleGroup[]
 }

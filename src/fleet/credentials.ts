@@ -34,6 +34,26 @@ export type OperatorToken = {
 }
 
 /**
+ * A service token (Cloudflare Access): a client id and a secret in two header fields, for programs that have no certificate. As remembered:
+ * only hashes.
+ */
+export type ServiceToken = {
+  /** public handle, what rules name */
+  readonly id: string
+  readonly name: string
+  /** the value of CF-Access-Client-Id: `<32 hex>.access` */
+  readonly clientId: string
+  /** SHA-256 of the secret, hex */
+  readonly hash: string
+  /** the secret of before a rotation, good until then; undefined: none */
+  readonly previous: { readonly hash: string; readonly until: number } | undefined
+  readonly createdAt: number
+  /** undefined: never */
+  readonly expiresAt: number | undefined
+  readonly revokedAt: number | undefined
+}
+
+/**
  * Who did it, for the audit: `operator:<token id>`, `device:<id>`, `token:<id>`, `bootstrap:<fingerprint>`, `address:<IP>` (who has proved
  * nothing but a key), `system`, `offline`.
  */

@@ -7,24 +7,43 @@ import type { AccessSnapshot } from '#fleet/access.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { compileAccess, type Access } from '#policy/access.ts'
-import { admit, judgeTopics, nameOf, type Facts } from '#policy/admission.ts'
+import {
+  admit,
+  judgeTopics,
+  nameOf,
+  NO_CREDENTIALS,
+  type Credentials,
+  type Facts,
+} from '#policy/admission.ts'
 import type { Ask, Decision, TopicJudge } from '#policy/decision.ts'
 import type { RegistryReader } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
 import type { Anchors } from './anchors.ts'
 import type { AnonymousLines } from './anonymous-lines.ts'
+import { subjectOfToken } from './sessions/revoked.ts'
+import { whoIsAccess } from './who-is.ts'
 
 const MAX_LOGGED_PATH = 256
+/** Hex digits of a session's name in a log line: enough to tell two apart, and to find its revocation. */
+const LOGGED_SESSION = 16
 
 export interface Admission {
-  /** Synchronous, no log. Never throws: a registry that cannot be read is the reason `registry_unavailable`. */
-  judge(peer: Peer, ask: Ask): Decision
+  /**
+   * Synchronous, no log. Never throws: a registry that cannot be read is the reason `registry_unavailable`.
+   * @param credentials default: nothing but the certificate
+   */
+  judge(peer: Peer, ask: Ask, credentials?: Credentials): Decision
   /**
    * The same for any number of topics: who it is and whether it may be here is judged now, once. Good for this epoch; where `standing`
    * is `registry_unavailable`, for this call only, since no epoch tells when the registry can be read again.
    */
   judgeTopics(peer: Peer, host: string): TopicJudge
+  /**
+   * Who it is, wherever on the host it may go: every rung about connection, credentials and record, none about policy.
+   * @param applicationId of the session that came along; its durations and binding count. No log.
+   */
+  whoIs(peer: Peer, host: string, credentials: Credentials, applicationId: string | undefined): Decision
   /** One count by door and reason, and one log line; of refusals without an identity as many lines as {@link AnonymousLines} allows. */
   record(peer: Peer, ask: Ask, decision: Decision, requestId: string): void
   /** Rises whenever the feed saw any change or failed: a remembered verdict is good for one epoch. */
@@ -41,6 +60,30 @@ const describe = (ask: Ask): Record<string, string> => {
   return ask.act === 'connect'
     ? { act: ask.act, client_id: ask.clientId.slice(0, MAX_LOGGED_PATH) }
     : { act: ask.act, topic: ask.topic.slice(0, MAX_LOGGED_PATH) }
+}
+
+const describeDecision = (decision: Decision): Record<string, string> => {
+  const { identity } = decision
+  const application = decision.allow ? decision.application.name : decision.application
+  const session = decision.allow ? decision.session : undefined
+  return {
+    ...(identity === undefined ? {} : { identity: nameOf(identity) }),
+    ...(application === undefined ? {} : { application }),
+    ...(decision.policy === undefined ? {} : { policy: decision.policy }),
+    ...(session === undefined ? {} : { session: subjectOfToken(session.id).slice(0, LOGGED_SESSION) }),
+  }
+}
+
+/** What would have been said if every report-only policy were in force. */
+const reported = (
+  decision: Decision,
+): { readonly outcome?: 'would_deny' | 'would_allow'; readonly would?: Record<string, string> } => {
+  if (decision.allow) {
+    const { wouldDeny } = decision
+    return wouldDeny === undefined ? {} : { outcome: 'would_deny', would: { would_deny: wouldDeny } }
+  }
+  const { wouldAllow } = decision
+  return wouldAllow === undefined ? {} : { outcome: 'would_allow', would: { would_allow: wouldAllow } }
 }
 
 export type CurrentAccess = { readonly snapshot: AccessSnapshot; readonly access: Access }
@@ -68,22 +111,33 @@ export const createAdmission = (o: {
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
-  /** for refusals of those who are nobody yet */
+  /** for refusals of those who are nobody yet, and for whom nobody asks who they are */
   readonly anonymousLines: AnonymousLines
+  /** https.session_duration, ms */
+  readonly sessionDuration: number
   readonly epoch: () => number
 }): Admission => {
-  const { registry, anchors, clock, log } = o
+  const { registry, anchors, clock, log, sessionDuration } = o
   const decisions = o.metrics.counter('sallyport_decisions_total', 'Verdicts of the doors', [
     'door',
     'reason',
   ])
+  const reportOnly = o.metrics.counter(
+    'sallyport_report_only_total',
+    'Verdicts that a report-only policy would have changed',
+    ['door', 'outcome'],
+  )
   let readable = true
 
-  const gather = (peer: Peer, host: string): Facts['registry'] => {
+  const gather = (
+    peer: Peer,
+    host: string,
+  ): (NonNullable<Facts['registry']> & { readonly snapshot: AccessSnapshot }) | undefined => {
     try {
       const { snapshot, access } = o.access()
       const facts = {
         access,
+        snapshot,
         standing: anchors.standing(snapshot, peer, host, (fingerprint) => registry.status(fingerprint)),
       }
       if (!readable) log.info('the registry can be read again')
@@ -98,22 +152,35 @@ export const createAdmission = (o: {
   }
 
   return {
-    judge: (peer, ask) => admit({ now: clock(), peer, ask, registry: gather(peer, ask.host) }),
-    judgeTopics: (peer, host) => judgeTopics({ now: clock(), peer, host, registry: gather(peer, host) }),
+    judge: (peer, ask, credentials = NO_CREDENTIALS) =>
+      admit({ now: clock(), peer, ask, credentials, sessionDuration, registry: gather(peer, ask.host) }),
+    judgeTopics: (peer, host) =>
+      judgeTopics({ now: clock(), peer, host, sessionDuration, registry: gather(peer, host) }),
+    whoIs: (peer, host, credentials, applicationId) => {
+      const found = gather(peer, host)
+      const ask = { door: 'https', host, method: 'GET', target: '/' } as const
+      const registry = found && {
+        ...found,
+        access: whoIsAccess(found.snapshot, host, applicationId, sessionDuration),
+      }
+      return admit({ now: clock(), peer, ask, credentials, sessionDuration, registry })
+    },
     record: (peer, ask, decision, requestId) => {
+      const { door, host } = ask
       const reason = decision.allow ? 'allowed' : decision.reason
-      decisions.inc({ door: ask.door, reason })
-      if (!decision.allow && decision.identity === undefined && !o.anonymousLines.take()) return
-      const who = decision.identity === undefined ? {} : { identity: nameOf(decision.identity) }
-      const why = decision.allow ? { application: decision.application.name, policy: decision.policy } : {}
+      decisions.inc({ door, reason })
+      const { would, outcome } = reported(decision)
+      if (outcome !== undefined) reportOnly.inc({ door, outcome })
+      const isSomebody = decision.identity !== undefined && decision.identity.kind !== 'none'
+      if (!isSomebody && !o.anonymousLines.take()) return
       log.info(
         {
-          door: ask.door,
-          host: ask.host,
+          door,
+          host,
           ...describe(ask),
           reason,
-          ...who,
-          ...why,
+          ...describeDecision(decision),
+          ...would,
           fingerprint: peer.leaf?.fingerprint,
           address: peer.address,
           request_id: requestId,

@@ -1,17 +1,20 @@
 /**
  * The anchors of each hostname: what OpenSSL trusts during a handshake there, whose a trusted leaf is, and why an untrusted one was
  * refused. Loaded once per version of the access snapshot, per set of issuers, and again when a date in a chain passes.
- * Not the verdict: #policy/admission.ts.
+ * Not whose a certificate is: #trust/standing.ts; here it is remembered. Not the verdict: #policy/admission.ts.
  */
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { SecureContext } from 'node:tls'
 import type { AccessSnapshot } from '#fleet/access.ts'
 import type { CertificateFacts, IssuerRecord } from '#fleet/certificate.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { Peer } from '#fleet/peer.ts'
-import type { Standing } from '#policy/admission.ts'
-import { isRoot, loadAnchors, sameBytes, type HostAnchors, type LoadedAnchors } from './anchor-load.ts'
-import { explain, findPath, pathByRecord, type Path, type RecordOfIssuer } from './anchor-paths.ts'
+import type { Standing } from '#policy/facts.ts'
+import { isRoot, loadAnchors, sameBytes, type HostAnchors, type LoadedAnchors } from '#trust/anchor-load.ts'
+import { findPath, type Path } from '#trust/anchor-paths.ts'
+import { crlsReading, nextEndOf, NO_CRLS, type KeptCrl } from '#trust/crls.ts'
+import { standingOf, standingWithoutHandshake, type RecordOf } from '#trust/standing.ts'
 
 /** Paths remembered per hostname; the oldest goes first. */
 const MAX_REMEMBERED = 4_096
@@ -31,6 +34,12 @@ type Current = Omit<LoadedAnchors, 'hosts'> & {
 export type Anchors = {
   /** What registry.issuers() says. Until it is called, every anchor is foreign, and a record is still a record. */
   setIssuers(issuers: readonly IssuerRecord[]): void
+  /**
+   * What registry.anchorCrls() says. A large one is read in turns, and those of before are in force until all are: nothing urgent should wait
+   * for it. Of calls that overlap the last one counts. Never rejects: what cannot be read is told, and is no CRL.
+   * @returns ms: when one of them ends, and a verdict that was given by it has to be given again; Infinity: none does
+   */
+  setCrls(records: readonly KeptCrl[]): Promise<number>
   /** Cached. undefined: a hostname without anchors, where nobody is trusted. Never throws. */
   contextFor(hostname: string): SecureContext | undefined
   /** PEM of what is trusted there; empty when nothing is. Never throws. */
@@ -38,11 +47,13 @@ export type Anchors = {
   /** Forget contexts: the certificate that this server presents has changed. */
   forgetContexts(): void
   /** @param recordOf asked only for a leaf that OpenSSL trusted; what it throws is thrown */
-  standing(
+  standing(snapshot: AccessSnapshot, peer: Peer, hostname: string, recordOf: RecordOf): Standing
+  /** Of a certificate that was in a handshake here once and is not in this one. Its issuer is known from an anchor, or from that time. */
+  standingOfRecorded(
     snapshot: AccessSnapshot,
-    peer: Peer,
+    leaf: CertificateFacts,
     hostname: string,
-    recordOf: (fingerprint: string) => RecordOfIssuer | undefined,
+    recordOf: RecordOf,
   ): Standing
   /** DER of the verified certificates between a trusted leaf and its root, in TLS order, the root left out. Never throws. */
   chainAbove(peer: Peer, hostname: string): readonly Uint8Array[]
@@ -61,6 +72,8 @@ export const createAnchors = (o: {
 }): Anchors => {
   let issuers: readonly IssuerRecord[] = []
   let current: Current | undefined
+  let crls = NO_CRLS
+  let crlCalls = 0
 
   const currentFor = (snapshot: AccessSnapshot): Current => {
     const now = o.clock()
@@ -95,10 +108,25 @@ export const createAnchors = (o: {
     }
     return path
   }
+  const pathOn = (host: Host | undefined) => (leaf: CertificateFacts, peer: Peer) =>
+    host && pathOf(leaf, peer, host)
 
   return {
     setIssuers: (records) => {
       issuers = records
+    },
+    setCrls: async (records) => {
+      crlCalls += 1
+      const call = crlCalls
+      const cas = [...(latest()?.hosts.values() ?? [])].flatMap(({ authorities }) => authorities)
+      const reading = crlsReading(records, crls, cas, o.problem)
+      let step = reading.next()
+      while (step.done !== true) {
+        await nextTurn()
+        step = reading.next()
+      }
+      if (call === crlCalls) crls = step.value
+      return nextEndOf(crls, o.clock())
     },
     contextFor: (hostname) => {
       const host = latest()?.hosts.get(hostname)
@@ -111,19 +139,21 @@ export const createAnchors = (o: {
       for (const host of current?.hosts.values() ?? []) host.context = undefined
     },
     standing: (snapshot, peer, hostname, recordOf) => {
-      const { leaf } = peer
       const host = currentFor(snapshot).hosts.get(hostname)
-      if (leaf === undefined) return { kind: 'absent' }
-      if (!peer.trusted || host === undefined)
-        return { kind: 'rejected', reason: explain(leaf, peer, host, o.clock()) }
-      const record = recordOf(leaf.fingerprint)
-      const path = (record && pathByRecord(leaf, record, host)) ?? pathOf(leaf, peer, host)
-      // an anchor that was removed since the handshake, or a chain that only a laxer reader accepts
-      if (path === undefined) return { kind: 'rejected', reason: explain(leaf, peer, host, o.clock()) }
-      const { authority, span: above } = path
-      return record !== undefined || authority.ours
-        ? { kind: 'ours', above, record }
-        : { kind: 'foreign', above, anchor: authority.anchor }
+      return standingOf({ peer, host, now: o.clock(), crls, recordOf, pathOf: pathOn(host) })
+    },
+    standingOfRecorded: (snapshot, leaf, hostname, recordOf) => {
+      const host = currentFor(snapshot).hosts.get(hostname)
+      return standingWithoutHandshake({
+        leaf,
+        sent: [],
+        hostname,
+        host,
+        now: o.clock(),
+        crls,
+        recordOf,
+        pathOf: pathOn(host),
+      })
     },
     chainAbove: (peer, hostname) => {
       // the verdict was given a moment ago, by these very anchors

@@ -1,8 +1,9 @@
 /**
- * What both doors stand on, opened once: registry, anchors, admission, assertion keys, who is connected, the inbox, the feed that
- * keeps them true. Not the doors: service.ts opens those on this.
+ * What both doors stand on, opened once: registry, anchors, admission, signing keys, sessions, who is connected, the inbox, the feed
+ * that keeps them true. Not the doors: service.ts opens those on this.
  */
 
+import { DAY } from '#fleet/clock.ts'
 import { openInboxWriter } from '#registry/inbox.ts'
 import type { Change, InboxEntry } from '#registry/registry.ts'
 import { openRegistryReader } from '#registry/sqlite.ts'
@@ -17,12 +18,16 @@ import { createAnchors, type Anchors } from './anchors.ts'
 import { createAssertions, type Assertions } from './assertion.ts'
 import { createContexts, type Contexts } from './contexts.ts'
 import { startFeed } from './feed.ts'
+import { createKeyRing, type KeyRing } from './key-ring.ts'
 import { createLive, type LiveControl } from './live.ts'
+import { createSessions, type Sessions } from './sessions/sessions.ts'
 
 export type Core = AsyncDisposable & {
   readonly admission: Admission
   readonly anchors: Anchors
   readonly assertions: Assertions
+  readonly sessions: Sessions
+  readonly keys: Pick<KeyRing, 'published'>
   readonly live: LiveControl
   /** @param defaultHostname whose anchors clients without SNI are held against; undefined: nobody's */
   contexts(defaultHostname?: string): Contexts
@@ -53,7 +58,20 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     makeContext: (ca) => deviceContext({ ...identity.current(), ca }),
     problem,
   })
-  const assertions = createAssertions({ secret, clock, life: config.https.origin_timeout, log })
+  const keys = createKeyRing({ secret, log })
+  const assertions = createAssertions({ keys, clock, life: config.https.origin_timeout })
+  const sessions = createSessions({
+    keys,
+    registry,
+    clock,
+    recorded: (leaf, host) =>
+      anchors.standingOfRecorded(registry.access(), leaf, host, (fingerprint) =>
+        registry.status(fingerprint),
+      ),
+    ended: (subject, at) => {
+      inbox.append({ kind: 'logout', subject, at, door: 'https' })
+    },
+  })
   const live = createLive()
   metrics.gauge('sallyport_live_entries', 'Requests and connections being served', [], () => live.size())
 
@@ -66,10 +84,28 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     reload()
   })
 
+  /** Reads of CRLs, and ends of CRLs: nothing in the registry changes with those. */
+  let crlLoads = 0
+  let crlEnd: NodeJS.Timeout | undefined
+  opened.defer(() => {
+    clearTimeout(crlEnd)
+  })
+  const loadCrls = async (records: Awaited<ReturnType<typeof registry.anchorCrls>>): Promise<void> => {
+    const end = await anchors.setCrls(records)
+    crlLoads += 1
+    // what was judged by the old ones
+    live.recheck([{ kind: 'anchor_crls' }])
+    clearTimeout(crlEnd)
+    if (end !== Infinity)
+      crlEnd = setTimeout(() => void loadCrls(records), Math.min(end - clock(), DAY)).unref()
+  }
+
   const apply = async (changes: readonly Change[]): Promise<void> => {
     const kinds = new Set(changes.map(({ kind }) => kind))
     if (kinds.has('issuer') || kinds.has('reset')) anchors.setIssuers(await registry.issuers())
-    if (kinds.has('assertion_keys') || kinds.has('reset')) assertions.load(await registry.assertionKeys())
+    if (kinds.has('assertion_keys') || kinds.has('reset')) keys.load(await registry.assertionKeys())
+    // not waited for: they may be large, and a revoked device must not be
+    if (kinds.has('anchor_crls') || kinds.has('reset')) void loadCrls(await registry.anchorCrls())
     // issuers too: the default context trusts those that stand under its anchors
     if (kinds.has('access') || kinds.has('issuer') || kinds.has('reset')) reload()
     live.recheck(changes)
@@ -77,7 +113,8 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
   // the cursor first: what changes while we read is told again
   const cursor = await registry.cursor()
   anchors.setIssuers(await registry.issuers())
-  assertions.load(await registry.assertionKeys())
+  keys.load(await registry.assertionKeys())
+  await loadCrls(await registry.anchorCrls())
   const feed = opened.use(startFeed({ registry, cursor, log, onChanges: apply }))
 
   const anonymousLines = opened.use(createAnonymousLines(log))
@@ -89,13 +126,16 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     clock,
     log,
     metrics,
-    epoch: () => feed.epoch(),
+    sessionDuration: config.https.session_duration,
+    epoch: () => feed.epoch() + crlLoads,
   })
   const stack = opened.move()
   return {
     admission,
     anchors,
     assertions,
+    sessions,
+    keys,
     live,
     contexts: (defaultHostname) => {
       const contexts = createContexts({
@@ -117,7 +157,7 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     anonymousLines,
     isKnownHost: (hostname) => access().access.known.has(hostname),
     sighting: (door, fingerprint) => {
-      inbox.append({ kind: 'seen', fingerprint, at: clock(), door })
+      inbox.append({ kind: 'seen', subject: fingerprint, at: clock(), door })
     },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }

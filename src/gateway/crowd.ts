@@ -11,6 +11,8 @@ export type Crowd = {
   enter(socket: Socket): void
   /** The request on it (a TLS socket) goes to an origin: it may stay. */
   admit(socket: Duplex): void
+  /** Its request has been answered, and it may ask again: it waits like the others. */
+  idle(socket: Duplex): void
   /** Ends all that were not admitted. */
   dismiss(): void
   close(): void
@@ -24,6 +26,13 @@ export const createCrowd = (o: { readonly most: number; readonly dropped: () => 
   const all = new Set<Socket>()
   /** oldest first */
   const waiting = new Map<string, Socket>()
+  const admitted = new Map<string, Socket>()
+  const move = (end: string, from: Map<string, Socket>, to: Map<string, Socket>): void => {
+    const socket = from.get(end)
+    if (socket === undefined) return
+    from.delete(end)
+    to.set(end, socket)
+  }
 
   return {
     enter: (socket) => {
@@ -38,11 +47,14 @@ export const createCrowd = (o: { readonly most: number; readonly dropped: () => 
       waiting.set(end, socket)
       socket.once('close', () => {
         all.delete(socket)
-        if (waiting.get(end) === socket) waiting.delete(end)
+        for (const some of [waiting, admitted]) if (some.get(end) === socket) some.delete(end)
       })
     },
     admit: (socket) => {
-      waiting.delete(endOf(socket as Socket))
+      move(endOf(socket as Socket), waiting, admitted)
+    },
+    idle: (socket) => {
+      move(endOf(socket as Socket), admitted, waiting)
     },
     dismiss: () => {
       for (const socket of waiting.values()) socket.destroy()

@@ -9,7 +9,10 @@ import type { Change } from '#registry/registry.ts'
 const SLICE = 256
 
 /** Changes that may concern anybody. */
-const WIDE: ReadonlySet<Change['kind']> = new Set(['access', 'issuer', 'reset'])
+const WIDE: ReadonlySet<Change['kind']> = new Set(['access', 'issuer', 'anchor_crls', 'reset'])
+
+/** Changes that may concern anybody who came with more than a certificate: each logout is one, and a fleet is not judged again for it. */
+const OF_CREDENTIALS: ReadonlySet<Change['kind']> = new Set(['credentials', 'assertion_keys'])
 
 export type LiveEntry = {
   /** undefined: a foreign certificate; it is judged again when access or issuers change */
@@ -20,6 +23,8 @@ export type LiveEntry = {
   drain(): void
   /** nobody is connected: it is judged again like the others, and not counted */
   readonly asleep?: boolean
+  /** it was judged by nothing but a certificate: not again when service tokens, sessions or signing keys change */
+  readonly certificateOnly?: boolean
 }
 
 export interface Live {
@@ -65,12 +70,14 @@ export const createLive = (): LiveControl => {
     },
     size: () => all.size - asleep,
     recheck: (changes) => {
-      const wide = changes.some(({ kind }) => WIDE.has(kind))
-      if (wide) return recheckAll([...all])
+      if (changes.some(({ kind }) => WIDE.has(kind))) return recheckAll([...all])
       const devices = new Set(
         changes.flatMap((change) => (change.kind === 'device' ? [change.deviceId] : [])),
       )
-      recheckAll([...devices].flatMap((id) => [...(byDevice.get(id) ?? [])]))
+      const concerned = new Set([...devices].flatMap((id) => [...(byDevice.get(id) ?? [])]))
+      if (changes.some(({ kind }) => OF_CREDENTIALS.has(kind)))
+        for (const entry of all) if (entry.certificateOnly !== true) concerned.add(entry)
+      recheckAll([...concerned])
     },
     drain: () => {
       for (const entry of all) entry.drain()

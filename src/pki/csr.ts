@@ -9,7 +9,6 @@
  *   csr_signature_invalid   proof of possession fails
  */
 
-import { verify, type KeyObject } from 'node:crypto'
 import type { KeyFacts, KeyKind } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
 import {
@@ -26,7 +25,7 @@ import {
   type Node,
 } from './der.ts'
 import { extensionNode, readExtensions } from './extensions.ts'
-import { importSpki, isStrongKey, MAX_RSA_BITS, MIN_RSA_BITS, readSpki, sha256Hex } from './keys.ts'
+import { isSignedBy, isStrongKey, MAX_RSA_BITS, MIN_RSA_BITS, readSpki, sha256Hex } from './keys.ts'
 import { commonNameOf, generalNamesOf, NO_NAMES, type GeneralNames } from './names.ts'
 import { OID } from './oids.ts'
 import { fromPem } from './pem.ts'
@@ -35,7 +34,6 @@ import { digestOf } from './signatures.ts'
 export type CsrFacts = {
   /** as it was sent, DER */
   readonly der: Uint8Array
-  readonly publicKey: KeyObject
   readonly spkiDer: Uint8Array
   readonly spkiSha256: string
   readonly key: KeyFacts
@@ -114,13 +112,11 @@ const read = (input: string | Uint8Array): CsrFacts => {
   const kind = soundKind(key)
   const [infoDer] = elementsOf(Buffer.from(der.buffer, der.byteOffset, der.byteLength)) as [Buffer]
   const [, subjectDer, spkiDer] = elementsOf(infoDer) as [Buffer, Buffer, Buffer]
-  const publicKey = importSpki(spkiDer)
-  if (!digest.keys.includes(kind) || !verify(digest.name, infoDer, publicKey, signature))
+  if (!digest.keys.includes(kind) || !isSignedBy(digest.name, infoDer, spkiDer, signature))
     throw new FleetError('csr_signature_invalid', 'the signature is not by the key in the request')
 
   return {
     der,
-    publicKey,
     spkiDer,
     spkiSha256: sha256Hex(spkiDer),
     key,

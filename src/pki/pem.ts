@@ -27,10 +27,11 @@ export const fromBase64 = (text: string): Buffer | undefined => {
 
 /**
  * Every block of that label, in order; text between blocks and blocks of other labels are skipped (RFC 7468 §2).
+ * @param maxText characters
  * @throws bad_request when there is none, too much, or base64 that is not
  */
-export const fromPem = (text: string, label: string): Uint8Array[] => {
-  if (text.length > MAX_TEXT) throw new FleetError('bad_request', `PEM: longer than ${MAX_TEXT} characters`)
+export const fromPem = (text: string, label: string, maxText = MAX_TEXT): Uint8Array[] => {
+  if (text.length > maxText) throw new FleetError('bad_request', `PEM: longer than ${maxText} characters`)
   const found: Uint8Array[] = []
   for (const [, name, body] of text.matchAll(BLOCK)) {
     if (name !== label) continue

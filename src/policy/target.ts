@@ -3,8 +3,8 @@
  * refused, never repaired. Not the matching of applications: access.ts.
  *
  * Forwarded is `target`: percent-encoded unreserved characters decoded, other escapes in upper case (RFC 3986 §6.2.2.2, §6.2.2.1),
- * the query as it came. Judged are two readings: `decoded`, and `plain`, in which `;parameters` are cut from each segment as
- * servlet containers do. Both must lead to the same application.
+ * the query as it came. Judged are `decoded` and every other way in which an origin may read it: without `;parameters`, which servlet
+ * containers cut from each segment; with `%2F` as a slash; with slashes merged. All must lead to the same application.
  */
 
 const MAX_TARGET_BYTES = 8_192
@@ -16,10 +16,12 @@ export type Target = {
   readonly query: string
   /** `path` + `query`, for the origin */
   readonly target: string
-  /** `path` as an origin sees it after decoding once */
+  /** `path` as an origin sees it after decoding once; an encoded slash is data, and stays `%2F` */
   readonly decoded: string
-  /** `decoded` without `;parameters` */
-  readonly plain: string
+  /** is there a `%2F`? Applications let it through or not. */
+  readonly encodedSlash: boolean
+  /** what other readers may take `decoded` for; nearly always none */
+  readonly readings: readonly string[]
 }
 
 export type Canonical = ({ readonly ok: true } & Target) | { readonly ok: false; readonly problem: string }
@@ -47,7 +49,8 @@ const simple = (raw: string): Canonical => {
     query: mark === -1 ? '' : raw.slice(mark),
     target: raw,
     decoded: path,
-    plain: path,
+    encodedSlash: false,
+    readings: [],
   }
 }
 
@@ -58,15 +61,19 @@ const normalize = (path: string): string =>
     return UNRESERVED.test(character) ? character : escape.toUpperCase()
   })
 
-/** undefined: not UTF-8, overlong forms included (`%c0%ae` is a dot to careless decoders). */
+/** undefined: not UTF-8, overlong forms included (`%c0%ae` is a dot to careless decoders). Encoded slashes stay. */
 const decode = (path: string): string | undefined => {
   if (!path.includes('%')) return path
-  const bytes = Buffer.from(
-    path.replace(ESCAPE, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
-    'latin1',
-  )
+  const bytesOf = (text: string): Buffer =>
+    Buffer.from(
+      text.replace(ESCAPE, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+      'latin1',
+    )
   try {
-    return utf8.decode(bytes)
+    return path
+      .split('%2F')
+      .map((text) => utf8.decode(bytesOf(text)))
+      .join('%2F')
   } catch {
     return undefined
   }
@@ -83,10 +90,34 @@ const foldsIntoSyntax = (decoded: string): boolean => {
   return syntax(folded) !== syntax(decoded) || folded.split('/').some(isDots)
 }
 
+const withoutParameters = (path: string): string =>
+  path
+    .split('/')
+    .map((segment) => segment.replace(/;.*$/s, ''))
+    .join('/')
+
+/** @returns what is wrong with one way of reading the path */
+const faultOf = (reading: string): string | undefined => {
+  if (foldsIntoSyntax(reading)) return 'the path holds look-alikes of its separators'
+  const plain = withoutParameters(reading).split('/')
+  if (plain.some(isDots)) return 'the path holds a dot segment'
+  const segments = reading.split('/')
+  if (plain.some((segment, at) => segment === '' && segments[at] !== ''))
+    return 'the path holds a segment of parameters only'
+  return undefined
+}
+
+const readingsOf = (decoded: string, slashed: string): readonly string[] => {
+  const either = [decoded, slashed].flatMap((reading) => [reading, withoutParameters(reading)])
+  const all = new Set(either.flatMap((reading) => [reading, reading.replace(/\/{2,}/g, '/')]))
+  all.delete(decoded)
+  return [...all]
+}
+
 const readPath = (raw: string, query: string): Canonical => {
   if (NOT_PATH.test(raw)) return refused('the path holds a character that must be percent-encoded')
   const path = normalize(raw)
-  if (/%(?:2F|5C)/.test(path)) return refused('the path holds an encoded slash or backslash')
+  if (path.includes('%5C')) return refused('the path holds an encoded backslash')
   if (/%(?:[01][0-9A-F]|7F)/.test(path)) return refused('the path holds an encoded control character')
   // after normalize(), so that %25%32%65 is seen for the %252e that it is
   if (/%25[0-9A-Fa-f]{2}/.test(path)) return refused('the path is percent-encoded twice')
@@ -94,13 +125,12 @@ const readPath = (raw: string, query: string): Canonical => {
   const decoded = decode(path)
   // eslint-disable-next-line no-control-regex
   if (decoded === undefined || /[\u0080-\u009f]/.test(decoded)) return refused('the path is not UTF-8 text')
-  if (foldsIntoSyntax(decoded)) return refused('the path holds look-alikes of its separators')
-  const segments = decoded.split('/').slice(1)
-  const plain = segments.map((segment) => segment.replace(/;.*$/s, ''))
-  if (plain.some(isDots)) return refused('the path holds a dot segment')
-  if (plain.some((segment, at) => segment === '' && segments[at] !== ''))
-    return refused('the path holds a segment of parameters only')
-  return { ok: true, path, query, target: path + query, decoded, plain: `/${plain.join('/')}` }
+  const encodedSlash = path.includes('%2F')
+  const slashed = decoded.replaceAll('%2F', '/')
+  const fault = faultOf(decoded) ?? (encodedSlash ? faultOf(slashed) : undefined)
+  if (fault !== undefined) return refused(fault)
+  const readings = encodedSlash || decoded.includes(';') ? readingsOf(decoded, slashed) : []
+  return { ok: true, path, query, target: path + query, decoded, encodedSlash, readings }
 }
 
 /**

@@ -7,7 +7,7 @@
  * Times are ms since the epoch; binary ids are lower-case hex.
  */
 
-import type { AccessSnapshot, Anchor, Application, Policy } from '#fleet/access.ts'
+import type { AccessSnapshot, Anchor, Application, Policy, RuleGroup } from '#fleet/access.ts'
 import type {
   CertificateRecord,
   CertificateState,
@@ -15,11 +15,13 @@ import type {
   IssuerState,
   SubjectExtras,
 } from '#fleet/certificate.ts'
-import type { Actor, AuditEntry, ClaimToken, OperatorToken } from '#fleet/credentials.ts'
+import type { Actor, AuditEntry, ClaimToken, OperatorToken, ServiceToken } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { Device, DeviceCondition, DeviceState } from '#fleet/device.ts'
 import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import type { RevocationReason } from '#fleet/revocation-reason.ts'
+import type { SessionRevocation } from '#fleet/session.ts'
+import type { AccessMemory, AnchorCrlRecord } from './access-memory.ts'
 import type { AuthorityMemory } from './authorities.ts'
 import type { EnrollmentMemory } from './enrollments.ts'
 import type { FleetListMemory } from './fleet-lists.ts'
@@ -41,29 +43,41 @@ export type LiveStatus = {
   readonly tags: Readonly<Record<string, string>>
   readonly issuerSki: string
   readonly issuerState: IssuerState
+  /** of the device's newest confirmed certificate; undefined: it never had one */
+  readonly renewAt: number | undefined
+  readonly cloneSuspected: boolean
 }
 
 /**
- * A change that the doors must notice. `access`: an anchor, application or policy. `reset`: what happened since the cursor cannot
+ * A change that the doors must notice. `access`: an anchor, application, policy or rule group. `credentials`: service tokens or revoked sessions.
+ * `anchor_crls`: of a foreign anchor. `reset`: what happened since the cursor cannot
  * be told (an old backup was put in place, another database, a cursor too old), so everything must be checked again; it comes
- * first, and with it come an `access`, an `assertion_keys` and one `issuer` for each issuer.
+ * first, and with it come one of each of the others, and one `issuer` for each issuer.
  */
 export type Change =
   | { readonly kind: 'device'; readonly deviceId: DeviceId }
   | { readonly kind: 'issuer'; readonly ski: string }
   | { readonly kind: 'access' }
   | { readonly kind: 'assertion_keys' }
+  | { readonly kind: 'credentials' }
+  | { readonly kind: 'anchor_crls' }
   | { readonly kind: 'reset' }
 
 export type Changes = { readonly changes: readonly Change[]; readonly cursor: string }
 
-/** A signing key of the gateway's assertions. `sealed`: PKCS #8 DER under AES-256-GCM (#runtime/sealing.ts); the registry cannot read it. */
+/** RFC 7518 §3.1, RFC 8037 §3.1 (Ed25519). */
+export const ASSERTION_ALGORITHMS = ['ES256', 'RS256', 'EdDSA'] as const
+export type AssertionAlgorithm = (typeof ASSERTION_ALGORITHMS)[number]
+
+/** A signing key of the gateway's assertions and session tokens: the newest signs, all are published. `sealed`: PKCS #8 DER under AES-256-GCM (#runtime/sealing.ts); the registry cannot read it. */
 export type AssertionKey = {
   readonly kid: string
-  readonly algorithm: 'ES256'
+  readonly algorithm: AssertionAlgorithm
   /** JWK, JSON text */
   readonly publicJwk: string
   readonly sealed: Uint8Array
+  /** PEM, self-signed, for readers that want `public_certs` */
+  readonly certificate: string
   readonly createdAt: number
 }
 
@@ -73,7 +87,13 @@ export interface RegistryReader extends AsyncDisposable {
   status(fingerprint: string): LiveStatus | undefined
   /** The same object as long as nothing in it has changed, so that a caller may compile it once per version. Throws `registry_unavailable`. */
   access(): AccessSnapshot
+  /** By CF-Access-Client-Id; also expired and revoked ones. Throws `registry_unavailable`. */
+  serviceToken(clientId: string): ServiceToken | undefined
+  /** The same array as long as nothing in it has changed. Perhaps with some that have expired. Throws `registry_unavailable`. */
+  sessionRevocations(): readonly SessionRevocation[]
   issuers(): Promise<readonly IssuerRecord[]>
+  /** Of every anchor, each with its DER. */
+  anchorCrls(): Promise<readonly AnchorCrlRecord[]>
   /**
    * By issuer: certificates that could still be used, `pending` and `live` ones that have not expired. Counted anew, in pieces: for people,
    * not for requests.
@@ -169,12 +189,13 @@ export type Put<T> = {
   readonly actor: Actor
 }
 
-export const ACCESS_KINDS = ['anchor', 'application', 'policy', 'group'] as const
+export const ACCESS_KINDS = ['anchor', 'application', 'policy', 'rule_group', 'group'] as const
 export type AccessKind = (typeof ACCESS_KINDS)[number]
 export type AccessValue = {
   readonly anchor: Anchor
   readonly application: Application
   readonly policy: Policy
+  readonly rule_group: RuleGroup
   readonly group: EnrollmentGroup
 }
 export type Revisioned<T> = { readonly value: T; readonly revision: number }
@@ -191,7 +212,8 @@ export interface Registry
     RevocationMemory,
     AuthorityMemory,
     FleetListMemory,
-    RestoreMemory {
+    RestoreMemory,
+    AccessMemory {
   // ---- credentials
 
   /** Atomic with its audit entry. @throws `conflict`: the id is taken */
@@ -236,7 +258,7 @@ export interface Registry
   /**
    * `intended` → `live`, or `pending` when it is a renewal and the device has a usable certificate (docs/lifecycle.md): an earlier one that is
    * still pending then has seconds to live. One that is `live` and renews nothing succeeds what its device has. With its audit entry and a
-   * new revision of the device; renewAt and expiresAt of the device when it is `live`. No change row, for nothing that a door has allowed or refused depends on it, unless an older certificate lost its place. Must be committed before the certificate leaves the process. Of two
+   * new revision of the device; renewAt and expiresAt of the device when it is `live`. No change row where the device had no certificate before, for nothing that a door has allowed or refused depends on it. Must be committed before the certificate leaves the process. Of two
    * that signed the same reservation the first writer wins: hand out the `der` that is returned, never your own.
    * @throws `certificate_revoked` when the device was revoked, suspended or retired since the reservation; `clone_suspected` when the
    * certificate that it renews got a confirmed successor since, with another key; `issuer_unusable` when its issuer was revoked since, and
@@ -287,7 +309,8 @@ export interface Registry
     readonly ifRevision?: number | undefined
   }): Promise<Device | undefined>
   /**
-   * From the inbox, of admitted handshakes only: keeps the newest time per device, and `inboxCursor` in the same transaction. Unknown
+   * From the inbox. `logouts`: of scope `token`, kept as by {@link AccessMemory.revokeSessions}, for MAX_SESSION at the longest, with one
+   * audit entry for all, as by `system`. The others are of admitted handshakes only: keeps the newest time per device, and `inboxCursor` in the same transaction. Unknown
    * fingerprints and times after `now` are skipped. No audit, no change row, no new revision; except that a `pending` certificate of an
    * active device, whenever it was seen, becomes `live` unless its key is blocked, as by {@link RenewalMemory.confirmCertificate}, told as by `system`.
    */
@@ -295,6 +318,7 @@ export interface Registry
     sightings: readonly { readonly fingerprint: string; readonly at: number }[],
     inboxCursor: string,
     now: number,
+    logouts?: readonly SessionRevocation[],
   ): Promise<void>
   /** Where reading the inbox goes on. */
   inboxCursor(): Promise<string | undefined>
@@ -361,26 +385,27 @@ export interface Registry
 
   /**
    * Application ids are made by the caller and kept from the stored value on update. `precondition_failed` on a stale ifRevision;
-   * `not_found` when an application names a policy that does not exist. A value equal to the stored one changes nothing, also no version.
+   * `not_found` when an application names a policy, or a policy or rule group a rule group or service token, that does not exist. A value equal to the stored one changes nothing, also no version.
    */
   putAccess<K extends AccessKind>(kind: K, put: Put<AccessValue[K]>): Promise<Revisioned<AccessValue[K]>>
   findAccess<K extends AccessKind>(kind: K, name: string): Promise<Revisioned<AccessValue[K]> | undefined>
   listAccess<K extends AccessKind>(kind: K, page: Page): Promise<Paged<Revisioned<AccessValue[K]>>>
   /**
-   * `in_use`: a policy that an application names; a group that a device which is not retired, or a token that can still be used, is in.
-   * false: no such thing.
+   * `in_use`: a policy that an application names; a rule group that a policy names; a group that a device which is not retired, or a token
+   * that can still be used, is in. With an anchor its CRLs go. false: no such thing.
    */
   deleteAccess(
     kind: AccessKind,
     name: string,
     options: { readonly ifRevision?: number | undefined; readonly now: number; readonly actor: Actor },
   ): Promise<boolean>
-  /** All or nothing, one change of version. `not_found` when an application names a policy that does not exist afterwards. */
+  /** All or nothing, one change of version. `not_found` as by putAccess, of what is there afterwards. */
   applyAccess(
     values: {
       readonly anchors: readonly Anchor[]
       readonly applications: readonly Application[]
       readonly policies: readonly Policy[]
+      readonly ruleGroups?: readonly RuleGroup[]
       readonly groups?: readonly EnrollmentGroup[]
     },
     now: number,
@@ -408,15 +433,18 @@ export interface Registry
 
 /** The gateway's own append-only file: what it must say, and never more than that. `seen`: admission has let it in; of a refusal nothing is said. */
 export type InboxEntry = {
-  readonly kind: 'seen'
-  readonly fingerprint: string
+  /** `logout`: the holder of a session token asked for its end */
+  readonly kind: 'seen' | 'logout'
+  /** 64 hex: the certificate's fingerprint; of a logout the SHA-256 of the token's `jti` */
+  readonly subject: string
+  /** ms: when it was seen; of a logout the token's `exp` */
   readonly at: number
   readonly door: 'https' | 'mqtt'
 }
 
 export interface InboxWriter extends AsyncDisposable {
   /**
-   * Bounded queue, off the hot path; drops the oldest when full. Of entries of one kind, door and fingerprint that wait together
+   * A bounded queue for each kind, off the hot path; drops the oldest when full. Of entries of one kind, door and subject that wait together
    * only the newest is kept. Never throws. @returns entries dropped so far
    */
   append(entry: InboxEntry): number

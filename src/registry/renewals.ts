@@ -42,7 +42,7 @@ export interface RenewalMemory {
   /**
    * A superseded certificate asked for a successor with another key. Writes cloneSuspectedAt and the audit entry
    * `device.clone_suspected`, at most once an hour for a device; with `suspend` an active device is suspended in the same transaction,
-   * whenever it asks. undefined: no such device
+   * whenever it asks. A change row where it was not under suspicion before, or is suspended. undefined: no such device
    */
   recordCloneSuspicion(suspicion: {
     readonly deviceId: DeviceId
@@ -54,7 +54,7 @@ export interface RenewalMemory {
     readonly action: CloneAction
     readonly now: number
   }): Promise<Device | undefined>
-  /** An operator has looked: cloneSuspectedAt is taken away, with an audit entry. undefined: no such device. @throws `precondition_failed` */
+  /** An operator has looked: cloneSuspectedAt is taken away, with audit entry and change row. undefined: no such device. @throws `precondition_failed` */
   clearCloneSuspicion(clear: {
     readonly id: DeviceId
     readonly now: number

@@ -15,10 +15,11 @@ export interface RestoreMemory {
   /** false: that entry is not in this registry, so this is an older one, or another. */
   holdsMark(mark: HistoryMark): Promise<boolean>
   /**
-   * Every claim token that could still be used with another key is revoked, and the CRL numbers go beyond what the desk of before may have
-   * used, in one transaction with the audit entry `registry.restored`.
+   * Every claim token that could still be used with another key is revoked, every session that has begun is void, of service tokens the
+   * secrets of before a rotation, and the CRL numbers go beyond what the desk of before may have used, in one transaction with the audit
+   * entry `registry.restored`.
    * @param void_.why for the audit
-   * @returns how many tokens
+   * @returns how many claim tokens
    */
   voidOutstandingTokens(void_: {
     readonly now: number

@@ -3,12 +3,25 @@
  * Not which settings there are: settings.ts.
  */
 
-import { isIP, isIPv6 } from 'node:net'
+import { isIP, isIPv6, type Server } from 'node:net'
 import { resolve } from 'node:path'
 import { parseDuration } from '#fleet/duration.ts'
 
 /** Where a listener binds. `key`: the setting it came from, for messages. `host`: without brackets. */
-export type Listen = { readonly host: string; readonly port: number; readonly key: string }
+export type Listen = {
+  readonly host: string
+  readonly port: number
+  readonly key: string
+  /** processes of ours serve this port together; no configuration says so */
+  readonly shared?: SharedPort
+}
+
+export type SharedPort = {
+  /** a socket that listens already, from the process whose place this one takes: nobody who waits on it is lost */
+  readonly inherited: unknown
+  /** told of the server that has it */
+  readonly bound: (server: Server) => void
+}
 
 /** `[::]:8443` */
 export const showAddress = (host: string, port: number): string =>

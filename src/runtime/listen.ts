@@ -17,6 +17,7 @@ const FAILURES: Readonly<Record<string, Explain>> = {
     `port ${at.port} is taken (${at.key}: ${showAddress(at.host, at.port)}): stop the other program, ${settle(at)}, or run \`npm start -- --ports 0\` for free ports`,
   EACCES: (at) => `port ${at.port} is not allowed for this user (${at.key}): ${settle(at)}`,
   EADDRNOTAVAIL: (at) => `${at.host} is not an address of this machine (${at.key}): ${settle(at)}`,
+  ENOTSUP: (at) => `this system does not share a port among processes (${at.key}): set https.workers to 0`,
   ENOTFOUND: (at) => `${at.host} has no address (${at.key}): ${settle(at)}`,
 }
 
@@ -24,9 +25,11 @@ const NO_IPV6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL'])
 
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? ''
 
-const bind = async (server: Server, host: string, port: number): Promise<AddressInfo> => {
-  server.listen({ host, port })
+const bind = async (server: Server, { port, shared }: Listen, host: string): Promise<AddressInfo> => {
+  if (shared?.inherited === undefined) server.listen({ host, port, reusePort: shared !== undefined })
+  else server.listen(shared.inherited)
   await once(server, 'listening')
+  shared?.bound(server)
   return server.address() as AddressInfo
 }
 
@@ -55,8 +58,8 @@ export const listen = async (server: Server, at: Listen): Promise<{ host: string
   if (mustBeLoopback(server, at) && !isLoopback(at.host)) refuse()
   let bound: AddressInfo
   try {
-    bound = await bind(server, at.host, at.port).catch((error: unknown) => {
-      if (at.host === '::' && NO_IPV6.has(codeOf(error))) return bind(server, '0.0.0.0', at.port)
+    bound = await bind(server, at, at.host).catch((error: unknown) => {
+      if (at.host === '::' && NO_IPV6.has(codeOf(error))) return bind(server, at, '0.0.0.0')
       throw error
     })
   } catch (cause) {

@@ -1,9 +1,10 @@
 /**
- * A desk's log: JSON lines on stderr, one per event, written before the call returns (a crash loses none). Secrets are cut out
- * by name here as a second lock; callers do not pass them in the first place.
+ * A desk's log: JSON lines on stderr, one per event, written at the end of the turn of the event loop (lines.ts says what a crash loses).
+ * Secrets are cut out by name here as a second lock; callers do not pass them in the first place.
  */
 
 import { destination, pino, stdTimeFunctions, type Logger } from 'pino'
+import { gatherLines, type Lines } from './lines.ts'
 
 export type Log = Logger
 
@@ -76,9 +77,15 @@ export const createLog = (desk: string, level: Level, to: { write(line: string):
     to,
   )
 
-const toStderr = (): { write(line: string): void } => {
-  const stderr = destination({ fd: 2, sync: true })
-  // the reader of our stderr is gone (a killed `up`): the desk still stops in order
-  stderr.on('error', () => {})
+let stderr: Lines | undefined
+
+/** One for the process: its lines keep their order, whichever log they are of. */
+const toStderr = (): Lines => {
+  if (stderr === undefined) {
+    const file = destination({ fd: 2, sync: true })
+    // the reader of our stderr is gone (a killed `up`): the desk still stops in order
+    file.on('error', () => {})
+    stderr = gatherLines((text) => file.write(text))
+  }
   return stderr
 }

@@ -4,7 +4,15 @@
  */
 
 import { createServer, type Server } from 'node:http'
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import {
+  AggregatorRegistry,
+  collectDefaultMetrics,
+  Counter,
+  Gauge,
+  Histogram,
+  Registry,
+  type MetricObject,
+} from 'prom-client'
 
 type Labels = Readonly<Record<string, string>>
 
@@ -27,7 +35,24 @@ export type Metrics = {
   ): { set(value: number, labels?: Labels): void }
   /** Prometheus text format */
   text(): Promise<string>
+  /** the same as data, for another process of this desk */
+  values(): Promise<MetricValues>
+  /** From now on `text` is the sum of what is counted here and of these, asked at each scrape; it must not reject. */
+  include(others: () => Promise<readonly MetricValues[]>): void
 }
+
+/** What one process counted; plain data. */
+export type MetricValues = readonly MetricObject[]
+
+/** One process's worth of several: counts are added up, averages averaged. */
+const together = (all: readonly MetricValues[]): Registry =>
+  AggregatorRegistry.aggregate(all.map((values) => [...values]))
+
+/** What goes on counting when its process is gone: sums over processes never fall, which a reader would take for a restart. */
+export const countsOf = async (all: readonly MetricValues[]): Promise<MetricValues> =>
+  (await together(all).getMetricsAsJSON()).filter(({ type }) => COUNTS.has(String(type)))
+
+const COUNTS: ReadonlySet<string> = new Set(['counter', 'histogram'])
 
 const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
@@ -37,6 +62,7 @@ export const createMetrics = (desk: string): Metrics => {
   registry.setDefaultLabels({ desk })
   collectDefaultMetrics({ register: registry })
   const made = new Map<string, unknown>()
+  let others: (() => Promise<readonly MetricValues[]>) | undefined
   const once = <T>(name: string, make: () => T): T => {
     if (!made.has(name)) made.set(name, make())
     return made.get(name) as T
@@ -76,7 +102,14 @@ export const createMetrics = (desk: string): Metrics => {
         })
         return { set: (value: number, values: Labels = {}) => gauge.set(values, value) }
       }),
-    text: () => registry.metrics(),
+    text: async () =>
+      others === undefined
+        ? registry.metrics()
+        : together([await registry.getMetricsAsJSON(), ...(await others())]).metrics(),
+    values: () => registry.getMetricsAsJSON(),
+    include: (those) => {
+      others = those
+    },
   }
 }
 

@@ -12,8 +12,14 @@ export type ProblemReply = {
   readonly body: string
 }
 
-/** @param error anything thrown; what is not a FleetError becomes 500 `internal` without detail */
-export const problemReply = (error: unknown, requestId: string): ProblemReply => {
+/** RFC 9110 §15.5.2: a 401 must name at least one challenge. What the desks take; a door has its own. */
+const CHALLENGE = 'Bearer realm="sallyport"'
+
+/**
+ * @param error anything thrown; what is not a FleetError becomes 500 `internal` without detail
+ * @param challenge of a 401
+ */
+export const problemReply = (error: unknown, requestId: string, challenge = CHALLENGE): ProblemReply => {
   const problem = problemOf(error, requestId)
   // ends its line, so that a terminal's prompt does not stick to it
   const body = `${JSON.stringify(problem)}\n`
@@ -24,8 +30,7 @@ export const problemReply = (error: unknown, requestId: string): ProblemReply =>
       'content-type': PROBLEM_TYPE,
       'content-length': String(Buffer.byteLength(body)),
       'cache-control': 'no-store',
-      // RFC 9110 §15.5.2: a 401 must name at least one challenge
-      ...(problem.status === 401 ? { 'www-authenticate': 'Bearer realm="sallyport"' } : {}),
+      ...(problem.status === 401 ? { 'www-authenticate': challenge } : {}),
       ...(retryAfter === undefined ? {} : { 'retry-after': String(Math.max(0, Math.ceil(retryAfter))) }),
     },
     body,

@@ -108,6 +108,24 @@ const serve = async (
   }
 }
 
+/** One of several processes of a desk: whoever started it says for all of them where they listen and how they are. */
+const servePart = async (
+  desk: Program,
+  config: Config,
+  log: Log,
+  signal: AbortSignal,
+  start: (config: Config, scope: Scope) => Promise<Service>,
+): Promise<void> => {
+  await using service = await start(config, {
+    log,
+    metrics: createMetrics(desk),
+    clock: systemClock,
+    signal,
+  })
+  log.debug({ pid: process.pid, urls: service.urls }, 'serving')
+  if (!signal.aborted) await once(signal, 'abort')
+}
+
 const report = (log: Log, error: unknown): number => {
   if (error instanceof FleetError) log.fatal({ code: error.code, cause: error.cause }, error.detail)
   else log.fatal({ code: 'internal', err: error }, 'broken')
@@ -117,13 +135,17 @@ const report = (log: Log, error: unknown): number => {
 /**
  * A desk's main is this one call. Never returns before the process has been asked to stop, then ends it: 0 after a clean stop, 2 for
  * configuration (a taken port is one), 3 for an unreachable target, 1 otherwise, 130 when a second signal forced it.
+ * @param part of one of several processes of a desk: what stands in its log lines. It has neither a run file nor a page of its own.
  */
 export const runDesk = async (
   desk: Program,
   start: (config: Config, scope: Scope) => Promise<Service>,
+  part?: Readonly<Record<string, number>>,
 ): Promise<void> => {
   const stop = listenForStop()
-  let log = createLog(desk, 'info')
+  const openLog = (level: Config['log']['level']): Log =>
+    part === undefined ? createLog(desk, level) : createLog(desk, level).child(part)
+  let log = openLog('info')
   let home: string | undefined
   const crash = (error: unknown): void => {
     report(log, error)
@@ -142,8 +164,8 @@ export const runDesk = async (
     const configPath = configPathFrom(process.argv.slice(2), desk)
     const config = loadConfig({ desk, env: process.env, cwd: process.cwd(), configPath })
     home = config.home
-    log = createLog(desk, config.log.level)
-    await serve(desk, config, log, stop.signal, start)
+    log = openLog(config.log.level)
+    await (part === undefined ? serve : servePart)(desk, config, log, stop.signal, start)
     log.info('stopped')
   } catch (error) {
     // a start that was broken off by the signal it was given is a clean stop

@@ -3,7 +3,8 @@
  * Process settings only: anchors, applications, policies and groups live in the registry. Not how they are read: config.ts.
  */
 
-import { DAY, MINUTE, SECOND } from '#fleet/clock.ts'
+import { DAY, HOUR, MINUTE, SECOND } from '#fleet/clock.ts'
+import { MAX_SESSION } from '#fleet/session.ts'
 import * as kinds from './kinds.ts'
 import type { Kind, Listen } from './kinds.ts'
 
@@ -40,12 +41,24 @@ export type Settings = {
     public_url: string | undefined
     crl_ttl: number
     ocsp_ttl: number
+    assertion_algorithm: 'ES256' | 'RS256' | 'EdDSA'
+    assertion_key_life: number
+    assertion_key_overlap: number
     failures_per_minute: number
     certificates_per_hour: number | undefined
     webhook_secret_file: string | undefined
   }
   gateway: { https_listen: Listen; mqtts_listen: Listen; metrics_listen: Listen }
-  https: { origin_timeout: number; body_limit: number; body_least: number }
+  https: {
+    origin_timeout: number
+    session_duration: number
+    max_connection: number
+    workers: number
+    connections_per_address: number
+    requests_per_certificate: number
+    body_limit: number
+    body_least: number
+  }
   mqtt: {
     default_hostname: string | undefined
     max_connection: number
@@ -276,6 +289,24 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
     doc: 'From an OCSP answer to its `nextUpdate`. Each is what the registry says then; one without a nonce may be up to a minute old, and an HTTP cache may keep it for a minute at most.',
     desks: ['enroll'],
   },
+  'enroll.assertion_algorithm': {
+    kind: kinds.choice('ES256', 'RS256', 'EdDSA'),
+    default: 'ES256',
+    doc: 'Of the next key that the gateway signs assertions and session tokens with. RS256 costs every request 300 µs, ES256 30.',
+    desks: ['enroll'],
+  },
+  'enroll.assertion_key_life': {
+    kind: kinds.duration(HOUR, 400 * DAY, 'from 1h to 400d'),
+    default: '42d',
+    doc: 'How long a key signs until the next one is made. It is published for `enroll.assertion_key_overlap` longer.',
+    desks: ['enroll'],
+  },
+  'enroll.assertion_key_overlap': {
+    kind: kinds.duration(MINUTE, 60 * DAY, 'from 1m to 60d'),
+    default: '7d',
+    doc: 'How long tokens of the key before are still accepted; at most 14 times its life. A session that lasts longer ends with it.',
+    desks: ['enroll'],
+  },
   'enroll.failures_per_minute': {
     kind: kinds.integer(1, 1_000_000),
     default: '30',
@@ -324,6 +355,36 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
     kind: kinds.size(0, 1024 ** 4, 'up to 1024GiB'),
     default: '100MiB',
     doc: 'Largest request body, streamed; more is 413.',
+    desks: ['gateway'],
+  },
+  'https.session_duration': {
+    kind: kinds.duration(0, MAX_SESSION, 'from 0s to 31d'),
+    default: '0s',
+    doc: 'How long a session lasts where neither policy nor application says. `0s` is No Duration: a fresh handshake for every request.',
+    desks: BOTH,
+  },
+  'https.max_connection': {
+    kind: kinds.duration(SECOND, 30 * DAY, 'from 1s to 30d'),
+    default: '24h',
+    doc: 'A connection that serves more than one request, or a WebSocket, ends after this time at the latest, and never outlives certificate or session.',
+    desks: ['gateway'],
+  },
+  'https.workers': {
+    kind: kinds.integer(0, 256),
+    default: '0',
+    doc: 'Processes that serve the HTTPS door together, on one port. `0`: none, the gateway serves it itself.',
+    desks: ['gateway'],
+  },
+  'https.connections_per_address': {
+    kind: kinds.integer(1, 999_999_999),
+    default: '60000',
+    doc: 'New connections per minute from one IPv4 address or IPv6 /64; more are closed before their handshake.',
+    desks: ['gateway'],
+  },
+  'https.requests_per_certificate': {
+    kind: kinds.integer(1, 999_999_999),
+    default: '60000',
+    doc: 'Requests per minute with one certificate (or service token); more are 429.',
     desks: ['gateway'],
   },
   'https.body_least': {

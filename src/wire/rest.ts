@@ -1,6 +1,6 @@
 /**
  * Every JSON body of the REST interfaces, once: schema and type in one declaration. snake_case, dates as RFC 3339 UTC.
- * Not the routes: those are in #enroll.
+ * Anchors, applications and policies: access.ts. Not the routes: those are in #enroll.
  */
 
 import Type, { type Static } from 'typebox'
@@ -8,9 +8,7 @@ import { ISSUER_STATES, REPLACEMENT_REASONS } from '#fleet/certificate.ts'
 import { DEVICE_ID_PATTERN } from '#fleet/device-id.ts'
 import { DEVICE_CONDITIONS } from '#fleet/device.ts'
 import { ROLES } from '#fleet/credentials.ts'
-import { TOPIC_ACTS } from '#fleet/access.ts'
 import { DEVICE_REVOCATION_REASONS, ISSUER_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
-import { Group } from './groups.ts'
 import { closed, Duration, Hex, Instant, literals, Name, orNull, Pem } from './parts.ts'
 
 /** checked against the grammar by the use case, so that a bad one gets `device_id_invalid` and not a schema error */
@@ -242,7 +240,7 @@ export const TrustAnchor = Type.Object({ fingerprint: Hex, ...offering, presente
 export type TrustAnchor = Static<typeof TrustAnchor>
 
 /** `notes`: what follows from it and what is to be done now, for people. */
-const noted = <T extends Type.TObject>(thing: T) =>
+export const noted = <T extends Type.TObject>(thing: T) =>
   Type.Interface([thing], { notes: Type.Array(Type.String()) }, closed)
 export const IssuerMoved = noted(Issuer)
 export type IssuerMoved = Static<typeof IssuerMoved>
@@ -271,88 +269,6 @@ export const FingerprintParams = Type.Object(
   { fingerprint: Type.String({ minLength: 1, maxLength: 128 }) },
   closed,
 )
-
-// ---- access: the same shapes in fleet.yaml and in PUT bodies (where the name is in the path)
-
-export const AnchorBody = Type.Object(
-  {
-    pem: Type.String({ maxLength: 262_144 }),
-    hostnames: Type.Array(Type.String({ maxLength: 253 }), { minItems: 1, maxItems: 100 }),
-  },
-  closed,
-)
-
-export const ApplicationBody = Type.Object(
-  {
-    hostnames: Type.Array(Type.String({ maxLength: 253 }), { minItems: 1, maxItems: 100 }),
-    https: Type.Optional(
-      Type.Object(
-        { path: Type.String({ maxLength: 1_024 }), origin: Type.String({ maxLength: 2_048 }) },
-        closed,
-      ),
-    ),
-    mqtt: Type.Optional(
-      Type.Object(
-        {
-          topics: Type.Optional(
-            Type.Array(
-              Type.Object(
-                {
-                  filter: Type.String({ maxLength: 1_024 }),
-                  acts: Type.Array(literals(TOPIC_ACTS), { minItems: 1 }),
-                },
-                closed,
-              ),
-              { maxItems: 1_000 },
-            ),
-          ),
-        },
-        closed,
-      ),
-    ),
-    session_duration: Type.Optional(Duration),
-    policies: Type.Array(Name, { maxItems: 100 }),
-  },
-  closed,
-)
-
-/** Rules are read one by one by the use case, so that a selector that is not built yet is refused by its name. */
-const RuleBody = Type.Record(Type.String(), Type.Unknown())
-
-export const PolicyBody = Type.Object(
-  {
-    decision: Type.String({ maxLength: 64 }),
-    include: Type.Array(RuleBody, { minItems: 1, maxItems: 1_000 }),
-    require: Type.Optional(Type.Array(RuleBody, { maxItems: 1_000 })),
-    exclude: Type.Optional(Type.Array(RuleBody, { maxItems: 1_000 })),
-    session_duration: Type.Optional(Duration),
-  },
-  closed,
-)
-
-const named = <T extends Type.TObject>(body: T) => Type.Interface([body], { name: Name }, closed)
-
-export const Anchor = named(AnchorBody)
-export const Application = named(ApplicationBody)
-export const Policy = named(PolicyBody)
-export type Anchor = Static<typeof Anchor>
-export type Application = Static<typeof Application>
-export type Policy = Static<typeof Policy>
-
-/** As it is stored: `id` is the `aud` of its assertions, made once. */
-export const StoredApplication = Type.Interface([Application], { id: Hex }, closed)
-
-/** `fleet.yaml`, and the body of `POST /v1/apply`: all of it takes effect, or none. What it does not name stays as it is. */
-export const Fleet = Type.Object(
-  {
-    anchors: Type.Optional(Type.Array(Anchor)),
-    applications: Type.Optional(Type.Array(Application)),
-    policies: Type.Optional(Type.Array(Policy)),
-    groups: Type.Optional(Type.Array(Group)),
-  },
-  closed,
-)
-export type Fleet = Static<typeof Fleet>
 
 /** `next`: give it back as `?after=`; null on the last page. */
 export const listOf = <T extends Type.TSchema>(item: T) =>

@@ -6,6 +6,7 @@
 import { afterEach, beforeEach, describe, it } from 'vitest'
 import { ACTOR, claimToken } from '../support/registry.ts'
 import { accessContract } from './registry/access.ts'
+import { anchorCrlContract } from './registry/anchor-crls.ts'
 import { credentialContract } from './registry/credentials.ts'
 import { deviceListContract } from './registry/device-lists.ts'
 import { deviceContract } from './registry/devices.ts'
@@ -18,6 +19,8 @@ import { recordContract } from './registry/record.ts'
 import { renewalContract } from './registry/renewals.ts'
 import { reserveKindsContract } from './registry/reserve-kinds.ts'
 import { reserveContract } from './registry/reserve.ts'
+import { serviceTokenContract } from './registry/service-tokens.ts'
+import { sessionRevocationContract } from './registry/session-revocations.ts'
 
 export type { Built } from './registry/ground.ts'
 
@@ -33,6 +36,9 @@ const PARTS = [
   deviceListContract,
   issuerContract,
   accessContract,
+  serviceTokenContract,
+  sessionRevocationContract,
+  anchorCrlContract,
   feedContract,
 ]
 

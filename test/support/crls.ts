@@ -83,7 +83,7 @@ export const makeCrl = (o: CrlOptions): { readonly der: Buffer; readonly pem: st
     o.issuerDer ?? o.by.subjectDer,
     timeDer(o.thisUpdate ?? o.now - HOUR),
     ...(nextUpdate === null ? [] : [timeDer(nextUpdate)]),
-    ...(entries.length === 0 ? [] : [tlv(TAG.sequence, ...entries)]),
+    ...(entries.length === 0 ? [] : [tlv(TAG.sequence, Buffer.concat(entries))]),
     ...(version === 0 || extensions.length === 0
       ? []
       : [tlv(constructedTag(0), tlv(TAG.sequence, ...extensions))]),

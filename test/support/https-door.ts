@@ -3,13 +3,16 @@
  * would: `a.test` with anchor, application and policy; `b.test` with another CA's anchor and no application. Not the MQTT door.
  */
 
+import { hash } from 'node:crypto'
 import { join } from 'node:path'
-import type { Anchor, Application, Policy } from '#fleet/access.ts'
+import type { Anchor, Application, HttpsAccess, Policy } from '#fleet/access.ts'
 import { systemClock } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { DeviceState } from '#fleet/device.ts'
 import type { RevocationReason } from '#fleet/revocation-reason.ts'
-import { ensureAssertionKey } from '#enroll/assertion-keys.ts'
+import { MAX_SESSION, type SessionRevocation } from '#fleet/session.ts'
+import type { SessionChoice } from '#fleet/session.ts'
+import { ensureAssertionKey } from './assertion-key.ts'
 import { openCore, type Core } from '#gateway/core.ts'
 import { openHttpsDoor } from '#gateway/https/door.ts'
 import type { Registry } from '#registry/registry.ts'
@@ -20,8 +23,8 @@ import { createMetrics } from '#runtime/metrics.ts'
 import { createSecretKey } from '#runtime/secrets.ts'
 import { makePki, type LeafOptions, type TestLeaf, type TestPki } from './pki.ts'
 import { sayRaw, type RawOptions, type RawReply } from './raw-https.ts'
-import { openRecordingOrigin, type RecordingOrigin } from './recording-origin.ts'
-import { ACTOR, anchor, application, claimToken, policy, reservation } from './registry.ts'
+import { openRecordingOrigin, type RecordingOptions, type RecordingOrigin } from './recording-origin.ts'
+import { ACTOR, anchor, application, claimToken, freshHex, policy, reservation } from './registry.ts'
 import { temporaryFolder } from './temporary.ts'
 
 export type DoorHarness = AsyncDisposable & {
@@ -35,14 +38,24 @@ export type DoorHarness = AsyncDisposable & {
   /** every line that the gateway logged */
   readonly log: Record<string, unknown>[]
   metrics(): Promise<string>
+  /** the door's and the registry's clock goes ahead of the system's */
+  pass(ms: number): void
   /** as the service does when it stops; the rest is stopped with the harness */
   stopDoor(): Promise<void>
   /** a leaf of ours on record; `registered: false`: only signed */
   device(id: string, o?: LeafOptions & { registered?: boolean }): Promise<TestLeaf>
+  /** of the application of `a.test` */
+  readonly applicationId: string
+  /** those that have begun by now */
+  revokeSessions(which: Pick<SessionRevocation, 'scope' | 'subject'>): Promise<void>
   setState(id: string, state: DeviceState, reason?: RevocationReason): Promise<void>
   putAnchor(over: Partial<Anchor>): Promise<void>
   putApplication(over: Partial<Application>): Promise<void>
+  /** the application on `/*` of the harness's origin, with these differences */
+  putHttps(over: Partial<HttpsAccess>, session?: SessionChoice): Promise<void>
   putPolicy(over: Partial<Policy>): Promise<void>
+  /** @returns its two header lines */
+  serviceToken(id: string): Promise<readonly string[]>
   /** these bytes on a connection of their own, as `leaf` */
   say(bytes: string | Uint8Array, leaf?: TestLeaf, o?: Partial<RawOptions>): Promise<RawReply>
 }
@@ -51,12 +64,15 @@ export type DoorHarnessOptions = {
   /** settings, as environment names */
   readonly env?: Readonly<Record<string, string>>
   readonly answers?: Parameters<typeof openRecordingOrigin>[0]
+  readonly origin?: RecordingOptions
   readonly drainWithin?: number
+  readonly idleWithin?: number
   /** false: the enroll desk has not made one yet */
   readonly assertionKey?: boolean
 }
 
-const record = async (registry: Registry, pki: TestPki, leaf: TestLeaf): Promise<void> => {
+/** A leaf of ours on record, as the enroll desk leaves it. */
+export const record = async (registry: Registry, pki: TestPki, leaf: TestLeaf): Promise<void> => {
   const now = systemClock()
   const { facts } = leaf
   const token = claimToken({ createdAt: now, expiresAt: now + 60_000, deviceId: leaf.id as DeviceId })
@@ -79,7 +95,8 @@ const record = async (registry: Registry, pki: TestPki, leaf: TestLeaf): Promise
 }
 
 export const openDoorHarness = async (o: DoorHarnessOptions = {}): Promise<DoorHarness> => {
-  const clock = systemClock
+  let ahead = 0
+  const clock = () => systemClock() + ahead
   await using opened = new AsyncDisposableStack()
   const home = opened.use(temporaryFolder()).path
   const pki = makePki({ now: clock() })
@@ -97,7 +114,7 @@ export const openDoorHarness = async (o: DoorHarnessOptions = {}): Promise<DoorH
       ...o.env,
     },
   })
-  const origin = opened.use(await openRecordingOrigin(o.answers))
+  const origin = opened.use(await openRecordingOrigin(o.answers, o.origin))
   const registry = opened.use(await openRegistry({ path: config.registry.path, clock }))
   await registry.registerIssuer(
     { ski: pki.devices.ski, der: pki.devices.der, spkiSha256: pki.devices.facts.spkiSha256 },
@@ -132,6 +149,7 @@ export const openDoorHarness = async (o: DoorHarnessOptions = {}): Promise<DoorH
         core.sighting('https', fingerprint)
       },
       ...(o.drainWithin === undefined ? {} : { drainWithin: o.drainWithin }),
+      ...(o.idleWithin === undefined ? {} : { idleWithin: o.idleWithin }),
     }),
   )
   const port = Number(new URL(door.url).port)
@@ -146,6 +164,9 @@ export const openDoorHarness = async (o: DoorHarnessOptions = {}): Promise<DoorH
     port,
     log,
     metrics: () => metrics.text(),
+    pass: (ms) => {
+      ahead += ms
+    },
     stopDoor: async () => {
       await door[Symbol.asyncDispose]()
     },
@@ -163,8 +184,27 @@ export const openDoorHarness = async (o: DoorHarnessOptions = {}): Promise<DoorH
     putApplication: async (over) => {
       await registry.putAccess('application', { value: { ...app, ...over }, ...put })
     },
+    putHttps: async (over, session = {}) => {
+      const https = { path: '/*', origin: origin.url, ...over }
+      await registry.putAccess('application', { value: { ...app, ...session, https }, ...put })
+    },
     putPolicy: async (over) => {
       await registry.putAccess('policy', { value: policy(over), ...put })
+    },
+    applicationId: app.id,
+    revokeSessions: async (which) => {
+      const now = clock()
+      await registry.revokeSessions({ ...which, before: now, expiresAt: now + MAX_SESSION }, now, ACTOR)
+    },
+    serviceToken: async (id) => {
+      const clientId = `${freshHex(16)}.access`
+      const secret = `spst_${freshHex(22)}`
+      const made = { clientId, hash: hash('sha256', secret, 'hex'), previous: undefined, createdAt: clock() }
+      await registry.createServiceToken(
+        { id, name: `the ${id}`, ...made, expiresAt: undefined, revokedAt: undefined },
+        ACTOR,
+      )
+      return [`CF-Access-Client-Id: ${clientId}`, `CF-Access-Client-Secret: ${secret}`]
     },
     say: (bytes, leaf, options) => sayRaw(bytes, { port, leaf, ...options }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

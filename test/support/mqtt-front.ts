@@ -49,6 +49,7 @@ export const createFakeAdmission = (): FakeAdmission => {
       epoch++
     },
     epoch: () => epoch,
+    whoIs: (peer) => judge(peer, undefined),
     record: (_, ask, decision) => void admission.recorded.push({ ask, decision }),
     judgeTopics: (peer, host) => ({
       standing: judge(peer, undefined),
@@ -72,7 +73,14 @@ export const createFakeAdmission = (): FakeAdmission => {
     if (ask?.act === 'connect' && ask.clientId !== id) return deny('client_id_mismatch')
     if (ask !== undefined && ask.act !== 'connect')
       if (!topicsOf(admission.rules, identity)(ask.act, ask.topic)) return deny('topic_denied')
-    return { allow: true, identity, application: application(), policy: 'valid', notAfter: leaf.notAfter }
+    return {
+      allow: true,
+      identity,
+      application: application(),
+      policy: 'valid',
+      notAfter: leaf.notAfter,
+      plan: { duration: 0, binding: 'certificate' },
+    }
   }
   return admission
 }

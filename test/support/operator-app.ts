@@ -1,10 +1,14 @@
 /** The operator API without a socket: fastify's inject over a registry of its own, with a token for each role. */
 
+import { randomBytes } from 'node:crypto'
 import type { InjectOptions, LightMyRequestResponse } from 'fastify'
+import { openAnchorCrls } from '#enroll/anchor-crls/open.ts'
+import { createAssertionKeys, type AssertionKeys } from '#enroll/assertion-keys.ts'
 import { createApp, httpServer, type App } from '#enroll/http-app.ts'
 import { openImportedCrls } from '#enroll/imported-crls.ts'
 import { createFailureLimits } from '#enroll/limits.ts'
 import { registerOperatorApi } from '#enroll/operator-api.ts'
+import { DAY } from '#fleet/clock.ts'
 import { ROLES, type Role } from '#fleet/credentials.ts'
 import { loadConfig } from '#runtime/config.ts'
 import { createLog } from '#runtime/log.ts'
@@ -19,6 +23,7 @@ export type OperatorApp = TestRegistry & {
   readonly app: App
   readonly tokens: Readonly<Record<Role, string>>
   readonly logLines: readonly string[]
+  readonly signingKeys: AssertionKeys
   /** as admin, unless the call says otherwise */
   ask(
     method: NonNullable<InjectOptions['method']>,
@@ -53,6 +58,22 @@ export const openOperatorApp = async (
     metrics: createMetrics('enroll'),
   })
   const authorities = await openAuthorities(store)
+  const signingKeys = createAssertionKeys({
+    ...store,
+    sealingKey: randomBytes(32),
+    algorithm: 'ES256',
+    life: 42 * DAY,
+    overlap: 7 * DAY,
+    log: createLog('enroll', 'silent'),
+  })
+  const anchorCrls = await openAnchorCrls({
+    ...store,
+    log: createLog('enroll', 'silent'),
+    metrics: createMetrics('enroll'),
+    alert: () => {},
+    ticks: () => performance.now(),
+    random: () => 0,
+  })
   await registerOperatorApi(app, {
     registry: store.registry,
     clock: store.clock,
@@ -60,10 +81,13 @@ export const openOperatorApp = async (
     rootSha256: () => ROOT_SHA256,
     enrollUrl: 'https://enroll.test:8443',
     webhooksReady: o.webhooksReady ?? true,
+    sessionDuration: 0,
     issuers: { published: () => [] },
     crls: { current: () => undefined },
     importedCrls,
     authorities,
+    signingKeys,
+    anchorCrls,
   })
   o.after?.(app)
   await app.ready()
@@ -76,6 +100,7 @@ export const openOperatorApp = async (
     app,
     tokens,
     logLines,
+    signingKeys,
     ask: (method, url, { body, headers = {}, token = tokens.admin } = {}) =>
       app.inject({
         method,
@@ -85,6 +110,7 @@ export const openOperatorApp = async (
       }),
     async [Symbol.asyncDispose]() {
       await app.close()
+      await anchorCrls[Symbol.asyncDispose]()
       importedCrls[Symbol.dispose]()
       await authorities[Symbol.asyncDispose]()
       await store[Symbol.asyncDispose]()

@@ -19,6 +19,8 @@ export type RawClient = Disposable & {
   text(): string
   /** until what was received matches */
   until(pattern: RegExp): Promise<string>
+  /** the next whole reply on a connection that stays open; of one without a body only when its header says so */
+  reply(): Promise<RawReply>
   /** until the server has closed, or broken, the connection; everything received */
   closed(): Promise<string>
 }
@@ -32,6 +34,59 @@ export type RawOptions = {
   readonly tls?: ConnectionOptions
 }
 
+/** @returns the body, and how far it went; undefined: it is not whole yet */
+const unchunk = (text: string): { readonly body: string; readonly length: number } | undefined => {
+  let at = 0
+  let body = ''
+  for (;;) {
+    const end = text.indexOf('\r\n', at)
+    const size = Number.parseInt(text.slice(at, end), 16)
+    if (end === -1 || Number.isNaN(size) || text.length < end + 4 + size) return undefined
+    body += text.slice(end + 2, end + 2 + size)
+    at = end + 2 + size + 2
+    if (size === 0) return { body, length: at }
+  }
+}
+
+const headOf = (raw: string): { status: number; headers: Record<string, string>; length: number } => {
+  const end = raw.indexOf('\r\n\r\n')
+  if (end === -1) throw new Error(`not a reply: ${JSON.stringify(raw)}`)
+  const [start = '', ...lines] = raw.slice(0, end).split('\r\n')
+  const headers: Record<string, string> = {}
+  for (const line of lines) {
+    const colon = line.indexOf(':')
+    const name = line.slice(0, colon).toLowerCase()
+    const value = line.slice(colon + 1).trim()
+    headers[name] = name in headers ? `${headers[name]}, ${value}` : value
+  }
+  return { status: Number(start.split(' ')[1]), headers, length: end + 4 }
+}
+
+/** The first reply in what was received. */
+export const readReply = (raw: string): RawReply => {
+  const { length, ...head } = headOf(raw)
+  const body = raw.slice(length)
+  return {
+    ...head,
+    body: head.headers['transfer-encoding'] === 'chunked' ? (unchunk(body)?.body ?? body) : body,
+    raw,
+  }
+}
+
+/** The first reply, when all of it is there. */
+const wholeReply = (raw: string): RawReply | undefined => {
+  if (!raw.includes('\r\n\r\n')) return undefined
+  const { length, ...head } = headOf(raw)
+  const rest = raw.slice(length)
+  if (head.headers['transfer-encoding'] === 'chunked') {
+    const whole = unchunk(rest)
+    return whole && { ...head, body: whole.body, raw: raw.slice(0, length + whole.length) }
+  }
+  const octets = Number(head.headers['content-length'] ?? '0')
+  if (rest.length < octets) return undefined
+  return { ...head, body: rest.slice(0, octets), raw: raw.slice(0, length + octets) }
+}
+
 export const openRaw = async (o: RawOptions): Promise<RawClient> => {
   const socket = connect({
     host: '127.0.0.1',
@@ -42,6 +97,7 @@ export const openRaw = async (o: RawOptions): Promise<RawClient> => {
     ...o.tls,
   })
   let received = ''
+  let taken = 0
   let waiting: (() => void)[] = []
   const wake = (): void => {
     const woken = waiting
@@ -77,6 +133,17 @@ export const openRaw = async (o: RawOptions): Promise<RawClient> => {
       }
       return received
     },
+    reply: async () => {
+      for (;;) {
+        const whole = wholeReply(received.slice(taken))
+        if (whole !== undefined) {
+          taken += whole.raw.length
+          return whole
+        }
+        if (over) throw new Error(`the connection ended after ${JSON.stringify(received.slice(taken))}`)
+        await next()
+      }
+    },
     closed: async () => {
       while (!over) await next()
       return received
@@ -84,39 +151,6 @@ export const openRaw = async (o: RawOptions): Promise<RawClient> => {
     [Symbol.dispose]: () => {
       socket.destroy()
     },
-  }
-}
-
-const unchunk = (body: string): string => {
-  let rest = body
-  let whole = ''
-  for (;;) {
-    const end = rest.indexOf('\r\n')
-    const size = Number.parseInt(rest.slice(0, end), 16)
-    if (end === -1 || Number.isNaN(size) || size === 0) return whole
-    whole += rest.slice(end + 2, end + 2 + size)
-    rest = rest.slice(end + 2 + size + 2)
-  }
-}
-
-/** The first reply in what was received. */
-export const readReply = (raw: string): RawReply => {
-  const end = raw.indexOf('\r\n\r\n')
-  if (end === -1) throw new Error(`not a reply: ${JSON.stringify(raw)}`)
-  const [start = '', ...lines] = raw.slice(0, end).split('\r\n')
-  const headers: Record<string, string> = {}
-  for (const line of lines) {
-    const colon = line.indexOf(':')
-    const name = line.slice(0, colon).toLowerCase()
-    const value = line.slice(colon + 1).trim()
-    headers[name] = name in headers ? `${headers[name]}, ${value}` : value
-  }
-  const body = raw.slice(end + 4)
-  return {
-    status: Number(start.split(' ')[1]),
-    headers,
-    body: headers['transfer-encoding'] === 'chunked' ? unchunk(body) : body,
-    raw,
   }
 }
 

@@ -2,7 +2,9 @@
 
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 
 export type Recorded = {
   readonly method: string
@@ -24,6 +26,16 @@ export type RecordingOrigin = AsyncDisposable & {
 }
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void
+
+export type RecordingOptions = {
+  /** PEM: it speaks TLS */
+  readonly tls?: { readonly cert: string; readonly key: string }
+  /** a Unix socket in place of a port */
+  readonly socketPath?: string
+  /** the address that `url` names; default 127.0.0.1 */
+  readonly hostname?: string
+  readonly onUpgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
+}
 
 const plain: Answer = (_, response) => {
   response.writeHead(200, { 'content-type': 'text/plain' })
@@ -51,11 +63,13 @@ const counter = (): { up(): void; reach(count: number): Promise<void> } => {
 /** @param answers by path; anything else gets 200. Called when the header is in; the body is recorded as it comes. */
 export const openRecordingOrigin = async (
   answers: Readonly<Record<string, Answer>> = {},
+  o: RecordingOptions = {},
 ): Promise<RecordingOrigin> => {
   const seen: Recorded[] = []
   const begun = counter()
   const aborted = counter()
-  const server = createServer((request, response) => {
+  const server = o.tls === undefined ? createServer() : createTlsServer(o.tls)
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     let body = ''
     request.setEncoding('latin1')
     request.on('data', (chunk: string) => {
@@ -88,16 +102,43 @@ export const openRecordingOrigin = async (
       answer(request, response)
     }
   })
-  server.listen(0, '127.0.0.1')
+  const { onUpgrade } = o
+  const upgraded = new Set<Duplex>()
+  if (onUpgrade !== undefined)
+    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      seen.push({
+        method: request.method ?? '',
+        target: request.url ?? '',
+        rawHeaders: request.rawHeaders,
+        headers: request.headersDistinct as Record<string, string[]>,
+        trailers: [],
+        body: '',
+      })
+      socket.on('error', () => {})
+      upgraded.add(socket)
+      socket.once('close', () => {
+        upgraded.delete(socket)
+        aborted.up()
+      })
+      begun.up()
+      onUpgrade(request, socket, head)
+    })
+  if (o.socketPath === undefined) server.listen(0, '127.0.0.1')
+  else server.listen(o.socketPath)
   await once(server, 'listening')
+  const scheme = o.tls === undefined ? 'http' : 'https'
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url:
+      o.socketPath === undefined
+        ? `${scheme}://${o.hostname ?? '127.0.0.1'}:${(server.address() as AddressInfo).port}`
+        : `unix:${o.socketPath}`,
     seen,
     begun: (count) => begun.reach(count),
     aborted: (count) => aborted.reach(count),
     async [Symbol.asyncDispose]() {
       server.close()
       server.closeAllConnections()
+      for (const socket of upgraded) socket.destroy()
       await once(server, 'close')
     },
   }

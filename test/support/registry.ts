@@ -1,12 +1,14 @@
 /** Nouns for registry tests, each different from the one before, and what a registry needs before it can issue. Not a registry. */
 
 import { createHash } from 'node:crypto'
-import type { Anchor, Application, Policy } from '#fleet/access.ts'
+import type { Anchor, Application, Policy, RuleGroup } from '#fleet/access.ts'
 import { DAY, HOUR } from '#fleet/clock.ts'
-import type { ClaimToken, OperatorToken } from '#fleet/credentials.ts'
+import type { ClaimToken, OperatorToken, ServiceToken } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import { FIRST_GROUP, GROUP_DEFAULTS, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import type { CertificateRecord } from '#fleet/certificate.ts'
+import type { SessionRevocation } from '#fleet/session.ts'
+import type { AnchorCrlRecord } from '#registry/access-memory.ts'
 import type { AssertionKey, Registry, Reservation } from '#registry/registry.ts'
 
 export const NOW = Date.UTC(2026, 5, 1, 12)
@@ -92,6 +94,14 @@ export const policy = (over: Partial<Policy> = {}): Policy => ({
   ...over,
 })
 
+export const ruleGroup = (over: Partial<RuleGroup> = {}): RuleGroup => ({
+  name: 'crew',
+  include: [{ certificate: {} }],
+  require: [],
+  exclude: [],
+  ...over,
+})
+
 export const application = (over: Partial<Application> = {}): Application => ({
   name: 'example',
   id: freshHex(32),
@@ -114,7 +124,44 @@ export const assertionKey = (over: Partial<AssertionKey> = {}): AssertionKey => 
   algorithm: 'ES256',
   publicJwk: '{"kty":"EC"}',
   sealed: Buffer.from(freshHex(40), 'hex'),
+  certificate: '-----BEGIN CERTIFICATE-----',
   createdAt: NOW,
+  ...over,
+})
+
+/** Each with a name, ids and a secret of its own. */
+export const serviceToken = (over: Partial<ServiceToken> = {}): ServiceToken => ({
+  id: freshHex(8),
+  name: `program ${freshHex(4)}`,
+  clientId: `${freshHex(16)}.access`,
+  hash: freshHex(32),
+  previous: undefined,
+  createdAt: NOW,
+  expiresAt: undefined,
+  revokedAt: undefined,
+  ...over,
+})
+
+/** Of one token. */
+export const sessionRevocation = (over: Partial<SessionRevocation> = {}): SessionRevocation => ({
+  scope: 'token',
+  subject: freshHex(32),
+  before: NOW,
+  expiresAt: NOW + DAY,
+  ...over,
+})
+
+/** Of {@link anchor}, uploaded; `der` is no CRL. */
+export const anchorCrl = (over: Partial<AnchorCrlRecord> = {}): AnchorCrlRecord => ({
+  anchor: 'development',
+  issuerSpki: 'c3'.repeat(32),
+  number: '7',
+  thisUpdate: NOW,
+  nextUpdate: NOW + DAY,
+  entries: 1,
+  source: 'upload',
+  keptAt: NOW,
+  der: Buffer.from(freshHex(40), 'hex'),
   ...over,
 })
 

@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { connect, type TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
-import { ensureAssertionKey } from '#enroll/assertion-keys.ts'
+import { ensureAssertionKey } from '../support/assertion-key.ts'
 import { openRegistry } from '#registry/sqlite.ts'
 import { createSecretKey } from '#runtime/secrets.ts'
 import { startDeskProcess } from '../support/desk-process.ts'

@@ -2,6 +2,8 @@
 
 import type { OutgoingHttpHeaders } from 'node:http'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { Forward } from '#fleet/access.ts'
+import { toPem } from '#pki/pem.ts'
 import { openDoorHarness, type DoorHarness } from '../support/https-door.ts'
 import type { TestLeaf } from '../support/pki.ts'
 import { requestText } from '../support/raw-https.ts'
@@ -40,8 +42,6 @@ const NAMES = [
   'Cf-Access-Jwt-Assertion',
   'Cf-Access-Token',
   'Cf-Access-Authenticated-User-Email',
-  'Cf-Access-Client-Id',
-  'Cf-Access-Client-Secret',
   'Cf-Client-Cert-Der-Base64',
   'Cf-Client-Cert-Sha256',
   'Cf-Connecting-IP',
@@ -188,6 +188,78 @@ describe('spoofed request headers', () => {
       expect([line.split(':')[0], reply.status]).toEqual([line.split(':')[0], 403])
     }
     expect(door.origin.seen).toEqual([])
+  })
+})
+
+test('a service token is looked at, and stays here', async () => {
+  const fields = await door.serviceToken('robot-1')
+  await door.putPolicy({ include: [{ any_valid_service_token: {} }] })
+  for (const lines of [
+    fields,
+    fields.map((line) => line.toLowerCase().replace(/: .*/, line.slice(line.indexOf(':')))),
+  ]) {
+    door.origin.seen.length = 0
+    expect((await door.say(requestText('/', { headers: lines }))).status).toBe(200)
+    const { headers } = door.origin.seen[0] as (typeof door.origin.seen)[number]
+    expect(
+      Object.keys(headers).filter((name) => /cf-access-client|cf-client-cert|client-cert/.test(name)),
+    ).toEqual([])
+    const [, body = ''] = headers['cf-access-jwt-assertion']?.[0]?.split('.') ?? []
+    const claims = JSON.parse(Buffer.from(body, 'base64url').toString()) as Record<string, unknown>
+    expect(claims).toMatchObject({ common_name: fields[0]?.split(': ')[1], service_token_id: 'robot-1' })
+    expect(claims).not.toHaveProperty('cnf')
+  }
+  const secret = fields[1]?.split(': ')[1] ?? ''
+  expect(JSON.stringify([door.origin.seen, door.log])).not.toContain(secret)
+  for (const lines of [
+    [fields[0] ?? ''],
+    [...fields, ...fields],
+    [fields[0] ?? '', 'CF-Access-Client-Secret: x'],
+  ]) {
+    const reply = await door.say(requestText('/', { headers: lines }), lamp)
+    expect([reply.status, reply.headers['www-authenticate']]).toEqual([401, 'Cf-Access'])
+    expect(reply.body).toContain('token_invalid')
+  }
+  await door.putPolicy({})
+})
+
+describe('the certificate, in the forms that the application asks for', () => {
+  const told = async (forward: readonly Forward[], leaf: TestLeaf | undefined = lamp) => {
+    await door.putHttps({ forward })
+    expect((await door.say(requestText('/'), leaf)).status).toBe(200)
+    await door.putHttps({})
+    return door.origin.seen.at(-1)?.headers ?? {}
+  }
+  test('X-Forwarded-Client-Cert, as Envoy writes it', async () => {
+    const headers = await told(['xfcc'])
+    const pem = (...ders: readonly Uint8Array[]) =>
+      encodeURIComponent(ders.map((der) => toPem('CERTIFICATE', der)).join(''))
+    expect(headers['x-forwarded-client-cert']).toEqual([
+      [
+        'By=https://a.test',
+        `Hash=${lamp.facts.fingerprint}`,
+        `Cert="${pem(lamp.der)}"`,
+        `Chain="${pem(lamp.der, door.pki.devices.der)}"`,
+        'Subject="CN=lamp-1"',
+        'URI=urn:sallyport:device:lamp-1',
+      ].join(';'),
+    ])
+    expect(headers).not.toHaveProperty('client-cert')
+    expect(headers).not.toHaveProperty('cf-client-cert-sha256')
+  })
+  test('none', async () => {
+    const headers = await told([])
+    expect(Object.keys(headers).filter((name) => name.includes('cert'))).toEqual([])
+    expect(headers).toHaveProperty('cf-access-jwt-assertion')
+  })
+  test('nobody’s: a bypass tells the origin of nobody, whatever certificate came along', async () => {
+    await door.putPolicy({ decision: 'bypass', include: [{ everyone: {} }] })
+    for (const leaf of [undefined, lamp]) {
+      const headers = await told(['cloudflare', 'rfc9440', 'xfcc'], leaf)
+      expect(Object.keys(headers).filter((name) => /cert|cf-|assertion/.test(name))).toEqual([])
+      expect(headers['x-forwarded-for']).toEqual(['127.0.0.1'])
+    }
+    await door.putPolicy({})
   })
 })
 

@@ -3,7 +3,7 @@
 import { renameSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { ensureAssertionKey } from '#enroll/assertion-keys.ts'
+import { ensureAssertionKey } from '../support/assertion-key.ts'
 import { openInboxReader } from '#registry/inbox.ts'
 import { readSecretKey } from '#runtime/secrets.ts'
 import { openDoorHarness } from '../support/https-door.ts'
@@ -55,7 +55,7 @@ test('no assertion key yet: 503, and from then on 200', async () => {
   const ask = () => door.say(requestText('/'), lamp)
   expect((await ask()).status).toBe(503)
   expect(door.origin.seen).toEqual([])
-  expect((await door.say(requestText('/cdn-cgi/access/certs'))).body).toBe('{"keys":[]}')
+  expect((await door.say(requestText('/cdn-cgi/access/certs'))).body).toContain('"keys":[]')
   await ensureAssertionKey({
     registry: door.registry,
     clock: Date.now,
@@ -71,13 +71,13 @@ test('a sighting is left in the inbox, and only of who was admitted', async () =
   await door.say(requestText('/'), ghost)
   await door.say(requestText('/'), lamp)
   await using inbox = await openInboxReader({ path: door.config.registry.inbox })
-  let entries: readonly { readonly fingerprint: string; readonly door: string }[] = []
+  let entries: readonly { readonly subject: string; readonly door: string }[] = []
   for (const giveUpAt = performance.now() + 5_000; entries.length === 0 && performance.now() < giveUpAt;) {
     await pause(20)
     ;({ entries } = await inbox.read(undefined, 10))
   }
   expect(entries).toEqual([
-    expect.objectContaining({ kind: 'seen', door: 'https', fingerprint: lamp.facts.fingerprint }),
+    expect.objectContaining({ kind: 'seen', door: 'https', subject: lamp.facts.fingerprint }),
   ])
 })
 

@@ -1,27 +1,44 @@
-/** `anchor | app | policy | group`, each `ls` and `show`: what `apply` put there. One table of four kinds. */
+/** `anchor | app | policy | rule-group | group`, each `ls` and `show`: what `apply` put there. One table of five kinds. */
 
 import type { Command } from 'commander'
 import { KEY_KINDS } from '#fleet/certificate.ts'
+import type { Anchor, Application, Policy, RuleGroup } from '#wire/access.ts'
 import type { StoredGroup } from '#wire/groups.ts'
-import type { Anchor, Application, Policy } from '#wire/rest.ts'
 import { group, online, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { list, listing, type Collection } from '../list.ts'
 import { connect } from '../operator-api.ts'
 import { printJson } from '../output.ts'
+import { anchorCrl } from './anchor-crl.ts'
 import { groupRevoke } from './group-revoke.ts'
+import { policyTest } from './policy-test.ts'
 
 type Kind<T> = Collection<T> & { readonly about: string; readonly example: string }
 
 const ruleNames = (rules: Policy['include'] | undefined): string =>
   (rules ?? []).flatMap((rule) => Object.keys(rule)).join(', ') || '-'
 
+/** Absent: what is further out says. */
+const sessionOf = (duration: string | undefined): string =>
+  duration === undefined ? '-' : duration === '0s' ? 'No Duration' : duration
+
+const RULE_HEADS = ['INCLUDE', 'REQUIRE', 'EXCLUDE'] as const
+const ruleCells = (rules: Pick<Policy, 'include' | 'require' | 'exclude'>): readonly string[] => [
+  ruleNames(rules.include),
+  ruleNames(rules.require),
+  ruleNames(rules.exclude),
+]
+
 const anchors: Kind<Anchor> = {
   about: 'trusted certificate authorities, by hostname',
   example: 'development',
   path: '/v1/anchors',
-  heads: ['NAME', 'HOSTNAMES'],
-  row: (anchor) => [anchor.name, anchor.hostnames.join(', ')],
+  heads: ['NAME', 'HOSTNAMES', 'CRL'],
+  row: ({ name, hostnames, crl }) => [
+    name,
+    hostnames.join(', '),
+    crl === undefined ? '-' : `${crl.urls?.join(', ') || 'uploaded'} (${crl.on_stale ?? 'fail_closed'})`,
+  ],
   none: 'No anchors: no certificate is trusted. Add one: npx sallyport apply -f fleet.yaml',
 }
 
@@ -29,13 +46,14 @@ const applications: Kind<Application> = {
   about: 'applications: what the gateway protects, and who may reach it',
   example: 'example',
   path: '/v1/applications',
-  heads: ['NAME', 'HOSTNAMES', 'HTTPS', 'MQTT', 'POLICIES'],
-  row: ({ name, hostnames, https, mqtt, policies }) => [
+  heads: ['NAME', 'HOSTNAMES', 'HTTPS', 'MQTT', 'SESSION', 'POLICIES'],
+  row: ({ name, hostnames, https, mqtt, session_duration, policies: named }) => [
     name,
     hostnames.join(', '),
-    https === undefined ? '-' : `${https.path} -> ${https.origin}`,
-    mqtt === undefined ? '-' : (mqtt.topics?.map(({ filter }) => filter).join(', ') ?? 'default topics'),
-    policies.join(', ') || '(nobody)',
+    https === undefined ? '-' : `${https.path} -> ${[https.origin].flat().join(', ')}`,
+    mqtt === undefined ? '-' : mqtt.topics?.map(({ filter }) => filter).join(', ') || 'default topics',
+    sessionOf(session_duration),
+    named.join(', ') || '(nobody)',
   ],
   none: 'No applications: everything is refused. Add one: npx sallyport apply -f fleet.yaml',
 }
@@ -44,15 +62,23 @@ const policies: Kind<Policy> = {
   about: 'policies: rules that applications refer to',
   example: 'devices',
   path: '/v1/policies',
-  heads: ['NAME', 'DECISION', 'INCLUDE', 'REQUIRE', 'EXCLUDE'],
+  heads: ['NAME', 'DECISION', ...RULE_HEADS, 'SESSION'],
   row: (policy) => [
     policy.name,
-    policy.decision,
-    ruleNames(policy.include),
-    ruleNames(policy.require),
-    ruleNames(policy.exclude),
+    `${policy.decision}${policy.report_only === true ? ' (report only)' : ''}`,
+    ...ruleCells(policy),
+    sessionOf(policy.session_duration),
   ],
   none: 'No policies: nobody gets in. Add one: npx sallyport apply -f fleet.yaml',
+}
+
+const ruleGroups: Kind<RuleGroup> = {
+  about: 'rule groups: rules that policies share',
+  example: 'plant-north',
+  path: '/v1/rule-groups',
+  heads: ['NAME', ...RULE_HEADS],
+  row: (group) => [group.name, ...ruleCells(group)],
+  none: 'No rule groups.',
 }
 
 const groups: Kind<StoredGroup> = {
@@ -84,8 +110,9 @@ const commandsFor = <T>(io: Io, word: string, kind: Kind<T>): Command =>
   ])
 
 export const accessCommands = (io: Io): Command[] => [
-  commandsFor(io, 'anchor', anchors),
+  commandsFor(io, 'anchor', anchors).addCommand(anchorCrl(io)),
   commandsFor(io, 'app', applications),
-  commandsFor(io, 'policy', policies),
+  commandsFor(io, 'policy', policies).addCommand(policyTest(io)),
+  commandsFor(io, 'rule-group', ruleGroups),
   commandsFor(io, 'group', groups).addCommand(groupRevoke(io)),
 ]

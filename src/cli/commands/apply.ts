@@ -1,16 +1,16 @@
-/** `apply -f fleet.yaml`: anchors, applications, policies and groups, all of them or none. What is judged, is judged by the desk. */
+/** `apply -f fleet.yaml`: anchors, applications, policies, rule groups and groups, all of them or none. What is judged, is judged by the desk. */
 
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { parse } from 'yaml'
 import { FleetError } from '#fleet/errors.ts'
-import type { Fleet } from '#wire/rest.ts'
+import type { Applied, Fleet } from '#wire/access.ts'
 import { online, show, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { connect } from '../operator-api.ts'
 
-const KINDS = ['anchors', 'applications', 'policies', 'groups'] as const
+const KINDS = ['anchors', 'applications', 'policies', 'rule_groups', 'groups'] as const
 
 const readFleet = (path: string, shown: string): Fleet => {
   let fleet: unknown
@@ -28,15 +28,16 @@ const readFleet = (path: string, shown: string): Fleet => {
 export const apply = (io: Io): Command =>
   online(
     'apply',
-    'put anchors, applications, policies and groups in place, all or none',
+    'put anchors, applications, policies, rule groups and groups in place, all or none',
     'apply -f fleet.yaml',
   )
     .requiredOption('-f, --file <file>', 'YAML or JSON')
     .action(async (_: unknown, self: Command) => {
       const options = self.optsWithGlobals<Online & { file: string }>()
       const fleet = readFleet(resolve(io.cwd, options.file), options.file)
-      await connect(io, options).call('POST', '/v1/apply', { body: fleet })
-      show(io, options, fleet, () =>
-        KINDS.flatMap((kind) => (fleet[kind] ?? []).map(({ name }) => `${kind}: ${name} is in place`)),
-      )
+      const applied = await connect(io, options).call<Applied>('POST', '/v1/apply', { body: fleet })
+      show(io, options, applied, () => [
+        ...KINDS.flatMap((kind) => (fleet[kind] ?? []).map(({ name }) => `${kind}: ${name} is in place`)),
+        ...applied.notes.map((note) => `note: ${note}`),
+      ])
     })

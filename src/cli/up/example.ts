@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs'
 import { FleetError } from '#fleet/errors.ts'
 import type { Config } from '#runtime/config.ts'
-import type { Application, Fleet } from '#wire/rest.ts'
+import type { Application, Fleet } from '#wire/access.ts'
 import type { OperatorApi } from '../operator-api.ts'
 
 const NAMES = { anchor: 'development', policy: 'devices', application: 'example' } as const

@@ -1,155 +1,198 @@
 /**
- * A request that was admitted: assertion, origin, answer, and the second look when something changes meanwhile. Not who is
- * admitted: exchange.ts asked.
+ * A request that was admitted: session, assertion, origin, answer, and the second look when something changes meanwhile. Not who is
+ * admitted: exchange.ts asked. Not the bytes of a WebSocket: tunnel.ts.
  */
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { CertificateFacts } from '#fleet/certificate.ts'
+import { SECOND } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import type { Peer } from '#fleet/peer.ts'
-import { nameOf } from '#policy/admission.ts'
+import type { Credentials } from '#policy/admission.ts'
 import type { Ask, Decision } from '#policy/decision.ts'
 import type { Target } from '#policy/target.ts'
 import type { Admission } from '../admission.ts'
 import type { Anchors } from '../anchors.ts'
 import type { Assertions } from '../assertion.ts'
 import type { Live } from '../live.ts'
+import type { Sessions } from '../sessions/sessions.ts'
+import { assertionFor } from './assertion-for.ts'
+import type { Presented } from './certificate-headers.ts'
+import { fateOf, type Connection, type Exchange, type Turn } from './connection.ts'
 import { denialError } from './details.ts'
 import { isForwardedMethod, type Envelope } from './envelope.ts'
 import { forward } from './forward.ts'
 import type { Origins } from './origins.ts'
 import { requestHeaders } from './request-headers.ts'
+import { responseHeaders } from './response-headers.ts'
+import type { Route } from './routes.ts'
 import type { Shares } from './shares.ts'
+import { becomeTunnel, upgradeHead } from './tunnel.ts'
+import { acceptsKey, webSocketKey } from './websocket.ts'
+
+/** ms that an assertion is good for at least: it is written in whole seconds, and read by another clock. */
+const LEAST_LIFE = 5 * SECOND
 
 export type AdmittedDeps = {
   readonly admission: Admission
   readonly anchors: Anchors
   readonly assertions: Assertions
+  readonly sessions: Sessions
   readonly live: Live
   readonly origins: Origins
   readonly shares: Shares
-  readonly bodyLimit: number
-  /** octets of a body that a client sends, at least, per `originTimeout` */
+  /** octets of a body that a client sends, at least, per timeout of the application */
   readonly bodyLeast: number
-  readonly originTimeout: number
+  /** ms that a connection lives which serves more than one request, or a WebSocket */
+  readonly maxConnection: number
   readonly sighting: (fingerprint: string) => void
 }
 
-/** What the Expect field asked for. */
-export type Expectation = 'none' | 'continue' | 'unknown'
-
 export type AdmittedRequest = {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
-  readonly expectation: Expectation
+  readonly connection: Connection
+  readonly turn: Turn
   readonly requestId: string
-  readonly peer: Peer
-  readonly leaf: CertificateFacts
   readonly ask: Ask
+  readonly credentials: Credentials
   readonly envelope: Envelope
   readonly target: Target
   readonly decision: Extract<Decision, { allow: true }>
-  /** tells the client, when it can still be told */
+  readonly route: Route
+  /** Set-Cookie of a session that begins */
+  readonly cookie: string | undefined
+  /** under which name it has its share of the door */
+  readonly shareName: string
+  /** tells the client, when it can still be told, and ends the connection */
   readonly refuse: (error: FleetError) => void
-  /** the same, with a line in the log */
+  /** tells the client, with a line in the log */
   readonly fail: (error: FleetError) => void
 }
 
-/** A request at its origin. */
-export type Exchange = {
-  /** ms. From then on even a running answer is judged again. */
-  readonly notAfter: number
-  recheck(): void
-  /** What follows on the connection cannot be read. Of no interest unless it is the rest of this very request. */
-  broken(error: FleetError): void
-}
-
 /** Told only after admission, so that a stranger hears first that he is one. undefined: it may go to the origin. */
-const refusalOf = (
-  { request, envelope, expectation }: AdmittedRequest,
-  bodyLimit: number,
-): FleetError | undefined => {
+const refusalOf = ({ turn, envelope, route }: AdmittedRequest): FleetError | undefined => {
+  const { request, expectation, early } = turn
   if (!isForwardedMethod(request.method ?? ''))
     return new FleetError('method_not_allowed', 'this method goes to no origin')
   // RFC 9110 §7.8 lets a server ignore Upgrade, but a client that asked for a WebSocket is better told
-  if (envelope.connection.has('upgrade') && request.headers.upgrade !== undefined)
-    return new FleetError('unsupported', 'Upgrade is not supported through this door')
+  if (envelope.connection.has('upgrade') && request.headers.upgrade !== undefined) {
+    if (early === undefined || !route.websocket)
+      return new FleetError('unsupported', 'Upgrade is not supported here')
+    if (webSocketKey(request) === undefined)
+      return new FleetError('bad_request', 'Sec-WebSocket-Key is missing, or not one')
+  }
   if (expectation === 'unknown') return new FleetError('expectation_failed', 'only 100-continue can be met')
-  if (envelope.length !== undefined && envelope.length > bodyLimit)
-    return new FleetError('body_too_large', `the body is longer than ${bodyLimit} bytes`)
+  if (envelope.length !== undefined && envelope.length > route.bodyLimit)
+    return new FleetError('body_too_large', `the body is longer than ${route.bodyLimit} bytes`)
   return undefined
 }
 
-const assertionFor = (
-  assertions: Assertions,
-  { request, envelope, target, leaf, decision: { identity, application, notAfter } }: AdmittedRequest,
-): string | undefined =>
-  assertions.mint({
-    hostname: envelope.host,
-    applicationId: application.id,
-    commonName: identity.kind === 'device' ? identity.id : identity.name,
-    deviceId: identity.kind === 'device' ? identity.id : undefined,
-    anchor: identity.kind === 'device' ? undefined : identity.anchor,
-    fingerprint: leaf.fingerprint,
-    notAfter,
-    method: request.method ?? '',
-    uri: `https://${envelope.authority}${target.path}`,
-  })
+/** What is told of the certificate that came with the handshake; undefined: nothing, or not with this request. */
+const presentedOf = (
+  anchors: Anchors,
+  { connection: { peer, before }, envelope: { host }, decision, route }: AdmittedRequest,
+): Presented | undefined => {
+  const { kind } = decision.identity
+  if (peer.leaf === undefined || (kind !== 'device' && kind !== 'foreign')) return undefined
+  if (route.forwardOn === 'first' && before > 0) return undefined
+  return { leaf: peer.leaf, above: route.tellsChain ? anchors.chainAbove(peer, host) : [], host }
+}
+
+/**
+ * Admission's verdict, held against sessions that were ended early: a connection within a session goes on without sending its token, and the
+ * handshake is what the session began with.
+ */
+export const judgeOn = (
+  { admission, sessions }: Pick<AdmittedDeps, 'admission' | 'sessions'>,
+  { peer, since }: Connection,
+  ask: Ask,
+  credentials: Credentials,
+): Decision => {
+  const decision = admission.judge(peer, ask, credentials)
+  if (!decision.allow || decision.plan.duration === 0 || !sessions.endedSince(decision, since))
+    return decision
+  return { allow: false, reason: 'session_expired', identity: decision.identity }
+}
+
+/** Was it judged by its certificate, and by nothing else? */
+const isCertificateOnly = ({ decision, turn }: AdmittedRequest): boolean =>
+  decision.plan.duration === 0 &&
+  decision.session === undefined &&
+  (decision.identity.kind === 'device' || decision.identity.kind === 'foreign') &&
+  turn.request.headers['cf-access-client-id'] === undefined
 
 /** @returns undefined when it is over already */
 export const serveAdmitted = (deps: AdmittedDeps, admitted: AdmittedRequest): Exchange | undefined => {
-  const { request, response, peer, leaf, ask, envelope, target, decision, fail } = admitted
-  const refusal = refusalOf(admitted, deps.bodyLimit)
+  const { connection, turn, ask, envelope, target, decision, route, cookie, fail } = admitted
+  const { request, response, early } = turn
+  const { peer, socket } = connection
+  const refusal = refusalOf(admitted)
   if (refusal !== undefined) {
     fail(refusal)
     return undefined
   }
-  const share = deps.shares.take(nameOf(decision.identity))
+  const share = deps.shares.take(admitted.shareName)
   if (share === undefined) {
     fail(new FleetError('rate_limited', 'this identity has too many requests under way'))
     return undefined
   }
-  response.once('close', () => {
-    share[Symbol.dispose]()
-  })
-  const assertion = assertionFor(deps.assertions, admitted)
+  const { leaf } = peer
+  const life = Math.max(route.timeout, LEAST_LIFE)
+  const assertion = assertionFor(deps.assertions, { decision, request, leaf, envelope, target, life })
   if (assertion === undefined) {
+    share[Symbol.dispose]()
     fail(new FleetError('registry_unavailable', 'there is no assertion key yet'))
     return undefined
   }
-  const deviceId = decision.identity.kind === 'device' ? decision.identity.id : undefined
+  const { identity } = decision
+  const deviceId = identity.kind === 'device' ? identity.id : undefined
   // what admission has let in, and nobody else: it confirms a certificate that waits for that
-  if (deviceId !== undefined) deps.sighting(leaf.fingerprint)
-  if (admitted.expectation === 'continue') response.writeContinue()
+  if (deviceId !== undefined && leaf !== undefined) deps.sighting(leaf.fingerprint)
+  if (turn.expectation === 'continue') response.writeContinue()
 
   const forwarded = forward({
     request,
     response,
-    origin: deps.origins.find(decision.application.https?.origin ?? ''),
+    origins: deps.origins,
+    route,
     target: target.target,
     headers: requestHeaders(request.rawHeaders, envelope, {
-      assertion,
-      leaf,
-      above: deps.anchors.chainAbove(peer, envelope.host),
+      assertion: assertion === '' ? undefined : assertion,
+      certificate: presentedOf(deps.anchors, admitted),
+      forms: route.forms,
       address: peer.address,
     }),
     hasBody: envelope.hasBody,
-    bodyLimit: deps.bodyLimit,
     bodyLeast: deps.bodyLeast,
-    timeout: deps.originTimeout,
+    headersFor: (headers) => responseHeaders(headers, fateOf(connection, request), cookie),
+    onUpgrade:
+      early === undefined
+        ? undefined
+        : (headers, origin) => {
+            const head = upgradeHead(responseHeaders(headers, 'upgrade', cookie))
+            const endsAt = connection.since + deps.maxConnection
+            if (!acceptsKey(headers['sec-websocket-accept'], webSocketKey(request))) {
+              origin.on('error', () => {}).destroy()
+              fail(
+                new FleetError(
+                  'origin_unreachable',
+                  'the origin did not complete the handshake of a WebSocket',
+                ),
+              )
+            } else becomeTunnel(connection, turn, { origin, head, endsAt, halfOpen: route.timeout })
+          },
     onFailure: fail,
   })
   const recheck = (): void => {
-    const again = deps.admission.judge(peer, ask)
+    const again = judgeOn(deps, connection, ask, admitted.credentials)
     if (again.allow) return
     deps.admission.record(peer, ask, again, admitted.requestId)
     forwarded.abort()
-    admitted.refuse(denialError(again.reason))
+    if (connection.kind === 'tunnel') socket.destroy()
+    else admitted.refuse(denialError(again.reason))
   }
   // draining: it may finish, the door waits for it
-  const entry = deps.live.add({ deviceId, recheck, drain: () => {} })
-  response.once('close', () => {
-    entry[Symbol.dispose]()
+  const entry = deps.live.add({
+    deviceId,
+    certificateOnly: isCertificateOnly(admitted),
+    recheck,
+    drain: () => {},
   })
   return {
     notAfter: decision.notAfter,
@@ -158,6 +201,11 @@ export const serveAdmitted = (deps: AdmittedDeps, admitted: AdmittedRequest): Ex
       if (request.complete) return
       forwarded.abort()
       fail(error)
+    },
+    closed: () => {
+      share[Symbol.dispose]()
+      entry[Symbol.dispose]()
+      forwarded.abort()
     },
   }
 }

@@ -1,15 +1,16 @@
 /**
- * The HTTPS door: one TLS listener on which every connection serves exactly one request, whatever the client does (docs/no-duration.md), and
- * which stops in order. Not the request: exchange.ts.
+ * The HTTPS door: one TLS listener, who may come in, and how it stops in order. Not how its bytes become requests: http-server.ts. Not the
+ * order of requests on a connection: turns.ts. Not a request: exchange.ts.
  */
 
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { createServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { Server as TlsServer, type TLSSocket } from 'node:tls'
 import { FleetError } from '#fleet/errors.ts'
-import type { Clock } from '#fleet/clock.ts'
+import { MINUTE, type Clock } from '#fleet/clock.ts'
+import { limitKey } from '#runtime/address-key.ts'
 import type { Config } from '#runtime/config.ts'
 import { listen, urlFor } from '#runtime/listen.ts'
 import type { Metrics } from '#runtime/metrics.ts'
@@ -17,47 +18,48 @@ import { addressOf } from '#runtime/peer.ts'
 import { newRequestId } from '#runtime/request-id.ts'
 import type { Contexts } from '../contexts.ts'
 import { createCrowd } from '../crowd.ts'
-import type { Exchange, Expectation } from './admitted.ts'
+import { connectionOf, noteHandshake, type Expectation } from './connection.ts'
 import { startExchange, type ExchangeDeps } from './exchange.ts'
+import { createHttpServer, parserError, responseOn } from './http-server.ts'
 import { createOrigins } from './origins.ts'
+import { createRates } from './rates.ts'
 import { replyProblem, replyProblemRaw } from './reply.ts'
+import { createRoutes } from './routes.ts'
 import { createShares } from './shares.ts'
+import { createTurns } from './turns.ts'
 
 /** ms that requests under way have when the gateway stops. */
 const DRAIN = 5_000
 /** ms that everybody else has. */
 const GRACE = 250
-/** ms between two looks at answers that outlive their client's certificate. */
-const EXPIRY_SWEEP = 1_000
+/** ms that a connection within a session may be idle; Node says so in Keep-Alive, and waits a second longer. */
+const IDLE = MINUTE
 
 export type HttpsDoorOptions = Omit<
   ExchangeDeps,
-  'origins' | 'shares' | 'failed' | 'bodyLimit' | 'bodyLeast' | 'originTimeout'
+  'origins' | 'shares' | 'rates' | 'routeOf' | 'failed' | 'bodyLeast' | 'maxConnection'
 > & {
   readonly config: Config
   readonly metrics: Metrics
   readonly clock: Clock
   readonly contexts: Contexts
   readonly drainWithin?: number
+  readonly idleWithin?: number
 }
 
-export type HttpsDoor = AsyncDisposable & { readonly url: string }
-
-/** Node's parser errors that have an answer of their own; the rest of what is not HTTP is 400. */
-const PARSER_ERRORS: Readonly<Record<string, () => FleetError>> = {
-  HPE_HEADER_OVERFLOW: () => new FleetError('headers_too_large', 'the request header is too large'),
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: () => new FleetError('body_too_large', 'the chunk extensions are too large'),
-  ERR_HTTP_REQUEST_TIMEOUT: () =>
-    new FleetError('request_timeout', 'the request header did not arrive in time'),
+export type HttpsDoor = AsyncDisposable & {
+  readonly url: string
+  /**
+   * Takes nobody new and resolves when everybody is gone. Asked again, the shorter times count.
+   * @param within ms that requests under way have. @param grace ms that those have who have not asked for anything
+   */
+  close(within?: number, grace?: number): Promise<void>
 }
-const parserError = (error: Error): FleetError =>
-  PARSER_ERRORS[(error as NodeJS.ErrnoException).code ?? '']?.() ??
-  new FleetError('bad_request', 'this is not an HTTP request that we read', { cause: error })
 
 /** @throws FleetError `config_invalid` when it cannot listen */
 export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => {
-  const { config, log, metrics, contexts } = o
-  const { limits } = config
+  const { config, log, metrics, contexts, clock } = o
+  const { limits, https } = config
   const failures = metrics.counter('sallyport_https_failures_total', 'Requests not served, by reason', [
     'reason',
   ])
@@ -67,78 +69,68 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
   const dropped = metrics.counter('sallyport_connections_dropped_total', 'Connections above the limit', [
     'door',
   ])
+  const refused = metrics.counter(
+    'sallyport_connections_refused_total',
+    'Connections of an address that had too many in a minute',
+    ['door'],
+  )
 
-  const origins = createOrigins({ timeout: config.https.origin_timeout })
+  const origins = createOrigins({ timeout: https.origin_timeout, clock })
   const deps: ExchangeDeps = {
     ...o,
     origins,
     shares: createShares(limits.max_connections),
-    bodyLimit: config.https.body_limit,
-    bodyLeast: config.https.body_least,
-    originTimeout: config.https.origin_timeout,
+    rates: createRates({ perMinute: https.requests_per_certificate, clock }),
+    routeOf: createRoutes({ timeout: https.origin_timeout, bodyLimit: https.body_limit }),
+    bodyLeast: https.body_least,
+    maxConnection: https.max_connection,
     failed: (reason) => {
       failures.inc({ reason })
     },
   }
 
-  const server = createServer({
-    ...contexts.server,
-    maxHeaderSize: limits.header_bytes,
-    headersTimeout: limits.header_timeout,
-    // a body may take long; it may not stand still: forward.ts
-    requestTimeout: 0,
-    connectionsCheckingInterval: Math.max(50, Math.min(500, limits.header_timeout / 4)),
-    // answered here, as a problem
-    requireHostHeader: false,
-    insecureHTTPParser: false,
-    optimizeEmptyRequests: true,
+  const server = createHttpServer({
+    tls: contexts.server,
+    headerBytes: limits.header_bytes,
+    headerTimeout: limits.header_timeout,
+    idleTimeout: o.idleWithin ?? IDLE,
   })
-  server.maxRequestsPerSocket = 1
-  // Node drops silently what is beyond it, and a field that we do not see is one that we do not judge; the size is bounded above
-  server.maxHeadersCount = 0
-  server.timeout = 0
 
-  // ---- one request per connection
+  // ---- requests
 
-  /** Connections on which a request was, or will never be, served. */
-  const claimed = new WeakSet<Duplex>()
-  const exchanges = new Map<Duplex, Exchange>()
-  const claim = (socket: Duplex): boolean => {
-    if (claimed.has(socket)) return false
-    claimed.add(socket)
-    return true
-  }
-
-  const serve = (request: IncomingMessage, response: ServerResponse, expectation: Expectation): void => {
-    const { socket } = request
-    // no answer: it would come behind the first one, on a connection that ends with it
-    if (!claim(socket)) return
-    let exchange: Exchange | undefined
-    try {
-      exchange = startExchange(deps, request, response, expectation)
-    } catch (err) {
-      const requestId = newRequestId()
-      failures.inc({ reason: 'internal' })
-      log.error({ err, request_id: requestId }, 'broken')
-      replyProblem(request, response, err, requestId)
+  const turns = createTurns({
+    clock,
+    serve: (connection, turn) => {
+      try {
+        const exchange = startExchange(deps, connection, turn)
+        if (exchange !== undefined) crowd.admit(connection.socket)
+        return exchange
+      } catch (err) {
+        const requestId = newRequestId()
+        failures.inc({ reason: 'internal' })
+        log.error({ err, request_id: requestId }, 'broken')
+        connection.ending = true
+        replyProblem(turn.request, turn.response, err, requestId)
+        return undefined
+      }
+    },
+    idle: (socket) => {
+      crowd.idle(socket)
+    },
+  })
+  const arrive =
+    (expectation: Expectation) =>
+    (request: IncomingMessage, response: ServerResponse): void => {
+      turns.arrive({ request, response, expectation, early: undefined })
     }
-    if (exchange === undefined) return
-    crowd.admit(socket)
-    exchanges.set(socket, exchange)
-    response.once('close', () => exchanges.delete(socket))
-  }
-  server.on('request', (request, response) => {
-    serve(request, response, 'none')
+  server.on('request', arrive('none'))
+  server.on('checkContinue', arrive('continue'))
+  server.on('checkExpectation', arrive('unknown'))
+  server.on('upgrade', (request, socket, early) => {
+    turns.arrive({ request, response: responseOn(request, socket), expectation: 'none', early })
   })
-  server.on('checkContinue', (request, response) => {
-    serve(request, response, 'continue')
-  })
-  server.on('checkExpectation', (request, response) => {
-    serve(request, response, 'unknown')
-  })
-  // without an 'upgrade' listener an Upgrade is an ordinary request, claimed like one and refused in exchange.ts
   server.on('connect', (_, socket) => {
-    if (!claim(socket)) socket.destroy()
+    if (connectionOf(socket) !== undefined) socket.destroy()
     else refuseRaw(socket as Socket, new FleetError('method_not_allowed', 'this is not a forward proxy'))
   })
 
@@ -152,21 +144,19 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
     replyProblemRaw(socket, error, requestId)
   }
   server.on('clientError', (error: Error, socket: Duplex) => {
-    if (!claim(socket)) {
-      // behind a request that is being served: it must not take that one's answer away
-      const exchange = exchanges.get(socket)
-      if (exchange === undefined || !socket.writable) socket.destroy()
-      else exchange.broken(parserError(error))
-      return
-    }
-    if (socket.writable && !socket.destroyed && (error as NodeJS.ErrnoException).code !== 'ECONNRESET')
-      refuseRaw(socket as Socket, parserError(error))
-    else socket.destroy()
+    const isGone = !socket.writable || socket.destroyed
+    const problem = parserError(error)
+    if (isGone || (error as NodeJS.ErrnoException).code === 'ECONNRESET') socket.destroy()
+    // behind a request that is being served: it must not take that one's answer away
+    else if (!turns.broken(socket as TLSSocket, problem)) refuseRaw(socket as Socket, problem)
   })
   server.on('tlsClientError', (err, socket) => {
     handshakes.inc({ door: 'https' })
     log.debug({ err, address: addressOf(socket) }, 'TLS handshake failed')
     socket.destroy()
+  })
+  server.on('secureConnection', (socket) => {
+    noteHandshake(socket, clock())
   })
 
   // ---- its life
@@ -177,8 +167,12 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
       dropped.inc({ door: 'https' })
     },
   })
+  const arrivals = createRates({ perMinute: https.connections_per_address, clock })
   server.on('connection', (socket: Socket) => {
-    crowd.enter(socket)
+    if (arrivals.take(limitKey(addressOf(socket))) > 0) {
+      refused.inc({ door: 'https' })
+      socket.destroy()
+    } else crowd.enter(socket)
   })
   contexts.onReload((options) => {
     server.setSecureContext(options)
@@ -187,28 +181,23 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
   server.on('error', (err) => {
     log.error({ err }, 'the HTTPS listener failed')
   })
-  const sweep = setInterval(() => {
-    const now = o.clock()
-    for (const exchange of exchanges.values()) if (now > exchange.notAfter) exchange.recheck()
-  }, EXPIRY_SWEEP).unref()
 
-  return {
-    url: urlFor('https', host, port),
-    async [Symbol.asyncDispose]() {
-      clearInterval(sweep)
-      const closed = once(server, 'close')
-      server.close()
-      // an answer that is on its way may arrive; whoever has not asked for anything is not waited for
-      const grace = setTimeout(() => {
-        crowd.dismiss()
-      }, GRACE)
-      const deadline = setTimeout(() => {
-        crowd.close()
-      }, o.drainWithin ?? DRAIN)
-      await closed
-      clearTimeout(grace)
-      clearTimeout(deadline)
-      await origins[Symbol.asyncDispose]()
-    },
+  let closed: Promise<unknown> | undefined
+  const close = async (within = o.drainWithin ?? DRAIN, grace = GRACE): Promise<void> => {
+    if (closed === undefined) {
+      closed = once(server, 'close')
+      // not server.close(): it ends at once whoever has not asked for anything yet, and his request may be on its way
+      TlsServer.prototype.close.call(server)
+    }
+    turns.drain()
+    // an answer that is on its way may arrive; whoever has not asked for anything is not waited for
+    const timers = [setTimeout(() => crowd.dismiss(), grace), setTimeout(() => crowd.close(), within)]
+    await closed
+    for (const timer of timers) clearTimeout(timer)
+    // its watch over slow headers
+    server.close()
+    turns[Symbol.dispose]()
+    await origins[Symbol.asyncDispose]()
   }
+  return { url: urlFor('https', host, port), close, [Symbol.asyncDispose]: () => close() }
 }

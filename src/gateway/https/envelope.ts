@@ -13,6 +13,8 @@ export type Envelope = {
   /** octets; undefined: chunked, or no body */
   readonly length: number | undefined
   readonly hasBody: boolean
+  /** the Origin field, when there is one (RFC 6454) */
+  readonly origin: string | undefined
 }
 
 export type Opened =
@@ -52,6 +54,7 @@ export const openEnvelope = (rawHeaders: readonly string[], version: string): Op
   let coding: string | undefined
   let length: string | undefined
   let connection: string[] | undefined
+  let origin: string | undefined
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const value = rawHeaders[at + 1] as string
     switch ((rawHeaders[at] as string).toLowerCase()) {
@@ -69,6 +72,10 @@ export const openEnvelope = (rawHeaders: readonly string[], version: string): Op
         break
       case 'connection':
         ;(connection ??= []).push(value)
+        break
+      case 'origin':
+        if (origin !== undefined) return refused('there is more than one Origin')
+        origin = value
         break
       default:
     }
@@ -96,6 +103,7 @@ export const openEnvelope = (rawHeaders: readonly string[], version: string): Op
       connection: connection === undefined ? NONE : tokensOf(connection),
       length: octets,
       hasBody: coding !== undefined || (octets !== undefined && octets > 0),
+      origin,
     },
   }
 }

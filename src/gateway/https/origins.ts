@@ -1,63 +1,129 @@
-/** Connections to origins: one pool for each, kept alive between requests. Not what is sent on them: forward.ts. */
+/**
+ * Connections to origins: one pool for each, kept alive between requests, and which of several is asked. Not what is sent on them:
+ * forward.ts. Not which application has which origin: routes.ts.
+ */
 
 import { isIP } from 'node:net'
-import { Pool } from 'undici'
+import { buildConnector, Pool } from 'undici'
+import { SECOND, type Clock } from '#fleet/clock.ts'
 
 /** Pools kept at once; the one used longest ago is closed when another origin is needed. */
-const MAX_POOLS = 256
-const CONNECT_TIMEOUT = 10_000
+const MAX_POOLS = 512
+const CONNECT_TIMEOUT = 5 * SECOND
+/** ms in which an origin that could not be reached is asked last; then one request finds out. */
+const DEAD_FOR = 10 * SECOND
+
+const UNIX = 'unix:'
+
+/** `http://h:p`, `https://h:p` or `unix:/path`, and whom an https origin is verified with (PEM; undefined: the public roots). */
+export type Target = { readonly url: string; readonly ca: string | undefined; readonly key: string }
+
+export const targetOf = (url: string, ca: string | undefined): Target => ({
+  url,
+  ca,
+  key: ca === undefined ? url : `${url}\n${ca}`,
+})
 
 export type Origin = {
   readonly pool: Pool
-  /** The name in the origin's own certificate: its URL's, not the Host that the client asked for. undefined for addresses. */
-  readonly serverName: string | undefined
+  /** What undici keeps connections apart by: the URL's host, never the Host that the client asked for. */
+  readonly serverName: string
+  /** ms; 0: it was reached the last time */
+  deadUntil: number
 }
 
 export type Origins = AsyncDisposable & {
-  /** @param url http(s) URL without path */
-  find(url: string): Origin
+  /**
+   * The first that is not known to be dead, else the first that was not tried.
+   * @returns undefined: all were tried
+   * @throws TypeError for a URL that cannot be read
+   */
+  pick(targets: readonly Target[], tried: ReadonlySet<Origin> | undefined): Origin | undefined
+  /** no connection to it could be made */
+  dead(origin: Origin): void
 }
 
-const serverNameOf = (url: string): string | undefined => {
-  const { hostname } = new URL(url)
-  return isIP(hostname) === 0 && !hostname.startsWith('[') ? hostname : undefined
+/** The name in the origin's own certificate is its URL's; an address is held against the certificate's addresses, and is never sent as SNI. */
+const connectorFor = (hostname: string, options: buildConnector.BuildOptions): buildConnector.connector => {
+  const connect = buildConnector(options)
+  if (isIP(hostname) === 0) return connect
+  return (asked, done) => {
+    const { servername: _, ...rest } = asked
+    connect(rest as buildConnector.Options, done)
+  }
 }
 
 /**
- * @param o.timeout ms between two signs of life of an origin's body; the wait for its header is forward.ts's
+ * @param o.timeout ms between two signs of life of an origin's body, unless a request says otherwise; the wait for its header is forward.ts's
  */
-export const createOrigins = (o: { readonly timeout: number }): Origins => {
+export const createOrigins = (o: { readonly timeout: number; readonly clock: Clock }): Origins => {
+  const { clock } = o
   /** most recently used last */
   const known = new Map<string, Origin>()
-  const open = (url: string): Origin => ({
-    serverName: serverNameOf(url),
-    pool: new Pool(url, {
-      // as many as there are requests: the door bounds those
-      connections: null,
-      pipelining: 1,
-      allowH2: false,
-      headersTimeout: 0,
-      bodyTimeout: o.timeout,
-      connect: { timeout: Math.min(CONNECT_TIMEOUT, o.timeout) },
-    }),
-  })
+
+  const open = ({ url, ca }: Target): Origin => {
+    const socketPath = url.startsWith(UNIX) ? url.slice(UNIX.length) : undefined
+    const base = socketPath === undefined ? new URL(url) : new URL('http://localhost')
+    const hostname = base.hostname.replace(/^\[(.*)\]$/, '$1')
+    return {
+      serverName: hostname,
+      deadUntil: 0,
+      pool: new Pool(base, {
+        // as many as there are requests: the door bounds those
+        connections: null,
+        pipelining: 1,
+        allowH2: false,
+        headersTimeout: 0,
+        bodyTimeout: o.timeout,
+        connect: connectorFor(hostname, {
+          timeout: Math.min(CONNECT_TIMEOUT, o.timeout),
+          allowH2: false,
+          ...(socketPath === undefined ? {} : { socketPath }),
+          ...(ca === undefined ? {} : { ca }),
+        }),
+      }),
+    }
+  }
   let newest = ''
-  return {
-    find: (url) => {
-      let found = known.get(url)
-      if (found !== undefined && url === newest) return found
-      if (found === undefined) {
-        if (known.size >= MAX_POOLS) {
-          const [oldest, { pool }] = known.entries().next().value as [string, Origin]
-          known.delete(oldest)
-          void pool.close()
-        }
-        found = open(url)
+  const find = (target: Target): Origin => {
+    const { key } = target
+    let found = known.get(key)
+    if (found !== undefined && key === newest) return found
+    if (found === undefined) {
+      found = open(target)
+      if (known.size >= MAX_POOLS) {
+        const [oldest, { pool }] = known.entries().next().value as [string, Origin]
+        known.delete(oldest)
+        void pool.close()
       }
-      known.delete(url)
-      known.set(url, found)
-      newest = url
-      return found
+    }
+    known.delete(key)
+    known.set(key, found)
+    newest = key
+    return found
+  }
+
+  return {
+    pick: (targets, tried) => {
+      const [only] = targets
+      if (targets.length === 1 && tried === undefined) return find(only as Target)
+      const now = clock()
+      let last: Origin | undefined
+      for (const target of targets) {
+        const origin = find(target)
+        if (tried?.has(origin) === true) continue
+        if (origin.deadUntil === 0) return origin
+        if (origin.deadUntil <= now) {
+          // the others go on to the next one until this request knows
+          origin.deadUntil = now + DEAD_FOR
+          return origin
+        }
+        last ??= origin
+      }
+      return last
+    },
+    dead: (origin) => {
+      origin.deadUntil = clock() + DEAD_FOR
     },
     async [Symbol.asyncDispose]() {
       const all = [...known.values()]

@@ -1,5 +1,5 @@
 /**
- * Answers of the door itself, as RFC 9457 problems: on a response, or on a bare socket when there is no request to answer.
+ * Answers of the door itself, as RFC 9457 problems or pages: on a response, or on a bare socket when there is no request to answer.
  * Not the table of statuses: #wire/problems.ts.
  */
 
@@ -7,7 +7,10 @@ import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { Socket } from 'node:net'
 import type { FleetError } from '#fleet/errors.ts'
 import { problemReply } from '#runtime/problem-reply.ts'
-import { ownHeaders } from './response-headers.ts'
+import { problemOf } from '#wire/problems.ts'
+import { prefersHtml } from './accept.ts'
+import { PAGE_HEADERS, PAGE_TYPE, pageOf } from './page.ts'
+import { ownHeaders, type Fate } from './response-headers.ts'
 
 /** ms in which a client that is still sending may read its answer before the connection goes. */
 const LINGER = 2_000
@@ -16,7 +19,7 @@ const LINGER = 2_000
  * Closing a socket with unread octets makes the kernel send a reset, which destroys the answer on its way. So when the client is
  * still sending: half-close, throw away what comes, end after a moment.
  */
-const lingerOn = (socket: Socket): void => {
+export const lingerOn = (socket: Socket): void => {
   socket.end()
   socket.resume()
   const timer = setTimeout(() => socket.destroy(), LINGER)
@@ -35,48 +38,59 @@ export const answerEarly = (request: IncomingMessage): void => {
   }
 }
 
-/** Nothing when an answer has begun: then only the end of the connection can say that it is not whole. */
+/**
+ * RFC 9110 §11.6.1 wants a scheme; this one stands for "a client certificate, or the two fields of a service token", of which neither fits into
+ * Authorization.
+ */
+const CHALLENGE = 'Cf-Access'
+
+/** Names and values that describe a page in place of a problem document. */
+const asPage = (headers: Readonly<Record<string, string>>, page: string): string[] => {
+  const { 'content-type': _, 'content-length': __, ...rest } = headers
+  return [
+    ...Object.entries(rest).flat(),
+    ...PAGE_HEADERS,
+    'Content-Type',
+    PAGE_TYPE,
+    'Content-Length',
+    String(Buffer.byteLength(page)),
+  ]
+}
+
+/**
+ * A page for browsers, else a problem document. Nothing when an answer has begun: then only the end of the connection can say that it is not
+ * whole.
+ * @param cookies values of Set-Cookie
+ */
 export const replyProblem = (
   request: IncomingMessage,
   response: ServerResponse,
   error: unknown,
   requestId: string,
+  fate: Fate = 'close',
+  cookies: readonly string[] = [],
 ): void => {
   if (response.headersSent) {
     request.socket.destroy()
     return
   }
-  const { status, headers, body } = problemReply(error, requestId)
-  answerEarly(request)
-  const own = ownHeaders()
+  const { status, headers, body } = problemReply(error, requestId, CHALLENGE)
+  const page = prefersHtml(request.headers.accept) ? pageOf(problemOf(error, requestId)) : undefined
+  if (fate === 'close') answerEarly(request)
+  const own = ownHeaders(fate)
   // RFC 9110 §15.5.6: says which methods there are; WebDAV's are not worth their length
   if (status === 405) own.push('Allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS')
-  for (const [name, value] of Object.entries(headers)) own.push(name, value)
+  for (const cookie of cookies) own.push('Set-Cookie', cookie)
+  own.push(...(page === undefined ? Object.entries(headers).flat() : asPage(headers, page)))
   response.writeHead(status, own)
-  response.end(request.method === 'HEAD' ? undefined : body)
+  response.end(request.method === 'HEAD' ? undefined : (page ?? body))
   if (!request.complete) request.resume()
-}
-
-/** The public keys of assertions (RFC 7517). */
-export const replyJwks = (request: IncomingMessage, response: ServerResponse, jwks: string): void => {
-  answerEarly(request)
-  response.writeHead(200, [
-    ...ownHeaders(),
-    'Content-Type',
-    'application/json',
-    'Content-Length',
-    String(Buffer.byteLength(jwks)),
-    // a new key is used at once: whoever meets an unknown kid fetches again
-    'Cache-Control',
-    'public, max-age=300',
-  ])
-  response.end(request.method === 'HEAD' ? undefined : jwks)
 }
 
 /** For a socket on which no request came to be. */
 export const replyProblemRaw = (socket: Socket, error: FleetError, requestId: string): void => {
-  const { status, headers, body } = problemReply(error, requestId)
-  const own = ownHeaders()
+  const { status, headers, body } = problemReply(error, requestId, CHALLENGE)
+  const own = ownHeaders('close')
   for (const [name, value] of Object.entries(headers)) own.push(name, value)
   let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
   for (let at = 0; at < own.length; at += 2) head += `${own[at]}: ${own[at + 1]}\r\n`

@@ -3,15 +3,30 @@
 import { endsAtThisHop, isOriginSpoof, setsSessionCookie } from './spoofs.ts'
 
 /** A year, this host only: which of its subdomains speak TLS is not ours to say (RFC 6797). */
-const OWN: readonly string[] = ['Connection', 'close', 'Strict-Transport-Security', 'max-age=31536000']
+const HSTS: readonly string[] = ['Strict-Transport-Security', 'max-age=31536000']
 
-export const ownHeaders = (): string[] => [...OWN]
+/** What becomes of the connection. `open`: Node says so, and for how long. */
+export type Fate = 'close' | 'open' | 'upgrade'
+
+const FATES: Readonly<Record<Fate, readonly string[]>> = {
+  close: ['Connection', 'close', ...HSTS],
+  open: HSTS,
+  upgrade: ['Connection', 'Upgrade', 'Upgrade', 'websocket', ...HSTS],
+}
+
+export const ownHeaders = (fate: Fate): string[] => [...FATES[fate]]
 
 const NONE: ReadonlySet<string> = new Set()
 
-/** @param headers lower-case names, as undici gives them. @returns name, value, …, for writeHead */
+/**
+ * @param headers lower-case names, as undici gives them
+ * @param cookie the gateway's own Set-Cookie
+ * @returns name, value, …, for writeHead
+ */
 export const responseHeaders = (
   headers: Readonly<Record<string, string | readonly string[] | undefined>>,
+  fate: Fate,
+  cookie: string | undefined,
 ): string[] => {
   const connection = headers['connection']
   const named =
@@ -22,12 +37,13 @@ export const responseHeaders = (
             .split(',')
             .map((token) => token.trim().toLowerCase()),
         )
-  const kept = ownHeaders()
+  const kept = ownHeaders(fate)
   for (const name of Object.keys(headers)) {
     if (endsAtThisHop(name, named) || isOriginSpoof(name)) continue
     const value = headers[name] as string | readonly string[]
     for (const one of typeof value === 'string' ? [value] : value)
       if (name !== 'set-cookie' || !setsSessionCookie(one)) kept.push(name, one)
   }
+  if (cookie !== undefined) kept.push('Set-Cookie', cookie)
   return kept
 }

@@ -18,6 +18,7 @@ const IDENTITY = [
   'client-cert',
   'x-client-cert',
   'x-forwarded',
+  'forwarded',
   'x-ssl-',
   'ssl-client-',
   'x-amzn-mtls-',
@@ -32,15 +33,21 @@ const IDENTITY = [
   'fastly-',
 ]
 const IDENTITY_EXACT: ReadonlySet<string> = new Set([
-  'forwarded',
   'x-real-ip',
   'true-client-ip',
+  'client-ip',
   'x-client-ip',
   'x-cluster-client-ip',
+  'x-originating-ip',
+  'x-remote-addr',
+  'x-remote-ip',
+  'remote-addr',
   'x-remote-user',
   'remote-user',
   'x-client-dn',
   'front-end-https',
+  // RFC 2965, obsolete: a second Cookie that {@link withoutSessionCookie} is not asked about
+  'cookie2',
   // they would make the origin serve another path than the one that was judged
   'x-rewrite-url',
   // or another site
@@ -88,7 +95,13 @@ export const endsAtThisHop = (name: string, connection: ReadonlySet<string>): bo
 }
 
 /** What would pass for the gateway's own word, or is nobody's business: an origin's token, its certificate echo, its banner. */
-const ORIGIN_SPOOFS = ['cf-access-', 'cf-client-cert', 'client-cert', 'cf-authorization']
+const ORIGIN_SPOOFS = [
+  'cf-access-',
+  'cf-client-cert',
+  'client-cert',
+  'x-forwarded-client-cert',
+  'cf-authorization',
+]
 const ORIGIN_SPOOFS_EXACT: ReadonlySet<string> = new Set([
   // RFC 2965, obsolete, and some clients still read it: a second way to set what Set-Cookie may not
   'set-cookie2',

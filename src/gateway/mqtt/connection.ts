@@ -211,6 +211,7 @@ export const serveConnection = (
       deviceId,
       recheck,
       drain: () => end(close, 'abort'),
+      certificateOnly: true,
     })
     timers.wait(CONNACK_TIMEOUT, late('the broker does not answer', 'target_unreachable'))
     lifeEnd = lifeEnds({ longest: door.maxConnection, now: clock(), random: door.random() })

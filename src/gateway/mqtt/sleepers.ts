@@ -74,6 +74,7 @@ export const createSleepers = (admission: Admission, live: Live, holders: Holder
         recheck: () => recheck(name),
         drain: () => {},
         asleep: true,
+        certificateOnly: true,
       })
       entries.set(name, { sleeper, watch })
     },

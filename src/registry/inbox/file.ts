@@ -13,7 +13,7 @@ export const JOURNAL_MODE = 'truncate'
 
 /** `file` names the file, so that a cursor into another one is noticed. */
 const TABLES = [
-  'CREATE TABLE entries (number integer primary key autoincrement, kind text not null, fingerprint text not null, at integer not null, door text not null) strict',
+  'CREATE TABLE entries (number integer primary key autoincrement, kind text not null, subject text not null, at integer not null, door text not null) strict',
   'CREATE TABLE file (id text not null) strict',
 ] as const
 

@@ -13,7 +13,7 @@ import { schemaOf, shortText } from './file.ts'
 type Row = {
   readonly number: number
   readonly kind: string | null
-  readonly fingerprint: string | null
+  readonly subject: string | null
   readonly at: number | null
   readonly door: string | null
 }
@@ -29,13 +29,23 @@ const CURSOR = /^([0-9a-f]{32})\.(\d{1,15})$/
 /** The highest row number that a cursor can hold; the writer's come nowhere near. */
 const HIGHEST = 999_999_999_999_999
 const FILE_ID = /^[0-9a-f]{32}$/
-const FINGERPRINT = /^[0-9a-f]{64}$/
+const SHA256 = /^[0-9a-f]{64}$/
 
-const toEntry = ({ kind, fingerprint, at, door }: Row): InboxEntry | undefined => {
-  if (kind !== 'seen' || (door !== 'https' && door !== 'mqtt')) return undefined
-  if (fingerprint === null || !FINGERPRINT.test(fingerprint)) return undefined
+/** Which door may say what: a session is HTTPS's. */
+const DOORS = {
+  seen: ['https', 'mqtt'],
+  logout: ['https'],
+} as const satisfies Readonly<Record<InboxEntry['kind'], readonly InboxEntry['door'][]>>
+
+const isKind = (kind: string | null): kind is InboxEntry['kind'] =>
+  kind !== null && Object.hasOwn(DOORS, kind)
+
+const toEntry = ({ kind, subject, at, door: said }: Row): InboxEntry | undefined => {
+  const door = isKind(kind) ? DOORS[kind].find((each) => each === said) : undefined
+  if (!isKind(kind) || door === undefined) return undefined
+  if (subject === null || !SHA256.test(subject)) return undefined
   if (at === null || !Number.isSafeInteger(at) || at < 0) return undefined
-  return { kind, fingerprint, at, door }
+  return { kind, subject, at, door }
 }
 
 const refuseOther = (database: Database.Database): void => {
@@ -63,7 +73,7 @@ const open = (path: string, inode: string): Opened => {
       .prepare<[], string | null>(`select ${shortText('id', 32)} from file limit 1`)
       .pluck()
     const rowsAfter = database.prepare<[number, number], Row>(
-      `select number, ${shortText('kind', 16)}, ${shortText('fingerprint', 64)},
+      `select number, ${shortText('kind', 16)}, ${shortText('subject', 64)},
          case when typeof(at) = 'integer' then at end as at, ${shortText('door', 16)}
        from entries where number > ? order by number limit ?`,
     )

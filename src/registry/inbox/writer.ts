@@ -12,7 +12,7 @@ import { makeFile } from '../sqlite/handle.ts'
 import { patiently } from '../sqlite/patience.ts'
 import { JOURNAL_MODE, makeTables, schemaOf } from './file.ts'
 
-/** Entries in memory. */
+/** Entries in memory, of each kind. */
 const MOST_QUEUED = 10_000
 /** Entries in the file. */
 const MOST_KEPT = 100_000
@@ -61,31 +61,37 @@ export const openInboxWriter = async (o: {
   readonly clock: Clock
 }): Promise<InboxWriter> => {
   const database = await patiently(() => openOrReplace(o.path))
-  const add = database.prepare('insert into entries (kind, fingerprint, at, door) values (?, ?, ?, ?)')
-  // entries stand nearly in order of time, so the old ones are among the first; looking at all of them would cost more than writing
-  const forgetOld = database.prepare(
-    `delete from entries where number in (select number from entries order by number limit ${BATCH}) and at < ?`,
-  )
+  const add = database.prepare('insert into entries (kind, subject, at, door) values (?, ?, ?, ?)')
+  // Entries stand nearly in order of time, so the old ones are among the first; looking at all of them would cost more than writing. A
+  // logout does not say when it was written (`at` is the end of its token): what stands before a sighting of yesterday is as old.
+  const forgetOld = database.prepare(`
+    delete from entries where number <=
+      (select max(number) from (select number, at from entries order by number limit ${BATCH}) where at < ?)`)
   const forgetMost = database.prepare(
     'delete from entries where number <= (select max(number) from entries) - ?',
   )
 
-  /** By certificate and door: only the newest sighting counts, so a busy device takes one place. Oldest first. */
-  const queue = new Map<string, InboxEntry>()
+  /**
+   * By certificate (or session) and door: only the newest sighting counts, so a busy device takes one place. Oldest first. Logouts have a
+   * place of their own, before the others: no crowd of sightings takes it from them.
+   */
+  const queues = { logout: new Map<string, InboxEntry>(), seen: new Map<string, InboxEntry>() }
   let dropped = 0
   let timer: NodeJS.Timeout | undefined
 
   const writeAll = database.transaction((entries: readonly InboxEntry[]) => {
-    for (const { kind, fingerprint, at, door } of entries) add.run(kind, fingerprint, at, door)
+    for (const { kind, subject, at, door } of entries) add.run(kind, subject, at, door)
     forgetOld.run(o.clock() - DAY)
     forgetMost.run(MOST_KEPT)
   })
 
+  const waiting = (): number => queues.logout.size + queues.seen.size
+
   /** @throws SqliteError: the batch is still in the queue */
   const writeBatch = (): void => {
-    const batch = [...queue.entries()].slice(0, BATCH)
+    const batch = [...queues.logout, ...queues.seen].slice(0, BATCH)
     writeAll.immediate(batch.map(([, entry]) => entry))
-    for (const [key] of batch) queue.delete(key)
+    for (const [key, { kind }] of batch) queues[kind].delete(key)
   }
 
   const tick = (): void => {
@@ -97,7 +103,7 @@ export const openInboxWriter = async (o: {
       // locked by the reader, or the disk is full: the queue is bounded, and a later turn tries again
       wait = FLUSH_EVERY
     }
-    if (queue.size > 0) later(wait)
+    if (waiting() > 0) later(wait)
   }
   const later = (wait: number): void => {
     timer ??= setTimeout(tick, wait).unref()
@@ -105,7 +111,8 @@ export const openInboxWriter = async (o: {
 
   return {
     append: (entry) => {
-      const key = `${entry.kind} ${entry.door} ${entry.fingerprint}`
+      const queue = queues[entry.kind]
+      const key = `${entry.door} ${entry.subject}`
       queue.delete(key)
       queue.set(key, entry)
       if (queue.size > MOST_QUEUED) {
@@ -119,7 +126,7 @@ export const openInboxWriter = async (o: {
     async [Symbol.asyncDispose]() {
       clearTimeout(timer)
       try {
-        while (queue.size > 0) await patiently(writeBatch)
+        while (waiting() > 0) await patiently(writeBatch)
       } catch {
         // what cannot be written by now is lost, as the first two lines say
       }

@@ -1,8 +1,10 @@
-/** Anchors, applications, policies and groups: written, read, removed, each write with its change of version. Not their meaning: #policy/access.ts. */
+/** Anchors, applications, policies, rule groups and groups: written, read, removed, each write with its change of version. Not their meaning: #policy/access.ts. */
 
+import type { Rules } from '#fleet/access.ts'
 import type { Actor } from '#fleet/credentials.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { AccessKind, AccessValue, Revisioned } from '../registry.ts'
+import { createAnchorCrlEnd } from './anchor-crls.ts'
 import { rowsToRead, toPage } from './pages.ts'
 import { createGroups } from './snapshot.ts'
 import type { Tools, Verbs } from './verbs.ts'
@@ -40,11 +42,22 @@ export const accessVerbs = ({
       'update access_version set version = version + 1, stamp = lower(hex(randomblob(16))) returning version',
     )
     .pluck()
-  const users = database
-    .prepare<[string], string>(
-      `select a.name from access a, json_each(a.value, '$.policies') p where a.kind = 'application' and p.value = ? order by a.name`,
-    )
-    .pluck()
+  const users = {
+    policy: database
+      .prepare<[string], string>(
+        `select 'application ' || a.name from access a, json_each(a.value, '$.policies') p
+         where a.kind = 'application' and p.value = ? order by a.name limit 1`,
+      )
+      .pluck(),
+    rule_group: database
+      .prepare<[string], string>(
+        `select 'policy ' || a.name from access a, json_each(a.value) part, json_each(part.value) rule
+         where a.kind = 'policy' and part.key in ('include', 'require', 'exclude') and rule.value ->> '$.group.id' = ?
+         order by a.name limit 1`,
+      )
+      .pluck(),
+  }
+  const serviceToken = database.prepare<[string], 1>('select 1 from service_tokens where id = ?')
   const deviceIn = database
     .prepare<[string], string>("select id from devices where group_name = ? and state <> 'retired' limit 1")
     .pluck()
@@ -59,6 +72,8 @@ export const accessVerbs = ({
        and not exists (select 1 from access where kind = 'policy' and name = p.value)`,
     )
     .pluck()
+
+  const forgetCrls = createAnchorCrlEnd({ database, journal })
 
   const revisioned = <K extends AccessKind>(row: Row): Revisioned<AccessValue[K]> => ({
     value: JSON.parse(row.value) as AccessValue[K],
@@ -119,6 +134,19 @@ export const accessVerbs = ({
       )
   }
 
+  /** @param what whose rules they are */
+  const refuseUnknown = (what: string, { include, require, exclude }: Rules): void => {
+    for (const rule of [...include, ...require, ...exclude]) {
+      if ('group' in rule && find.get('rule_group', rule.group.id) === undefined)
+        throw new FleetError('not_found', `${what} names rule group ${rule.group.id}, which does not exist`)
+      if ('service_token' in rule && serviceToken.get(rule.service_token.token_id) === undefined)
+        throw new FleetError(
+          'not_found',
+          `${what} names service token ${rule.service_token.token_id}, which does not exist`,
+        )
+    }
+  }
+
   return {
     groups: createGroups(database, journal.accessChanges),
     putAccess: <K extends AccessKind>(
@@ -127,6 +155,7 @@ export const accessVerbs = ({
     ) =>
       write(() => {
         refuseStale(ifRevision, find.get(kind, value.name)?.revision, `${kind} ${value.name}`)
+        if ('include' in value) refuseUnknown(`${kind} ${value.name}`, value)
         put(kind, value, { now, actor }, versionOnce())
         if (kind === 'application') refuseDangling(value.name)
         return revisioned<K>(find.get(kind, value.name) as Row)
@@ -145,21 +174,25 @@ export const accessVerbs = ({
         const stored = find.get(kind, name)
         refuseStale(ifRevision, stored?.revision, `${kind} ${name}`)
         if (stored === undefined) return false
-        const user = kind === 'policy' ? users.get(name) : undefined
-        if (user !== undefined) throw new FleetError('in_use', `application ${user} names policy ${name}`)
+        const user = kind === 'policy' || kind === 'rule_group' ? users[kind].get(name) : undefined
+        if (user !== undefined) throw new FleetError('in_use', `${user} names ${kind} ${name}`)
         if (kind === 'group') refuseMembers(name, now)
         remove.run(kind, name)
+        if (kind === 'anchor') forgetCrls(name)
         versionOnce()()
         journal.audit({ at: now, actor, action: `${kind}.deleted`, subject: name })
         return true
       }),
-    applyAccess: ({ anchors, applications, policies, groups = [] }, now, actor) =>
+    applyAccess: ({ anchors, applications, policies, ruleGroups = [], groups = [] }, now, actor) =>
       write(() => {
         const version = versionOnce()
         for (const value of anchors) put('anchor', value, { now, actor }, version)
+        for (const value of ruleGroups) put('rule_group', value, { now, actor }, version)
         for (const value of policies) put('policy', value, { now, actor }, version)
         for (const value of groups) put('group', value, { now, actor }, version)
         for (const value of applications) put('application', value, { now, actor }, version)
+        for (const value of ruleGroups) refuseUnknown(`rule_group ${value.name}`, value)
+        for (const value of policies) refuseUnknown(`policy ${value.name}`, value)
         for (const { name } of applications) refuseDangling(name)
       }),
   }

@@ -17,6 +17,7 @@ import {
   toDevice,
   toSummary,
 } from './rows.ts'
+import { createLogouts } from './session-revocations.ts'
 import { createSlots } from './slots.ts'
 import type { Tools, Verbs } from './verbs.ts'
 
@@ -73,6 +74,7 @@ export const deviceVerbs = (
   const slots = createSlots(tools)
   const findKey = createKeys(database)
   const sizes = createGroupSizes(database)
+  const logOut = createLogouts(tools)
   const found = (id: string) => {
     const row = find.get(id)
     // the column does not tell case apart: 001_registry.sql
@@ -135,9 +137,10 @@ export const deviceVerbs = (
         tell({ id, now, actor, action: ACTIONS[state], details })
         return found(id)
       }),
-    recordSightings: (sightings, inboxCursor, now) =>
+    recordSightings: (sightings, inboxCursor, now, logouts = []) =>
       write(() => {
         for (const { fingerprint, at } of sightings) sight(fingerprint, at, now)
+        logOut(logouts, now)
         keepCursor.run(inboxCursor)
       }),
     inboxCursor: () => read(() => cursor.get()),

@@ -18,6 +18,8 @@ type Row = {
   readonly tags: string
   readonly issuer_ski: string
   readonly issuer_state: IssuerRecord['state']
+  readonly renew_at: number | null
+  readonly clone_suspected_at: number | null
 }
 
 /** @returns a function that throws SqliteError. An `intended` certificate has no fingerprint, so it is never found. */
@@ -25,7 +27,8 @@ export const createStatus = (database: Handle): ((fingerprint: string) => LiveSt
   // `+?`: this SQLite has STAT4, and plans a join anew for each value that is bound to a bare `?` (31 µs instead of 10)
   const find = database.prepare<[string], Row>(`
     select c.serial, c.device_id, c.state as certificate_state, c.not_before, c.not_after,
-           d.state as device_state, d.group_name, d.tags, c.issuer_ski, i.state as issuer_state
+           d.state as device_state, d.group_name, d.tags, c.issuer_ski, i.state as issuer_state,
+           d.renew_at, d.clone_suspected_at
     from certificates c join devices d on d.id = c.device_id join issuers i on i.ski = c.issuer_ski
     where c.fingerprint = +?`)
   return (fingerprint) => {
@@ -42,6 +45,8 @@ export const createStatus = (database: Handle): ((fingerprint: string) => LiveSt
         tags: tagsOf(row.tags),
         issuerSki: row.issuer_ski,
         issuerState: row.issuer_state,
+        renewAt: row.renew_at ?? undefined,
+        cloneSuspected: row.clone_suspected_at !== null,
       }
     )
   }

@@ -50,6 +50,8 @@ export const createFeed = (database: Handle): Feed => {
       { kind: 'reset' },
       { kind: 'access' },
       { kind: 'assertion_keys' },
+      { kind: 'credentials' },
+      { kind: 'anchor_crls' },
       ...issuers.all().map((ski): Change => ({ kind: 'issuer', ski })),
     ]
     return { changes, cursor }

@@ -15,6 +15,12 @@ const DIRECTORY_MODE = 0o700
 
 /** Pages kept in memory, KiB. */
 const CACHE = 65_536
+/**
+ * The same, of the handle that writes. A commit that has split a page looks through every page that is kept (SQLite marks the split with a page
+ * number beyond the end of the file), which at 64 MB costs more than reading anew what 16 MB do not hold: 10 µs an enrolment, with
+ * 200,000 devices too.
+ */
+const WRITE_CACHE = 16_384
 
 /**
  * Makes `path` and its directory with our modes when they are missing (a stricter umask stays stricter). A file that is there is not
@@ -40,7 +46,7 @@ export const openWriteHandle = (path: string): Handle => {
     database.pragma('synchronous = full')
     database.pragma('foreign_keys = on')
     database.pragma('trusted_schema = off')
-    database.pragma(`cache_size = -${CACHE}`)
+    database.pragma(`cache_size = -${WRITE_CACHE}`)
     // what a savepoint or a statement would undo stays in memory instead of going to a file
     database.pragma('temp_store = memory')
     // fewer and longer checkpoints than the 1,000 pages by default; 16 MB

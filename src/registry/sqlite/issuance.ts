@@ -15,7 +15,7 @@ import type { Actor } from '#fleet/credentials.ts'
 import type { Reservation, Reserved } from '../registry.ts'
 import { createCredentialChecks, credentialOf, type Standing } from './credential-checks.ts'
 import { createGroupSizes } from './group-sizes.ts'
-import { createKeys } from './keys.ts'
+import { createKeys, type KeyRow } from './keys.ts'
 import { createQuotas } from './quotas.ts'
 import { refuse, refuseState } from './refusals.ts'
 import {
@@ -72,6 +72,9 @@ export const issuanceVerbs = (
   // also by an id that differs in case: see checkDevice
   const findDevice = database.prepare<[string], DeviceRow>(
     `select ${DEVICE_COLUMNS} from devices where id = ?`,
+  )
+  const standingOf = database.prepare<[string], Pick<DeviceRow, 'state' | 'expires_at'>>(
+    'select state, expires_at from devices where id = ?',
   )
   const addDevice = database.prepare(`
     insert into devices (id, state, state_since, group_name, tags, created_at, revision)
@@ -150,8 +153,7 @@ export const issuanceVerbs = (
       refuse('conflict', 'the device has come into another group meanwhile; ask again')
   }
 
-  const checkKey = ({ spkiSha256, deviceId }: Reservation): void => {
-    const key = findKey(spkiSha256)
+  const checkKey = (key: KeyRow | undefined, { deviceId }: Reservation): void => {
     if (key === undefined) return
     if (key.compromised_at !== null) refuse('key_compromised', 'this key has been reported compromised')
     if (key.device_id !== deviceId) refuse('key_in_use', 'this key belongs to another device')
@@ -226,13 +228,13 @@ export const issuanceVerbs = (
   }
 
   /** The same credential and key again: the answer was lost, or the process died before it. */
-  const repeat = (r: Reservation, standing: Standing, row: Used): Reserved => {
+  const repeat = (r: Reservation, standing: Standing, key: KeyRow | undefined, row: Used): Reserved => {
     if (row.device_id !== r.deviceId)
       refuse('device_id_mismatch', 'this credential and key were used for another device id')
     const device = findDevice.get(r.deviceId) as DeviceRow
     refuseState(device.state)
     checkMember(r, device)
-    checkKey(r)
+    checkKey(key, r)
     if (row.state === 'revoked') refuse('certificate_revoked', 'the certificate of this use has been revoked')
     if (row.state !== 'intended')
       return row.not_after > r.now && isStanding(row.issuer_state)
@@ -314,13 +316,15 @@ export const issuanceVerbs = (
   const reserve = (r: Reservation): Reserved => {
     const standing = credentials.stand(r)
     checkGroup(r)
-    const used = findUse.get(r.spkiSha256, r.credential.kind, credentialOf(r))
+    const key = findKey(r.spkiSha256)
+    // a key that nobody has heard of has been used with nothing
+    const used = key && findUse.get(r.spkiSha256, r.credential.kind, credentialOf(r))
     const again = used !== undefined && standing.serves === 'holder' && isVoid(used, r.now)
-    if (used !== undefined && !again) return repeat(r, standing, used)
+    if (used !== undefined && !again) return repeat(r, standing, key, used)
     // the same key as its successor has, which came by another way: a device that has one key for its life, and lost an answer
     const { successor } = standing
     if (successor?.spkiSha256 === r.spkiSha256)
-      return repeat(r, standing, findCertificate.get(successor.serial) as Used)
+      return repeat(r, standing, key, findCertificate.get(successor.serial) as Used)
     credentials.checkRequest(r)
     standing.check()
     const device = findDevice.get(r.deviceId)
@@ -329,7 +333,7 @@ export const issuanceVerbs = (
       checkDevice(r, standing, device)
       checkMember(r, device)
     }
-    checkKey(r)
+    checkKey(key, r)
     quotas.checkHour(r.limits.perHour, r.now)
     if (standing.predecessor !== undefined) quotas.checkRenewals(r.deviceId, r.limits.renewalsPerDay, r.now)
     const issuer = checkIssuer(r.issuerSki)
@@ -361,7 +365,7 @@ export const issuanceVerbs = (
       refuse('issuer_unusable', 'the issuer has been revoked since the reservation')
     // the first writer wins: two requests may have signed the same reservation, and only one signature leaves the house
     if (row.state === 'live' || row.state === 'pending') return toCertificate(row)
-    const device = findDevice.get(row.device_id) as DeviceRow
+    const device = standingOf.get(row.device_id) as Pick<DeviceRow, 'state' | 'expires_at'>
     if (row.state === 'revoked' || device.state !== 'active')
       refuse('certificate_revoked', `the device has become ${device.state} since the reservation`)
     if (row.predecessor !== null && isOutrun(row, row.predecessor))

@@ -20,19 +20,37 @@ const toAuditEntry = (row: AuditRow): AuditEntry => ({
   details: JSON.parse(row.details) as AuditEntry['details'],
 })
 
-export const assertionKeyVerbs = ({ database, journal, write }: Tools): Verbs<'addAssertionKey'> => {
+export const assertionKeyVerbs = ({
+  database,
+  journal,
+  write,
+}: Tools): Verbs<'addAssertionKey' | 'removeAssertionKey'> => {
   const find = database.prepare('select 1 from assertion_keys where kid = ?')
+  const newest = database
+    .prepare<[], string>('select kid from assertion_keys order by number desc limit 1')
+    .pluck()
   const add = database.prepare(
-    'insert into assertion_keys (kid, algorithm, public_jwk, sealed, created_at) values (?, ?, ?, ?, ?)',
+    'insert into assertion_keys (kid, algorithm, public_jwk, sealed, certificate, created_at) values (?, ?, ?, ?, ?, ?)',
   )
+  const remove = database.prepare('delete from assertion_keys where kid = ?')
   return {
     addAssertionKey: (key, actor) =>
       write(() => {
         if (find.get(key.kid) !== undefined)
           throw new FleetError('conflict', 'an assertion key with this kid exists')
-        add.run(key.kid, key.algorithm, key.publicJwk, key.sealed, key.createdAt)
+        add.run(key.kid, key.algorithm, key.publicJwk, key.sealed, key.certificate, key.createdAt)
         journal.audit({ at: key.createdAt, actor, action: 'assertion_key.added', subject: key.kid })
         journal.change({ kind: 'assertion_keys' })
+      }),
+    removeAssertionKey: (kid, now, actor) =>
+      write(() => {
+        if (find.get(kid) === undefined) return false
+        if (newest.get() === kid)
+          throw new FleetError('conflict', 'it is the newest assertion key, which signs')
+        remove.run(kid)
+        journal.audit({ at: now, actor, action: 'assertion_key.removed', subject: kid })
+        journal.change({ kind: 'assertion_keys' })
+        return true
       }),
   }
 }

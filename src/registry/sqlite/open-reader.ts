@@ -93,7 +93,10 @@ export const openRegistryReader = async (o: {
   return {
     status: (fingerprint) => questions().status(fingerprint),
     access: () => questions().access(),
+    serviceToken: (clientId) => questions().serviceToken(clientId),
+    sessionRevocations: () => questions().sessionRevocations(),
     issuers: async () => followFile().issuers(),
+    anchorCrls: async () => followFile().anchorCrls(),
     liveCertificates: async (now) => followFile().liveCertificates(now),
     assertionKeys: async () => followFile().assertionKeys(),
     cursor: async () => followFile().cursor(),

@@ -3,6 +3,7 @@
 import type { Clock } from '#fleet/clock.ts'
 import type { Registry } from '../registry.ts'
 import { accessVerbs } from './access.ts'
+import { anchorCrlVerbs } from './anchor-crls.ts'
 import { authorityVerbs } from './authorities.ts'
 import { claimTokenVerbs, operatorTokenVerbs } from './credentials.ts'
 import { deviceVerbs } from './devices.ts'
@@ -21,6 +22,8 @@ import { renewalVerbs } from './renewals.ts'
 import { requestVerbs } from './requests.ts'
 import { restoreVerbs } from './restores.ts'
 import { revocationVerbs } from './revocations.ts'
+import { serviceTokenVerbs } from './service-tokens.ts'
+import { sessionRevocationVerbs } from './session-revocations.ts'
 import type { Tools } from './verbs.ts'
 
 /** Another process may be migrating the same file, ms. */
@@ -96,6 +99,9 @@ export const openRegistry = async (o: {
     ...fleetListVerbs(tools),
     ...restoreVerbs(tools),
     ...accessVerbs(tools),
+    ...serviceTokenVerbs(tools),
+    ...sessionRevocationVerbs(tools),
+    ...anchorCrlVerbs(tools),
     ...assertionKeyVerbs(tools),
     ...idempotencyVerbs(tools),
     ...auditVerbs(tools),

@@ -3,7 +3,8 @@
  * is open-reader.ts.
  */
 
-import type { AssertionKey, RegistryReader } from '../registry.ts'
+import type { AssertionAlgorithm, AssertionKey, RegistryReader } from '../registry.ts'
+import { createAnchorCrls } from './anchor-crls.ts'
 import { createStatus } from './doors.ts'
 import { asFleetError } from './failures.ts'
 import { createFeed } from './feed.ts'
@@ -11,15 +12,18 @@ import type { Handle } from './handle.ts'
 import { createLiveCount } from './live-count.ts'
 import { patiently } from './patience.ts'
 import { ISSUER_COLUMNS, type IssuerRow, toIssuer } from './rows.ts'
+import { createServiceTokenByClient } from './service-tokens.ts'
+import { createRevokedSessions } from './session-revocations.ts'
 import { createSnapshots } from './snapshot.ts'
 
 export type Questions = Omit<RegistryReader, typeof Symbol.asyncDispose>
 
 type AssertionKeyRow = {
   readonly kid: string
-  readonly algorithm: 'ES256'
+  readonly algorithm: AssertionAlgorithm
   readonly public_jwk: string
   readonly sealed: Buffer
+  readonly certificate: string
   readonly created_at: number
 }
 
@@ -28,6 +32,7 @@ const toAssertionKey = (row: AssertionKeyRow): AssertionKey => ({
   algorithm: row.algorithm,
   publicJwk: row.public_jwk,
   sealed: row.sealed,
+  certificate: row.certificate,
   createdAt: row.created_at,
 })
 
@@ -49,7 +54,10 @@ export const createQuestions = (database: Handle): Questions => {
   return {
     status: atOnce(createStatus(database)),
     access: atOnce(createSnapshots(database)),
+    serviceToken: atOnce(createServiceTokenByClient(database)),
+    sessionRevocations: atOnce(createRevokedSessions(database)),
     issuers: () => patiently(() => issuers.all().map(toIssuer)),
+    anchorCrls: createAnchorCrls(database),
     liveCertificates: createLiveCount(database),
     assertionKeys: () => patiently(() => assertionKeys.all().map(toAssertionKey)),
     cursor: () => patiently(() => feed.cursor()),

@@ -164,9 +164,10 @@ export const renewalVerbs = ({ database, journal, write, read }: Tools): Renewal
             subject: deviceId,
             details: { because: 'clone_suspected' },
           })
-          journal.change({ kind: 'device', deviceId })
           newRevocations.run(deviceId)
         }
+        // a rule may ask for it (device_state)
+        if (suspends || device.clone_suspected_at === null) journal.change({ kind: 'device', deviceId })
         return found(deviceId)
       }),
 
@@ -185,6 +186,7 @@ export const renewalVerbs = ({ database, journal, write, read }: Tools): Renewal
           subject: id,
           details: { suspected_at: device.clone_suspected_at },
         })
+        journal.change({ kind: 'device', deviceId: id })
         return found(id)
       }),
   }

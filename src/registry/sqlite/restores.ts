@@ -2,8 +2,10 @@
 
 import { createHash } from 'node:crypto'
 import { SECOND } from '#fleet/clock.ts'
+import { MAX_SESSION } from '#fleet/session.ts'
 import type { HistoryMark, RestoreMemory } from '../restores.ts'
 import { CRL_NUMBER_LEAD } from '../revocations.ts'
+import { createSessionRevocations } from './session-revocations.ts'
 import type { Tools } from './verbs.ts'
 
 type Entry = {
@@ -29,6 +31,10 @@ export const restoreVerbs = ({ database, journal, write, read }: Tools): Restore
   const end = database.prepare(
     'update claim_tokens set revoked_at = ? where revoked_at is null and used < uses',
   )
+  const endPrevious = database.prepare(
+    'update service_tokens set previous_hash = null, previous_until = null where previous_hash is not null',
+  )
+  const sessions = createSessionRevocations({ database, journal })
   // The desk of before used numbers up to CRL_NUMBER_LEAD above its clock, and this file knows nothing of the last of them.
   const skipNumbers = database.prepare('update issuers set crl_number = max(crl_number, ?) + ?')
   return {
@@ -45,6 +51,9 @@ export const restoreVerbs = ({ database, journal, write, read }: Tools): Restore
     voidOutstandingTokens: ({ now, actor, why }) =>
       write(() => {
         const { changes } = end.run(now)
+        const { changes: secrets } = endPrevious.run()
+        // who logged out since, or was logged out, is forgotten
+        sessions.keep([{ scope: 'everything', subject: '', before: now, expiresAt: now + MAX_SESSION }], now)
         skipNumbers.run(Math.floor(now / SECOND), CRL_NUMBER_LEAD)
         // what was issued since is not told in the feed, so a door's cursor may fit this history too: it looks at everything again
         journal.change({ kind: 'reset' })
@@ -53,7 +62,7 @@ export const restoreVerbs = ({ database, journal, write, read }: Tools): Restore
           actor,
           action: 'registry.restored',
           subject: 'registry',
-          details: { why, tokens_voided: changes },
+          details: { why, tokens_voided: changes, service_token_secrets_voided: secrets },
         })
         return changes
       }),

@@ -4,7 +4,7 @@
  */
 
 import type { CertificateRecord, CertificateState, IssuerRecord, IssuerState } from '#fleet/certificate.ts'
-import type { ClaimToken, OperatorToken, Role } from '#fleet/credentials.ts'
+import type { ClaimToken, OperatorToken, Role, ServiceToken } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { Device, DeviceState } from '#fleet/device.ts'
 import type { RevocationReason } from '#fleet/revocation-reason.ts'
@@ -150,6 +150,33 @@ export const toOperatorToken = (row: OperatorTokenRow): OperatorToken => ({
   name: row.name,
   role: row.role,
   createdAt: row.created_at,
+  revokedAt: row.revoked_at ?? undefined,
+})
+
+export type ServiceTokenRow = {
+  readonly number: number
+  readonly id: string
+  readonly name: string
+  readonly client_id: string
+  readonly hash: string
+  readonly previous_hash: string | null
+  readonly previous_until: number | null
+  readonly created_at: number
+  readonly expires_at: number | null
+  readonly revoked_at: number | null
+}
+
+export const toServiceToken = (row: ServiceTokenRow): ServiceToken => ({
+  id: row.id,
+  name: row.name,
+  clientId: row.client_id,
+  hash: row.hash,
+  previous:
+    row.previous_hash === null || row.previous_until === null
+      ? undefined
+      : { hash: row.previous_hash, until: row.previous_until },
+  createdAt: row.created_at,
+  expiresAt: row.expires_at ?? undefined,
   revokedAt: row.revoked_at ?? undefined,
 })
 

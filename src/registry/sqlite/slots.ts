@@ -131,8 +131,7 @@ export const createSlots = ({ database, journal }: Pick<Tools, 'database' | 'jou
     if (successorOf(other.superseded_by) === undefined) succeed.run(serial, other.serial)
   }
 
-  /** @returns did anything lose its place? */
-  const makeRoom = (placed: Placed, now: number, actor: Actor): boolean => {
+  const makeRoom = (placed: Placed, now: number, actor: Actor): void => {
     const { number, serial, device_id, predecessor } = placed
     const others = lives.all(device_id, number).filter(({ not_after }) => not_after > now)
     const kept =
@@ -143,8 +142,7 @@ export const createSlots = ({ database, journal }: Pick<Tools, 'database' | 'jou
       others[0]
     const losers = others.filter((each) => each !== kept)
     for (const loser of losers) follow(loser, placed)
-    const ended = [...losers, ...pendings.all(device_id, number)]
-    for (const each of ended) {
+    for (const each of [...losers, ...pendings.all(device_id, number)]) {
       revoke.run(now, each.number)
       newRevocation.run(each.issuer_ski)
       journal.audit({
@@ -155,7 +153,6 @@ export const createSlots = ({ database, journal }: Pick<Tools, 'database' | 'jou
         details: { device_id },
       })
     }
-    return ended.length > 0
   }
 
   const followPredecessor = (placed: Placed): void => {
@@ -180,7 +177,9 @@ export const createSlots = ({ database, journal }: Pick<Tools, 'database' | 'jou
         // expired ones too: they may renew within the grace
         if (placed.predecessor === null)
           for (const other of lives.all(device_id, number)) follow(other, placed)
-        if (makeRoom(placed, now, actor)) journal.change({ kind: 'device', deviceId: device_id })
+        makeRoom(placed, now, actor)
+        // its dates move, and what has let an older certificate in may depend on them (rule device_state)
+        journal.change({ kind: 'device', deviceId: device_id })
       }
       setDates.run(placed.renew_at, placed.not_after, device_id)
     },

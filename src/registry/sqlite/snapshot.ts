@@ -1,6 +1,6 @@
-/** Anchors, applications and policies, and groups, as objects that stay the same until one of them changes. Not the verbs that change them. */
+/** Anchors, applications, policies and rule groups, and groups, as objects that stay the same until one of them changes. Not the verbs that change them. */
 
-import type { AccessSnapshot, Anchor, Application, Policy } from '#fleet/access.ts'
+import type { AccessSnapshot, Anchor, Application, Policy, RuleGroup } from '#fleet/access.ts'
 import { FIRST_GROUP, GROUP_DEFAULTS, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import type { AccessKind } from '../registry.ts'
 import type { Handle } from './handle.ts'
@@ -22,6 +22,7 @@ export const createSnapshots = (database: Handle): (() => AccessSnapshot) => {
       anchors: read<Anchor>('anchor'),
       applications: read<Application>('application'),
       policies: read<Policy>('policy'),
+      ruleGroups: read<RuleGroup>('rule_group'),
     },
   }))
 

@@ -24,6 +24,29 @@ export const feedContract = (at: Ground): void => {
     })
   })
 
+  describe('assertion keys, taken away', () => {
+    const remove = (kid: string) => at.registry.removeAssertionKey(kid, NOW, ACTOR)
+
+    it('an older one goes, with audit and change row, and never the newest', async () => {
+      const [first, second] = [assertionKey(), assertionKey({ algorithm: 'RS256' })]
+      await at.registry.addAssertionKey(first, ACTOR)
+      await refusedUnchanged(() => remove(first.kid), 'conflict')
+      await at.registry.addAssertionKey(second, ACTOR)
+      await refusedUnchanged(() => remove(second.kid), 'conflict')
+      const changes = await changesOf(async () => expect(await remove(first.kid)).toBe(true))
+      expect(changes).toEqual([{ kind: 'assertion_keys' }])
+      expect(await at.reader.assertionKeys()).toEqual([second])
+      expect((await at.registry.listAudit({ limit: 10 })).items.at(-1)).toMatchObject({
+        actor: ACTOR,
+        action: 'assertion_key.removed',
+        subject: first.kid,
+      })
+      const before = await at.everything()
+      expect(await remove(first.kid)).toBe(false)
+      expect(await at.everything()).toBe(before)
+    })
+  })
+
   describe('idempotency', () => {
     const answer = (text: string) => ({ requestHash: `hash of ${text}`, sealed: Buffer.from(text) })
 
@@ -104,6 +127,8 @@ export const feedContract = (at: Ground): void => {
           { kind: 'reset' },
           { kind: 'access' },
           { kind: 'assertion_keys' },
+          { kind: 'credentials' },
+          { kind: 'anchor_crls' },
           { kind: 'issuer', ski: ISSUER },
           { kind: 'issuer', ski: 'f6'.repeat(20) },
         ])

@@ -46,6 +46,8 @@ export const recordContract = (at: Ground): void => {
         tags: {},
         issuerSki: ISSUER,
         issuerState: 'active',
+        renewAt: asked.renewAt,
+        cloneSuspected: false,
       })
       const [certificate] = await at.registry.certificatesOf(asked.deviceId)
       expect(certificate).toMatchObject({ state: 'live', fingerprint })

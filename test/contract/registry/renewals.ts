@@ -368,7 +368,7 @@ export const renewalContract = (at: Ground): void => {
       const changes = await changesOf(async () => {
         expect(await suspicion(first)).toMatchObject({ cloneSuspectedAt: LATER, state: 'active' })
       })
-      expect(changes).toEqual([])
+      expect(changes).toEqual([{ kind: 'device', deviceId: first.id }])
       const entry = (await at.registry.listAudit({ limit: 1_000 })).items.at(-1)
       expect(entry).toMatchObject({
         action: 'device.clone_suspected',
@@ -422,11 +422,16 @@ export const renewalContract = (at: Ground): void => {
     it('is taken away by an operator, once, and may come back', async () => {
       const { first } = await forked()
       await suspicion(first)
+      const suspected = () => at.reader.status(first.fingerprint)?.cloneSuspected
+      expect(suspected()).toBe(true)
       const { revision = 0 } = (await at.registry.findDevice(first.id)) ?? {}
       const clear = (now: number, ifRevision?: number) =>
         at.registry.clearCloneSuspicion({ id: first.id, now, actor: ACTOR, ifRevision })
       await refusedUnchanged(() => clear(LATER + 1, revision - 1), 'precondition_failed')
-      const cleared = await clear(LATER + 1, revision)
+      let cleared: unknown
+      const changes = await changesOf(async () => (cleared = await clear(LATER + 1, revision)))
+      expect(changes).toEqual([{ kind: 'device', deviceId: first.id }])
+      expect(suspected()).toBe(false)
       expect(cleared).toMatchObject({ cloneSuspectedAt: undefined, revision: revision + 1 })
       expect((await at.registry.listAudit({ limit: 1_000 })).items.at(-1)).toMatchObject({
         action: 'device.clone_cleared',

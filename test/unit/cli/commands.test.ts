@@ -29,7 +29,10 @@ const runWith = async (
     'policies:\n  - {name: p, decision: non_identity, include: [{certificate: {}}]}\n',
   )
   writeFileSync(join(home.path, 'broken.yaml'), 'policies: [\n')
+  writeFileSync(join(home.path, 'ca.der'), Buffer.of(0x30, 0))
+  writeFileSync(join(home.path, 'ca.pem'), '-----BEGIN X509 CRL-----\n')
   writeFileSync(join(home.path, 'list.yaml'), '- a\n')
+  writeFileSync(join(home.path, 'leaf.pem'), 'PEM')
   const asked: Asked[] = []
   const server = createServer((request, response) => {
     let body = ''
@@ -146,6 +149,96 @@ const pumps = groupToWire({
   idTemplate: 'pump-${csr.cn}',
 })
 const policy = { name: 'devices', decision: 'non_identity', include: [{ certificate: {} }] }
+const explained = { report_only: false, concerned: true, matched: false }
+const tested = {
+  allowed: true,
+  application: 'example',
+  policy: 'devices',
+  rule: '{"certificate":{}}',
+  session_duration: '0s',
+  identity: { kind: 'device', name: 'pump-7', group: 'default' },
+  would_deny: 'late',
+  certificate: { fingerprint: 'fe', serial: '4b', not_after: '2026-02-01T00:00:00.000Z' },
+  policies: [
+    { ...explained, name: 'public', decision: 'bypass' },
+    {
+      ...explained,
+      name: 'devices',
+      decision: 'non_identity',
+      matched: true,
+      include: { index: 0, rule: '{"certificate":{}}' },
+    },
+    {
+      ...explained,
+      name: 'late',
+      decision: 'deny',
+      report_only: true,
+      include: { index: 0, rule: '{"everyone":{}}' },
+      exclude: { index: 1, rule: '{"everyone":{}}' },
+    },
+  ],
+}
+
+const serviceToken = {
+  id: 'k3v9x2m1q8w7e6r5',
+  name: 'report',
+  client_id: `${'0a'.repeat(16)}.access`,
+  created_at: '2026-01-01T00:00:00.000Z',
+  expires_at: null,
+  previous_until: '2026-01-02T00:00:00.000Z',
+  state: 'usable',
+}
+const serviceTokenSecret = { ...serviceToken, client_secret: 'spst_x' }
+const signingKey = {
+  kid: 'thumbprint',
+  algorithm: 'ES256',
+  signs: true,
+  created_at: '2026-01-01T00:00:00.000Z',
+  rotates_at: '2026-02-12T00:00:00.000Z',
+  retires_at: null,
+}
+const ended = (scope: string, subject: string | null) => ({
+  scope,
+  subject,
+  before: '2026-01-01T00:00:00.000Z',
+  expires_at: '2026-02-01T00:00:00.000Z',
+})
+const anchorCrls = {
+  anchor: 'partner',
+  on_stale: 'fail_closed',
+  authorities: [
+    {
+      common_name: 'Partner CA',
+      spki_sha256: 'ab',
+      state: 'current',
+      number: '7',
+      this_update: '2026-01-01T00:00:00.000Z',
+      next_update: '2026-01-08T00:00:00.000Z',
+      entries: 2,
+      source: 'http://crl.test/ca.crl',
+      kept_at: '2026-01-01T00:00:00.000Z',
+    },
+    {
+      common_name: null,
+      spki_sha256: 'cd',
+      state: 'missing',
+      number: null,
+      this_update: null,
+      next_update: null,
+      entries: null,
+      source: null,
+      kept_at: null,
+    },
+  ],
+  sources: [
+    {
+      url: 'http://crl.test/ca.crl',
+      fetched_at: null,
+      failing_since: '2026-01-01T00:00:00.000Z',
+      problem: 'it answered 404',
+    },
+  ],
+}
 
 type Row = {
   readonly args: string
@@ -261,28 +354,118 @@ const rows: readonly Row[] = [
   },
   {
     args: 'apply -f fleet.yaml',
-    answer: undefined,
+    answer: { notes: ['policy p: it is said twice'] },
     asks: 'POST /v1/apply',
     body: { policies: [policy].map((p) => ({ ...p, name: 'p' })) },
-    prints: /policies: p is in place/,
+    prints: /policies: p is in place\nnote: policy p: it is said twice\n$/,
   },
   {
     args: 'anchor ls',
     answer: page(anchor),
     asks: 'GET /v1/anchors?limit=100',
-    prints: /development +localhost, a\.example/,
+    prints: /development +localhost, a\.example +-/,
+  },
+  {
+    args: 'anchor ls',
+    answer: page({ ...anchor, crl: { urls: [], on_stale: 'fail_open' } }),
+    asks: 'GET /v1/anchors?limit=100',
+    prints: /development +localhost, a\.example +uploaded \(fail_open\)/,
   },
   {
     args: 'app ls',
     answer: page(application),
     asks: 'GET /v1/applications?limit=100',
-    prints: /example +localhost +\/\* -> http:\/\/127\.0\.0\.1:1 +default topics +devices/,
+    prints: /example +localhost +\/\* -> http:\/\/127\.0\.0\.1:1 +default topics +- +devices/,
+  },
+  {
+    args: 'app ls',
+    answer: page({
+      ...application,
+      https: { path: '/a/*', origin: ['unix:/a', 'unix:/b'] },
+      mqtt: { topics: [] },
+      session_duration: '0s',
+      policies: [],
+    }),
+    asks: 'GET /v1/applications?limit=100',
+    prints: /example +localhost +\/a\/\* -> unix:\/a, unix:\/b +default topics +No Duration +\(nobody\)/,
   },
   {
     args: 'policy ls',
     answer: page(policy),
     asks: 'GET /v1/policies?limit=100',
-    prints: /devices +non_identity +certificate +- +-/,
+    prints: /devices +non_identity +certificate +- +- +-/,
+  },
+  {
+    args: 'policy ls',
+    answer: page({ ...policy, decision: 'deny', report_only: true, session_duration: '15m' }),
+    asks: 'GET /v1/policies?limit=100',
+    prints: /devices +deny \(report only\) +certificate +- +- +15m/,
+  },
+  {
+    args: 'rule-group ls',
+    answer: page({ name: 'plant', include: policy.include, require: [{ ip: { ip: '::1' } }] }),
+    asks: 'GET /v1/rule-groups?limit=100',
+    prints: /plant +certificate +ip +-/,
+  },
+  {
+    args: 'rule-group show plant',
+    answer: { name: 'plant', include: policy.include },
+    asks: 'GET /v1/rule-groups/plant',
+    prints: /"plant"/,
+  },
+  {
+    args: 'policy test --device pump-7 --host api.example.com',
+    answer: tested,
+    asks: 'POST /v1/policy-test',
+    body: { host: 'api.example.com', device_id: 'pump-7' },
+    prints: new RegExp(
+      [
+        /^admitted by the policy devices of the application example\n/,
+        /.*application +example\n.*rule +\{"certificate":\{\}\}\n.*identity +device pump-7\n/,
+        /.*certificate +4b, until 2026-02-01T00:00:00.000Z\n.*session +No Duration\n.*report only +late would refuse\n\n/,
+        /POLICY +DECISION +WHY\npublic +bypass +no include holds\n/,
+        /devices +non_identity +matches: include\[0\] \{"certificate":\{\}\}\n/,
+        /late +deny \(report only\) +exclude\[1\] holds: \{"everyone":\{\}\}\n$/,
+      ]
+        .map(({ source }) => source)
+        .join(''),
+    ),
+  },
+  {
+    args: 'policy test --host a --service-token t --method POST --target /x?y --origin https://b --address ::1 --at 2026-12-24T20:00Z',
+    answer: {
+      allowed: false,
+      reason: 'policy_denied',
+      application: 'example',
+      policy: 'no',
+      policies: [{ ...tested.policies[0], name: 'no', decision: 'deny', concerned: false }],
+    },
+    asks: 'POST /v1/policy-test',
+    body: {
+      host: 'a',
+      service_token_id: 't',
+      method: 'POST',
+      target: '/x?y',
+      origin: 'https://b',
+      address: '::1',
+      at: '2026-12-24T20:00:00.000Z',
+    },
+    prints:
+      /^refused by the policy no of the application example: policy_denied. No policy allows this\n[^]*no +deny +no credential that it is about/,
+  },
+  {
+    args: 'policy test --host a --device pump-7 --publish b/c --expect refused',
+    answer: { allowed: false, reason: 'no_application', policies: [] },
+    asks: 'POST /v1/policy-test',
+    body: { host: 'a', device_id: 'pump-7', mqtt: { act: 'publish', topic: 'b/c' } },
+    prints: /^refused: no_application\. No application is configured for this host and path\n$/,
+  },
+  {
+    args: 'policy test --host a --certificate leaf.pem --subscribe #',
+    answer: { allowed: false, reason: 'topic_denied', application: 'example', policies: [] },
+    asks: 'POST /v1/policy-test',
+    body: { host: 'a', certificate: 'PEM', mqtt: { act: 'subscribe', topic: '#' } },
+    prints: /^refused: topic_denied\. The topic is not allowed\n +application +example\n$/,
   },
   {
     args: 'group ls',
@@ -329,6 +512,99 @@ const rows: readonly Row[] = [
     asks: 'POST /v1/operators/o1/revoke',
     prints: /o1 \(alice\) is revoked/,
   },
+  {
+    args: 'service-token create report --duration forever',
+    answer: serviceTokenSecret,
+    asks: 'POST /v1/service-tokens',
+    body: { name: 'report', duration: 'forever' },
+    prints: /expires +never[^]*CF-Access-Client-Id: 0a.*\.access\n +CF-Access-Client-Secret: spst_x/,
+  },
+  {
+    args: 'service-token create report --quiet',
+    answer: serviceTokenSecret,
+    asks: 'POST /v1/service-tokens',
+    body: { name: 'report' },
+    prints: /^spst_x\n$/,
+  },
+  {
+    args: 'service-token ls',
+    answer: page(serviceToken),
+    asks: 'GET /v1/service-tokens?limit=100',
+    prints: /k3v9x2m1q8w7e6r5 +usable +report +0a.*\.access +never/,
+  },
+  {
+    args: 'service-token show k3',
+    answer: serviceToken,
+    asks: 'GET /v1/service-tokens/k3',
+    prints: /good until +2026-01-02/,
+  },
+  {
+    args: 'service-token rotate k3 --grace 1d',
+    answer: serviceTokenSecret,
+    asks: 'POST /v1/service-tokens/k3/rotate',
+    body: { grace: '1d' },
+    prints: /good until +2026-01-02[^]*spst_x/,
+  },
+  {
+    args: 'service-token revoke k3',
+    answer: { ...serviceToken, state: 'revoked' },
+    asks: 'POST /v1/service-tokens/k3/revoke',
+    prints: /k3v9x2m1q8w7e6r5 \(report\) is revoked/,
+  },
+  {
+    args: 'session revoke --device partner/pump-7',
+    answer: ended('device', 'partner/pump-7'),
+    asks: 'POST /v1/sessions/revoke',
+    body: { scope: 'device', subject: 'partner/pump-7' },
+    prints: /every session of the device partner\/pump-7 that began by 2026/,
+  },
+  {
+    args: 'session revoke --token 2f1c9c1e-8a4f',
+    answer: ended('token', '2f1c9c1e-8a4f'),
+    asks: 'POST /v1/sessions/revoke',
+    body: { scope: 'token', subject: '2f1c9c1e-8a4f' },
+    prints: /the session 2f1c9c1e-8a4f has ended/,
+  },
+  {
+    args: 'session revoke --everything',
+    answer: ended('everything', null),
+    asks: 'POST /v1/sessions/revoke',
+    body: { scope: 'everything' },
+    prints: /every session that began by 2026/,
+  },
+  {
+    args: 'signing-key ls',
+    answer: page(signingKey),
+    asks: 'GET /v1/signing-keys?limit=100',
+    prints: /thumbprint +ES256 +2026-01-01\S+ +2026-02-12\S+ +-/,
+  },
+  {
+    args: 'signing-key rotate --discard',
+    answer: signingKey,
+    asks: 'POST /v1/signing-keys/rotate',
+    body: { discard: true },
+    prints: /ES256 key thumbprint signs from now on\n.*every session has ended/,
+  },
+  {
+    args: 'anchor crl partner',
+    answer: anchorCrls,
+    asks: 'GET /v1/anchors/partner/crl',
+    prints: /is refused\.[^]*Partner CA +current +7 +2 [^]*cd +missing[^]*never +it answered 404/,
+  },
+  {
+    args: 'anchor crl partner ca.der',
+    answer: { ...anchorCrls, on_stale: null },
+    asks: 'PUT /v1/anchors/partner/crl',
+    body: { crl: 'MAA=' },
+    prints: /asks for no CRLs/,
+  },
+  {
+    args: 'anchor crl partner ca.pem',
+    answer: anchorCrls,
+    asks: 'PUT /v1/anchors/partner/crl',
+    body: { crl: '-----BEGIN X509 CRL-----\n' },
+    prints: /Partner CA/,
+  },
 ]
 
 test.each(rows)('$args', async ({ args, answer, asks, body, prints }) => {
@@ -364,7 +640,19 @@ test.each([
   ['apply -f nothing.yaml', /nothing\.yaml/],
   ['apply -f broken.yaml', /broken\.yaml/],
   ['apply -f list.yaml', /expected some of/],
+  ['policy test --device a', /--host/],
+  ['policy test --host a --device a --certificate b', /--certificate/],
+  ['policy test --host a --certificate nothing.pem', /nothing\.pem: cannot be read/],
+  ['policy test --host a --at noon', /Give an instant/],
+  ['policy test --host a --publish t --target /', /--target/],
+  ['policy test --host a --expect maybe', /maybe/],
   ['operator token create --role king', /king/],
+  ['service-token create', /missing required argument/],
+  ['service-token create x --duration soon', /30d\. Or forever/],
+  ['service-token rotate k3 --grace soon', /30d/],
+  ['session revoke', /say which: one of --token/],
+  ['session revoke --device a --everything', /say which: one of/],
+  ['anchor crl partner nothing.crl', /nothing\.crl cannot be read \(ENOENT\)/],
   ['sim run storm', /storm/],
   ['up --ports 80', /free ports/],
   ['up --fleet many', /whole number/],
@@ -383,6 +671,12 @@ test.each([
     reason: expect.any(String),
   })
   expect(json.code).toBe(2)
+})
+
+test('a verdict that was not expected is exit 1, after it was told', async () => {
+  const { code, io } = await runWith('policy test --host a --expect refused'.split(' '), tested)
+  expect([code, io.stdout().split(' ')[0]]).toEqual([1, 'admitted'])
+  expect(io.stderr()).toMatch(/expected refused, and it is admitted/)
 })
 
 test('every command has help with an example', async () => {
@@ -459,12 +753,28 @@ test('every command has help with an example', async () => {
       'anchor',
       'anchor ls',
       'anchor show',
+      'anchor crl',
+      'service-token',
+      'service-token create',
+      'service-token ls',
+      'service-token show',
+      'service-token rotate',
+      'service-token revoke',
+      'session',
+      'session revoke',
+      'signing-key',
+      'signing-key ls',
+      'signing-key rotate',
       'app',
       'app ls',
       'app show',
       'policy',
       'policy ls',
       'policy show',
+      'policy test',
+      'rule-group',
+      'rule-group ls',
+      'rule-group show',
       'group',
       'group ls',
       'group show',

@@ -13,7 +13,8 @@ const expiredRoot = makeCa({ name: 'Old Root', now: NOW, notBefore: NOW - 9 * DA
 describe('readAnchorPem', () => {
   it.each([
     ['a root', root.pem, 1],
-    ['a root and its intermediate, either way round', devices.pem + root.pem, 2],
+    ['an intermediate, then its root, as Cloudflare asks', devices.pem + root.pem, 2],
+    ['the root first', root.pem + devices.pem, 2],
     ['two roots, for a rollover', root.pem + pki.other.root.pem, 2],
     ['a deep chain', deep.pem + root.pem + middle.pem, 3],
     ['text around, as openssl writes it', `subject=CN=x\n${root.pem}\nissuer=CN=y\n`, 1],
@@ -48,9 +49,22 @@ describe('readAnchorPem', () => {
       root.pem + devices.pem + root.pem,
       /certificate 3 .*same certificate as certificate 1/,
     ],
-    ['an intermediate alone', devices.pem, /incomplete: the issuer of certificate 1 \(Test Devices/],
-    ['a chain with a gap', deep.pem + root.pem, /the issuer of certificate 1 \(Deep/],
-    ['an intermediate with a root of the same name', devices.pem + pki.other.root.pem, /incomplete/],
+    [
+      'an intermediate alone',
+      devices.pem,
+      /incomplete: the issuer of certificate 1 \(Test Devices.* is missing: "CN=Test Root"; add it, up to the root$/,
+    ],
+    ['a chain with a gap', deep.pem + root.pem, /the issuer of certificate 1 \(Deep.* missing: "CN=Middle"/],
+    [
+      'an intermediate with a root of the same name',
+      devices.pem + pki.other.root.pem,
+      /missing: "CN=Test Root"; certificate 2 is called so, and has not signed it/,
+    ],
+    [
+      'a chain that the doors would not trust',
+      makeCa({ name: 'Under', now: NOW, by: deep }).pem + deep.pem + middle.pem + root.pem,
+      /certificate 1 \(Under.* would not be trusted: "Deep" allows 0 certificates below it/,
+    ],
     [
       'seventeen',
       Array.from({ length: 17 }, (_, n) => makeCa({ name: `R${n}`, now: NOW }).pem).join(''),

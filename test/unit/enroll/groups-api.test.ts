@@ -168,7 +168,7 @@ describe('apply', () => {
       { name: 'pumps', approval: true },
       { name: 'default', cert_ttl: '1d' },
     ]
-    expect((await apply({ groups })).statusCode).toBe(204)
+    expect((await apply({ groups })).statusCode).toBe(200)
     expect(desk.registry.groups().get('pumps')).toMatchObject({ approval: true })
     expect(desk.registry.groups().get('default')).toMatchObject({ certificateTtl: DAY })
     const wrong = await apply({ groups: [{ name: 'lamps' }, { name: 'pumps', cert_ttl: 'x' }] })

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { expect, it } from 'vitest'
 import { drainInbox, followInbox } from '#enroll/inbox.ts'
+import { DAY, HOUR, MINUTE } from '#fleet/clock.ts'
 import type { InboxEntry, InboxReader, Registry } from '#registry/registry.ts'
 import { createLog } from '#runtime/log.ts'
 
@@ -8,15 +9,18 @@ const NOW = Date.UTC(2026, 10, 24)
 const FINGERPRINT = randomBytes(32).toString('hex')
 const seen = (change: Partial<InboxEntry> = {}): InboxEntry => ({
   kind: 'seen',
-  fingerprint: FINGERPRINT,
+  subject: FINGERPRINT,
   at: NOW,
   door: 'https',
   ...change,
 })
+const logout = (change: Partial<InboxEntry> = {}): InboxEntry =>
+  seen({ kind: 'logout', at: NOW + HOUR, ...change })
+const SIGHTING = { fingerprint: FINGERPRINT, at: NOW }
 
 /** An inbox of pages, and a registry that remembers what it was told. */
 const setUp = (pages: readonly (readonly InboxEntry[])[], malformed = 0) => {
-  const told: { entries: readonly unknown[]; cursor: string }[] = []
+  const told: { entries: readonly unknown[]; logouts: readonly unknown[]; cursor: string }[] = []
   const inbox: InboxReader = {
     read: (cursor) => {
       const at = Number(cursor ?? 0)
@@ -33,8 +37,13 @@ const setUp = (pages: readonly (readonly InboxEntry[])[], malformed = 0) => {
   }
   const registry = {
     inboxCursor: () => Promise.resolve(told.at(-1)?.cursor),
-    recordSightings: (entries: readonly unknown[], cursor: string) => {
-      told.push({ entries, cursor })
+    recordSightings: (
+      entries: readonly unknown[],
+      cursor: string,
+      _now: number,
+      logouts: readonly unknown[],
+    ) => {
+      told.push({ entries, logouts, cursor })
       return Promise.resolve()
     },
   } as unknown as Registry
@@ -53,9 +62,23 @@ const setUp = (pages: readonly (readonly InboxEntry[])[], malformed = 0) => {
 it('applies what is there, and goes on where it was', async () => {
   const { deps, told } = setUp([[seen(), seen({ door: 'mqtt' })]])
   expect(await drainInbox(deps)).toBe(2)
-  expect(told).toEqual([{ entries: [seen(), seen({ door: 'mqtt' })], cursor: '1' }])
+  expect(told).toEqual([{ entries: [SIGHTING, SIGHTING], logouts: [], cursor: '1' }])
   expect(await drainInbox(deps)).toBe(0)
   expect(told).toHaveLength(1)
+})
+
+it('ends the session of a token whose holder has logged out, until the token is over', async () => {
+  const long = logout({ subject: 'ab'.repeat(32), at: NOW + 31 * DAY + MINUTE })
+  const { deps, told } = setUp([[logout(), seen(), long]])
+  expect(await drainInbox(deps)).toBe(3)
+  const ended = (subject: string, expiresAt: number) => ({ scope: 'token', subject, before: NOW, expiresAt })
+  expect(told).toEqual([
+    {
+      entries: [SIGHTING],
+      logouts: [ended(FINGERPRINT, NOW + HOUR), ended(long.subject, long.at)],
+      cursor: '1',
+    },
+  ])
 })
 
 it('reads page after page', async () => {
@@ -65,25 +88,29 @@ it('reads page after page', async () => {
   expect(told.map(({ cursor }) => cursor)).toEqual(['1', '2', '3'])
 })
 
-it.each([
-  ['a fingerprint that is none', { fingerprint: 'x' }],
-  ['upper case', { fingerprint: FINGERPRINT.toUpperCase() }],
-  ['SQL', { fingerprint: "' or 1=1 --" }],
+it.each<[string, Partial<InboxEntry>]>([
+  ['a fingerprint that is none', { subject: 'x' }],
+  ['upper case', { subject: FINGERPRINT.toUpperCase() }],
+  ['SQL', { subject: "' or 1=1 --" }],
   ['a time that is no number', { at: Number.NaN }],
   ['a fraction', { at: 1.5 }],
   ['before the epoch', { at: -1 }],
   ['a kind that is not known', { kind: 'revoke' as 'seen' }],
+  ['a kind of every object', { kind: 'constructor' as 'seen' }],
+  ['a logout of a token that no door made: it lives too long', { kind: 'logout', at: NOW + 31 * DAY + HOUR }],
+  ['a logout at the other door, which has no sessions', { kind: 'logout', door: 'mqtt' }],
+  ['a logout of no token', { kind: 'logout', subject: '' }],
 ])('skips and counts, but moves on: %s', async (_, change) => {
   const { deps, told, lines } = setUp([[seen(change), seen()]])
   expect(await drainInbox(deps)).toBe(1)
-  expect(told).toEqual([{ entries: [seen()], cursor: '1' }])
+  expect(told).toEqual([{ entries: [SIGHTING], logouts: [], cursor: '1' }])
   expect(lines.join('')).toContain('"malformed":1')
 })
 
 it('moves on past a page that holds nothing good', async () => {
   const { deps, told } = setUp([[]], 3)
   expect(await drainInbox(deps)).toBe(0)
-  expect(told).toEqual([{ entries: [], cursor: '1' }])
+  expect(told).toEqual([{ entries: [], logouts: [], cursor: '1' }])
 })
 
 /** A gateway that was taken over: a full batch whatever is asked, of a file that is never the one of before. */

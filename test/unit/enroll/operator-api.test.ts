@@ -357,11 +357,12 @@ describe('devices', () => {
   })
 })
 
-describe('anchors, applications and policies', () => {
+describe('anchors, applications, policies and rule groups', () => {
   const pki = makePki({ now: Date.UTC(2026, 10, 24, 12) })
   const bodies = {
     anchors: { pem: pki.root.pem, hostnames: ['api.example.com'] },
     policies: { decision: 'non_identity', include: [{ certificate: {} }] },
+    'rule-groups': { include: [{ everyone: {} }] },
     applications: {
       hostnames: ['api.example.com'],
       https: { path: '/*', origin: 'http://127.0.0.1:3000' },
@@ -375,20 +376,24 @@ describe('anchors, applications and policies', () => {
     await desk.ask('PUT', '/v1/applications/x', { body: bodies.applications })
   }
 
-  it.each(['anchors', 'policies'] as const)('%s: made, read, replaced, removed', async (kind) => {
-    const url = `/v1/${kind}/thing`
-    const made = await desk.ask('PUT', url, { body: bodies[kind] })
-    expect(made.statusCode).toBe(201)
-    expect(bodyOf(made)).toMatchObject({ name: 'thing', ...bodies[kind] })
-    const again = await desk.ask('PUT', url, { body: bodies[kind] })
-    expect([again.statusCode, again.headers.etag]).toEqual([200, made.headers.etag])
-    const read = await desk.ask('GET', url)
-    expect([read.headers.etag, read.body]).toEqual([made.headers.etag, made.body])
-    expect(bodyOf(await desk.ask('GET', `/v1/${kind}`)).items).toHaveLength(1)
-    expect((await desk.ask('DELETE', url)).statusCode).toBe(204)
-    expect(said(await desk.ask('DELETE', url))).toEqual([404, 'not_found'])
-    expect(said(await desk.ask('GET', url))).toEqual([404, 'not_found'])
-  })
+  it.each(['anchors', 'policies', 'rule-groups'] as const)(
+    '%s: made, read, replaced, removed',
+    async (kind) => {
+      const url = `/v1/${kind}/thing`
+      const made = await desk.ask('PUT', url, { body: bodies[kind] })
+      expect(made.statusCode).toBe(201)
+      expect(bodyOf(made)).toMatchObject({ name: 'thing', ...bodies[kind] })
+      const again = await desk.ask('PUT', url, { body: bodies[kind] })
+      expect([again.statusCode, again.headers.etag]).toEqual([200, made.headers.etag])
+      const read = await desk.ask('GET', url)
+      const { notes, ...shown } = bodyOf(made)
+      expect([read.headers.etag, bodyOf(read), notes]).toEqual([made.headers.etag, shown, []])
+      expect(bodyOf(await desk.ask('GET', `/v1/${kind}`)).items).toEqual([shown])
+      expect((await desk.ask('DELETE', url)).statusCode).toBe(204)
+      expect(said(await desk.ask('DELETE', url))).toEqual([404, 'not_found'])
+      expect(said(await desk.ask('GET', url))).toEqual([404, 'not_found'])
+    },
+  )
 
   it('keep the id of an application when it is replaced', async () => {
     await putAll()
@@ -422,12 +427,56 @@ describe('anchors, applications and policies', () => {
     expect(bodyOf(await desk.ask('GET', '/v1/anchors/a'))['hostnames']).toEqual(['c.d'])
   })
 
+  it('are read as they can be written again', async () => {
+    await putAll()
+    await desk.ask('PUT', '/v1/rule-groups/thing', { body: bodies['rule-groups'] })
+    const all = ['anchors/a', 'applications/x', 'policies/p', 'rule-groups/thing']
+    for (const path of all) {
+      const read = await desk.ask('GET', `/v1/${path}`)
+      const { id: _, name: __, ...body } = bodyOf(read)
+      const again = await desk.ask('PUT', `/v1/${path}`, { body })
+      expect([path, again.statusCode, again.headers.etag]).toEqual([path, 200, read.headers.etag])
+    }
+  })
+
+  it('say what may not have been meant', async () => {
+    await putAll()
+    const made = await desk.ask('PUT', '/v1/applications/y', {
+      body: { ...bodies.applications, hostnames: ['b.example'], token_binding: 'none', policies: [] },
+    })
+    expect(bodyOf(made)['notes']).toEqual([
+      expect.stringMatching(/^it has no policy/),
+      expect.stringMatching(/^no anchor is for b\.example/),
+      expect.stringMatching(/^token_binding is none/),
+    ])
+  })
+
+  it('keep a CA in one anchor of a hostname', async () => {
+    await putAll()
+    const twice = { pem: pki.devices.pem + pki.root.pem, hostnames: ['other.example', 'api.example.com'] }
+    const clash = await desk.ask('PUT', '/v1/anchors/b', { body: twice })
+    expect([...said(clash), bodyOf(clash).detail]).toEqual([
+      409,
+      'conflict',
+      expect.stringMatching(/certificate 2 .* already in the anchor a, which is for api\.example\.com too/),
+    ])
+    const apart = await desk.ask('PUT', '/v1/anchors/b', { body: { ...twice, hostnames: ['other.example'] } })
+    expect(apart.statusCode).toBe(201)
+  })
+
   it('hold on to each other', async () => {
     const early = await desk.ask('PUT', '/v1/applications/x', { body: bodies.applications })
     expect(said(early)).toEqual([404, 'not_found'])
     expect(bodyOf(early).detail).toContain('no policy p')
     await putAll()
     expect(said(await desk.ask('DELETE', '/v1/policies/p'))).toEqual([409, 'in_use'])
+    const grouped = { ...bodies.policies, require: [{ group: { id: 'plant' } }] }
+    expect(said(await desk.ask('PUT', '/v1/policies/p', { body: grouped }))).toEqual([404, 'not_found'])
+    await desk.ask('PUT', '/v1/rule-groups/plant', { body: bodies['rule-groups'] })
+    expect((await desk.ask('PUT', '/v1/policies/p', { body: grouped })).statusCode).toBe(200)
+    expect(said(await desk.ask('DELETE', '/v1/rule-groups/plant'))).toEqual([409, 'in_use'])
+    const token = { ...bodies.policies, include: [{ service_token: { token_id: 'nobody' } }] }
+    expect(said(await desk.ask('PUT', '/v1/policies/p', { body: token }))).toEqual([404, 'not_found'])
   })
 
   it.each([
@@ -462,46 +511,68 @@ describe('anchors, applications and policies', () => {
     ])
   })
 
-  it('refuse what is not built, by name', async () => {
-    const allow = await desk.ask('PUT', '/v1/policies/p', { body: { ...bodies.policies, decision: 'allow' } })
-    expect([...said(allow), bodyOf(allow).detail]).toEqual([
-      422,
-      'unsupported',
-      'decision allow is not supported yet',
-    ])
+  it.each([
+    ['a decision that there is not', 'policies', { decision: 'block' }, /allow, deny, bypass, non_identity/],
+    [
+      'a key that there is not',
+      'policies',
+      { reprot_only: true },
+      /additional properties, such as reprot_only/,
+    ],
+    ['an enum that there is not', 'applications', { token_binding: 'cookie' }, /certificate, spki, none/],
+  ])('refuse %s, and say what there is', async (_, kind, change, detail) => {
+    const body = { ...bodies[kind as 'policies'], ...change }
+    const answer = await desk.ask('PUT', `/v1/${kind}/p`, { body })
+    expect(said(answer)).toEqual([400, 'bad_request'])
+    expect(bodyOf(answer).detail).toMatch(detail)
   })
 
   describe('apply', () => {
     const fleet = {
       anchors: [{ name: 'a', ...bodies.anchors }],
       applications: [{ name: 'x', ...bodies.applications }],
-      policies: [{ name: 'p', ...bodies.policies }],
+      policies: [{ name: 'p', ...bodies.policies, require: [{ group: { id: 'plant' } }] }],
+      rule_groups: [{ name: 'plant', ...bodies['rule-groups'] }],
     }
 
     it('takes all of it, again and again, and leaves the rest', async () => {
       await desk.ask('PUT', '/v1/policies/other', { body: bodies.policies })
       for (let n = 0; n < 2; n += 1) {
-        expect((await desk.ask('POST', '/v1/apply', { body: fleet })).statusCode).toBe(204)
+        const applied = await desk.ask('POST', '/v1/apply', { body: fleet })
+        expect([applied.statusCode, applied.json()]).toEqual([200, { notes: [] }])
       }
-      const { anchors, applications, policies } = desk.registry.access()
-      expect([anchors.length, applications.length, policies.map(({ name }) => name)]).toEqual([
-        1,
-        1,
-        ['other', 'p'],
-      ])
+      const { anchors, applications, policies, ruleGroups } = desk.registry.access()
+      expect([anchors.length, applications.length, ruleGroups.length]).toEqual([1, 1, 1])
+      expect(policies.map(({ name }) => name)).toEqual(['other', 'p'])
+    })
+
+    it('says of what it is that something may not have been meant', async () => {
+      const people = { name: 'q', ...bodies.policies, exclude: [{ anchor: { name: 'partner' } }] }
+      const applied = await desk.ask('POST', '/v1/apply', { body: { policies: [people] } })
+      expect(applied.json()).toEqual({
+        notes: ['policy q: there is no anchor partner: the rule holds for nobody'],
+      })
     })
 
     it.each([
       ['a policy that is missing', { ...fleet, policies: [] }, 404, 'not_found', /no policy p/],
+      ['a rule group that is missing', { ...fleet, rule_groups: [] }, 404, 'not_found', /plant/],
+      [
+        'a CA in two anchors',
+        { ...fleet, anchors: [...fleet.anchors, { name: 'b', ...bodies.anchors }] },
+        409,
+        'conflict',
+        /already in the anchor/,
+      ],
       [
         'a bad one among good ones',
         {
           ...fleet,
-          policies: [...fleet.policies, { name: 'q', decision: 'deny', include: [{ certificate: {} }] }],
+          policies: [...fleet.policies, { name: 'q', decision: 'deny', include: [{ ip: { ip: 'x' } }] }],
         },
-        422,
-        'unsupported',
-        /policy q: decision deny/,
+        400,
+        'bad_request',
+        /policy q: include\[0\]: ip\.ip: expected/,
       ],
       [
         'a name twice',
@@ -529,7 +600,12 @@ describe('anchors, applications and policies', () => {
       const answer = await desk.ask('POST', '/v1/apply', { body })
       expect(said(answer)).toEqual([status, reason])
       expect(bodyOf(answer).detail).toMatch(detail)
-      expect(desk.registry.access()).toMatchObject({ anchors: [], applications: [], policies: [] })
+      expect(desk.registry.access()).toMatchObject({
+        anchors: [],
+        applications: [],
+        policies: [],
+        ruleGroups: [],
+      })
     })
   })
 

@@ -31,6 +31,7 @@ const open = (broken: { registry?: Error; standing?: Error } = {}) => {
     anchors: [],
     applications: [application({ hostnames: ['a.test'] })],
     policies: [policy()],
+    ruleGroups: [],
   }
   const reads = { access: 0 }
   const registry = {
@@ -57,6 +58,7 @@ const open = (broken: { registry?: Error; standing?: Error } = {}) => {
     log,
     metrics,
     anonymousLines,
+    sessionDuration: 0,
     epoch: () => 7,
   })
   return { admission, lines, metrics, broken, reads }
@@ -80,14 +82,14 @@ describe('judging', () => {
   })
   test('by itself it writes nothing', () => {
     const { admission, lines } = open()
-    expect(admission.judge(peer, ask)).toEqual({ allow: false, reason: 'certificate_required' })
+    expect(admission.judge(peer, ask)).toMatchObject({ allow: false, reason: 'certificate_required' })
     expect(lines).toEqual([])
   })
   test('topics are judged by one look at the registry', () => {
     const { admission, reads } = open()
     const { standing, judge } = admission.judgeTopics(peer, 'a.test')
     for (let at = 0; at < 9; at += 1) expect(judge('publish', `t/${at}`)).toBe(standing)
-    expect(standing).toEqual({ allow: false, reason: 'certificate_required' })
+    expect(standing).toMatchObject({ allow: false, reason: 'certificate_required' })
     expect(reads.access).toBe(1)
   })
   test('the epoch is the feed’s', () => {
@@ -103,6 +105,7 @@ describe('recording: one line, one count', () => {
     application: application({ name: 'example' }),
     policy: 'valid',
     notAfter: 0,
+    plan: { duration: 0, binding: 'certificate' },
   }
   test.each([
     [
@@ -114,6 +117,31 @@ describe('recording: one line, one count', () => {
     ['https, refused', ask, refused, { method: 'GET', path: '/x', reason: 'policy_denied' }],
     ['a query', { ...ask, target: '/x?token=secret' }, refused, { path: '/x' }],
     ['a long path', { ...ask, target: `/${'x'.repeat(5_000)}` }, refused, { path: `/${'x'.repeat(255)}` }],
+    [
+      'in a session',
+      ask,
+      { ...admitted, session: { id: 'jti-1', issuedAt: 0, expiresAt: 1 } },
+      // the beginning of the SHA-256 of its id, which is how it is revoked; never the id
+      { identity: 'lamp-1', session: '5964da055ae31cf8' },
+    ],
+    [
+      'of an application',
+      ask,
+      { ...refused, application: 'example', policy: 'block' },
+      { reason: 'policy_denied', application: 'example', policy: 'block' },
+    ],
+    [
+      'that would be refused',
+      ask,
+      { ...admitted, wouldDeny: 'draft' },
+      { reason: 'allowed', would_deny: 'draft' },
+    ],
+    [
+      'that would be allowed',
+      ask,
+      { ...refused, wouldAllow: 'draft' },
+      { reason: 'policy_denied', would_allow: 'draft' },
+    ],
     [
       'connect',
       { door: 'mqtt', host: 'a.test', act: 'connect', clientId: 'lamp-1' },
@@ -158,6 +186,32 @@ test('who is nobody gets few lines, and every count; who is known gets all of th
   )
 })
 
+test('report-only policies are counted by what they would have changed', async () => {
+  const { admission, metrics } = open()
+  const refused = { allow: false, reason: 'policy_denied' } as const
+  admission.record(peer, ask, { ...refused, wouldAllow: 'draft' }, 'r-1')
+  admission.record(peer, ask, refused, 'r-2')
+  const text = await metrics.text()
+  expect(text).toContain('sallyport_report_only_total{door="https",outcome="would_allow",desk="gateway"} 1')
+  expect(text).not.toContain('outcome="would_deny"')
+})
+
+test('whoever passes by a bypass is nobody: few lines, and every count', async () => {
+  const { admission, lines, metrics } = open()
+  const decision = {
+    allow: true,
+    identity: { kind: 'none' },
+    application: application({ name: 'public' }),
+    policy: 'everybody',
+    notAfter: Infinity,
+    plan: { duration: 0, binding: 'certificate' },
+  } as const
+  for (let at = 0; at < 5; at += 1) admission.record(peer, ask, decision, `r-${at}`)
+  expect(lines.length).toBe(2)
+  expect(lines[0]).toMatchObject({ reason: 'allowed', application: 'public', policy: 'everybody' })
+  expect(await metrics.text()).toContain('reason="allowed",desk="gateway"} 5')
+})
+
 test('a snapshot is compiled once, and its problems are told once', () => {
   let reads = 0
   const problems: string[] = []
@@ -165,7 +219,8 @@ test('a snapshot is compiled once, and its problems are told once', () => {
     version: 1,
     anchors: [],
     applications: [],
-    policies: [policy({ decision: 'allow' as 'non_identity' })],
+    policies: [policy({ decision: 'maybe' as 'allow' })],
+    ruleGroups: [],
   }
   const read = createAccessReader(
     {

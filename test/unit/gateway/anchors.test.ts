@@ -9,6 +9,7 @@ import type { DeviceId } from '#fleet/device-id.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { generateKey } from '#pki/keys.ts'
 import { makeCa, makePki, type TestCa, type TestLeaf, type TestPki } from '../../support/pki.ts'
+import { makeCrl } from '../../support/crls.ts'
 import { anchor } from '../../support/registry.ts'
 
 const NOW = Date.UTC(2026, 10, 24, 12)
@@ -34,6 +35,7 @@ const snapshotOf = (...anchors: Anchor[]): AccessSnapshot => ({
   anchors,
   applications: [],
   policies: [],
+  ruleGroups: [],
 })
 const on = (...cas: readonly Pick<TestCa, 'pem'>[]): Anchor =>
   anchor({ name: 'development', hostnames: [HOST], pem: cas.map(({ pem }) => pem).join('') })
@@ -46,6 +48,8 @@ const record = (issuerSki = pki.devices.ski) => ({
   tags: {},
   issuerState: 'active' as const,
   issuerSki,
+  renewAt: undefined,
+  cloneSuspected: false,
 })
 type Recorded = ReturnType<typeof record>
 
@@ -88,6 +92,8 @@ describe('whose a trusted leaf is', () => {
       kind: 'ours',
       record: record(),
       above: { notBefore: pki.devices.facts.notBefore, notAfter: pki.root.facts.notAfter },
+      anchor: 'development',
+      issuerSki: pki.devices.ski,
     })
   })
   test('on record, with only the root as anchor, the intermediate sent along', () => {
@@ -121,7 +127,12 @@ describe('whose a trusted leaf is', () => {
     })
     const { standing } = open(snapshotOf(on(pki.devices, pki.root), partner))
     const theirs = pki.device({ by: pki.other.devices, id: 'lamp-1' })
-    expect(standing(peerOf(theirs))).toMatchObject({ kind: 'foreign', anchor: 'partner' })
+    expect(standing(peerOf(theirs))).toMatchObject({
+      kind: 'foreign',
+      anchor: 'partner',
+      issuerSki: pki.other.devices.ski,
+      revocation: 'unasked',
+    })
   })
   test('an issuer of ours that was made again with the same key is still ours', () => {
     const again = makeCa({
@@ -380,5 +391,178 @@ describe('issuers of ours under an anchor whose PEM does not hold them', () => {
     expect(anchors.caFor(HOST)).toHaveLength(2)
     time.now = NOW + HOUR + 1_000
     expect(anchors.caFor(HOST)).toHaveLength(1)
+  })
+})
+
+describe('certificates of a foreign anchor', () => {
+  /** All that a partner could make: its names are ours, its keys are not. */
+  const partnerOf = (o: { root?: number; devices?: number } = {}): { root: TestCa; devices: TestCa } => {
+    const until = (notAfter: number | undefined) => (notAfter === undefined ? {} : { notAfter })
+    const root = makeCa({ name: 'Test Root', now: NOW, notBefore: NOW - 9 * DAY, ...until(o.root) })
+    const devices = makeCa({
+      name: 'Test Devices',
+      now: NOW,
+      by: root,
+      pathLength: 0,
+      notBefore: NOW - 9 * DAY,
+      ...until(o.devices),
+    })
+    return { root, devices }
+  }
+  const partner = (...cas: readonly TestCa[]): Anchor =>
+    anchor({ name: 'partner', hostnames: [HOST], pem: cas.map(({ pem }) => pem).join('') })
+  const UNTRUSTED = { kind: 'rejected', reason: 'certificate_untrusted' } as const
+
+  test.each<[string, () => Parameters<TestPki['device']>[0]]>([
+    ['its common name and its URI', () => ({ id: 'lamp-1' })],
+    ['its serial too', () => ({ id: 'lamp-1', serial: lamp.facts.serial })],
+    ['its very key', () => ({ id: 'lamp-1', key: lamp })],
+    [
+      'the name of our issuer above it',
+      () => ({ id: 'lamp-1', crlUrl: 'http://status.test:8081/devices.crl' }),
+    ],
+  ])('one with %s is not the device', (_, how) => {
+    const theirs = partnerOf()
+    const forged = pki.device({ by: theirs.devices, ...how() })
+    const { standing, anchors } = open(
+      snapshotOf(on(pki.devices, pki.root), partner(theirs.devices, theirs.root)),
+    )
+    const asked: string[] = []
+    const found = anchors.standing(
+      snapshotOf(on(pki.devices, pki.root), partner(theirs.devices, theirs.root)),
+      peerOf(forged, { sentChain: [pki.devices.der, pki.root.der] }),
+      HOST,
+      (fingerprint) => {
+        asked.push(fingerprint)
+        return fingerprint === lamp.facts.fingerprint ? record() : undefined
+      },
+    )
+    expect(found).toMatchObject({ kind: 'foreign', anchor: 'partner' })
+    // the record is looked up by what the certificate is, not by what it says
+    expect(asked).toEqual([forged.facts.fingerprint])
+    expect(standing(peerOf(lamp), record())).toMatchObject({ kind: 'ours', anchor: 'development' })
+  })
+  test('a leaf alone, the intermediate known', () => {
+    const { root, devices } = partnerOf()
+    const leaf = pki.device({ by: devices })
+    expect(open(snapshotOf(partner(devices, root))).standing(peerOf(leaf)).kind).toBe('foreign')
+    // only the root known: the client has to send what is between
+    const { standing } = open(snapshotOf(partner(root)))
+    expect(standing(peerOf(leaf))).toEqual(UNTRUSTED)
+    expect(standing(peerOf(leaf, { sentChain: [devices.der] })).kind).toBe('foreign')
+  })
+  test.each<[string, { root?: number; devices?: number }, 'anchor' | 'sent']>([
+    ['the root has expired', { root: NOW - HOUR }, 'anchor'],
+    ['the root has expired, the intermediate is sent', { root: NOW - HOUR }, 'sent'],
+    ['an intermediate of the anchor has expired', { devices: NOW - HOUR }, 'anchor'],
+    ['an intermediate that is sent has expired', { devices: NOW - HOUR }, 'sent'],
+  ])('%s: untrusted, whatever the handshake said', (_, dates, how) => {
+    const { root, devices } = partnerOf(dates)
+    const leaf = pki.device({ by: devices })
+    const { standing } = open(snapshotOf(how === 'anchor' ? partner(devices, root) : partner(root)))
+    const sentChain = how === 'sent' ? [devices.der] : []
+    for (const trusted of [true, false])
+      expect(standing(peerOf(leaf, { sentChain, trusted }))).toEqual(UNTRUSTED)
+  })
+  test.each<[string, { root?: number; devices?: number }, 'anchor' | 'sent']>([
+    ['the root', { root: NOW + HOUR }, 'anchor'],
+    ['an intermediate of the anchor', { devices: NOW + HOUR }, 'anchor'],
+    ['an intermediate that was sent, and whose path is remembered', { devices: NOW + HOUR }, 'sent'],
+  ])('the end of %s is known to whoever judges later', (_, dates, how) => {
+    const { root, devices } = partnerOf(dates)
+    const leaf = pki.device({ by: devices })
+    const { standing, time } = open(snapshotOf(how === 'anchor' ? partner(devices, root) : partner(root)))
+    const peer = peerOf(leaf, { sentChain: how === 'sent' ? [devices.der] : [] })
+    expect(standing(peer)).toMatchObject({ kind: 'foreign', above: { notAfter: NOW + HOUR } })
+    time.now = NOW + HOUR + 1_000
+    const later = standing(peer)
+    expect(later.kind === 'foreign' ? later.above.notAfter : later.kind).toBe(
+      how === 'sent' ? NOW + HOUR : 'rejected',
+    )
+  })
+  test('two anchors on a hostname for a rollover; the old one is removed: from the next request on', () => {
+    const [before, after] = [partnerOf(), partnerOf()]
+    const oldLeaf = pki.device({ by: before.devices })
+    const newLeaf = pki.device({ by: after.devices })
+    const old = { ...partner(before.devices, before.root), name: 'partner-2025' }
+    const fresh = { ...partner(after.devices, after.root), name: 'partner-2026' }
+    const both = snapshotOf(old, fresh)
+    const { anchors } = open(both, { ours: false })
+    const ask = (snapshot: AccessSnapshot, leaf: TestLeaf) =>
+      anchors.standing(snapshot, peerOf(leaf), HOST, () => undefined)
+    expect(ask(both, oldLeaf)).toMatchObject({ kind: 'foreign', anchor: 'partner-2025' })
+    expect(ask(both, newLeaf)).toMatchObject({ kind: 'foreign', anchor: 'partner-2026' })
+    // the same connection, its handshake still the old one
+    const one = snapshotOf(fresh)
+    expect(ask(one, oldLeaf)).toEqual(UNTRUSTED)
+    expect(ask(one, newLeaf)).toMatchObject({ kind: 'foreign', anchor: 'partner-2026' })
+  })
+
+  describe('its CRLs', () => {
+    const { root, devices } = partnerOf()
+    const crl = { urls: [], onStale: 'fail_closed' } as const
+    const kept = (by: TestCa, revoked: readonly string[] = []) => ({
+      anchor: 'partner',
+      issuerSpki: by.facts.spkiSha256,
+      der: makeCrl({ by, now: NOW, revoked }).der,
+    })
+    const asking = () => open(snapshotOf(on(pki.devices, pki.root), { ...partner(devices, root), crl }))
+
+    test('are asked on every request, by what was told last', async () => {
+      const leaf = pki.device({ by: devices })
+      const { standing, anchors, time } = asking()
+      const revocation = (): unknown => standing(peerOf(leaf))
+      expect(revocation()).toMatchObject({ kind: 'foreign', revocation: 'unknown' })
+      expect(await anchors.setCrls([kept(devices)])).toBe(NOW + HOUR)
+      expect(revocation()).toMatchObject({ revocation: 'good' })
+      await anchors.setCrls([kept(devices, [leaf.facts.serial])])
+      expect(revocation()).toMatchObject({ revocation: 'revoked' })
+      await anchors.setCrls([kept(devices), kept(root, [devices.facts.serial])])
+      expect(revocation()).toMatchObject({ revocation: 'issuer_revoked' })
+      await anchors.setCrls([kept(devices)])
+      time.now = NOW + 2 * HOUR
+      expect(revocation()).toMatchObject({ revocation: 'unknown' })
+      expect(await anchors.setCrls([kept(devices)])).toBe(Infinity)
+    })
+    test('of two that are read at the same time the later counts, also when it is done sooner', async () => {
+      const leaf = pki.device({ by: devices })
+      const { standing, anchors } = asking()
+      const many = Array.from({ length: 20_000 }, (_, at) => (0x4000_0000 + at).toString(16))
+      await Promise.all([
+        anchors.setCrls([kept(devices, [...many, leaf.facts.serial])]),
+        anchors.setCrls([kept(devices)]),
+      ])
+      expect(standing(peerOf(leaf))).toMatchObject({ revocation: 'good' })
+    })
+    test('say nothing of ours, even signed by our own CA and for our anchor', async () => {
+      const { standing, anchors } = open(snapshotOf({ ...on(pki.devices, pki.root), crl }))
+      await anchors.setCrls([{ ...kept(pki.devices, [lamp.facts.serial]), anchor: 'development' }])
+      expect(standing(peerOf(lamp), record())).not.toHaveProperty('revocation')
+      expect(standing(peerOf(lamp), record()).kind).toBe('ours')
+    })
+  })
+})
+
+describe('a certificate that is not in this handshake, but was in an earlier one', () => {
+  test('is found again by its issuer, and judged by what is true now', () => {
+    const snapshot = snapshotOf(on(pki.devices, pki.root))
+    const { anchors } = open(snapshot)
+    const ask = (leaf: TestLeaf, from = snapshot) =>
+      anchors.standingOfRecorded(from, leaf.facts, HOST, () => (leaf === lamp ? record() : undefined))
+    expect(ask(lamp)).toMatchObject({ kind: 'ours', record: record() })
+    expect(ask(pki.device())).toMatchObject({ kind: 'ours', record: undefined })
+    expect(ask(pki.device({ by: pki.other.devices }))).toMatchObject({ kind: 'rejected' })
+    expect(ask(pki.device({ shape: 'expired' }))).toEqual({ kind: 'rejected', reason: 'certificate_expired' })
+    expect(ask(lamp, snapshotOf(on(pki.other.root)))).toMatchObject({ kind: 'rejected' })
+  })
+  test('by a path that its handshake had, where the anchor has the root alone', () => {
+    const partner = anchor({ name: 'partner', hostnames: [HOST], pem: pki.other.root.pem })
+    const snapshot = snapshotOf(partner)
+    const leaf = pki.device({ by: pki.other.devices })
+    const { anchors, standing } = open(snapshot)
+    const ask = () => anchors.standingOfRecorded(snapshot, leaf.facts, HOST, () => undefined).kind
+    expect(ask()).toBe('rejected')
+    standing(peerOf(leaf, { sentChain: [pki.other.devices.der] }))
+    expect(ask()).toBe('foreign')
   })
 })

@@ -9,9 +9,10 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 const populated = () => {
   const live = createLive()
   const said: string[] = []
-  const enter = (name: string, deviceId: string | undefined) =>
+  const enter = (name: string, deviceId: string | undefined, certificateOnly?: true) =>
     live.add({
       deviceId,
+      ...(certificateOnly === undefined ? {} : { certificateOnly }),
       recheck: () => said.push(`recheck ${name}`),
       drain: () => said.push(`drain ${name}`),
     })
@@ -28,12 +29,18 @@ describe('a change is told to whom it concerns', () => {
     ['an issuer', [{ kind: 'issuer', ski: 'x' }], ['a1', 'a2', 'b1', 'x1']],
     ['everything', [{ kind: 'reset' }], ['a1', 'a2', 'b1', 'x1']],
     ['a device and access: once', [device('a'), { kind: 'access' }], ['a1', 'a2', 'b1', 'x1']],
-    ['keys', [{ kind: 'assertion_keys' }], []],
+    ['CRLs of an anchor', [{ kind: 'anchor_crls' }], ['a1', 'a2', 'b1', 'x1']],
+    ['keys', [{ kind: 'assertion_keys' }], ['b1', 'x1']],
+    ['credentials', [{ kind: 'credentials' }], ['b1', 'x1']],
+    ['credentials, and a device', [device('a'), { kind: 'credentials' }], ['a1', 'a2', 'b1', 'x1']],
+    ['credentials, and a device of theirs: once', [device('b'), { kind: 'credentials' }], ['b1', 'x1']],
+    ['nothing', [], []],
   ]
   test.each(rows)('%s', (_, changes, names) => {
     const { live, said, enter } = populated()
-    enter('a1', 'a')
-    enter('a2', 'a')
+    // over MQTT nothing but a certificate counts
+    enter('a1', 'a', true)
+    enter('a2', 'a', true)
     enter('b1', 'b')
     enter('x1', undefined)
     live.recheck(changes)

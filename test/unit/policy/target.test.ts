@@ -28,7 +28,12 @@ describe('targets that two parsers could read differently are refused', () => {
     // encoded separators
     ['encoded slash', '/public/..%2fadmin'],
     ['encoded slash, upper case', '/public/..%2Fadmin'],
-    ['encoded slash without dots', '/public%2fadmin'],
+    ['dots behind an encoded slash', '/public%2f..%2fadmin'],
+    ['dots between an encoded slash and a parameter', '/public%2f..;x/admin'],
+    ['a dot after an encoded slash at the end', '/public%2F.'],
+    ['parameters only, behind an encoded slash', '/public%2f;x/admin'],
+    ['a two-dot leader behind an encoded slash', '/public%2F%E2%80%A5/admin'],
+    ['half a character before an encoded slash', '/a%e2%82%2f'],
     ['encoded backslash', '/public/..%5cadmin'],
     ['encoded backslash, upper case', '/public%5Cadmin'],
     ['backslash', '/public\\..\\admin'],
@@ -112,8 +117,8 @@ describe('targets that two parsers could read differently are refused', () => {
 })
 
 describe('the canonical form', () => {
-  const same = (target: string) => ({ forwarded: target, decoded: target, plain: target })
-  const rows: readonly (readonly [string, { forwarded: string; decoded: string; plain: string }])[] = [
+  const same = (target: string) => ({ forwarded: target, decoded: target })
+  const rows: readonly (readonly [string, { forwarded: string; decoded: string; readings?: string[] }])[] = [
     ['/', same('/')],
     ['/alpha', same('/alpha')],
     ['/alpha/', same('/alpha/')],
@@ -121,28 +126,48 @@ describe('the canonical form', () => {
     ['/.well-known/x', same('/.well-known/x')],
     ['/a..b/..c/d..', same('/a..b/..c/d..')],
     ["/!$&'()*+,=:@", same("/!$&'()*+,=:@")],
-    ['/%61dmin', { forwarded: '/admin', decoded: '/admin', plain: '/admin' }],
-    ['/%7euser', { forwarded: '/~user', decoded: '/~user', plain: '/~user' }],
-    ['/a%20b', { forwarded: '/a%20b', decoded: '/a b', plain: '/a b' }],
-    ['/a%3ab', { forwarded: '/a%3Ab', decoded: '/a:b', plain: '/a:b' }],
-    ['/caf%c3%a9', { forwarded: '/caf%C3%A9', decoded: '/café', plain: '/café' }],
-    ['/a%3fb', { forwarded: '/a%3Fb', decoded: '/a?b', plain: '/a?b' }],
-    ['/100%25', { forwarded: '/100%25', decoded: '/100%', plain: '/100%' }],
-    ['/50%25off', { forwarded: '/50%25off', decoded: '/50%off', plain: '/50%off' }],
-    ['/map;layer=1/x', { forwarded: '/map;layer=1/x', decoded: '/map;layer=1/x', plain: '/map/x' }],
-    ['/admin%3bx', { forwarded: '/admin%3Bx', decoded: '/admin;x', plain: '/admin' }],
+    ['/%61dmin', { forwarded: '/admin', decoded: '/admin' }],
+    ['/%7euser', { forwarded: '/~user', decoded: '/~user' }],
+    ['/a%20b', { forwarded: '/a%20b', decoded: '/a b' }],
+    ['/a%3ab', { forwarded: '/a%3Ab', decoded: '/a:b' }],
+    ['/caf%c3%a9', { forwarded: '/caf%C3%A9', decoded: '/café' }],
+    ['/a%3fb', { forwarded: '/a%3Fb', decoded: '/a?b' }],
+    ['/100%25', { forwarded: '/100%25', decoded: '/100%' }],
+    ['/50%25off', { forwarded: '/50%25off', decoded: '/50%off' }],
+    ['/map;layer=1/x', { forwarded: '/map;layer=1/x', decoded: '/map;layer=1/x', readings: ['/map/x'] }],
+    ['/admin%3bx', { forwarded: '/admin%3Bx', decoded: '/admin;x', readings: ['/admin'] }],
     ['https://a.test:9443/a', same('/a')],
     ['HTTPS://A.TEST:9443/a', same('/a')],
     ['https://a.test:9443', same('/')],
   ]
-  test.each(rows)('%s', (target, { forwarded, decoded, plain }) => {
+  test.each(rows)('%s', (target, { forwarded, decoded, readings = [] }) => {
     expect(canonicalTarget(target, HOST)).toEqual({
       ok: true,
       path: forwarded,
       query: '',
       target: forwarded,
       decoded,
-      plain,
+      encodedSlash: false,
+      readings,
+    })
+  })
+
+  test.each<[string, forwarded: string, decoded: string, readings: readonly string[]]>([
+    ['/public%2fadmin', '/public%2Fadmin', '/public%2Fadmin', ['/public/admin']],
+    ['/a%2F%c3%a9', '/a%2F%C3%A9', '/a%2Fé', ['/a/é']],
+    ['/x/%2fadmin', '/x/%2Fadmin', '/x/%2Fadmin', ['/x//admin', '/x/admin']],
+    ['/x%2F', '/x%2F', '/x%2F', ['/x/']],
+    ['/get/s3:%2f%2fb', '/get/s3:%2F%2Fb', '/get/s3:%2F%2Fb', ['/get/s3://b', '/get/s3:/b']],
+    ['/a;x%2Fb/c', '/a;x%2Fb/c', '/a;x%2Fb/c', ['/a/c', '/a;x/b/c', '/a/b/c']],
+  ])('an encoded slash stays one, and every reading is told: %s', (target, forwarded, decoded, readings) => {
+    expect(canonicalTarget(target)).toEqual({
+      ok: true,
+      path: forwarded,
+      query: '',
+      target: forwarded,
+      decoded,
+      encodedSlash: true,
+      readings,
     })
   })
 
@@ -203,8 +228,10 @@ describe('whatever comes', () => {
         const once = canonicalTarget(target)
         if (!once.ok) return
         expect(canonicalTarget(once.target)).toEqual(once)
-        for (const reading of [once.path, once.decoded, once.plain, decodeURIComponent(once.path)]) {
-          expect(reading).not.toMatch(/\/\/|\\|\/\.{1,2}(?:\/|$)/)
+        for (const reading of [once.path, once.decoded, ...once.readings, decodeURIComponent(once.path)]) {
+          expect(reading).not.toMatch(
+            once.encodedSlash ? /\\|\/\.{1,2}(?:\/|$)/ : /\/\/|\\|\/\.{1,2}(?:\/|$)/,
+          )
           // eslint-disable-next-line no-control-regex
           expect(reading).not.toMatch(/[\u0000-\u001f\u007f]/)
         }

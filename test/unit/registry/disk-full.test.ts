@@ -120,7 +120,7 @@ describe.skipIf(!mounted)('on a full disk (needs to mount a tmpfs)', () => {
     const fingerprints = Array.from({ length: 200 }, () => freshHex(32))
     fill()
     for (const fingerprint of fingerprints)
-      expect(writer.append({ kind: 'seen', fingerprint, at: NOW, door: 'https' })).toBe(0)
+      expect(writer.append({ kind: 'seen', subject: fingerprint, at: NOW, door: 'https' })).toBe(0)
     const closing = writer[Symbol.asyncDispose]()
     makeRoom()
     await closing

@@ -25,7 +25,7 @@ afterEach(() => folder[Symbol.dispose]())
 
 const seen = (over: Partial<InboxEntry> = {}): InboxEntry => ({
   kind: 'seen',
-  fingerprint: freshHex(32),
+  subject: freshHex(32),
   at: NOW,
   door: 'https',
   ...over,
@@ -101,6 +101,26 @@ describe('from writer to reader', () => {
     expect(got.entries).toHaveLength(10_000)
   })
 
+  it('logouts and sightings wait in queues of their own, and logouts are written first', async () => {
+    const subject = freshHex(32)
+    const logout: InboxEntry = { kind: 'logout', subject, at: NOW + DAY, door: 'https' }
+    const sightings = Array.from({ length: 10_001 }, () => seen())
+    expect(await write(logout, seen({ subject }), ...sightings)).toBe(2)
+    expect((await read()).entries[0]).toEqual(logout)
+  })
+
+  it('forgets a logout with the sightings that were written after it', async () => {
+    const logout = () => seen({ kind: 'logout', at: NOW + 30 * DAY })
+    await write(logout())
+    await write(seen())
+    const young = logout()
+    await write(young)
+    now = NOW + DAY + 1
+    const late = seen({ at: now })
+    await write(late)
+    expect((await read()).entries).toEqual([young, late])
+  })
+
   it('forgets what is older than a day', async () => {
     await write(seen())
     now = NOW + DAY + 1
@@ -146,7 +166,7 @@ describe('the cursor', () => {
 })
 
 describe('a hostile file', () => {
-  const COLUMNS = 'insert into entries (kind, fingerprint, at, door) values'
+  const COLUMNS = 'insert into entries (kind, subject, at, door) values'
   const good = 'a'.repeat(64)
 
   it('malformed rows are skipped, counted and passed', async () => {
@@ -161,11 +181,18 @@ describe('a hostile file', () => {
       `${COLUMNS} ('seen', '${good}', 9223372036854775807, 'https')`,
       `${COLUMNS} ('seen', char(0) || '${good.slice(1)}', 1, 'https')`,
       `${COLUMNS} (printf('%.*c', 100000, 'x'), printf('%.*c', 5000000, 'x'), 1, 'https')`,
+      `${COLUMNS} ('logout', '${good}', 1, 'mqtt')`,
+      `${COLUMNS} ('logout', '${good.slice(1)}', 1, 'https')`,
+      `${COLUMNS} ('constructor', '${good}', 1, 'https')`,
       `${COLUMNS} ('seen', '${good}', 5, 'mqtt')`,
+      `${COLUMNS} ('logout', '${good}', 6, 'https')`,
     )
     const got = await read()
-    expect(got.entries.slice(1)).toEqual([{ kind: 'seen', fingerprint: good, at: 5, door: 'mqtt' }])
-    expect(got.malformed).toBe(9)
+    expect(got.entries.slice(1)).toEqual([
+      { kind: 'seen', subject: good, at: 5, door: 'mqtt' },
+      { kind: 'logout', subject: good, at: 6, door: 'https' },
+    ])
+    expect(got.malformed).toBe(12)
     expect((await read(got.cursor)).entries).toEqual([])
   })
 
@@ -173,11 +200,11 @@ describe('a hostile file', () => {
   it.each<[string, string]>([
     [
       'a row number of 16 digits',
-      `insert into entries (number, kind, fingerprint, at, door) values (1000000000000000, 'seen', '${good}', 1, 'https')`,
+      `insert into entries (number, kind, subject, at, door) values (1000000000000000, 'seen', '${good}', 1, 'https')`,
     ],
     [
       'the highest row number there is',
-      `insert into entries (number, kind, fingerprint, at, door) values (9223372036854775807, 'x', 'x', 1, 'x')`,
+      `insert into entries (number, kind, subject, at, door) values (9223372036854775807, 'x', 'x', 1, 'x')`,
     ],
     ['an id that is not one', "update file set id = 'nonsense'"],
     ['an id with a dot in it', "update file set id = '.' || substr(id, 2)"],
@@ -191,7 +218,7 @@ describe('a hostile file', () => {
   it('every row number that is taken can be gone on from', async () => {
     await write(seen())
     forge(
-      `insert into entries (number, kind, fingerprint, at, door) values (999999999999999, 'seen', '${good}', 1, 'https')`,
+      `insert into entries (number, kind, subject, at, door) values (999999999999999, 'seen', '${good}', 1, 'https')`,
     )
     const { cursor, entries } = await read()
     expect(entries).toHaveLength(2)
@@ -204,7 +231,7 @@ describe('a hostile file', () => {
       'a view in place of the table',
       [
         'drop table entries',
-        `create view entries as ${endless} x as number, 'seen' as kind, '${good}' as fingerprint, 1 as at, 'https' as door from n`,
+        `create view entries as ${endless} x as number, 'seen' as kind, '${good}' as subject, 1 as at, 'https' as door from n`,
       ],
     ],
     ['a table more', ['create table more (x)']],
@@ -212,10 +239,7 @@ describe('a hostile file', () => {
     ['a table less', ['drop table file']],
     [
       'other columns',
-      [
-        'drop table entries',
-        'create table entries (number integer primary key, kind, fingerprint, at, door)',
-      ],
+      ['drop table entries', 'create table entries (number integer primary key, kind, subject, at, door)'],
     ],
     ['a generated column', ['alter table entries add column more text as (kind) virtual']],
   ])('%s is refused, also when it comes while the file is open', async (_what, statements) => {

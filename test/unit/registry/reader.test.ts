@@ -11,7 +11,15 @@ import type { Registry } from '#registry/registry.ts'
 import { openReadHandle } from '#registry/sqlite/handle.ts'
 import { openRegistry, openRegistryReader } from '#registry/sqlite.ts'
 import { countTicks } from '../../support/lock-holder.ts'
-import { ACTOR, anchor, freshHex, givenDevice, NOW } from '../../support/registry.ts'
+import {
+  ACTOR,
+  anchor,
+  freshHex,
+  givenDevice,
+  NOW,
+  serviceToken,
+  sessionRevocation,
+} from '../../support/registry.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 
 let folder: ReturnType<typeof temporaryFolder>
@@ -102,11 +110,14 @@ describe('cannot write', () => {
     await using reader = await openRegistryReader({ path })
     expect(Object.keys(reader).toSorted()).toEqual([
       'access',
+      'anchorCrls',
       'assertionKeys',
       'changesSince',
       'cursor',
       'issuers',
       'liveCertificates',
+      'serviceToken',
+      'sessionRevocations',
       'status',
     ])
   })
@@ -196,8 +207,13 @@ describe('follows the file', () => {
     await using reader = await openRegistryReader({ path })
     const lost = await givenDevice(registry)
     await registry.putAccess('anchor', { value: anchor(), now: NOW, actor: ACTOR })
+    const token = serviceToken()
+    await registry.createServiceToken(token, ACTOR)
+    await registry.revokeSessions(sessionRevocation(), NOW, ACTOR)
     const cursor = await reader.cursor()
     const access = reader.access()
+    expect(reader.serviceToken(token.clientId)).toEqual(token)
+    expect(reader.sessionRevocations()).toHaveLength(1)
     expect(reader.status(lost.fingerprint)).toBeDefined()
     await restore()
     const { changes, cursor: next } = await reader.changesSince(cursor)
@@ -206,6 +222,8 @@ describe('follows the file', () => {
     expect(reader.status(kept.fingerprint)).toBeDefined()
     expect(reader.access()).not.toBe(access)
     expect(reader.access().anchors).toEqual([])
+    expect(reader.serviceToken(token.clientId)).toBeUndefined()
+    expect(reader.sessionRevocations()).toEqual([])
     await registry.setDeviceState({
       id: kept.id,
       state: 'suspended',
@@ -276,6 +294,8 @@ describe('follows the file', () => {
     await expect(reader.changesSince(cursor)).rejects.toMatchObject(unavailable)
     expect(() => reader.status(fingerprint)).toThrow(expect.objectContaining(unavailable))
     expect(() => reader.access()).toThrow(expect.objectContaining(unavailable))
+    expect(() => reader.serviceToken('x')).toThrow(expect.objectContaining(unavailable))
+    expect(() => reader.sessionRevocations()).toThrow(expect.objectContaining(unavailable))
     renameSync(backup(), path)
     expect((await reader.changesSince(cursor)).changes).toEqual([])
     expect(reader.status(fingerprint)).toBeDefined()

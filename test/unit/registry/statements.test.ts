@@ -10,13 +10,16 @@ import { temporaryFolder } from '../../support/temporary.ts'
 
 /** One row or a handful, for ever; or read from one end, with a limit. */
 const MAY_BE_SCANNED = [
-  /^SCAN (?:access_version|recorded_time|group_sizes|inbox_cursor|issuers|server_anchors|imported_crls|assertion_keys|p VIRTUAL TABLE)/,
+  /^SCAN (?:access_version|recorded_time|group_sizes|inbox_cursor|issuers|server_anchors|imported_crls|assertion_keys|anchor_crls|session_revocations_version|(?:p|part|rule) VIRTUAL TABLE)/,
+  // never more than 10,000 rows: session-revocations.ts
+  /^SCAN session_revocations$/,
   /^SCAN CONSTANT ROW/,
 ]
 /** Asked once in a long while, by an operator who waits: a group is deleted, an old backup was put in place. */
 const ASKED_RARELY = [
   /^select id from claim_tokens where group_name = \? and revoked_at is null/,
   /^update claim_tokens set revoked_at = \? where revoked_at is null and used < uses$/,
+  /^update service_tokens set previous_hash = null/,
 ]
 /** A chunk at a time, of rows in a row. */
 const IN_CHUNKS = [

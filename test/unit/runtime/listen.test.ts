@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import { createServer, type Server } from 'node:net'
+import { createServer, Server } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { afterEach, describe, expect, it } from 'vitest'
 import { listen, urlFor } from '#runtime/listen.ts'
@@ -50,6 +50,33 @@ describe('binding', () => {
       code: 'config_invalid',
       detail: expect.stringContaining('192.0.2.1 is not an address of this machine (gateway.https_listen)'),
     })
+  })
+})
+
+describe('a port that several processes serve', () => {
+  const at = (port: number, inherited?: unknown, bound: (server: Server) => void = () => {}) =>
+    ({ host: '127.0.0.1', port, key, shared: { inherited, bound } }) as const
+
+  it('is shared with whoever shares it too, and with nobody else', async () => {
+    const had: Server[] = []
+    const [one, two] = [tracked(createServer()), tracked(createServer())]
+    const { port } = await listen(
+      one,
+      at(0, undefined, (server) => had.push(server)),
+    )
+    expect(await listen(two, at(port))).toEqual({ host: '127.0.0.1', port })
+    expect(had).toEqual([one])
+    await expect(listen(tracked(createServer()), { host: '127.0.0.1', port, key })).rejects.toMatchObject({
+      code: 'config_invalid',
+      detail: expect.stringContaining('is taken'),
+    })
+  })
+
+  it('is had from the socket of another, whatever the address says', async () => {
+    const one = tracked(createServer())
+    const { port } = await listen(one, at(0))
+    const inherited = (one as unknown as { _handle: unknown })._handle
+    expect(await listen(new Server(), at(1, inherited))).toEqual({ host: '127.0.0.1', port })
   })
 })
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { Server } from 'node:http'
-import { createMetrics, createMetricsServer } from '#runtime/metrics.ts'
+import { countsOf, createMetrics, createMetricsServer } from '#runtime/metrics.ts'
 import { listen, urlFor } from '#runtime/listen.ts'
 
 it('counts, observes and gauges, with the desk on everything', async () => {
@@ -32,6 +32,31 @@ it('reads a gauge with labels anew at each scrape: what is gone is gone', async 
   const text = await metrics.text()
   expect(text).toContain('life{issuer="one",desk="enroll"} 1')
   expect(text).not.toContain('two')
+})
+
+it('is the sum over the processes of a desk, which travels as JSON', async () => {
+  const [own, worker] = [createMetrics('gateway'), createMetrics('gateway')]
+  for (const metrics of [own, worker]) {
+    metrics.counter('decisions_total', 'Decisions', ['door']).inc({ door: 'https' }, 2)
+    metrics.gauge('open', 'Open').set(3)
+    metrics.histogram('wait_seconds', 'Waits', [], [1, 2]).observe(1.5)
+  }
+  worker.counter('decisions_total', 'Decisions', ['door']).inc({ door: 'mqtt' })
+  const sent = JSON.parse(JSON.stringify(await worker.values())) as Awaited<ReturnType<typeof worker.values>>
+  own.include(() => Promise.resolve([sent]))
+  const text = await own.text()
+  expect(text).toContain('decisions_total{door="https",desk="gateway"} 4')
+  expect(text).toContain('decisions_total{door="mqtt",desk="gateway"} 1')
+  expect(text).toContain('open{desk="gateway"} 6')
+  expect(text).toContain('wait_seconds_bucket{le="2",desk="gateway"} 2')
+  expect(text).toContain('wait_seconds_count{desk="gateway"} 2')
+
+  // what is left of a process that is gone: what it counted, not what it had open
+  own.include(async () => [await countsOf([sent, sent])])
+  const later = await own.text()
+  expect(later).toContain('decisions_total{door="https",desk="gateway"} 6')
+  expect(later).toContain('open{desk="gateway"} 3')
+  expect(later).toContain('wait_seconds_count{desk="gateway"} 3')
 })
 
 let server: Server

@@ -5,7 +5,8 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { systemClock } from '#fleet/clock.ts'
 import type { Peer } from '#fleet/peer.ts'
-import { readPeer } from '#runtime/peer.ts'
+import { readPeer, readPeerOf } from '#runtime/peer.ts'
+import { leafOfSession } from '#runtime/session-leaf.ts'
 import { deviceContext, serverOptions } from '#runtime/tls.ts'
 import { makePki } from '../../support/pki.ts'
 
@@ -22,6 +23,8 @@ const stranger = identity(pki.device({ id: 'd1', by: pki.other.devices }))
 
 let server: Server
 let port: number
+/** of the connection before */
+let session: Buffer | undefined
 const peers: ((peer: Peer) => void)[] = []
 
 beforeAll(async () => {
@@ -34,7 +37,11 @@ beforeAll(async () => {
       },
     },
     (socket) => {
-      peers.shift()?.(readPeer(socket))
+      const peer = readPeerOf(socket)
+      // whatever is asked below is asked of both
+      expect({ ...peer, sentChain: peer.sentChain }).toEqual(readPeer(socket))
+      session = socket.getSession()
+      peers.shift()?.(peer)
       socket.end('.')
     },
   )
@@ -108,6 +115,28 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('over %s', (version) => {
     expect(peer.sentChain.length).toBeLessThanOrEqual(9)
   })
 
+  it('the session that OpenSSL holds has the leaf where we look for it', async () => {
+    const leaf = pki.device({ id: 'd3' })
+    await at('door.test', identity(leaf))
+    const octets = Buffer.from(session as Buffer)
+    expect(leafOfSession(session as Buffer)).toEqual(Buffer.from(leaf.der))
+    expect(session?.every((octet) => octet === 0)).toBe(true)
+    // cut off anywhere before the leaf's last octet, there is none
+    const end = octets.indexOf(leaf.der) + leaf.der.length
+    for (let length = 0; length < end; length += 1)
+      expect(leafOfSession(Buffer.from(octets.subarray(0, length)))).toBeUndefined()
+    // every other first octet of a field or of its length, too
+    const begin = octets.indexOf(leaf.der)
+    for (let place = 0; place < begin; place += 1) {
+      const other = Buffer.from(octets)
+      other[place] = 0xff ^ (other[place] as number)
+      const found = leafOfSession(other)
+      if (found !== undefined) expect(found).toEqual(Buffer.from(leaf.der))
+    }
+    await at('door.test')
+    expect(leafOfSession(session as Buffer)).toBeUndefined()
+  })
+
   it.each(['P-384', 'P-521', 'Ed25519', 'RSA'] as const)('a %s key', async (kind) => {
     expect(await at('door.test', identity(pki.device({ id: 'd2', kind })))).toMatchObject({
       trusted: true,
@@ -142,6 +171,30 @@ describe('what Node gives us', () => {
       resumed: true,
       serverName: undefined,
     })
+  })
+
+  it.each([
+    ['none', undefined],
+    ['in another encoding', Buffer.from('30030201ff', 'hex')],
+    ['empty', Buffer.alloc(0)],
+  ])('a session that does not say who it is (%s): Node is asked', (_, given) => {
+    const { raw } = new X509Certificate(pki.device({ id: 'd4' }).certPem)
+    const leaf = { raw, issuerCertificate: undefined }
+    const peer = readPeerOf(fake({ getSession: () => given, getPeerX509Certificate: () => leaf }))
+    expect(peer).toMatchObject({ leaf: { commonName: 'd4' }, trusted: true, sentChain: [] })
+  })
+
+  it('what was sent above the leaf is read when somebody asks, once', async () => {
+    await seenBy({ servername: 'door.test', ...device })
+    const held = Buffer.from(session as Buffer)
+    let asked = 0
+    const getPeerX509Certificate = (): object => {
+      asked += 1
+      return { issuerCertificate: { raw: pki.devices.der } }
+    }
+    const peer = readPeerOf(fake({ getSession: () => held, getPeerX509Certificate }))
+    expect([peer.leaf?.commonName, asked]).toEqual(['d1', 0])
+    expect([peer.sentChain, peer.sentChain, asked]).toEqual([[pki.devices.der], [pki.devices.der], 1])
   })
 
   it('a chain without end is cut at nine', () => {

@@ -1,21 +1,35 @@
 import { describe, expect, test } from 'vitest'
+import type { Forward } from '#fleet/access.ts'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { openEnvelope } from '#gateway/https/envelope.ts'
 import { requestHeaders } from '#gateway/https/request-headers.ts'
 
 const leafOf = (octets: number): CertificateFacts =>
-  ({ der: new Uint8Array(octets).fill(1), fingerprint: 'f'.repeat(64) }) as unknown as CertificateFacts
+  ({
+    der: new Uint8Array(octets).fill(1),
+    fingerprint: 'f'.repeat(64),
+    subjectDer: Buffer.from('3000', 'hex'),
+    sanUris: ['urn:sallyport:device:lamp-1'],
+    sanDns: [],
+  }) as unknown as CertificateFacts
 
 const build = (
   raw: readonly string[],
-  o: { leaf?: number; above?: readonly number[] } = {},
+  o: { leaf?: number; above?: readonly number[]; forms?: readonly Forward[]; nobody?: boolean } = {},
 ): Map<string, string[]> => {
   const opened = openEnvelope(['Host', 'a.test', ...raw], '1.1')
   if (!opened.ok) throw new Error(opened.problem)
   const flat = requestHeaders(['Host', 'a.test', ...raw], opened.envelope, {
-    assertion: 'minted',
-    leaf: leafOf(o.leaf ?? 100),
-    above: (o.above ?? []).map((octets) => new Uint8Array(octets)),
+    assertion: o.nobody === true ? undefined : 'minted',
+    certificate:
+      o.nobody === true
+        ? undefined
+        : {
+            leaf: leafOf(o.leaf ?? 100),
+            above: (o.above ?? []).map((octets) => new Uint8Array(octets)),
+            host: 'a.test',
+          },
+    forms: o.forms ?? ['cloudflare', 'rfc9440'],
     address: '2001:db8::1',
   })
   const headers = new Map<string, string[]>()
@@ -42,6 +56,19 @@ describe('what the gateway says', () => {
   test('of its chain, in order (RFC 9440 §2.3)', () => {
     const chain = build([], { above: [3, 6] }).get('client-cert-chain')
     expect(chain).toEqual([':AAAA:, :AAAAAAAA:'])
+  })
+  test.each<[Forward[], string[]]>([
+    [[], []],
+    [['cloudflare'], ['cf-client-cert-der-base64', 'cf-client-cert-sha256']],
+    [['rfc9440'], ['client-cert', 'client-cert-chain']],
+    [['xfcc'], ['x-forwarded-client-cert']],
+  ])('in the forms %j and no other', (forms, names) => {
+    const told = [...build([], { above: [3], forms }).keys()].filter((name) => name.includes('cert'))
+    expect(told).toEqual(names)
+  })
+  test('of nobody: no assertion, no certificate', () => {
+    const names = [...build([], { nobody: true }).keys()]
+    expect(names).toEqual(['host', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'])
   })
   test('RFC 9440 fields that are too long are left out, and only those', () => {
     const large = build([], { leaf: 8_000, above: [13_000] })
@@ -85,6 +112,12 @@ describe('what the client may say', () => {
     'X-Method-Override',
     'X-Client-DN',
     'Front-End-Https',
+    'Forwarded-For',
+    'Client-IP',
+    'Remote-Addr',
+    'X-Remote-IP',
+    'X-Originating-IP',
+    'Cookie2',
   ])('%s ends here, however it is spelt', (name) => {
     for (const spelt of [name, name.toLowerCase(), name.replaceAll('-', '_'), name.replace('-', '.')])
       expect([...build([spelt, 'v']).values()].flat()).not.toContain('v')

@@ -7,7 +7,7 @@ import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Denial } from '#fleet/denial.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { createChecks, issuedBy, verifyChain, type Checks } from '#pki/chain.ts'
-import type { DeviceRecord, Span } from '#policy/admission.ts'
+import type { DeviceRecord, Span } from '#policy/facts.ts'
 import { judgeClientLeaf, judgeKey } from '#policy/keys.ts'
 import { readAll, sameBytes, spanOf, type Authority, type HostAnchors } from './anchor-load.ts'
 

@@ -10,12 +10,14 @@ import type { CertificateFacts, IssuerRecord } from '#fleet/certificate.ts'
 import { readCertificate } from '#pki/certificate.ts'
 import { verifyChain } from '#pki/chain.ts'
 import { fromPem, toPem } from '#pki/pem.ts'
-import type { Span } from '#policy/admission.ts'
+import type { Span } from '#policy/facts.ts'
 
 /** A CA certificate that is trusted on a hostname. */
 export type Authority = {
   readonly facts: CertificateFacts
   readonly anchor: string
+  /** of that anchor: what is asked about certificates that are not ours */
+  readonly crl: Anchor['crl']
   /** it is an issuer of ours, or stands above one: what it vouches for must be on record */
   readonly ours: boolean
   /** itself and what is above it, root last */
@@ -100,7 +102,8 @@ const readAnchor = (
       return []
     }
     const { chain } = verified
-    return [{ facts, anchor: anchor.name, ours: isOurs(facts, all, issuers), chain, span: spanOf(chain) }]
+    const { name, crl } = anchor
+    return [{ facts, anchor: name, crl, ours: isOurs(facts, all, issuers), chain, span: spanOf(chain) }]
   })
   return { authorities, all }
 }
@@ -125,7 +128,7 @@ const issuersUnder = (
     const top = authorities.find(({ facts: each }) => each.fingerprint === verified.chain.at(-1)?.fingerprint)
     if (top === undefined) return []
     const chain = [...verified.chain, ...top.chain.slice(1)]
-    return [{ facts, anchor: anchor.name, ours: true, chain, span: spanOf(chain) }]
+    return [{ facts, anchor: anchor.name, crl: anchor.crl, ours: true, chain, span: spanOf(chain) }]
   })
 }
 

@@ -1,0 +1,54 @@
+/**
+ * What a good client waits for a full-mTLS request while others hold 10,000 TCP connections that never start TLS, and a few hundred send a header
+ * an octet a second: the p99, beside that of a quiet door, in turns. Linux.
+ */
+
+import { CHECKOUT } from './support/desk.ts'
+import { CLIENT_CORE, HOST, openDoors, talkTo } from './support/doors.ts'
+import type { Hold, Holding } from './support/holders.ts'
+import { startPinned } from './support/pinned.ts'
+import type { Suite } from './support/suite.ts'
+
+const ROUNDS = 12
+const REQUESTS = 1_000
+const RAW = 10_000
+const SLOW = 300
+
+const p99 = (took: readonly number[]): number =>
+  took.toSorted((a, b) => a - b)[Math.floor(took.length * 0.99)] ?? Number.NaN
+
+export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progress }) => {
+  await using bench = await openDoors({ names: ['sallyport'], session: 0 })
+  const [door] = bench.doors
+  if (door === undefined) throw new Error('the gateway did not start')
+  await bench.load(door, 1_500)
+  const variants = { quiet: [] as number[], crowded: [] as number[] }
+  let held = 0
+  for (let round = 0; round < rounds; round += 1) {
+    variants.quiet.push(1_000 * p99((await bench.load(door, requests)).took))
+    await using holder = startPinned(CLIENT_CORE, [process.execPath, 'bench/support/holders.ts'], {
+      cwd: CHECKOUT,
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
+    const { open } = await talkTo<Hold, Holding>(holder, {
+      port: door.port,
+      host: HOST,
+      cert: bench.leaf.fullPem,
+      key: bench.leaf.keyPem,
+      raw: RAW,
+      handshaken: 0,
+      slow: SLOW,
+    })
+    held = open
+    variants.crowded.push(1_000 * p99((await bench.load(door, requests)).took))
+    progress(
+      `round ${round + 1} of ${rounds}: quiet ${variants.quiet.at(-1)?.toFixed(0)}, crowded ${variants.crowded.at(-1)?.toFixed(0)} µs, ${open} held`,
+    )
+  }
+  return {
+    unit: 'p99 of a request, µs (wall clock)',
+    base: 'quiet',
+    variants,
+    facts: { rounds, requests_per_round: requests, held_in_the_last_round: held, node: process.version },
+  }
+}

@@ -1,0 +1,294 @@
+/**
+ * What the HTTPS suites compare: our gateway, nginx and haproxy, each on core 0 with the same certificates, key share, origin and client, as far as
+ * each can do the same: verify the client, forward its certificate, write a log line, keep connections to the origin. Linux, with taskset.
+ */
+
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DAY, systemClock } from '#fleet/clock.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
+import { ensureAssertionKey } from '../../test/support/assertion-key.ts'
+import { openRegistry } from '#registry/sqlite.ts'
+import { createSecretKey } from '#runtime/secrets.ts'
+import { makePki, type TestLeaf, type TestPki } from '../../test/support/pki.ts'
+import { ACTOR, anchor, application, claimToken, policy, reservation } from '../../test/support/registry.ts'
+import { cpuOfTree } from './cpu.ts'
+import { CHECKOUT, SERVER_CORE } from './desk.ts'
+import type { Load, Loaded } from './handshakes.ts'
+import type { OriginUp } from './ok-origin.ts'
+import { startPinned, whenUp, type Pinned } from './pinned.ts'
+
+export const HOST = 'bench.test'
+export const CLIENT_CORE = 1
+const AT_ONCE = 4
+const EVERY = 999_999_999
+
+export type DoorName = 'sallyport' | 'nginx' | 'haproxy'
+export type Door = { readonly name: DoorName; readonly port: number; readonly server: Pinned }
+
+export type Doors = AsyncDisposable & {
+  readonly doors: readonly Door[]
+  readonly leaf: TestLeaf
+  readonly pki: TestPki
+  /** PEM of the certificate and key that every door presents */
+  readonly serverCert: string
+  readonly serverKey: string
+  /** @returns what the client saw. @throws when a request failed or a session was resumed */
+  load(door: Door, connections: number, each?: number): Promise<Loaded>
+  /** @returns CPU µs of the door per request */
+  cost(door: Door, connections: number, each?: number): Promise<number>
+  readonly facts: Readonly<Record<string, string>>
+}
+
+const freePort = async (): Promise<number> => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  return port
+}
+
+type Given = {
+  readonly home: string
+  readonly pki: TestPki
+  readonly leaf: TestLeaf
+  readonly origin: string
+  /** ms; 0: No Duration, one request per connection at every door */
+  readonly session: number
+}
+
+/** A registry with one device, as the enroll desk would leave it. */
+const prepareHome = async ({ home, pki, leaf, origin, session }: Given): Promise<void> => {
+  await pki.writeTo(join(home, 'certs'))
+  mkdirSync(join(home, 'db'), { recursive: true })
+  const sealingKey = createSecretKey(join(home, 'certs/private/registry.key'))
+  const now = systemClock()
+  await using registry = await openRegistry({ path: join(home, 'db/sallyport.sqlite'), clock: systemClock })
+  await registry.registerIssuer(
+    { ski: pki.devices.ski, der: pki.devices.der, spkiSha256: pki.devices.facts.spkiSha256 },
+    now,
+  )
+  await ensureAssertionKey({ registry, clock: systemClock, sealingKey })
+  await registry.applyAccess(
+    {
+      anchors: [anchor({ hostnames: [HOST], pem: pki.devices.pem + pki.root.pem })],
+      applications: [
+        application({ hostnames: [HOST], https: { path: '/*', origin }, sessionDuration: session }),
+      ],
+      policies: [policy()],
+    },
+    now,
+    ACTOR,
+  )
+  const { facts } = leaf
+  const token = claimToken({ createdAt: now, expiresAt: now + DAY, deviceId: leaf.id as DeviceId })
+  await registry.createToken(token, ACTOR)
+  const credential = { kind: 'token', id: token.id } as const
+  const { serial, notBefore, notAfter, spkiSha256 } = facts
+  const issuerSki = pki.devices.ski
+  const deviceId = leaf.id as DeviceId
+  await registry.reserve(
+    reservation(credential, { now, deviceId, serial, issuerSki, spkiSha256, notBefore, notAfter }),
+  )
+  await registry.recordCertificate(serial, facts.fingerprint, leaf.der, now, 'system')
+}
+
+const startGateway = async ({ home }: Given, port: number): Promise<Pinned> => {
+  const log = openSync(join(home, 'gateway.log'), 'w')
+  const started = startPinned(
+    SERVER_CORE,
+    [process.execPath, '--openssl-config=src/runtime/openssl.cnf', 'src/gateway/main.ts'],
+    {
+      cwd: CHECKOUT,
+      stdio: ['ignore', 'ignore', log],
+      env: {
+        PATH: process.env['PATH'],
+        SALLYPORT_HOME: home,
+        SALLYPORT_ENVIRONMENT: 'development',
+        SALLYPORT_GATEWAY_HTTPS_LISTEN: `127.0.0.1:${port}`,
+        SALLYPORT_GATEWAY_MQTTS_LISTEN: '127.0.0.1:0',
+        SALLYPORT_GATEWAY_METRICS_LISTEN: '127.0.0.1:0',
+        SALLYPORT_HTTPS_CONNECTIONS_PER_ADDRESS: String(EVERY),
+        SALLYPORT_HTTPS_REQUESTS_PER_CERTIFICATE: String(EVERY),
+        SALLYPORT_LIMITS_MAX_CONNECTIONS: '20000',
+      },
+    },
+  )
+  await whenUp(async () => readFileSync(join(home, 'run/gateway.json')))
+  return started
+}
+
+const nginxConfig = ({ home, origin, session }: Given, port: number): string => `
+daemon off; worker_processes 1; pid ${home}/nginx.pid; error_log ${home}/nginx-error.log;
+events { worker_connections 20000; }
+http {
+  access_log ${home}/nginx-access.log;
+  client_body_temp_path ${home}/t1; proxy_temp_path ${home}/t2; fastcgi_temp_path ${home}/t3;
+  uwsgi_temp_path ${home}/t4; scgi_temp_path ${home}/t5;
+  upstream origin { server ${new URL(origin).host}; keepalive 64; keepalive_requests 1000000000; }
+  server {
+    listen 127.0.0.1:${port} ssl; server_name ${HOST};
+    ssl_certificate ${home}/certs/server.pem; ssl_certificate_key ${home}/certs/private/server.key;
+    ssl_protocols TLSv1.2 TLSv1.3; ssl_ecdh_curve X25519; ssl_session_tickets off; ssl_session_cache off;
+    ssl_verify_client on; ssl_verify_depth 3; ssl_client_certificate ${home}/certs/chain.pem;
+    keepalive_timeout ${session > 0 ? '60s' : '0'}; keepalive_requests 1000000000;
+    location / {
+      proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
+      proxy_set_header Cf-Client-Cert-Sha256 $ssl_client_fingerprint; proxy_set_header Client-Cert $ssl_client_escaped_cert;
+      proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto https;
+    }
+  }
+}
+`
+
+const startNginx = async (given: Given, port: number): Promise<Pinned> => {
+  const file = join(given.home, 'nginx.conf')
+  writeFileSync(file, nginxConfig(given, port))
+  return startPinned(SERVER_CORE, ['nginx', '-c', file, '-p', given.home])
+}
+
+const haproxyConfig = ({ home, origin, session }: Given, port: number): string => `
+global
+  nbthread 1
+  maxconn 9000
+  tune.ssl.cachesize 0
+  log stderr format raw local0
+  ssl-default-bind-curves X25519
+defaults
+  mode http
+  log global
+  option httplog
+  option ${session > 0 ? 'http-keep-alive' : 'httpclose'}
+  timeout connect 10s
+  timeout client 60s
+  timeout server 60s
+frontend door
+  bind 127.0.0.1:${port} ssl crt ${home}/haproxy.pem ca-file ${home}/certs/chain.pem verify required no-tls-tickets alpn http/1.1 ssl-min-ver TLSv1.2
+  http-request set-header Cf-Client-Cert-Sha256 %[ssl_c_der,sha2(256),hex]
+  http-request set-header Client-Cert :%[ssl_c_der,base64]:
+  http-request set-header X-Forwarded-For %[src]
+  http-request set-header X-Forwarded-Proto https
+  default_backend origin
+backend origin
+  http-reuse always
+  server origin ${new URL(origin).host}
+`
+
+const startHaproxy = async (given: Given, port: number): Promise<Pinned> => {
+  const { home } = given
+  const read = (name: string): string => readFileSync(join(home, 'certs', name), 'utf8')
+  writeFileSync(join(home, 'haproxy.pem'), read('server.pem') + read('private/server.key'), { mode: 0o600 })
+  const file = join(home, 'haproxy.cfg')
+  writeFileSync(file, haproxyConfig(given, port))
+  const log = openSync(join(home, 'haproxy.log'), 'w')
+  return startPinned(SERVER_CORE, ['haproxy', '-db', '-f', file], { stdio: ['ignore', 'ignore', log] })
+}
+
+const STARTS: Readonly<Record<DoorName, (given: Given, port: number) => Promise<Pinned>>> = {
+  sallyport: startGateway,
+  nginx: startNginx,
+  haproxy: startHaproxy,
+}
+
+/** Says `question` to a process of ours on IPC, and waits for the next thing it says. */
+export const talkTo = async <Q extends object, A>({ child }: Pinned, question?: Q): Promise<A> => {
+  const answer = once(child, 'message')
+  if (question !== undefined) child.send(question)
+  const [said] = (await answer) as [A]
+  return said
+}
+
+const versionOf = (command: string): string =>
+  execFileSync('sh', ['-c', `${command} 2>&1 | head -1`], { encoding: 'utf8' }).trim()
+
+/** @param o.names in the order of the table. @param o.session ms */
+export const openDoors = async (o: {
+  readonly names: readonly DoorName[]
+  readonly session: number
+}): Promise<Doors> => {
+  await using opened = new AsyncDisposableStack()
+  const home = mkdtempSync(join(tmpdir(), 'sallyport-bench-'))
+  opened.defer(() => {
+    rmSync(home, { recursive: true, force: true })
+  })
+  const ipc = {
+    cwd: CHECKOUT,
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'] as ('ignore' | 'inherit' | 'ipc')[],
+  }
+  const script = (name: string): string[] => [process.execPath, join('bench/support', name)]
+
+  const origin = opened.use(startPinned(CLIENT_CORE, script('ok-origin.ts'), ipc))
+  const originUrl = `http://127.0.0.1:${(await talkTo<object, OriginUp>(origin)).port}`
+  const pki = makePki({ now: systemClock() })
+  const leaf = pki.device({ id: 'bench-1' })
+  const given: Given = { home, pki, leaf, origin: originUrl, session: o.session }
+  await prepareHome(given)
+  const client = opened.use(startPinned(CLIENT_CORE, script('handshakes.ts'), ipc))
+
+  const doors: Door[] = []
+  for (const name of o.names) {
+    const port = await freePort()
+    doors.push({ name, port, server: opened.use(await STARTS[name](given, port)) })
+  }
+  const load = async ({ port, name }: Door, connections: number, each = 1): Promise<Loaded> => {
+    const loaded = await talkTo<Load, Loaded>(client, {
+      port,
+      host: HOST,
+      cert: leaf.fullPem,
+      key: leaf.keyPem,
+      connections,
+      atOnce: Math.min(AT_ONCE, connections),
+      each,
+    })
+    const { ok, resumed, failed } = loaded
+    if (ok !== connections * each || resumed !== 0)
+      throw new Error(
+        `${name}: of ${connections * each} requests ${ok} were answered and ${resumed} resumed: ${failed}`,
+      )
+    return loaded
+  }
+  for (const door of doors) await whenUp(() => load(door, 1))
+  const stack = opened.move()
+  return {
+    doors,
+    leaf,
+    pki,
+    serverCert: readFileSync(join(home, 'certs/server.pem'), 'utf8'),
+    serverKey: readFileSync(join(home, 'certs/private/server.key'), 'utf8'),
+    load,
+    cost: async (door, connections, each = 1) => {
+      const before = cpuOfTree(door.server.pid)
+      await load(door, connections, each)
+      return (cpuOfTree(door.server.pid) - before) / (connections * each)
+    },
+    facts: {
+      node: process.version,
+      openssl_of_node: process.versions.openssl,
+      ...(o.names.includes('nginx') ? { nginx: versionOf('nginx -v') } : {}),
+      ...(o.names.includes('haproxy') ? { haproxy: versionOf('haproxy -v') } : {}),
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  }
+}
+
+/** Rounds of all doors, each round in another order, so that a drift within one favours nobody. */
+export const inTurns = async (
+  { doors }: Pick<Doors, 'doors'>,
+  rounds: number,
+  measure: (door: Door) => Promise<number>,
+  progress: (text: string) => void,
+): Promise<Record<DoorName, number[]>> => {
+  const figures: Record<DoorName, number[]> = { sallyport: [], nginx: [], haproxy: [] }
+  for (let round = 0; round < rounds; round += 1) {
+    const at = round % doors.length
+    const order = [...doors.slice(at), ...doors.slice(0, at)]
+    for (const door of order) figures[door.name].push(await measure(door))
+    const said = doors.map(({ name }) => `${name} ${figures[name].at(-1)?.toFixed(0)}`)
+    progress(`round ${round + 1} of ${rounds}: ${said.join(', ')} µs`)
+  }
+  return figures
+}

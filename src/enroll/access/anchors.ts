@@ -1,0 +1,86 @@
+/**
+ * Trust anchors between the wire and the nouns, and one held against the others of its hostnames. What a PEM may hold: ../anchor-pem.ts.
+ * Not stored here: ../apply-access.ts does that.
+ */
+
+import { createHash } from 'node:crypto'
+import type { Anchor } from '#fleet/access.ts'
+import { FleetError } from '#fleet/errors.ts'
+import { fromPem } from '#pki/pem.ts'
+import type { AnchorBody } from '#wire/access.ts'
+import { readAnchorPem } from '../anchor-pem.ts'
+import { bad, once } from '../reading.ts'
+import { readNames } from './hostnames.ts'
+
+/** http will do: a CRL is signed. */
+const readCrlUrl = (text: string): string => {
+  const url = URL.parse(text)
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:'))
+    throw bad('crl.urls', `${text} is not an http:// or https:// URL`)
+  if (url.username !== '' || url.password !== '') throw bad('crl.urls', 'must not hold a user or password')
+  if (text.includes('#')) throw bad('crl.urls', 'must have no fragment')
+  return url.href
+}
+
+/** @throws FleetError `bad_request`: what is wrong with the PEM, a hostname or a URL */
+export const readAnchor = (name: string, body: AnchorBody, now: number): Anchor => {
+  const { pem, hostnames, crl } = body
+  readAnchorPem(pem, now)
+  return {
+    name,
+    pem,
+    hostnames: readNames(hostnames),
+    ...(crl === undefined
+      ? {}
+      : {
+          crl: {
+            urls: once('crl.urls', (crl.urls ?? []).map(readCrlUrl)),
+            onStale: crl.on_stale ?? 'fail_closed',
+          },
+        }),
+  }
+}
+
+export const anchorToWire = ({ name, pem, hostnames, crl }: Anchor) => ({
+  name,
+  pem,
+  hostnames: [...hostnames],
+  ...(crl === undefined ? {} : { crl: { urls: [...crl.urls], on_stale: crl.onStale } }),
+})
+
+/** SHA-256 of each certificate. What cannot be read any more has none: an anchor of before stands in nobody's way. */
+const fingerprintsOf = ({ pem }: Anchor): readonly string[] => {
+  try {
+    return fromPem(pem, 'CERTIFICATE').map((der) => createHash('sha256').update(der).digest('hex'))
+  } catch {
+    return []
+  }
+}
+
+/**
+ * A CA is in one anchor of a hostname: under two nobody could say whose its certificates are.
+ * @param anchors as they will be
+ * @param changed of these, the ones to look at
+ * @throws FleetError `conflict`
+ */
+export const checkAnchors = (anchors: readonly Anchor[], changed: readonly Anchor[]): void => {
+  const names = new Set(changed.map(({ name }) => name))
+  const hostnames = new Set(changed.flatMap((anchor) => anchor.hostnames))
+  /** by hostname and fingerprint */
+  const holders = new Map<string, string>()
+  for (const anchor of [...anchors.filter(({ name }) => !names.has(name)), ...changed]) {
+    const shared = anchor.hostnames.filter((hostname) => hostnames.has(hostname))
+    if (shared.length === 0) continue
+    for (const [at, fingerprint] of fingerprintsOf(anchor).entries())
+      for (const hostname of shared) {
+        const key = `${hostname} ${fingerprint}`
+        const holder = holders.get(key)
+        if (holder !== undefined && names.has(anchor.name))
+          throw new FleetError(
+            'conflict',
+            `anchor ${anchor.name}: certificate ${at + 1} (SHA-256 ${fingerprint}) is already in the anchor ${holder}, which is for ${hostname} too; put both chains into one anchor, or give them different hostnames`,
+          )
+        holders.set(key, anchor.name)
+      }
+  }
+}

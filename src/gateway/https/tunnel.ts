@@ -1,0 +1,77 @@
+/**
+ * The bytes of an upgraded connection, both ways, at the pace of the slower side, until one of them ends or somebody cuts it. Not the
+ * handshake before it: websocket.ts.
+ */
+
+import { STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { Connection, Turn } from './connection.ts'
+
+/** ms between two looks whether the other side is there at all. */
+const PROBE_AFTER = 30_000
+
+/** A TLS or TCP socket; undici's type knows less. */
+const probe = (socket: Duplex & { setKeepAlive?(on: boolean, after: number): unknown }): void => {
+  socket.setKeepAlive?.(true, PROBE_AFTER)
+}
+
+/** @param headers name, value, …, from an HTTP parser: no line break is in them */
+export const upgradeHead = (headers: readonly string[]): string => {
+  let head = `HTTP/1.1 101 ${STATUS_CODES[101]}\r\n`
+  for (let at = 0; at < headers.length; at += 2) head += `${headers[at]}: ${headers[at + 1]}\r\n`
+  return `${head}\r\n`
+}
+
+/**
+ * Destroying either side ends it.
+ * @param o.head said to the client first, latin1
+ * @param o.early what the client said behind its handshake
+ * @param o.halfOpen ms that one side may go on after the other has ended
+ */
+const openTunnel = (o: {
+  readonly client: Duplex
+  readonly origin: Duplex
+  readonly head: string
+  readonly early: Uint8Array
+  readonly halfOpen: number
+}): void => {
+  const { client, origin } = o
+  let closing: NodeJS.Timeout | undefined
+  const cut = (): void => {
+    clearTimeout(closing)
+    client.destroy()
+    origin.destroy()
+  }
+  for (const side of [client, origin]) {
+    side.on('error', cut).on('close', cut)
+    side.on('end', () => {
+      closing ??= setTimeout(cut, o.halfOpen)
+    })
+    probe(side)
+  }
+  client.write(o.head, 'latin1')
+  if (o.early.byteLength > 0) origin.write(o.early)
+  client.pipe(origin)
+  origin.pipe(client)
+}
+
+/**
+ * The request was its last, and has been answered by the origin with 101.
+ * @param o.endsAt ms; the session's end, and the certificate's, are the decision's to know
+ */
+export const becomeTunnel = (
+  connection: Connection,
+  { response, early }: Turn,
+  o: {
+    readonly origin: Duplex
+    readonly head: string
+    readonly endsAt: number
+    readonly halfOpen: number
+  },
+): void => {
+  const { socket } = connection
+  response.detachSocket(socket)
+  connection.kind = 'tunnel'
+  connection.endsAt = o.endsAt
+  openTunnel({ ...o, client: socket, early: early ?? new Uint8Array() })
+}

@@ -1,0 +1,65 @@
+/**
+ * X-Forwarded-Client-Cert as Envoy writes it: `By=…;Hash=…;Cert="…";Chain="…";Subject="…";URI=…;DNS=…`. One element: what came from the
+ * client is gone by then. Envoy puts a backslash before a quote within a value, and its readers disagree about a backslash before that;
+ * here no value holds either, so that no certificate can write a field of its own (docs/origins.md).
+ */
+
+import type { CertificateFacts } from '#fleet/certificate.ts'
+import { distinguishedName } from '#pki/distinguished-name.ts'
+import { toPem } from '#pki/pem.ts'
+
+/** The fields Cert and Chain are left out when they are longer, as RFC 9440's are. */
+const MAX_CERT = 10 * 1_024
+const MAX_CHAIN = 16 * 1_024
+const MAX_SUBJECT = 4 * 1_024
+const MAX_NAMES = 16
+
+const DNS_NAME = /^[A-Za-z0-9*_](?:[A-Za-z0-9*_.-]{0,252}[A-Za-z0-9*_])?$/
+
+/** A URI has no use for these (RFC 3986 §2), so their escapes name the same thing. */
+const ESCAPES: Readonly<Record<string, string>> = {
+  '"': '%22',
+  '\\': '%5C',
+  ' ': '%20',
+  '<': '%3C',
+  '>': '%3E',
+}
+
+const uriValue = (uri: string): string => {
+  const text = uri.replace(/["\\ <>]/g, (character) => ESCAPES[character] as string)
+  return /[,;=]/.test(text) ? `"${text}"` : text
+}
+
+const encoded = (ders: readonly Uint8Array[]): string =>
+  encodeURIComponent(ders.map((der) => toPem('CERTIFICATE', der)).join(''))
+
+const subjectOf = (leaf: CertificateFacts): string => {
+  try {
+    const subject = distinguishedName(leaf.subjectDer)
+    return subject.length <= MAX_SUBJECT ? subject : ''
+  } catch {
+    // more than we read; empty is Envoy's word for none
+    return ''
+  }
+}
+
+/**
+ * @param o.by who says so: `https://<hostname>`, the assertion's issuer
+ * @param o.above DER, verified, without the root
+ */
+export const xfccOf = (o: {
+  readonly by: string
+  readonly leaf: CertificateFacts
+  readonly above: readonly Uint8Array[]
+}): string => {
+  const { leaf } = o
+  const fields = [`By=${o.by}`, `Hash=${leaf.fingerprint}`]
+  const cert = encoded([leaf.der])
+  if (cert.length <= MAX_CERT) fields.push(`Cert="${cert}"`)
+  const chain = encoded([leaf.der, ...o.above])
+  if (chain.length <= MAX_CHAIN) fields.push(`Chain="${chain}"`)
+  fields.push(`Subject="${subjectOf(leaf)}"`)
+  for (const uri of leaf.sanUris.slice(0, MAX_NAMES)) fields.push(`URI=${uriValue(uri)}`)
+  for (const name of leaf.sanDns.slice(0, MAX_NAMES)) if (DNS_NAME.test(name)) fields.push(`DNS=${name}`)
+  return fields.join(';')
+}

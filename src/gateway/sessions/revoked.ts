@@ -1,0 +1,86 @@
+/**
+ * Which session tokens are void before their time: those that the registry names, and those whose holders have logged out here, which the
+ * registry hears of a moment later. Not tokens past their end.
+ */
+
+import { hash } from 'node:crypto'
+import type { SessionRevocation } from '#fleet/session.ts'
+
+/** Logouts that are remembered here until the registry has them; the oldest goes first. */
+const MAX_ENDED = 10_000
+
+/** How the token with this `jti` is written in a revocation, an inbox entry, and (its beginning) in the log. */
+export const subjectOfToken = (jti: string): string => hash('sha256', jti, 'hex')
+
+/** What of a token is looked at. `issuedAt`: ms. */
+export type Revocable = {
+  readonly subject: string
+  readonly applicationId: string
+  readonly commonName: string
+  readonly deviceId: string | undefined
+  readonly anchor: string | undefined
+  readonly issuedAt: number
+}
+
+/** `devices`, `applications`: by subject, up to when issued. */
+type Index = {
+  readonly tokens: ReadonlySet<string>
+  readonly devices: ReadonlyMap<string, number>
+  readonly applications: ReadonlyMap<string, number>
+  readonly everything: number
+}
+
+const indexOf = (revocations: readonly SessionRevocation[]): Index => {
+  const upTo = (scope: SessionRevocation['scope']): Map<string, number> => {
+    const latest = new Map<string, number>()
+    for (const { subject, before } of revocations.filter((each) => each.scope === scope))
+      latest.set(subject, Math.max(before, latest.get(subject) ?? -Infinity))
+    return latest
+  }
+  return {
+    tokens: new Set(upTo('token').keys()),
+    devices: upTo('device'),
+    applications: upTo('application'),
+    everything: upTo('everything').get('') ?? -Infinity,
+  }
+}
+
+const nameOf = ({ deviceId, anchor, commonName }: Revocable): string => deviceId ?? `${anchor}/${commonName}`
+
+export type RevokedSessions = {
+  /** @throws what the registry throws */
+  has(token: Revocable): boolean
+  /** void here from now on */
+  end(subject: string): void
+}
+
+/** @param revocationsNow the registry's: the same array as long as nothing has changed */
+export const createRevokedSessions = (
+  revocationsNow: () => readonly SessionRevocation[],
+): RevokedSessions => {
+  let known: { readonly of: readonly SessionRevocation[]; readonly index: Index } | undefined
+  const ended = new Set<string>()
+
+  const current = (): Index => {
+    const revocations = revocationsNow()
+    if (known?.of !== revocations) known = { of: revocations, index: indexOf(revocations) }
+    return known.index
+  }
+
+  return {
+    has: (token) => {
+      const { tokens, devices, applications, everything } = current()
+      return (
+        ended.has(token.subject) ||
+        tokens.has(token.subject) ||
+        token.issuedAt <= everything ||
+        token.issuedAt <= (devices.get(nameOf(token)) ?? -Infinity) ||
+        token.issuedAt <= (applications.get(token.applicationId) ?? -Infinity)
+      )
+    },
+    end: (subject) => {
+      if (ended.size >= MAX_ENDED) ended.delete(ended.keys().next().value as string)
+      ended.add(subject)
+    },
+  }
+}

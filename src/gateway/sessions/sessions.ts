@@ -1,0 +1,201 @@
+/**
+ * Sessions as the HTTPS door uses them: what the client came with, a new one for it, the end of one. Not the token's form: session-token.ts.
+ * Not whether there is to be one: #policy/admission.ts says it with each decision.
+ */
+
+import type { IncomingMessage } from 'node:http'
+import type { Application } from '#fleet/access.ts'
+import type { CertificateFacts } from '#fleet/certificate.ts'
+import { SECOND, type Clock } from '#fleet/clock.ts'
+import type { Peer } from '#fleet/peer.ts'
+import type { TokenBinding } from '#fleet/session.ts'
+import type { Credentials, SessionFacts, Standing } from '#policy/admission.ts'
+import type { Decision, Identity } from '#policy/decision.ts'
+import type { RegistryReader } from '#registry/registry.ts'
+import type { KeyRing } from '../key-ring.ts'
+import { forgettingCookies, presentedToken, sessionCookie } from './cookies.ts'
+import { createRevokedSessions } from './revoked.ts'
+import { createServiceTokenCheck } from './service-tokens.ts'
+import { mintSession, type SessionToken } from './session-token.ts'
+import { createVerifiedTokens } from './verified-tokens.ts'
+
+/** Only its header is looked at. */
+type Asking = Pick<IncomingMessage, 'rawHeaders'>
+
+/** Whose session it is, as far as that can be said without a verdict. */
+export type HeldSession = {
+  readonly applicationId: string
+  /** SHA-256 of its `jti`, hex: the same word as in the log and in a revocation */
+  readonly subject: string
+}
+
+export interface Sessions {
+  /** What a request says beside its certificate. Nothing is verified before admission asks, and each time anew. Never throws. */
+  credentialsOf(request: Asking, peer: Peer, host: string): Credentials
+  /**
+   * A token for a decision whose plan has a duration.
+   * @param since ms: when the handshake was; the token ends `plan.duration` after it, and never after decision.notAfter
+   * @returns the value of Set-Cookie; undefined: none can be made (no signing key; too long for a cookie; nobody's certificate came along)
+   */
+  begin(o: {
+    readonly decision: Extract<Decision, { allow: true }>
+    readonly peer: Peer
+    readonly host: string
+    readonly since: number
+  }): string | undefined
+  /** Values of Set-Cookie that make a client forget its token. */
+  forget(application: Application | undefined): readonly string[]
+  /** The genuine token of this host that came with the request, over or not; undefined: none. */
+  held(request: Asking, host: string): HeldSession | undefined
+  /**
+   * Were sessions of whoever was let in ended since that time? For a connection that goes on without sending its token: the handshake is what
+   * its session began with. True also where nobody can say.
+   * @param since ms: when the handshake was
+   */
+  endedSince(decision: Extract<Decision, { allow: true }>, since: number): boolean
+  /** The token that came with the request is void from now on, here at once and everywhere soon. @returns whose it was, when it was not over */
+  end(request: Asking, host: string): HeldSession | undefined
+}
+
+/** Clocks of two gateways may differ so much, ms. Issued later than that is issued by nobody. */
+const MAX_AHEAD = 60 * SECOND
+
+const ABSENT: SessionFacts = { kind: 'absent' }
+const OVER: SessionFacts = { kind: 'over' }
+const INVALID: SessionFacts = { kind: 'refused', reason: 'token_invalid' }
+const MISMATCH: SessionFacts = { kind: 'refused', reason: 'token_binding_mismatch' }
+
+/** What the token itself is bound by holds as well as what the application asks now: the stricter of the two. */
+const isBoundTo = (token: SessionToken, binding: TokenBinding, leaf: CertificateFacts): boolean => {
+  const bindings = [token.binding, binding]
+  if (bindings.includes('certificate')) return token.fingerprint === leaf.fingerprint
+  if (!bindings.includes('spki')) return true
+  return token.spki === undefined ? token.fingerprint === leaf.fingerprint : token.spki === leaf.spkiSha256
+}
+
+type Owner = Pick<SessionToken, 'commonName' | 'deviceId' | 'anchor'>
+
+/** undefined: no certificate is its own, so that it can have no session. */
+const ownerOf = (identity: Identity): Owner | undefined => {
+  if (identity.kind === 'device') return { commonName: identity.id, deviceId: identity.id, anchor: undefined }
+  if (identity.kind === 'foreign')
+    return { commonName: identity.name, deviceId: undefined, anchor: identity.anchor }
+  return undefined
+}
+
+/**
+ * @param o.recorded the standing now of a certificate that is in a token; what it throws counts as a session that is over
+ * @param o.ended told of a logout, for the inbox. `at`: ms, when the token would have ended
+ */
+export const createSessions = (o: {
+  readonly keys: Pick<KeyRing, 'keys'>
+  readonly registry: Pick<RegistryReader, 'serviceToken' | 'sessionRevocations'>
+  readonly recorded: (leaf: CertificateFacts, host: string) => Standing
+  readonly ended: (subject: string, at: number) => void
+  readonly clock: Clock
+}): Sessions => {
+  const { clock, keys } = o
+  const verify = createVerifiedTokens({ keys, clock })
+  const revoked = createRevokedSessions(() => o.registry.sessionRevocations())
+  const serviceTokenOf = createServiceTokenCheck(o)
+
+  /** Ours, for this host, and of no time to come. */
+  const genuine = (token: string, host: string): SessionToken | undefined => {
+    const found = verify(token)
+    return found?.host === host && found.issuedAt <= clock() + MAX_AHEAD ? found : undefined
+  }
+
+  const judge = (
+    token: SessionToken,
+    peer: Peer,
+    host: string,
+    application: Application,
+    binding: TokenBinding,
+  ): SessionFacts => {
+    const { id, issuedAt, expiresAt, leaf } = token
+    // without its certificate a bound token says nothing
+    if (peer.leaf === undefined && (leaf === undefined || binding !== 'none')) return ABSENT
+    if (expiresAt <= clock()) return OVER
+    if (peer.leaf !== undefined && !isBoundTo(token, binding, peer.leaf)) return MISMATCH
+    if (token.applicationId !== application.id || revoked.has(token)) return OVER
+    // a certificate that was presented is judged, and no other one
+    const isAlone = peer.leaf === undefined && leaf !== undefined
+    const recorded = isAlone ? { leaf, standing: o.recorded(leaf, host) } : undefined
+    return { kind: 'good', session: { id, issuedAt, expiresAt }, recorded }
+  }
+
+  const sessionOf = (
+    { rawHeaders }: Asking,
+    peer: Peer,
+    host: string,
+    application: Application,
+    binding: TokenBinding,
+  ): SessionFacts => {
+    const presented = presentedToken(rawHeaders)
+    if (presented === undefined) return ABSENT
+    if (presented === 'ambiguous') return INVALID
+    const token = genuine(presented.token, host)
+    if (token === undefined) return INVALID
+    try {
+      return judge(token, peer, host, application, binding)
+    } catch {
+      // the registry cannot be read: nobody can say that it was not revoked
+      return OVER
+    }
+  }
+
+  const isEnded = (token: SessionToken): boolean => {
+    try {
+      return revoked.has(token)
+    } catch {
+      return false
+    }
+  }
+
+  const heldToken = ({ rawHeaders }: Asking, host: string): SessionToken | undefined => {
+    const presented = presentedToken(rawHeaders)
+    return presented === undefined || presented === 'ambiguous' ? undefined : genuine(presented.token, host)
+  }
+
+  return {
+    credentialsOf: (request, peer, host) => ({
+      serviceToken: () => serviceTokenOf(request.rawHeaders),
+      session: (application, binding) => sessionOf(request, peer, host, application, binding),
+    }),
+    begin: ({ decision: { identity, application, notAfter, plan }, peer, host, since }) => {
+      const [key] = keys.keys()
+      const owner = ownerOf(identity)
+      const { leaf } = peer
+      if (key === undefined || owner === undefined || leaf === undefined) return undefined
+      const issuedAt = clock()
+      const expiresAt = Math.min(since + plan.duration, notAfter)
+      const seconds = Math.floor(expiresAt / SECOND) - Math.ceil(issuedAt / SECOND)
+      if (seconds < 1) return undefined
+      const { binding } = plan
+      const { id: applicationId } = application
+      const token = mintSession(key, { ...owner, host, applicationId, issuedAt, expiresAt, binding, leaf })
+      return sessionCookie(application, token, seconds)
+    },
+    forget: forgettingCookies,
+    held: (request, host) => heldToken(request, host),
+    endedSince: ({ identity, application }, since) => {
+      const owner = ownerOf(identity)
+      try {
+        return (
+          owner !== undefined &&
+          revoked.has({ ...owner, subject: '', applicationId: application.id, issuedAt: since })
+        )
+      } catch {
+        return true
+      }
+    },
+    end: (request, host) => {
+      const token = heldToken(request, host)
+      // once: whoever says it again and again is neither logged nor told to the other desk each time
+      if (token === undefined || token.expiresAt <= clock() || isEnded(token)) return undefined
+      revoked.end(token.subject)
+      o.ended(token.subject, token.expiresAt)
+      return token
+    },
+  }
+}

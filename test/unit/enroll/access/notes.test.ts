@@ -1,0 +1,81 @@
+/** What is told with an answer, one row for each thing that may not have been meant. */
+
+import { describe, expect, it } from 'vitest'
+import { anchorNotes, applicationNotes, policyNotes, ruleGroupNotes } from '#enroll/access/notes.ts'
+import { DAY } from '#fleet/clock.ts'
+import { makeCa } from '../../../support/pki.ts'
+import { anchor, application, policy } from '../../../support/registry.ts'
+
+const NOW = Date.UTC(2026, 10, 24, 12)
+const { pem } = makeCa({ name: 'Root', now: NOW })
+const ending = makeCa({ name: 'Old Root', now: NOW, notAfter: NOW + 30 * DAY })
+const around = { access: { anchors: [anchor({ pem })] }, groups: new Set(['pumps']), now: NOW }
+const quiet: readonly RegExp[] = []
+
+describe('anchors', () => {
+  it.each([
+    ['a good one', anchor({ pem }), quiet],
+    [
+      'one that ends soon',
+      anchor({ pem: pem + ending.pem }),
+      [/^Old Root ends on 2026-12-24: put its successor/],
+    ],
+    ['CRLs that are fetched', anchor({ pem, crl: { urls: ['http://c'], onStale: 'fail_closed' } }), quiet],
+    ['CRLs that nobody needs', anchor({ pem, crl: { urls: [], onStale: 'fail_open' } }), quiet],
+    [
+      'CRLs that are to be uploaded',
+      anchor({ pem, crl: { urls: [], onStale: 'fail_closed' } }),
+      [/anchor crl development FILE\), nobody/],
+    ],
+  ])('%s', (_, value, notes) => {
+    const told = anchorNotes(value, around)
+    expect(told).toHaveLength(notes.length)
+    for (const [at, note] of notes.entries()) expect(told[at]).toMatch(note)
+  })
+})
+
+describe('applications', () => {
+  const https = (origin: string) => ({ https: { path: '/*', origin } })
+
+  it.each([
+    ['a good one', {}, quiet],
+    ['a pattern over an anchor', { hostnames: ['*.test'] }, quiet],
+    ['no policy', { policies: [] }, [/no policy: nobody gets in/]],
+    ['no anchor', { hostnames: ['a.b', 'example.test'] }, [/^no anchor is for a\.b: no certificate/]],
+    ['a pattern over no anchor', { hostnames: ['*.b'] }, [/^no anchor is for \*\.b/]],
+    ['sessions without a certificate', { tokenBinding: 'none' as const }, [/whoever has a session token/]],
+    ['the same, and never a session', { tokenBinding: 'none' as const, sessionDuration: 0 }, quiet],
+    ['an origin here', https('http://[::1]:3000'), quiet],
+    ['an origin elsewhere, over TLS', https('https://192.0.2.1'), quiet],
+    ['a socket', https('unix:/run/app.sock'), quiet],
+    [
+      'an origin elsewhere',
+      https('http://192.0.2.1:3000'),
+      [/^http:\/\/192\.0\.2\.1:3000 is another machine/],
+    ],
+  ])('%s', (_, over, notes) => {
+    const told = applicationNotes(application(over), around)
+    expect(told).toHaveLength(notes.length)
+    for (const [at, note] of notes.entries()) expect(told[at]).toMatch(note)
+  })
+})
+
+describe('policies', () => {
+  const tokens = [{ any_valid_service_token: {} }, { service_token: { token_id: 'x' } }] as const
+
+  it.each([
+    ['a good one', {}, quiet],
+    ['names that are there', { require: [{ anchor: { name: 'development' } }] }, quiet],
+    ['a group that is there', { require: [{ device_group: { name: 'pumps' } }] }, quiet],
+    ['an anchor that is not', { exclude: [{ anchor: { name: 'partner' } }] }, [/no anchor partner/]],
+    ['a group that is not', { include: [{ device_group: { name: 'lamps' } }] }, [/no enrolment group lamps/]],
+    ['service tokens', { include: tokens }, quiet],
+    ['an allow for service tokens', { decision: 'allow' as const, include: tokens }, [/write non_identity/]],
+  ])('%s', (_, over, notes) => {
+    const value = policy(over)
+    const told = policyNotes(value, around)
+    expect(told).toHaveLength(notes.length)
+    for (const [at, note] of notes.entries()) expect(told[at]).toMatch(note)
+    if (value.decision !== 'allow') expect(ruleGroupNotes(value, around)).toEqual(told)
+  })
+})

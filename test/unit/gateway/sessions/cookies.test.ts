@@ -1,0 +1,103 @@
+import { describe, expect, test } from 'vitest'
+import { fieldsOf, forgettingCookies, presentedToken, sessionCookie } from '#gateway/sessions/cookies.ts'
+import { application } from '../../../support/registry.ts'
+
+const cookie = (...values: readonly string[]) => values.flatMap((value) => ['Cookie', value])
+const field = (...values: readonly string[]) => values.flatMap((value) => ['cf-access-token', value])
+
+describe('the one token that comes along', () => {
+  const T = { token: 'a.b.c' }
+  test.each<[string, readonly string[], ReturnType<typeof presentedToken>]>([
+    ['nothing', [], undefined],
+    ['a cookie', cookie('CF_Authorization=a.b.c'), T],
+    ['a cookie among others', cookie('x=1; CF_Authorization=a.b.c;y=2'), T],
+    ['a cookie of several fields', cookie('x=1', 'CF_Authorization=a.b.c'), T],
+    ['the field', field('a.b.c'), T],
+    ['the field in other letters', ['CF-Access-TOKEN', 'a.b.c'], T],
+    ['both, the same', [...cookie('CF_Authorization=a.b.c'), ...field('a.b.c')], T],
+    ['both, different', [...cookie('CF_Authorization=a.b.c'), ...field('a.b.d')], 'ambiguous'],
+    ['two cookies', cookie('CF_Authorization=a.b.c; CF_Authorization=a.b.d'), 'ambiguous'],
+    ['two cookies, the same', cookie('CF_Authorization=a.b.c; CF_Authorization=a.b.c'), 'ambiguous'],
+    ['two cookies in two fields', cookie('CF_Authorization=a.b.c', 'CF_Authorization=a.b.d'), 'ambiguous'],
+    ['two fields', field('a.b.c', 'a.b.c'), 'ambiguous'],
+    ['an empty field beside a cookie', [...cookie('CF_Authorization=a.b.c'), ...field('')], 'ambiguous'],
+    ['a cookie that is to be forgotten', cookie('CF_Authorization='), undefined],
+    ['another letter', cookie('cf_authorization=a.b.c'), undefined],
+    [
+      'other signs',
+      cookie('CF.Authorization=a.b.c; CF-Authorization=a.b.c; CF%5fAuthorization=a.b.c'),
+      undefined,
+    ],
+    ['a longer name', cookie('CF_AuthorizationX=a.b.c; XCF_Authorization=a.b.c'), undefined],
+    ['space before the sign', cookie('CF_Authorization =a.b.c'), undefined],
+    ['a quoted name', cookie('"CF_Authorization"=a.b.c'), undefined],
+    ['within another value', cookie('x="CF_Authorization=a.b.c"'), undefined],
+    ['a field by underscores', ['cf_access_token', 'a.b.c'], undefined],
+    ['a field that says cookie otherwise', ['Cookie2', 'CF_Authorization=a.b.c'], undefined],
+  ])('%s', (_, rawHeaders, expected) => {
+    expect(presentedToken(rawHeaders)).toEqual(expected)
+  })
+  test('100 KB of cookies take no time to speak of', () => {
+    const began = performance.now()
+    for (const filler of ['a=b; ', ' ', ';', 'CF_Authorization', 'CF_Authorization=; '])
+      presentedToken(cookie(filler.repeat(100_000 / filler.length)))
+    expect(performance.now() - began).toBeLessThan(500)
+  })
+})
+
+test('fields are found by name and nothing else', () => {
+  expect(fieldsOf(['A', '1', 'b', 'A', 'a', '2'], 'a')).toEqual(['1', '2'])
+})
+
+const https = (path: string) => ({ https: { path, origin: 'http://127.0.0.1:1' } })
+const chosen = (path: string) =>
+  application({ ...https(path), cookie: { httpOnly: false, sameSite: 'none', path: true } })
+
+describe('the cookie that is set', () => {
+  test.each([
+    [
+      'an application that says nothing',
+      application(),
+      'CF_Authorization=a.b.c; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=60',
+    ],
+    [
+      'one that chooses',
+      chosen('/eng'),
+      'CF_Authorization=a.b.c; Path=/eng; Secure; SameSite=None; Max-Age=60',
+    ],
+    [
+      'strict',
+      application({ cookie: { httpOnly: true, sameSite: 'strict', path: false } }),
+      'CF_Authorization=a.b.c; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=60',
+    ],
+  ])('%s', (_, app, expected) => {
+    expect(sessionCookie(app, 'a.b.c', 60)).toBe(expected)
+  })
+  test.each([
+    ['/', '/'],
+    ['/*', '/'],
+    ['/eng', '/eng'],
+    ['/eng/*', '/eng/'],
+    ['/eng/exec*', '/eng/'],
+    ['/foo*/bar', '/'],
+    ['/a;Domain=evil.test', '/'],
+    ['/a b', '/'],
+    ['/caf\u00e9', '/'],
+    ['/a\r\nSet-Cookie: x=y', '/'],
+  ])('the path of %s is %s', (path, expected) => {
+    expect(sessionCookie(chosen(path), 't', 1)).toContain(`; Path=${expected}; Secure`)
+  })
+  test('one that a client may not keep is not set', () => {
+    expect(sessionCookie(application(), 'a'.repeat(4_096), 1)).toBeUndefined()
+  })
+})
+
+test('it is forgotten where it may have been set', () => {
+  const whole = 'CF_Authorization=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0'
+  expect(forgettingCookies(undefined)).toEqual([whole])
+  expect(forgettingCookies(application())).toEqual([whole])
+  expect(forgettingCookies(chosen('/eng/*'))).toEqual([
+    'CF_Authorization=; Path=/eng/; Secure; SameSite=None; Max-Age=0',
+    'CF_Authorization=; Path=/; Secure; SameSite=None; Max-Age=0',
+  ])
+})

@@ -1,0 +1,555 @@
+/** Sessions by the face of the room, attacked: what a request that comes with a token is said to have. */
+
+import { decodeJwt, decodeProtectedHeader } from 'jose'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
+import type { Application } from '#fleet/access.ts'
+import type { CertificateFacts } from '#fleet/certificate.ts'
+import { DAY, HOUR, MINUTE } from '#fleet/clock.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
+import type { Peer } from '#fleet/peer.ts'
+import type { SessionRevocation, TokenBinding } from '#fleet/session.ts'
+import { subjectOfToken } from '#gateway/sessions/revoked.ts'
+import { mintSession, type NewSession } from '#gateway/sessions/session-token.ts'
+import { createSessions } from '#gateway/sessions/sessions.ts'
+import type { SessionFacts, Standing } from '#policy/admission.ts'
+import type { Decision, Identity } from '#policy/decision.ts'
+import { makePki, type TestLeaf, type TestPki } from '../../../support/pki.ts'
+import { application } from '../../../support/registry.ts'
+import { makeSigningKey, ringOf } from '../../../support/signing-keys.ts'
+
+const NOW = Date.UTC(2026, 10, 24, 12)
+const HOST = 'a.test'
+
+let pki: TestPki
+let lamp: TestLeaf
+/** the same key in another certificate */
+let renewed: TestLeaf
+let other: TestLeaf
+beforeAll(() => {
+  pki = makePki({ now: NOW })
+  lamp = pki.device({ id: 'lamp-1' })
+  renewed = pki.device({ id: 'lamp-1', key: lamp })
+  other = pki.device({ id: 'lamp-2' })
+})
+
+/** null: none was presented */
+const peerOf = (leaf: TestLeaf | null): Peer => ({
+  leaf: leaf?.facts,
+  sentChain: [],
+  trusted: leaf !== null,
+  resumed: false,
+  serverName: HOST,
+  address: '192.0.2.1',
+})
+const app = application({ hostnames: [HOST] })
+const DEVICE: Identity = { kind: 'device', id: 'lamp-1' as DeviceId, group: '', tags: {} }
+const STANDING = { kind: 'rejected', reason: 'certificate_untrusted' } as const
+
+const cookie = (token: string) => ({ rawHeaders: ['Cookie', `CF_Authorization=${token}`] })
+const field = (token: string) => ({ rawHeaders: ['cf-access-token', token] })
+
+const open = () => {
+  const keys = ringOf(makeSigningKey('k1'))
+  const time = { now: NOW }
+  const state = {
+    revocations: [] as readonly SessionRevocation[],
+    standing: STANDING as Standing,
+    broken: false,
+  }
+  const ended: (readonly [string, number])[] = []
+  const recorded = vi.fn<(leaf: CertificateFacts, host: string) => Standing>(() => {
+    if (state.broken) throw new Error('locked')
+    return state.standing
+  })
+  const sessions = createSessions({
+    keys,
+    clock: () => time.now,
+    registry: {
+      serviceToken: () => undefined,
+      sessionRevocations: () => {
+        if (state.broken) throw new Error('locked')
+        return state.revocations
+      },
+    },
+    recorded,
+    ended: (...entry) => ended.push(entry),
+  })
+  const decide = (over: Partial<Extract<Decision, { allow: true }>> = {}, plan = {}) =>
+    ({
+      allow: true,
+      identity: DEVICE,
+      application: app,
+      policy: 'valid',
+      notAfter: NOW + 30 * DAY,
+      plan: { duration: HOUR, binding: 'certificate', ...plan },
+      ...over,
+    }) as const
+  /** the token of a session that began now, as a client keeps it */
+  const begin = (binding: TokenBinding = 'certificate', leaf = lamp): string => {
+    const decision = decide({}, { binding })
+    const set = sessions.begin({ decision, peer: peerOf(leaf), host: HOST, since: time.now }) ?? ''
+    return /^CF_Authorization=([^;]*)/.exec(set)?.[1] ?? ''
+  }
+  const judge = (
+    request: { readonly rawHeaders: string[] },
+    leaf: TestLeaf | null = lamp,
+    o: { host?: string; app?: Application; binding?: TokenBinding } = {},
+  ): SessionFacts =>
+    sessions
+      .credentialsOf(request, peerOf(leaf), o.host ?? HOST)
+      .session(o.app ?? app, o.binding ?? 'certificate')
+  /** as begin, and nothing about it is right by itself */
+  const forge = (over: Partial<NewSession>): string =>
+    mintSession(keys.keys()[0] as never, {
+      host: HOST,
+      applicationId: app.id,
+      commonName: 'lamp-1',
+      deviceId: 'lamp-1',
+      anchor: undefined,
+      issuedAt: time.now,
+      expiresAt: time.now + HOUR,
+      binding: 'certificate',
+      leaf: lamp.facts,
+      ...over,
+    })
+  return { sessions, keys, time, state, ended, recorded, decide, begin, judge, forge }
+}
+type Opened = ReturnType<typeof open>
+
+const OVER = { kind: 'over' }
+const ABSENT = { kind: 'absent' }
+const INVALID = { kind: 'refused', reason: 'token_invalid' }
+const MISMATCH = { kind: 'refused', reason: 'token_binding_mismatch' }
+const GOOD = { kind: 'good' }
+
+describe('a session that began', () => {
+  test('is set as a cookie, with the lesser of its two ends', () => {
+    const { sessions, decide } = open()
+    const set = (notAfter: number, since = NOW): string =>
+      sessions.begin({ decision: decide({ notAfter }), peer: peerOf(lamp), host: HOST, since }) ?? ''
+    const expOf = (text: string) => decodeJwt(text.slice('CF_Authorization='.length).split(';')[0] ?? '').exp
+    expect(set(NOW + DAY)).toMatch(/; Path=\/; Secure; HttpOnly; SameSite=Lax; Max-Age=3600$/)
+    expect(expOf(set(NOW + DAY))).toBe((NOW + HOUR) / 1_000)
+    // of the handshake, not of the request
+    expect(expOf(set(NOW + DAY, NOW - MINUTE))).toBe((NOW + HOUR - MINUTE) / 1_000)
+    expect(expOf(set(NOW + 90_500))).toBe((NOW + 90_000) / 1_000)
+    expect(set(NOW + 90_500)).toMatch(/Max-Age=90$/)
+  })
+  test('is signed by the newest key, for this host, application and certificate', () => {
+    const { begin, keys } = open()
+    keys.load([makeSigningKey('old', { createdAt: 1 }), makeSigningKey('new', { createdAt: 2 })])
+    const token = begin()
+    expect(decodeProtectedHeader(token)).toEqual({ alg: 'ES256', kid: 'new', typ: 'session+jwt' })
+    expect(decodeJwt(token)).toMatchObject({
+      iss: 'https://a.test',
+      aud: [app.id],
+      common_name: 'lamp-1',
+      device_id: 'lamp-1',
+      binding: 'certificate',
+    })
+  })
+  test.each<[string, (o: Opened) => string | undefined]>([
+    [
+      'has no key to be signed with',
+      ({ sessions, keys, decide }) => {
+        keys.load([])
+        return sessions.begin({ decision: decide(), peer: peerOf(lamp), host: HOST, since: NOW })
+      },
+    ],
+    [
+      'has no certificate',
+      ({ sessions, decide }) =>
+        sessions.begin({ decision: decide(), peer: peerOf(null), host: HOST, since: NOW }),
+    ],
+    [
+      'is a service token’s',
+      ({ sessions, decide }) =>
+        sessions.begin({
+          decision: decide({ identity: { kind: 'service', id: 's', name: 's' } }),
+          peer: peerOf(lamp),
+          host: HOST,
+          since: NOW,
+        }),
+    ],
+    [
+      'is nobody’s',
+      ({ sessions, decide }) =>
+        sessions.begin({
+          decision: decide({ identity: { kind: 'none' } }),
+          peer: peerOf(lamp),
+          host: HOST,
+          since: NOW,
+        }),
+    ],
+    [
+      'is No Duration',
+      ({ sessions, decide }) =>
+        sessions.begin({ decision: decide({}, { duration: 0 }), peer: peerOf(lamp), host: HOST, since: NOW }),
+    ],
+    [
+      'is over before it began',
+      ({ sessions, decide }) =>
+        sessions.begin({ decision: decide(), peer: peerOf(lamp), host: HOST, since: NOW - HOUR }),
+    ],
+    [
+      'would be longer than a cookie',
+      ({ sessions, decide }) =>
+        sessions.begin({
+          decision: decide({ identity: { kind: 'foreign', anchor: 'partner', name: 'x'.repeat(4_000) } }),
+          peer: peerOf(lamp),
+          host: HOST,
+          since: NOW,
+        }),
+    ],
+  ])('there is none where it %s', (_, begin) => {
+    expect(begin(open())).toBeUndefined()
+  })
+})
+
+describe('what comes back', () => {
+  test.each<[string, (o: Opened) => SessionFacts, object]>([
+    ['nothing', ({ judge }) => judge({ rawHeaders: [] }), ABSENT],
+    ['the cookie', ({ judge, begin }) => judge(cookie(begin())), GOOD],
+    ['the field', ({ judge, begin }) => judge(field(begin())), GOOD],
+    [
+      'both',
+      ({ judge, begin }) => {
+        const token = begin()
+        return judge({ rawHeaders: [...cookie(token).rawHeaders, ...field(token).rawHeaders] })
+      },
+      GOOD,
+    ],
+    [
+      'two cookies',
+      ({ judge, begin }) =>
+        judge({ rawHeaders: ['Cookie', `CF_Authorization=${begin()}; CF_Authorization=${begin()}`] }),
+      INVALID,
+    ],
+    [
+      'a cookie and another field',
+      ({ judge, begin }) =>
+        judge({ rawHeaders: [...cookie(begin()).rawHeaders, ...field(begin()).rawHeaders] }),
+      INVALID,
+    ],
+    [
+      'a good cookie and rubbish in the field',
+      ({ judge, begin }) => judge({ rawHeaders: [...cookie(begin()).rawHeaders, ...field('x').rawHeaders] }),
+      INVALID,
+    ],
+    ['rubbish', ({ judge }) => judge(cookie('x.y.z')), INVALID],
+    ['100 KB of it', ({ judge }) => judge(cookie('a'.repeat(100_000))), INVALID],
+    [
+      'a cookie in other letters',
+      ({ judge, begin }) => judge({ rawHeaders: ['Cookie', `cf_authorization=${begin()}`] }),
+      ABSENT,
+    ],
+    [
+      'a moment before its end',
+      ({ judge, begin, time }) => {
+        const token = begin()
+        time.now += HOUR - 1
+        return judge(cookie(token))
+      },
+      GOOD,
+    ],
+    [
+      'at its end',
+      ({ judge, begin, time }) => {
+        const token = begin()
+        time.now += HOUR
+        return judge(cookie(token))
+      },
+      OVER,
+    ],
+    [
+      'long after it, remembered or not',
+      ({ judge, begin, time }) => {
+        const token = begin()
+        judge(cookie(token))
+        time.now += DAY
+        return judge(cookie(token))
+      },
+      OVER,
+    ],
+    [
+      'from a clock a little ahead',
+      ({ judge, forge }) => judge(cookie(forge({ issuedAt: NOW + 30_000 }))),
+      GOOD,
+    ],
+    ['from the future', ({ judge, forge }) => judge(cookie(forge({ issuedAt: NOW + 2 * MINUTE }))), INVALID],
+    ['of another host', ({ judge, begin }) => judge(cookie(begin()), lamp, { host: 'b.test' }), INVALID],
+    ['of a host above', ({ judge, forge }) => judge(cookie(forge({ host: 'test' })), lamp), INVALID],
+    [
+      'of another application of this host',
+      ({ judge, begin }) => judge(cookie(begin()), lamp, { app: application() }),
+      OVER,
+    ],
+    [
+      'of an application of the same name that was made anew',
+      ({ judge, begin }) => judge(cookie(begin()), lamp, { app: { ...app, id: 'ff'.repeat(32) } }),
+      OVER,
+    ],
+    [
+      'by a key that has gone',
+      ({ judge, begin, keys }) => {
+        const token = begin()
+        judge(cookie(token))
+        keys.load([makeSigningKey('k2')])
+        return judge(cookie(token))
+      },
+      INVALID,
+    ],
+    [
+      'by a key that has a successor',
+      ({ judge, keys }) => {
+        const [first, second] = [
+          makeSigningKey('k1', { createdAt: 1 }),
+          makeSigningKey('k2', { createdAt: 2 }),
+        ]
+        keys.load([first])
+        const token = mintSession(keys.keys()[0] as never, {
+          host: HOST,
+          applicationId: app.id,
+          commonName: 'lamp-1',
+          deviceId: 'lamp-1',
+          anchor: undefined,
+          issuedAt: NOW,
+          expiresAt: NOW + HOUR,
+          binding: 'certificate',
+          leaf: lamp.facts,
+        })
+        keys.load([second, first])
+        return judge(cookie(token))
+      },
+      GOOD,
+    ],
+  ])('%s', (_, come, expected) => {
+    expect(come(open())).toMatchObject(expected)
+  })
+  test('says which session it is', () => {
+    const { judge, begin } = open()
+    const token = begin()
+    const { jti } = decodeJwt(token)
+    expect(judge(cookie(token))).toEqual({
+      kind: 'good',
+      session: { id: jti, issuedAt: NOW, expiresAt: NOW + HOUR },
+      recorded: undefined,
+    })
+  })
+})
+
+describe('with which certificate', () => {
+  const rows: readonly (readonly [TokenBinding, TokenBinding, string, () => TestLeaf | null, object])[] = [
+    ['certificate', 'certificate', 'its own', () => lamp, GOOD],
+    ['certificate', 'certificate', 'a renewed one', () => renewed, MISMATCH],
+    ['certificate', 'certificate', 'another device’s', () => other, MISMATCH],
+    ['certificate', 'certificate', 'none', () => null, ABSENT],
+    ['spki', 'spki', 'its own', () => lamp, GOOD],
+    ['spki', 'spki', 'a renewed one', () => renewed, GOOD],
+    ['spki', 'spki', 'another device’s', () => other, MISMATCH],
+    ['spki', 'spki', 'none', () => null, ABSENT],
+    ['none', 'none', 'its own', () => lamp, GOOD],
+    ['none', 'none', 'a renewed one', () => renewed, GOOD],
+    ['none', 'none', 'none', () => null, GOOD],
+    // what was promised to one is not loosened for it, and what is asked of all is asked of it
+    ['certificate', 'none', 'a renewed one', () => renewed, MISMATCH],
+    ['certificate', 'none', 'none', () => null, ABSENT],
+    ['certificate', 'spki', 'a renewed one', () => renewed, MISMATCH],
+    ['spki', 'certificate', 'a renewed one', () => renewed, MISMATCH],
+    ['spki', 'none', 'another device’s', () => other, MISMATCH],
+    ['spki', 'none', 'none', () => null, ABSENT],
+    ['none', 'certificate', 'its own', () => lamp, GOOD],
+    ['none', 'certificate', 'a renewed one', () => renewed, MISMATCH],
+    ['none', 'certificate', 'none', () => null, ABSENT],
+    ['none', 'spki', 'a renewed one', () => renewed, MISMATCH],
+    ['none', 'spki', 'none', () => null, ABSENT],
+  ]
+  test.each(rows)('a token of %s, where %s is asked: %s', (was, is, _, leafOf, expected) => {
+    const { judge, begin } = open()
+    expect(judge(cookie(begin(was)), leafOf(), { binding: is })).toMatchObject(expected)
+  })
+})
+
+describe('binding none, without a certificate: the recorded one is judged, live', () => {
+  test('by the standing that it has now', () => {
+    const { judge, begin, recorded, state } = open()
+    const token = begin('none')
+    for (const standing of [
+      STANDING,
+      { kind: 'rejected', reason: 'certificate_expired' },
+      {
+        kind: 'ours',
+        above: { notBefore: 0, notAfter: 1 },
+        anchor: 'a',
+        issuerSki: undefined,
+        record: undefined,
+      },
+    ] as const) {
+      state.standing = standing
+      const found = judge(cookie(token), null, { binding: 'none' })
+      expect(found).toMatchObject({
+        kind: 'good',
+        recorded: { leaf: { fingerprint: lamp.facts.fingerprint }, standing },
+      })
+    }
+    // each time anew
+    expect(recorded.mock.calls.map(([leaf, host]) => [leaf.fingerprint, host])).toEqual(
+      Array.from({ length: 3 }, () => [lamp.facts.fingerprint, HOST]),
+    )
+  })
+  test('one that is presented is judged in its place', () => {
+    const { judge, begin, recorded } = open()
+    expect(judge(cookie(begin('none')), other, { binding: 'none' })).toMatchObject({ recorded: undefined })
+    expect(recorded).not.toHaveBeenCalled()
+  })
+  test('of a token that is over nothing is asked', () => {
+    const { judge, begin, recorded, time } = open()
+    const token = begin('none')
+    time.now += HOUR
+    expect(judge(cookie(token), null, { binding: 'none' })).toEqual(OVER)
+    expect(recorded).not.toHaveBeenCalled()
+  })
+})
+
+describe('ended early', () => {
+  const rows: readonly (readonly [string, (jti: string) => Partial<SessionRevocation>, object])[] = [
+    ['the token', (jti) => ({ scope: 'token', subject: subjectOfToken(jti) }), OVER],
+    ['another token', () => ({ scope: 'token', subject: subjectOfToken('x') }), GOOD],
+    ['the device', () => ({ scope: 'device', subject: 'lamp-1' }), OVER],
+    ['another device', () => ({ scope: 'device', subject: 'lamp-2' }), GOOD],
+    ['the application', () => ({ scope: 'application', subject: app.id }), OVER],
+    ['another application', () => ({ scope: 'application', subject: 'ab'.repeat(32) }), GOOD],
+    ['everything', () => ({}), OVER],
+    ['everything before', () => ({ before: NOW - 1 }), GOOD],
+  ]
+  test.each(rows)('%s', (_, revocation, expected) => {
+    const { judge, begin, state } = open()
+    const token = begin()
+    expect(judge(cookie(token))).toMatchObject(GOOD)
+    const jti = decodeJwt(token).jti ?? ''
+    state.revocations = [
+      { scope: 'everything', subject: '', before: NOW, expiresAt: NOW + DAY, ...revocation(jti) },
+    ]
+    expect(judge(cookie(token))).toMatchObject(expected)
+  })
+  test('one that began in the same second as the revocation is ended too', () => {
+    const { judge, begin, state, time } = open()
+    time.now += 900
+    const token = begin()
+    state.revocations = [{ scope: 'everything', subject: '', before: NOW + 100, expiresAt: NOW + DAY }]
+    expect(judge(cookie(token))).toEqual(OVER)
+  })
+  test('by logout: here at once, elsewhere by the inbox, and no other one', () => {
+    const { sessions, judge, begin, ended } = open()
+    const [token, another] = [begin(), begin()]
+    const { jti = '' } = decodeJwt(token)
+    expect(sessions.end(cookie(token), HOST)).toMatchObject({
+      applicationId: app.id,
+      subject: subjectOfToken(jti),
+    })
+    expect(ended).toEqual([[subjectOfToken(jti), NOW + HOUR]])
+    expect(judge(cookie(token))).toEqual(OVER)
+    expect(judge(cookie(another))).toMatchObject(GOOD)
+  })
+  test('a logout is told once, and also while the registry cannot be read', () => {
+    const { sessions, begin, ended, state } = open()
+    const token = begin()
+    state.broken = true
+    expect(sessions.end(cookie(token), HOST)).toBeDefined()
+    state.broken = false
+    expect(sessions.end(cookie(token), HOST)).toBeUndefined()
+    expect(ended.length).toBe(1)
+  })
+  test.each<[string, (o: Opened) => unknown]>([
+    ['without a token', ({ sessions }) => sessions.end({ rawHeaders: [] }, HOST)],
+    ['with rubbish', ({ sessions }) => sessions.end(cookie('x.y.z'), HOST)],
+    [
+      'with two',
+      ({ sessions, begin }) =>
+        sessions.end({ rawHeaders: [...cookie(begin()).rawHeaders, ...field(begin()).rawHeaders] }, HOST),
+    ],
+    ['on another host', ({ sessions, begin }) => sessions.end(cookie(begin()), 'b.test')],
+    [
+      'after its end',
+      ({ sessions, begin, time }) => {
+        const token = begin()
+        time.now += HOUR
+        return sessions.end(cookie(token), HOST)
+      },
+    ],
+  ])('a logout %s ends nothing and tells nobody', (_, end) => {
+    const opened = open()
+    expect(end(opened)).toBeUndefined()
+    expect(opened.ended).toEqual([])
+  })
+})
+
+describe('a connection that goes on without its token', () => {
+  const SERVICE: Identity = { kind: 'service', id: 's', name: 'lamp-1' }
+  const FOREIGN: Identity = { kind: 'foreign', anchor: 'partner', name: 'lamp-1' }
+  const rows: readonly (readonly [string, Partial<SessionRevocation>, Identity, boolean])[] = [
+    ['everything since', {}, DEVICE, true],
+    ['everything before', { before: NOW - 1 }, DEVICE, false],
+    ['its application', { scope: 'application', subject: app.id }, DEVICE, true],
+    ['another application', { scope: 'application', subject: 'ab'.repeat(32) }, DEVICE, false],
+    ['its device', { scope: 'device', subject: 'lamp-1' }, DEVICE, true],
+    ['another device', { scope: 'device', subject: 'lamp-2' }, DEVICE, false],
+    ['its foreign name', { scope: 'device', subject: 'partner/lamp-1' }, FOREIGN, true],
+    ['a device of that name', { scope: 'device', subject: 'lamp-1' }, FOREIGN, false],
+    ['some token', { scope: 'token', subject: subjectOfToken('x') }, DEVICE, false],
+    ['everything, of a service token, which has no session', {}, SERVICE, false],
+  ]
+  test.each(rows)('is ended by %s', (_, over, identity, expected) => {
+    const { sessions, decide, state } = open()
+    state.revocations = [{ scope: 'everything', subject: '', before: NOW, expiresAt: NOW + DAY, ...over }]
+    expect(sessions.endedSince(decide({ identity }), NOW)).toBe(expected)
+  })
+  test('and where nobody can say', () => {
+    const { sessions, decide, state } = open()
+    state.broken = true
+    expect(sessions.endedSince(decide(), NOW)).toBe(true)
+  })
+})
+
+describe('a registry that cannot be read', () => {
+  test.each<[string, TokenBinding, () => TestLeaf | null]>([
+    ['with its certificate', 'certificate', () => lamp],
+    ['without one', 'none', () => null],
+  ])('%s: nobody can say that the session was not ended', (_, binding, leafOf) => {
+    const { judge, begin, state } = open()
+    const token = begin(binding)
+    state.broken = true
+    expect(judge(cookie(token), leafOf(), { binding })).toEqual(OVER)
+  })
+  test('what is refused is refused all the same', () => {
+    const { judge, begin, state } = open()
+    const token = begin()
+    state.broken = true
+    expect(judge(cookie(token), other)).toEqual(MISMATCH)
+    expect(judge(cookie('x'))).toEqual(INVALID)
+  })
+})
+
+test('nothing is looked at before it is asked, and each time anew', () => {
+  const { sessions, begin, state } = open()
+  const rawHeaders: string[] = []
+  const read = vi.fn<() => string[]>(() => rawHeaders)
+  const request = Object.defineProperty({}, 'rawHeaders', { get: read }) as { rawHeaders: string[] }
+  const credentials = sessions.credentialsOf(request, peerOf(lamp), HOST)
+  expect(read).not.toHaveBeenCalled()
+  rawHeaders.push(...cookie(begin()).rawHeaders)
+  expect(credentials.session(app, 'certificate')).toMatchObject(GOOD)
+  state.revocations = [{ scope: 'everything', subject: '', before: NOW, expiresAt: NOW + DAY }]
+  expect(credentials.session(app, 'certificate')).toEqual(OVER)
+})
+
+test('what a client holds is told also when it is over', () => {
+  const { sessions, begin, time } = open()
+  const token = begin()
+  const held = { applicationId: app.id, subject: subjectOfToken(decodeJwt(token).jti ?? '') }
+  expect(sessions.held(cookie(token), HOST)).toMatchObject(held)
+  time.now += DAY
+  expect(sessions.held(cookie(token), HOST)).toMatchObject(held)
+  expect(sessions.held(cookie(token), 'b.test')).toBeUndefined()
+  expect(sessions.held({ rawHeaders: [] }, HOST)).toBeUndefined()
+})

@@ -1,0 +1,232 @@
+import type { SendHandle } from 'node:child_process'
+import { createServer } from 'node:net'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { FleetError } from '#fleet/errors.ts'
+import { openWorkers, pauseAfter, type Workers } from '#gateway/workers/supervisor.ts'
+import type { WorkerProcess } from '#gateway/workers/worker-process.ts'
+import { loadConfig } from '#runtime/config.ts'
+import { listen } from '#runtime/listen.ts'
+import { createLog } from '#runtime/log.ts'
+import { createMetrics } from '#runtime/metrics.ts'
+
+/** What a worker did, and the strings that a test pulls. */
+type Fake = WorkerProcess & {
+  readonly done: string[]
+  end(how: string | number): void
+}
+
+let fakes: Fake[]
+let fails: (number: number, nth: number) => Error | undefined
+let port: number
+const SOCKET = { close: () => void closed.push('closed') } as unknown as SendHandle
+const closed: string[] = []
+
+const startFake = (number: number): WorkerProcess => {
+  const { promise: ended, resolve: end } = Promise.withResolvers<string | number>()
+  const error = fails(number, fakes.length)
+  const done: string[] = []
+  const fake: Fake = {
+    number,
+    pid: 1_000 + fakes.length,
+    done,
+    end,
+    ended,
+    standby: async () => {
+      done.push('standby')
+      if (error !== undefined) throw error
+    },
+    listen: async (at, socket) => {
+      done.push(`listen ${at.port}${socket === undefined ? '' : ' inherited'}`)
+      return { url: `https://localhost:${port}`, port }
+    },
+    handOver: async () => {
+      done.push('hand over')
+      return SOCKET
+    },
+    values: async () => [],
+    retire: () => {
+      done.push('retire')
+    },
+    stop: () => {
+      done.push('stop')
+      end(0)
+    },
+  }
+  fakes.push(fake)
+  return fake
+}
+
+let stop: AbortController
+const lines: Record<string, unknown>[] = []
+const open = (workers = 2, https = '127.0.0.1:0'): Promise<Workers> => {
+  const config = loadConfig({
+    desk: 'cli',
+    env: { SALLYPORT_HTTPS_WORKERS: String(workers), SALLYPORT_GATEWAY_HTTPS_LISTEN: https },
+    cwd: '/',
+  })
+  const log = createLog('gateway', 'info', {
+    write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>),
+  })
+  return openWorkers(
+    config,
+    { log, metrics: createMetrics('gateway'), clock: Date.now, signal: stop.signal },
+    startFake,
+  )
+}
+const done = (): string[][] => fakes.map((fake) => fake.done)
+const said = (): unknown[] => lines.filter(({ level }) => level === 'error').map(({ msg }) => msg)
+/** timers of ours go on by hand; promises do not */
+const settle = (ms = 0): Promise<unknown> => vi.advanceTimersByTimeAsync(ms)
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
+  fakes = []
+  lines.length = 0
+  closed.length = 0
+  fails = () => undefined
+  port = 9_443
+  stop = new AbortController()
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+describe('start', () => {
+  test('the first worker finds the port, the others take it', async () => {
+    await using workers = await open(3)
+    expect(done()).toEqual([
+      ['standby', 'listen 0'],
+      ['standby', 'listen 9443'],
+      ['standby', 'listen 9443'],
+    ])
+    expect([workers.url, workers.up()]).toEqual(['https://localhost:9443', 3])
+  })
+  test('a port that somebody else has is not shared with him', async () => {
+    const other = createServer()
+    const taken = await listen(other, { host: '127.0.0.1', port: 0, key: 'gateway.https_listen' })
+    await expect(open(2, `127.0.0.1:${taken.port}`)).rejects.toMatchObject({ code: 'config_invalid' })
+    expect(fakes).toEqual([])
+    other.close()
+  })
+  test.each<[string, Error]>([
+    ['the configuration', new FleetError('config_invalid', 'worker 2 ended with 2')],
+    ['anything else', new Error('worker 2 ended with 1')],
+  ])('one that cannot serve for %s ends them all', async (_, error) => {
+    fails = (number) => (number === 2 ? error : undefined)
+    await expect(open()).rejects.toBe(error)
+    expect(fakes.every((fake) => fake.done.includes('stop'))).toBe(true)
+  })
+  test('asked to stop meanwhile: no error, that', async () => {
+    fails = (number) => {
+      if (number === 2) stop.abort()
+      return number === 2 ? new Error('worker 2 ended with 0') : undefined
+    }
+    await expect(open()).rejects.toMatchObject({ name: 'AbortError' })
+  })
+})
+
+describe('a worker that ends', () => {
+  test('is started again, on the port that all have, later and later', async () => {
+    await using workers = await open()
+    for (const pause of [100, 200, 400]) {
+      const [at] = [fakes.length]
+      fakes.findLast(({ number }) => number === 1)?.end('SIGKILL')
+      await settle()
+      expect(workers.up()).toBe(1)
+      await settle(pause - 1)
+      expect(fakes).toHaveLength(at)
+      await settle(1)
+      expect(fakes).toHaveLength(at + 1)
+      expect([fakes.at(-1)?.number, fakes.at(-1)?.done]).toEqual([1, ['standby', 'listen 9443']])
+      expect(workers.up()).toBe(2)
+    }
+    expect(said()).toEqual(['a worker ended', 'a worker ended', 'a worker ended'])
+  })
+  test('after a good life: soon', async () => {
+    await using workers = await open()
+    fakes[0]?.end(1)
+    await settle(100)
+    await settle(60_000)
+    fakes.at(-1)?.end(1)
+    await settle(100)
+    expect(workers.up()).toBe(2)
+  })
+  test('and does not come up: again and again, and none is up when none is', async () => {
+    await using workers = await open(1)
+    fails = (_, nth) => (nth < 3 ? new Error('no') : undefined)
+    fakes[0]?.end(1)
+    await settle(100)
+    expect(workers.up()).toBe(0)
+    await settle(200)
+    expect(workers.up()).toBe(0)
+    await settle(400)
+    expect(workers.up()).toBe(1)
+  })
+  test('never later than half a minute', () => {
+    expect([0, 1, 8, 9, 1_000].map(pauseAfter)).toEqual([100, 200, 25_600, 30_000, 30_000])
+  })
+})
+
+describe('a replacement', () => {
+  test('one by one, each with the socket of the one before, which retires then', async () => {
+    await using workers = await open()
+    await workers.reload()
+    expect(done()).toEqual([
+      ['standby', 'listen 0', 'hand over', 'retire'],
+      ['standby', 'listen 9443', 'hand over', 'retire'],
+      ['standby', 'listen 9443 inherited'],
+      ['standby', 'listen 9443 inherited'],
+    ])
+    expect(closed).toHaveLength(2)
+    // they end in their own time, and nobody is surprised
+    fakes[0]?.end(0)
+    fakes[1]?.end(0)
+    await settle(1_000)
+    expect([workers.up(), fakes.length, said()]).toEqual([2, 4, []])
+  })
+  test('whoever has not finished by the next one is hurried', async () => {
+    await using workers = await open(1)
+    await workers.reload()
+    await workers.reload()
+    expect(fakes[0]?.done.at(-1)).toBe('stop')
+    expect(fakes[1]?.done.at(-1)).toBe('retire')
+  })
+  test('a new one that cannot serve changes nothing, and the rest are left alone', async () => {
+    await using workers = await open()
+    fails = () => new Error('the configuration is wrong now')
+    await workers.reload()
+    expect(done()).toEqual([
+      ['standby', 'listen 0'],
+      ['standby', 'listen 9443'],
+      ['standby', 'stop'],
+    ])
+    expect([workers.up(), said()]).toEqual([
+      2,
+      ['a worker could not be replaced: the others stay as they are'],
+    ])
+  })
+  test('asked for during one, it is done once more', async () => {
+    await using workers = await open(1)
+    await Promise.all([workers.reload(), workers.reload(), workers.reload()])
+    expect(fakes).toHaveLength(3)
+  })
+  test('a worker that ends meanwhile is replaced like the others', async () => {
+    await using workers = await open(1)
+    const reloading = workers.reload()
+    fakes[0]?.end('SIGKILL')
+    await reloading
+    await settle(1_000)
+    expect([workers.up(), fakes.length]).toEqual([1, 2])
+  })
+})
+
+test('stop: all are told, waited for, and none is started again', async () => {
+  const workers = await open()
+  await workers.reload()
+  fakes[2]?.end('SIGKILL')
+  await settle()
+  await workers[Symbol.asyncDispose]()
+  await settle(60_000)
+  expect(fakes).toHaveLength(4)
+  expect([fakes[0], fakes[1], fakes[3]].every((fake) => fake?.done.at(-1) === 'stop')).toBe(true)
+})

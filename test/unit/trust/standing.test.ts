@@ -1,0 +1,137 @@
+import { beforeAll, expect, test } from 'vitest'
+import type { AccessSnapshot, Anchor } from '#fleet/access.ts'
+import { HOUR } from '#fleet/clock.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
+import type { Standing } from '#policy/facts.ts'
+import { standAlone } from '#trust/standing.ts'
+import { makeCrl } from '../../support/crls.ts'
+import { makePki, type TestCa, type TestLeaf, type TestPki } from '../../support/pki.ts'
+
+const now = Date.UTC(2026, 10, 24, 12)
+let pki: TestPki
+let lamp: TestLeaf
+beforeAll(() => {
+  pki = makePki({ now })
+  lamp = pki.device({ id: 'lamp-1' })
+})
+
+const pems = (...cas: readonly TestCa[]): string => cas.map(({ pem }) => pem).join('')
+const snapshot = (partnerPem: string, crl?: Anchor['crl']): AccessSnapshot => ({
+  version: 1,
+  anchors: [
+    { name: 'development', hostnames: ['a.test'], pem: pems(pki.devices, pki.root) },
+    { name: 'partner', hostnames: ['A.test', 'b.test'], pem: partnerPem, ...(crl && { crl }) },
+  ],
+  applications: [],
+  policies: [],
+  ruleGroups: [],
+})
+const RECORD = {
+  deviceId: 'lamp-1' as DeviceId,
+  certificateState: 'live',
+  deviceState: 'active',
+  group: '',
+  tags: {},
+  issuerState: 'active',
+  renewAt: undefined,
+  cloneSuspected: false,
+} as const
+
+type Ask = {
+  leaf: TestLeaf
+  sent?: readonly Uint8Array[]
+  hostname?: string
+  partner?: string
+  crl?: Anchor['crl']
+}
+const standing = ({ leaf, sent = [], hostname = 'a.test', partner, crl }: Ask): Standing =>
+  standAlone({
+    snapshot: snapshot(partner ?? pems(pki.other.devices, pki.other.root), crl),
+    issuers: [
+      {
+        ski: pki.devices.ski,
+        der: pki.devices.der,
+        state: 'active',
+        offeredAt: undefined,
+        offeredVersion: undefined,
+      },
+    ],
+    crls: [
+      {
+        anchor: 'partner',
+        issuerSpki: pki.other.devices.facts.spkiSha256,
+        der: makeCrl({ by: pki.other.devices, now, revoked: ['7f'] }).der,
+      },
+    ],
+    leaf: leaf.facts,
+    sent,
+    hostname,
+    now,
+    recordOf: (fingerprint) =>
+      fingerprint === lamp.facts.fingerprint ? { ...RECORD, issuerSki: pki.devices.ski } : undefined,
+  })
+const theirs = (o: Parameters<TestPki['device']>[0] = {}): TestLeaf =>
+  pki.device({ by: pki.other.devices, ...o })
+const CRL = { urls: [], onStale: 'fail_closed' } as const
+
+test.each<[string, () => Ask, object]>([
+  [
+    'ours, on record',
+    () => ({ leaf: lamp }),
+    { kind: 'ours', anchor: 'development', record: { deviceId: 'lamp-1' } },
+  ],
+  ['ours, not on record', () => ({ leaf: pki.device() }), { kind: 'ours', record: undefined }],
+  [
+    'ours, on a hostname of others',
+    () => ({ leaf: lamp, hostname: 'b.test' }),
+    { reason: 'certificate_untrusted' },
+  ],
+  [
+    'anybody, on a hostname of nobody',
+    () => ({ leaf: lamp, hostname: 'c.test' }),
+    { reason: 'certificate_untrusted' },
+  ],
+  ['expired', () => ({ leaf: pki.device({ shape: 'expired' }) }), { reason: 'certificate_expired' }],
+  [
+    'not valid yet',
+    () => ({ leaf: pki.device({ shape: 'notYetValid' }) }),
+    { reason: 'certificate_not_yet_valid' },
+  ],
+  ['a weak key', () => ({ leaf: pki.device({ shape: 'weakRsa' }) }), { reason: 'certificate_weak_key' }],
+  ['signed with SHA-1', () => ({ leaf: pki.device({ shape: 'sha1' }) }), { reason: 'certificate_weak_key' }],
+  [
+    'foreign',
+    () => ({ leaf: theirs({ id: 'lamp-1' }) }),
+    { kind: 'foreign', anchor: 'partner', revocation: 'unasked' },
+  ],
+  [
+    'foreign, the intermediate not known',
+    () => ({ leaf: theirs(), partner: pki.other.root.pem }),
+    { reason: 'certificate_untrusted' },
+  ],
+  [
+    'foreign, the intermediate sent',
+    () => ({ leaf: theirs(), partner: pki.other.root.pem, sent: [pki.other.devices.der] }),
+    { kind: 'foreign', anchor: 'partner' },
+  ],
+  ['foreign, good', () => ({ leaf: theirs(), crl: CRL }), { kind: 'foreign', revocation: 'good' }],
+  ['foreign, revoked', () => ({ leaf: theirs({ serial: '7f' }), crl: CRL }), { revocation: 'revoked' }],
+])('%s', (_, ask, expected) => {
+  expect(standing(ask())).toMatchObject(expected)
+})
+test('a CA of the anchor that has ended takes its leaves with it', () => {
+  const leaf = theirs()
+  const at = pki.other.root.facts.notAfter + HOUR
+  expect(
+    standAlone({
+      snapshot: snapshot(pems(pki.other.devices, pki.other.root)),
+      issuers: [],
+      crls: [],
+      leaf: { ...leaf.facts, notAfter: at + HOUR },
+      sent: [],
+      hostname: 'b.test',
+      now: at,
+      recordOf: () => undefined,
+    }),
+  ).toEqual({ kind: 'rejected', reason: 'certificate_untrusted' })
+})
