@@ -1,5 +1,6 @@
 /**
- * Server CPU per durable enrolment over REST: kept TLS connections, one claim token and one key each, on record before the reply.
+ * Server CPU per durable enrolment over REST: TLS connections that are kept (their handshakes are not counted), one claim token and one key
+ * each, on record before the reply.
  * Beside it Debian's `cfssl serve` (golang-cfssl), which keeps no database, authenticates nobody and speaks plain HTTP; and the same
  * enrolment over EST. Servers on core 0, the client on core 1, interleaved rounds, the same P-256 intermediate and requests. Then one round
  * under a profiler, for the shares of the steps. Needs cfssl and taskset; Linux.

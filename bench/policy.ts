@@ -75,6 +75,16 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     policies: inOne(many(RULES, name)),
     host: (n) => `a.h${n}.test`,
   },
+  '20 names and 2 patterns of each': {
+    applications: many(APPLICATIONS, (n) =>
+      app(n, {
+        hostnames: [...many(20, (m) => `h${n}-${m}.test`), `*-h${n}.test`, `*.*-h${n}.test`],
+        policies: ['all'],
+      }),
+    ),
+    policies: inOne(many(RULES, name)),
+    host: (n) => `a.b-h${n}.test`,
+  },
   'rules of many selectors': {
     applications: oneHost,
     policies: inOne([

@@ -5,7 +5,7 @@
  */
 
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { nodeToRun, pinnedNodeProblem, ROOT } from '../scripts/install-check.js'
@@ -66,6 +66,26 @@ const passOn = (signal) => {
   }, SETTLE)
 }
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => passOn(signal))
+
+const hasTerminal = () => {
+  try {
+    closeSync(openSync('/dev/tty', 'r'))
+    return true
+  } catch {
+    return false
+  }
+}
+/*
+ * The gateway replaces its workers at SIGHUP, and so it is passed on; not to one that has not got as far as to listen, and would end. A
+ * terminal that closes says SIGHUP too: that is an end, as it is for the other programs, which we leave by it like anybody.
+ */
+if (desk !== undefined && args[0] === 'gateway') {
+  const hadTerminal = hasTerminal()
+  process.on('SIGHUP', () => {
+    if (hadTerminal && !hasTerminal()) passOn('SIGTERM')
+    else if (stops) child.kill('SIGHUP')
+  })
+}
 
 // npm has no channel to us: were it killed, we would go on without a terminal's owner. Anyone else may start us and leave.
 const parent = process.ppid

@@ -251,7 +251,8 @@ export const openDoors = async (o: {
       )
     return loaded
   }
-  for (const door of doors) await whenUp(() => load(door, 1))
+  // where connections are kept the client ends them, and only after a second request
+  for (const door of doors) await whenUp(() => load(door, 1, o.session > 0 ? 2 : 1))
   const stack = opened.move()
   return {
     doors,

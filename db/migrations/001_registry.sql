@@ -204,6 +204,8 @@ create table service_tokens (
   -- the secret of before a rotation, and until when it is good
   previous_hash  text,
   previous_until integer,
+  -- counts what was done to it, for If-Match
+  revision       integer not null check (revision > 0),
   created_at     integer not null,
   expires_at     integer,
   revoked_at     integer,
@@ -213,7 +215,7 @@ create table service_tokens (
 -- Session tokens that are void before their time. At most 10,000 (session-revocations.ts), for the doors keep them in memory.
 create table session_revocations (
   scope        text not null check (scope in ('token', 'device', 'application', 'everything')),
-  -- SHA-256 of a token's jti, a device's id or <anchor>/<name>, an application's id
+  -- SHA-256 of a token's jti; a device's id, <anchor>/<name>, or <anchor>/ for all of it; an application's id
   subject      text not null check ((scope = 'everything') = (subject = '')),
   -- those issued at or before it
   issued_until integer not null,
@@ -335,8 +337,8 @@ create table access (
 -- The newest CRL of each CA of a foreign anchor. It goes with its anchor.
 create table anchor_crls (
   anchor      text not null,
-  -- SHA-256 of the public key of the CA
-  issuer_spki text not null check (length(issuer_spki) = 64),
+  -- SHA-256 of the name and the public key of the CA
+  issuer      text not null check (length(issuer) = 64),
   -- decimal; null: the CRL has none
   number      text,
   this_update integer not null,
@@ -346,7 +348,7 @@ create table anchor_crls (
   source      text not null,
   kept_at     integer not null,
   der         blob not null,
-  primary key (anchor, issuer_spki)
+  primary key (anchor, issuer)
 ) strict;
 
 -- They sign assertions and session tokens: the newest does, and what the older ones have signed still counts.

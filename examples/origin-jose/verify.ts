@@ -64,7 +64,7 @@ export const createVerifier = (o: {
   const keys = createRemoteJWKSet(new URL('/cdn-cgi/access/certs', gateway), {
     // as long as the answer says that it may be kept: a key that was discarded is not believed for longer
     cacheMaxAge: 300_000,
-    // The gateway signs with a new key at once. jose would wait 30 s between two looks, and turn every caller away meanwhile.
+    // After `signing-key rotate --discard` a new key signs at once. jose would wait 30 s between two looks, and turn every caller away meanwhile.
     cooldownDuration: 1_000,
   })
   const replays = createReplayMemory()

@@ -1,6 +1,6 @@
 /**
- * Who called, according to the gateway's assertion. This is all an origin needs to do.
- * Not authorisation: what this caller may do here is the origin's own business.
+ * Who called, according to the gateway's assertion, for a demonstration: it also says what it only decoded. What a service needs is
+ * ../origin-jose/verify.ts, which accepts each assertion once. Not authorisation: what this caller may do here is the origin's own business.
  */
 
 import type { IncomingMessage } from 'node:http'
@@ -14,6 +14,9 @@ export type Caller = {
   readonly assertion: string | undefined
   readonly problem: string | undefined
 }
+
+/** What a gateway may be set to. Each of its keys is good for one of them only: the one that its JWK names. */
+const ALGORITHMS = ['ES256', 'RS256', 'EdDSA']
 
 const text = (value: unknown): string | null => (typeof value === 'string' ? value : null)
 
@@ -62,7 +65,7 @@ export const callerReader = (trust: Trust | undefined): ((request: IncomingMessa
       const claims =
         keys === undefined
           ? decodeJwt(assertion)
-          : (await jwtVerify(assertion, keys, { ...expected, algorithms: ['ES256'], typ: 'JWT' })).payload
+          : (await jwtVerify(assertion, keys, { ...expected, algorithms: ALGORITHMS, typ: 'JWT' })).payload
       if (!isForThisRequest(claims, request)) return nobody(assertion, 'the assertion is for another request')
       return {
         device: text(claims['device_id']),

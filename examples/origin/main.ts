@@ -1,6 +1,7 @@
 /**
- * An example origin: a plain HTTP server on loopback, behind the gateway, that checks who called before it believes it.
- * Not part of Sallyport: it imports nothing of it. Copy `caller.ts` into your own service, in any language with a JOSE library.
+ * The origin of `npm start` and of the demonstrations: a plain HTTP server on loopback, behind the gateway, that checks who called before it
+ * believes it, and remembers what it saw. Not part of Sallyport: it imports nothing of it. Not the thing to copy into a service of your own:
+ * that is ../origin-jose/verify.ts.
  *
  *   node examples/origin/main.ts [--jwks URL --audience ID --hostname NAME … [--ca FILE]] [--port N]
  *

@@ -6,7 +6,7 @@
 import { X509Certificate } from 'node:crypto'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { readCertificate } from '#pki/certificate.ts'
-import { issuedBy, verifyChain } from '#pki/chain.ts'
+import { isSelfSigned, issuedBy, verifyChain } from '#pki/chain.ts'
 import { fromPem } from '#pki/pem.ts'
 import { judgeKey } from '#policy/keys.ts'
 import { bad, within } from './reading.ts'
@@ -52,8 +52,6 @@ export const readCaPem = (pem: string, now: number, where: string): readonly Cer
   }
   return all
 }
-
-const isSelfSigned = (facts: CertificateFacts): boolean => issuedBy(facts, facts)
 
 /** As openssl writes it on one line. */
 const issuerNameOf = (facts: CertificateFacts): string =>

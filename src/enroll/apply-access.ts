@@ -9,7 +9,7 @@ import type { Clock } from '#fleet/clock.ts'
 import type { Actor } from '#fleet/credentials.ts'
 import { FIRST_GROUP, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { claimsOf } from '#policy/access.ts'
+import { claimsOf, contestsOf, type Contest } from '#policy/access.ts'
 import type { AccessKind, AccessValue, Registry, Revisioned } from '#registry/registry.ts'
 import type { Fleet } from '#wire/access.ts'
 import { checkAnchors, readAnchor } from './access/anchors.ts'
@@ -99,11 +99,20 @@ const checkLabels = ({ registry }: AccessDeps, changed: readonly EnrollmentGroup
 }
 
 /** What {@link Surroundings} are now. @throws FleetError `registry_unavailable` */
-export const surroundingsOf = ({ registry, clock }: AccessDeps): Surroundings => ({
-  access: registry.access(),
-  groups: new Set(registry.groups().keys()),
-  now: clock(),
-})
+export const surroundingsOf = (
+  { registry, clock }: AccessDeps,
+  before: Surroundings['before'],
+): Surroundings => {
+  const access = registry.access()
+  let contests: readonly Contest[] | undefined
+  return {
+    access,
+    before,
+    groups: new Set(registry.groups().keys()),
+    now: clock(),
+    contests: () => (contests ??= contestsOf(access.applications).contests),
+  }
+}
 
 /** It is there before anybody writes it. */
 const isFirstGroup = (kind: AccessKind, name: string): boolean => kind === 'group' && name === FIRST_GROUP
@@ -193,6 +202,7 @@ export const applyFleet = async (
       within(`group ${body.name}`, () => readGroup(body.name, body, { ...deps, now })),
     ),
   }
+  const before = deps.registry.access()
   await deps.serially(async () => {
     const names = policyNames(deps)
     for (const { name } of values.policies) names.add(name)
@@ -201,7 +211,7 @@ export const applyFleet = async (
     checkLabels(deps, values.groups)
     await deps.registry.applyAccess(values, now, actor)
   })
-  const around = surroundingsOf(deps)
+  const around = surroundingsOf(deps, before)
   const told = (where: string, notes: readonly string[]): string[] => notes.map((note) => `${where}: ${note}`)
   return [
     ...values.anchors.flatMap((it) => told(`anchor ${it.name}`, anchorNotes(it, around))),

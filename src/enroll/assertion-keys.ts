@@ -1,7 +1,7 @@
 /**
  * The keys that the gateway signs assertions and session tokens with: made here, because the gateway cannot write the registry, and sealed
- * under `secrets.key_file`, so that the registry's file alone is worth nothing. The newest signs, until it is `assertion_key_life` old; those
- * before it are published until their successor is `assertion_key_overlap` old, for what they have signed (docs/signing-keys.md). Not their
+ * under `secrets.key_file`, so that the registry's file alone is worth nothing. The newest signs, as soon as origins can know it and until it is
+ * `assertion_key_life` old; those before it are published until their successor is `assertion_key_overlap` old, for what they have signed (docs/signing-keys.md). Not their
  * use: that is the gateway's.
  */
 
@@ -69,7 +69,7 @@ export interface AssertionKeys {
   /** Oldest first, the one that signs last. @throws `registry_unavailable` */
   list(): Promise<readonly KeyLife[]>
   /**
-   * A new one signs from now on. @param o.discard those before it end at once, and with them every session
+   * A new one is to sign. @param o.discard those before it end at once, and with them every session
    * @throws `conflict`: there are too many that have not retired
    */
   rotate(o: { readonly discard: boolean }, actor: Actor): Promise<KeyLife>
@@ -97,8 +97,8 @@ export const createAssertionKeys = (deps: Deps): AssertionKeys => {
   const serially = createSerially()
 
   const make = async (keys: readonly AssertionKey[], actor: Actor): Promise<AssertionKey> => {
-    // not before the one that it succeeds, so that order and age agree
-    const key = await newAssertionKey(deps, Math.max(clock(), keys.at(-1)?.createdAt ?? 0))
+    // after the one that it succeeds, whatever the clock says: order and age agree, and the newest signs
+    const key = await newAssertionKey(deps, Math.max(clock(), (keys.at(-1)?.createdAt ?? 0) + 1))
     await registry.addAssertionKey(key, actor)
     return key
   }

@@ -11,7 +11,6 @@ import { EnrollRequest, EnrollResponse, EnrollWaiting, RenewRequest } from '#wir
 import { authenticateAsker } from './asker.ts'
 import type { Claim } from './claim.ts'
 import { bearerOf } from './credentials.ts'
-import type { Answer, DirectRoute } from './direct-route.ts'
 import { enrollDevice, isWaiting, type Waiting } from './enroll-device.ts'
 import { addressOf, peerOf, type App } from './http-app.ts'
 import type { IssuanceDeps, Issued } from './issuance.ts'
@@ -52,47 +51,11 @@ export const loggedOf = (answer: Issued | Waiting): Record<string, string | bool
   return { device_id: deviceId, serial, fresh }
 }
 
-type Answers = Answer<EnrollResponse, 201> | Answer<EnrollWaiting, 202>
-
-const answerOf = (deps: IssuanceDeps, answer: Issued | Waiting): Answers =>
-  isWaiting(answer)
-    ? { status: 202, headers: { 'retry-after': String(answer.retryAfter) }, body: waitingOf(answer) }
-    : { status: 201, body: responseOf(answer, deps.issuers.chainPemOf(answer.issuerSki)) }
-
-const enrolment = (deps: IssuanceDeps): DirectRoute<EnrollRequest, Claim | undefined, Answers> => ({
-  schema: EnrollRequest,
-  authorize: async (asked) => {
-    const { authorization } = asked.raw.headers
-    const claim = await authenticateAsker(deps, {
-      authorized: authorization !== undefined,
-      token: bearerOf(authorization),
-      peer: peerOf(asked),
-      address: addressOf(asked),
-    })
-    if (claim !== undefined) asked.logged['claim'] = claim.id
-    return claim
-  },
-  act: async (asked, claim, { csr, device_id: deviceId, group }) => {
-    const answer = await enrollDevice(deps, claim, {
-      csr,
-      deviceId,
-      group,
-      peer: peerOf(asked),
-      address: addressOf(asked),
-      requestId: asked.id,
-    })
-    Object.assign(asked.logged, loggedOf(answer))
-    return answerOf(deps, answer)
-  },
-})
-
 export const registerDeviceApi = async (app: App, deps: IssuanceDeps): Promise<void> => {
   await describeApi(app, { title: 'Sallyport device API', schemes: ['claim', 'certificate', 'basic'] })
   app.decorateRequest('claim')
   app.decorateRequest('renewer')
 
-  const { authorize, act, schema } = enrolment(deps)
-  app.direct.set('/v1/enroll', { authorize, act, schema } as DirectRoute)
   app.post(
     '/v1/enroll',
     {
@@ -105,12 +68,30 @@ export const registerDeviceApi = async (app: App, deps: IssuanceDeps): Promise<v
         response: { 201: EnrollResponse, 202: EnrollWaiting },
       },
       onRequest: async (request) => {
-        request.claim = await authorize(request)
+        const { authorization } = request.headers
+        request.claim = await authenticateAsker(deps, {
+          authorized: authorization !== undefined,
+          token: bearerOf(authorization),
+          peer: peerOf(request),
+          address: addressOf(request),
+        })
+        if (request.claim !== undefined) request.logged['claim'] = request.claim.id
       },
     },
     async (request, reply) => {
-      const { status, headers = {}, body } = await act(request, request.claim, request.body)
-      return reply.code(status).headers(headers).send(body)
+      const { csr, device_id: deviceId, group } = request.body
+      const answer = await enrollDevice(deps, request.claim, {
+        csr,
+        deviceId,
+        group,
+        peer: peerOf(request),
+        address: addressOf(request),
+        requestId: request.id,
+      })
+      Object.assign(request.logged, loggedOf(answer))
+      if (isWaiting(answer))
+        return reply.code(202).header('retry-after', String(answer.retryAfter)).send(waitingOf(answer))
+      return reply.code(201).send(responseOf(answer, deps.issuers.chainPemOf(answer.issuerSki)))
     },
   )
 
@@ -137,8 +118,9 @@ export const registerDeviceApi = async (app: App, deps: IssuanceDeps): Promise<v
       const { csr, device_id: deviceId } = request.body
       const answer = await renewFor(deps, request.renewer, { csr, deviceId })
       Object.assign(request.logged, loggedOf(answer))
-      const { status, headers = {}, body } = answerOf(deps, answer)
-      return reply.code(status).headers(headers).send(body)
+      if (isWaiting(answer))
+        return reply.code(202).header('retry-after', String(answer.retryAfter)).send(waitingOf(answer))
+      return reply.code(201).send(responseOf(answer, deps.issuers.chainPemOf(answer.issuerSki)))
     },
   )
 }

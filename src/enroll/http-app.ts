@@ -3,13 +3,7 @@
  * no banner, one log line a request. Not the routes, and not TLS options: those are #runtime/tls.ts.
  */
 
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  type ServerOptions,
-  type ServerResponse,
-} from 'node:http'
+import { createServer, type RequestListener, type Server, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import { TLSSocket, type TlsOptions } from 'node:tls'
@@ -33,14 +27,6 @@ import { problemReply } from '#runtime/problem-reply.ts'
 import { newRequestId } from '#runtime/request-id.ts'
 import { PROBLEMS } from '#wire/problems.ts'
 import type { Static, TSchema } from '#wire/rest.ts'
-import {
-  createDirect,
-  jsonParserOf,
-  type Asked,
-  type DirectRoute,
-  type Logged,
-  type Reader,
-} from './direct-route.ts'
 import { refuseUnparsed } from './unparsed.ts'
 
 /** Handlers get the types of their schemas. */
@@ -72,13 +58,12 @@ export type Refusal = (request: FastifyRequest, reply: FastifyReply, error: Flee
 
 declare module 'fastify' {
   interface FastifyRequest {
-    logged: Logged
+    /** what a route adds to the request's log line; no secrets */
+    logged: Record<string, string | number | boolean>
   }
   interface FastifyInstance {
     /** by how a path begins: who writes what no route answers. Anywhere else it is a problem document */
     refusals: Map<string, Refusal>
-    /** by path: POSTs that are answered beside fastify. Each has a route of fastify's too, for all but its plain form */
-    direct: Map<string, DirectRoute>
   }
 }
 
@@ -109,7 +94,8 @@ export const httpServer = (
 const peers = new WeakMap<TLSSocket, Peer>()
 
 /** Read once per connection. undefined: not a TLS connection. */
-export const peerOf = ({ raw: { socket } }: Pick<Asked, 'raw'>): Peer | undefined => {
+export const peerOf = (request: FastifyRequest): Peer | undefined => {
+  const { socket } = request.raw
   if (!(socket instanceof TLSSocket)) return undefined
   const known = peers.get(socket)
   if (known !== undefined) return known
@@ -119,7 +105,7 @@ export const peerOf = ({ raw: { socket } }: Pick<Asked, 'raw'>): Peer | undefine
 }
 
 /** Of the socket: a header can say anything. */
-export const addressOf = ({ raw: { socket } }: Pick<Asked, 'raw'>): string => addressOfSocket(socket)
+export const addressOf = (request: FastifyRequest): string => addressOfSocket(request.raw.socket)
 
 const FASTIFY_CODES: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: ['body_too_large', 'the body is larger than this route takes'],
@@ -237,55 +223,10 @@ export const createApp = (o: {
     'reason',
   ])
   const lines = o.log.child({ listener: o.name })
-  /** One count and one line a request. `route`: the pattern, not the URL: a query may hold anything. */
-  const tell = ({ id, raw, logged }: Asked, route: string, status: number, ms: number): void => {
-    const { reason = '' } = logged
-    requests.inc({ listener: o.name, route, status: String(status), reason: String(reason) })
-    lines.info(
-      {
-        request_id: id,
-        method: raw.method,
-        route,
-        status,
-        ms: Math.round(ms * 10) / 10,
-        address: addressOf({ raw }),
-        ...logged,
-      },
-      'request',
-    )
-  }
-  /** Total; what we did not foresee is in the log. */
-  const refusalOf = (thrown: unknown, { id }: Pick<Asked, 'id'>): FleetError => {
-    const error = asFleetError(thrown)
-    if (error.code === 'internal') o.log.error({ request_id: id, err: error.cause ?? error }, 'broken')
-    return error
-  }
-  const always: Readonly<Record<string, string>> = {
-    'x-content-type-options': 'nosniff',
-    'cache-control': 'no-store',
-    ...(o.secure ? { 'strict-transport-security': `max-age=${TWO_YEARS}` } : {}),
-  }
-
   const refusals = new Map<string, Refusal>()
-  const direct = new Map<string, DirectRoute>()
-  const readers = new Map<DirectRoute, Reader>()
-  const isOurs = createDirect({
-    routes: direct,
-    mostBytes: MAX_BODY_BYTES,
-    headers: always,
-    readerOf: (route) => readers.get(route),
-    problemOf: (thrown, asked) => {
-      const error = refusalOf(thrown, asked)
-      asked.logged['reason'] = error.code
-      return problemReply(error, asked.id)
-    },
-    answered: tell,
-  })
   const app: App = fastify({
     serverFactory: (handler) => {
-      o.server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-        if (!isOurs(request, response)) handler(request, response)
-      })
+      o.server.on('request', handler as RequestListener)
       refuseUnparsed(o.server, (error, requestId, socket) => {
         const { status } = PROBLEMS[error.code]
         requests.inc({ listener: o.name, route: 'unknown', status: String(status), reason: error.code })
@@ -317,27 +258,14 @@ export const createApp = (o: {
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false } },
   })
 
+  const always: Readonly<Record<string, string>> = {
+    'x-content-type-options': 'nosniff',
+    'cache-control': 'no-store',
+    ...(o.secure ? { 'strict-transport-security': `max-age=${TWO_YEARS}` } : {}),
+  }
   // fastify takes plain text too, and no route of ours does
   app.removeContentTypeParser('text/plain')
   app.decorate('refusals', refusals)
-  app.decorate('direct', direct)
-  app.addHook('onReady', (done) => {
-    for (const [url, route] of direct) {
-      const validate = app.validatorCompiler?.({
-        schema: route.schema,
-        method: 'POST',
-        url,
-        httpPart: 'body',
-      })
-      if (validate !== undefined) readers.set(route, { parse: jsonParserOf(app), validate })
-    }
-    done()
-  })
-  // from here on fastify answers, as it does while it closes
-  app.addHook('preClose', (done) => {
-    readers.clear()
-    done()
-  })
   app.decorateRequest('logged')
   app.addHook('onRequest', (request, reply, done) => {
     request.logged = {}
@@ -347,11 +275,29 @@ export const createApp = (o: {
     done(hostless ? new FleetError('bad_request', 'there is no Host header') : undefined)
   })
   app.addHook('onResponse', (request, reply, done) => {
-    tell(request, request.routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime)
+    // The pattern, not the URL: a query may hold anything.
+    const route = request.routeOptions.url ?? 'unknown'
+    const { reason = '' } = request.logged
+    requests.inc({ listener: o.name, route, status: String(reply.statusCode), reason: String(reason) })
+    lines.info(
+      {
+        request_id: request.id,
+        method: request.method,
+        route,
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime * 10) / 10,
+        address: addressOf(request),
+        ...request.logged,
+      },
+      'request',
+    )
     done()
   })
   app.setErrorHandler((thrown, request, reply) => {
-    replyProblem(refusals, request, reply, refusalOf(thrown, request))
+    const error = asFleetError(thrown)
+    if (error.code === 'internal')
+      o.log.error({ request_id: request.id, err: error.cause ?? error }, 'broken')
+    replyProblem(refusals, request, reply, error)
   })
   refuseUnknown(app)
   return app

@@ -1,14 +1,13 @@
 /**
  * Reads what the gateway has to say and applies it by this desk's own rules: the inbox is the exposed desk's word, so it can make a
- * device "seen", and by that confirm a certificate which this desk has handed out and is waiting to hear of; and end a session, since
- * whoever holds its token may; nothing more (docs/lifecycle.md). Not the file: that is #registry/inbox.ts.
+ * device "seen", and by that confirm a certificate which this desk has handed out and is waiting to hear of; and end the sessions of
+ * a name, since whoever holds a token of it may; nothing more (docs/lifecycle.md). Not the file: that is #registry/inbox.ts.
  */
 
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Clock } from '#fleet/clock.ts'
-import { MAX_SESSION, type SessionRevocation } from '#fleet/session.ts'
-import { BACKDATE } from '#policy/enrollment.ts'
-import type { InboxEntry, InboxReader, Registry } from '#registry/registry.ts'
+import { isHolder } from '#fleet/session.ts'
+import type { InboxEntry, InboxReader, Logout, Registry } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
 import { withdrawUnconfirmed } from './withdraw-unconfirmed.ts'
 
@@ -20,30 +19,18 @@ const BREATH = 50
 const MOST_BATCHES = 200
 const SHA256 = /^[0-9a-f]{64}$/
 
-/**
- * The registry skips unknown fingerprints and times to come; what has no sane shape does not get that far. No session lives longer than
- * {@link MAX_SESSION}, by a clock that is some minutes ahead of ours.
- */
-const SANE: Readonly<Record<InboxEntry['kind'], (entry: InboxEntry, now: number) => boolean>> = {
-  seen: () => true,
-  logout: ({ at, door }, now) => door === 'https' && at <= now + MAX_SESSION + BACKDATE,
+/** The registry knows what to do with unknown fingerprints and times to come; what has no sane shape does not get that far. */
+const SANE: Readonly<Record<InboxEntry['kind'], (entry: InboxEntry) => boolean>> = {
+  seen: ({ subject }) => SHA256.test(subject),
+  logout: ({ subject, door }) => door === 'https' && isHolder(subject),
 }
 
-const isSane = (entry: InboxEntry, now: number): boolean =>
-  Object.hasOwn(SANE, entry.kind) &&
-  SHA256.test(entry.subject) &&
-  Number.isSafeInteger(entry.at) &&
-  entry.at > 0 &&
-  SANE[entry.kind](entry, now)
+const isSane = (entry: InboxEntry): boolean =>
+  Object.hasOwn(SANE, entry.kind) && Number.isSafeInteger(entry.at) && entry.at > 0 && SANE[entry.kind](entry)
 
 const sightingOf = ({ subject, at }: InboxEntry) => ({ fingerprint: subject, at })
 
-const logoutOf = ({ subject, at }: InboxEntry, now: number): SessionRevocation => ({
-  scope: 'token',
-  subject,
-  before: now,
-  expiresAt: at,
-})
+const logoutOf = ({ subject, at }: InboxEntry): Logout => ({ holder: subject, at })
 
 type Deps = {
   readonly registry: Registry
@@ -66,16 +53,15 @@ export const drainInbox = async (
   let applied = 0
   for (let batch = 1; ; batch += 1) {
     const { entries, cursor, malformed, forward } = await inbox.read(await registry.inboxCursor(), BATCH)
-    const now = clock()
-    const sane = entries.filter((entry) => isSane(entry, now))
+    const sane = entries.filter(isSane)
     const bad = malformed + entries.length - sane.length
     if (bad > 0) log.warn({ malformed: bad }, 'entries of the gateway inbox were skipped')
     if (cursor !== undefined && (entries.length > 0 || malformed > 0)) {
       await registry.recordSightings(
         sane.filter(({ kind }) => kind === 'seen').map(sightingOf),
         cursor,
-        now,
-        sane.filter(({ kind }) => kind === 'logout').map((entry) => logoutOf(entry, now)),
+        clock(),
+        sane.filter(({ kind }) => kind === 'logout').map(logoutOf),
       )
     }
     applied += sane.length

@@ -177,13 +177,16 @@ const routesOf = <K extends AccessKind>(
     async (request, reply) => {
       const { name } = request.params
       const value = read(name, request.body, { now: clock(), webhooksReady })
+      const before = deps.registry.access()
       const put = await putAccess(deps, kind, value, preconditionOf(request.headers), actorOf(request))
       const it = shown(put)
       return reply
         .code(put.created ? 201 : 200)
         .header('etag', it.etag)
         .send(
-          notes === undefined ? it.body : { ...it.body, notes: [...notes(put.value, surroundingsOf(deps))] },
+          notes === undefined
+            ? it.body
+            : { ...it.body, notes: [...notes(put.value, surroundingsOf(deps, before))] },
         )
     },
   )

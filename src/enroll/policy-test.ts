@@ -17,9 +17,12 @@ import { admit, explainPolicies, nameOf, type Facts } from '#policy/admission.ts
 import type { Ask, Decision, Identity } from '#policy/decision.ts'
 import type { ServiceTokenFacts, Standing } from '#policy/facts.ts'
 import type { Registry } from '#registry/registry.ts'
-import { standAlone } from '#trust/standing.ts'
+import { inTurns } from '#runtime/in-turns.ts'
+import { crlsReading, NO_CRLS, type AnchorCrls } from '#trust/crls.ts'
+import { asksForCrls, standAlone } from '#trust/standing.ts'
 import type { PolicyTest, PolicyTested } from '#wire/policy-test.ts'
 import { bad, within } from './reading.ts'
+import { createSerially } from './serially.ts'
 import { instant } from './wire-time.ts'
 
 type Memory = Pick<
@@ -72,6 +75,14 @@ const presentedBy = async (
   return certificateOf(registry, id, now)
 }
 
+/** One large list in memory is enough, whoever asks. */
+const serially = createSerially()
+
+const crlsOf = async (registry: Memory, anchors: ReadonlySet<string>): Promise<AnchorCrls> => {
+  const records = (await registry.anchorCrls()).filter(({ anchor }) => anchors.has(anchor))
+  return inTurns(crlsReading(records, NO_CRLS, [], () => {}))
+}
+
 const standingOf = async (
   registry: Memory,
   snapshot: AccessSnapshot,
@@ -80,13 +91,11 @@ const standingOf = async (
   now: number,
 ): Promise<Standing> => {
   if (presented === undefined) return { kind: 'absent' }
-  const listed = snapshot.anchors.some(
-    ({ crl, hostnames }) => crl !== undefined && hostnames.includes(hostname),
-  )
+  const asked = asksForCrls(snapshot, hostname)
   return standAlone({
     snapshot,
     issuers: await registry.issuers(),
-    crls: listed ? await registry.anchorCrls() : [],
+    crls: asked.size === 0 ? NO_CRLS : await serially(() => crlsOf(registry, asked)),
     ...presented,
     hostname,
     now,

@@ -8,13 +8,13 @@ import type { Clock } from '#fleet/clock.ts'
 import type { Actor } from '#fleet/credentials.ts'
 import { isDeviceId } from '#fleet/device-id.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { MAX_SESSION, type SessionRevocation, type SessionScope } from '#fleet/session.ts'
+import { MAX_AHEAD, MAX_SESSION, type SessionRevocation, type SessionScope } from '#fleet/session.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { SessionsRevoke } from '#wire/access-credentials.ts'
 import { bad } from './reading.ts'
 
 type Deps = {
-  readonly registry: Pick<Registry, 'findDevice' | 'findAccess' | 'revokeSessions'>
+  readonly registry: Pick<Registry, 'findDevice' | 'findAccess' | 'newestRecordedTime' | 'revokeSessions'>
   readonly clock: Clock
 }
 
@@ -62,8 +62,11 @@ export const revokeSessions = async (
     throw bad('subject', scope === 'everything' ? 'everything has none' : `say which ${scope}`)
   const resolved = scope === 'everything' ? '' : await SUBJECTS[scope](deps, subject as string)
   const now = deps.clock()
+  // a clock that was set back: what began before that is dated later than now
+  const newest = await deps.registry.newestRecordedTime()
+  const before = Math.max(now, Math.min(newest, now + MAX_AHEAD))
   // no session lives longer, so none that this ends outlives it
-  const revocation = { scope, subject: resolved, before: now, expiresAt: now + MAX_SESSION }
+  const revocation = { scope, subject: resolved, before, expiresAt: before + MAX_SESSION }
   await deps.registry.revokeSessions(revocation, now, actor)
   return revocation
 }

@@ -4,7 +4,7 @@
  * #policy/rotation.ts. Not the files: #pki/ceremony.ts makes those.
  */
 
-import { setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { IssuerRecord } from '#fleet/certificate.ts'
 import { SECOND, type Clock } from '#fleet/clock.ts'
 import type { Actor } from '#fleet/credentials.ts'
@@ -34,6 +34,8 @@ export type Authorities = {
   /** `ca.rotate_min_offered`, ms, and `ca.rotate_min_share` */
   readonly minOffered: number
   readonly minShare: number
+  /** for tests */
+  readonly pause?: (ms: number) => Promise<void>
 }
 
 /** `notes`: what follows from it, for people. */
@@ -49,7 +51,7 @@ const isLocked = (error: unknown): error is FleetError =>
  * the states of before. What is wrong with a file holds nothing up, and is not tried again.
  * @returns what was found and cannot be used, in words. @throws `registry_unavailable`: it was locked for longer
  */
-const takeEffect = async ({ issuers, trust }: Authorities): Promise<readonly string[]> => {
+const takeEffect = async ({ issuers, trust, pause = sleep }: Authorities): Promise<readonly string[]> => {
   for (let attempt = 1; ; attempt += 1) {
     try {
       const problems = await issuers.refresh()

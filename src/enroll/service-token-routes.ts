@@ -9,7 +9,7 @@ import type { Created } from './create-token.ts'
 import type { App } from './http-app.ts'
 import type { Once } from './idempotency.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
-import { checkIfMatch, etagOfBody } from './preconditions.ts'
+import { etagOf, revisionOf } from './preconditions.ts'
 import { createServiceToken, rotateServiceToken, serviceTokenState } from './service-tokens.ts'
 import { instant } from './wire-time.ts'
 
@@ -33,15 +33,16 @@ const withSecret = ({ token, text }: Created<ServiceToken>, now: number): wire.S
   client_secret: text,
 })
 
+const noSuchToken = (): FleetError => new FleetError('not_found', 'no such service token')
+
 export const serviceTokenRoutes = (app: App, deps: OperatorApiDeps & { readonly once: Once }): void => {
   const { registry, clock, once } = deps
 
   const find = async (id: string): Promise<ServiceToken> => {
     const token = await registry.findServiceToken(id)
-    if (token === undefined) throw new FleetError('not_found', 'no such service token')
+    if (token === undefined) throw noSuchToken()
     return token
   }
-  const etagOf = (token: ServiceToken): string => etagOfBody(toWire(token, clock()))
 
   app.post(
     '/v1/service-tokens',
@@ -86,7 +87,7 @@ export const serviceTokenRoutes = (app: App, deps: OperatorApiDeps & { readonly 
     },
     async ({ params: { id } }, reply) => {
       const token = await find(id)
-      return reply.header('etag', etagOf(token)).send(toWire(token, clock()))
+      return reply.header('etag', etagOf(token.revision)).send(toWire(token, clock()))
     },
   )
 
@@ -106,8 +107,9 @@ export const serviceTokenRoutes = (app: App, deps: OperatorApiDeps & { readonly 
     async (request, reply) => {
       const { id } = request.params
       const make = async (): Promise<wire.ServiceTokenSecret> => {
-        checkIfMatch(request.headers['if-match'], etagOf(await find(id)))
-        return withSecret(await rotateServiceToken(deps, id, request.body, actorOf(request)), clock())
+        const ifRevision = revisionOf(request.headers['if-match'])
+        const made = await rotateServiceToken(deps, { id, ifRevision, ...request.body }, actorOf(request))
+        return withSecret(made, clock())
       }
       return reply.code(201).send(await answerOnce(once, request, reply, make))
     },
@@ -127,10 +129,11 @@ export const serviceTokenRoutes = (app: App, deps: OperatorApiDeps & { readonly 
     },
     async (request, reply) => {
       const { id } = request.params
-      const before = await find(id)
-      checkIfMatch(request.headers['if-match'], etagOf(before))
-      const token = (await registry.revokeServiceToken(id, clock(), actorOf(request))) ?? before
-      return reply.header('etag', etagOf(token)).send(toWire(token, clock()))
+      const now = clock()
+      const ifRevision = revisionOf(request.headers['if-match'])
+      const token = await registry.revokeServiceToken({ id, ifRevision, now, actor: actorOf(request) })
+      if (token === undefined) throw noSuchToken()
+      return reply.header('etag', etagOf(token.revision)).send(toWire(token, now))
     },
   )
 }

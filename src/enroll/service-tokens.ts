@@ -51,6 +51,7 @@ export const createServiceToken = async (
     clientId: `${randomBytes(16).toString('hex')}.access`,
     hash: secret.hash,
     previous: undefined,
+    revision: 1,
     createdAt: now,
     expiresAt: life === undefined ? undefined : now + life,
     revokedAt: undefined,
@@ -59,15 +60,24 @@ export const createServiceToken = async (
   return { token, text: secret.text }
 }
 
-/** @throws FleetError `bad_request`; `not_found`; `conflict`: it is revoked or has expired; `registry_unavailable` */
+/**
+ * @param o.ifRevision undefined: whatever it is
+ * @throws FleetError `bad_request`; `not_found`; `conflict`: it is revoked or has expired; `precondition_failed`; `registry_unavailable`
+ */
 export const rotateServiceToken = async (
   { registry, clock }: Deps,
-  id: string,
-  ask: ServiceTokenRotate,
+  {
+    id,
+    grace: given,
+    ifRevision,
+  }: NonNullable<ServiceTokenRotate> & {
+    readonly id: string
+    readonly ifRevision: number | undefined
+  },
   actor: Actor,
 ): Promise<Created<ServiceToken>> => {
   const now = clock()
-  const grace = ask?.grace === undefined ? 0 : durationOf('grace', ask.grace, GRACE_RANGE)
+  const grace = given === undefined ? 0 : durationOf('grace', given, GRACE_RANGE)
   const { expiresAt } = (await registry.findServiceToken(id)) ?? {}
   if (expiresAt !== undefined && expiresAt <= now)
     throw new FleetError('conflict', 'the service token has expired: make another one')
@@ -76,6 +86,7 @@ export const rotateServiceToken = async (
     id,
     hash: secret.hash,
     previousUntil: now + grace,
+    ifRevision,
     now,
     actor,
   })

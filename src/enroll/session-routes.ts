@@ -67,7 +67,7 @@ export const sessionRoutes = (app: App, deps: OperatorApiDeps & { readonly once:
     {
       config: { role: 'admin', creates: true },
       schema: {
-        summary: 'A new key signs from now on',
+        summary: 'A new key signs in five minutes, with `discard` at once',
         headers: rest.IdempotentHeaders,
         body: wire.SigningKeyRotate,
         response: { 201: wire.SigningKey },

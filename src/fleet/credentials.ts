@@ -47,6 +47,8 @@ export type ServiceToken = {
   readonly hash: string
   /** the secret of before a rotation, good until then; undefined: none */
   readonly previous: { readonly hash: string; readonly until: number } | undefined
+  /** counts what was done to it, from 1 */
+  readonly revision: number
   readonly createdAt: number
   /** undefined: never */
   readonly expiresAt: number | undefined

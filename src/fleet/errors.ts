@@ -64,11 +64,18 @@ export class FleetError extends Error {
   readonly detail: string
   /** seconds, for Retry-After */
   readonly retryAfter: number | undefined
+  /** methods, for Allow (RFC 9110 §15.5.6) */
+  readonly allow: readonly string[] | undefined
 
-  constructor(code: ErrorCode, detail: string, options: { cause?: unknown; retryAfter?: number } = {}) {
+  constructor(
+    code: ErrorCode,
+    detail: string,
+    options: { cause?: unknown; retryAfter?: number; allow?: readonly string[] } = {},
+  ) {
     super(`${code}: ${detail}`, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.detail = detail
     this.retryAfter = options.retryAfter
+    this.allow = options.allow
   }
 }

@@ -55,47 +55,30 @@ const describe = (ask: Ask): Record<string, string> => {
   if (ask.door === 'https') {
     const mark = ask.target.indexOf('?')
     const path = mark === -1 ? ask.target : ask.target.slice(0, mark)
-    return { method: ask.method, path: path.slice(0, MAX_LOGGED_PATH) }
+    return { door: ask.door, host: ask.host, method: ask.method, path: path.slice(0, MAX_LOGGED_PATH) }
   }
+  const said = ask.act === 'connect' ? ask.clientId : ask.topic
+  const asked = said.slice(0, MAX_LOGGED_PATH)
   return ask.act === 'connect'
-    ? { act: ask.act, client_id: ask.clientId.slice(0, MAX_LOGGED_PATH) }
-    : { act: ask.act, topic: ask.topic.slice(0, MAX_LOGGED_PATH) }
+    ? { door: ask.door, host: ask.host, act: ask.act, client_id: asked }
+    : { door: ask.door, host: ask.host, act: ask.act, topic: asked }
 }
 
-const describeDecision = (decision: Decision): Record<string, string> => {
-  const { identity } = decision
-  const application = decision.allow ? decision.application.name : decision.application
-  const session = decision.allow ? decision.session : undefined
-  return {
-    ...(identity === undefined ? {} : { identity: nameOf(identity) }),
-    ...(application === undefined ? {} : { application }),
-    ...(decision.policy === undefined ? {} : { policy: decision.policy }),
-    ...(session === undefined ? {} : { session: subjectOfToken(session.id).slice(0, LOGGED_SESSION) }),
-  }
-}
-
-/** What would have been said if every report-only policy were in force. */
-const reported = (
-  decision: Decision,
-): { readonly outcome?: 'would_deny' | 'would_allow'; readonly would?: Record<string, string> } => {
-  if (decision.allow) {
-    const { wouldDeny } = decision
-    return wouldDeny === undefined ? {} : { outcome: 'would_deny', would: { would_deny: wouldDeny } }
-  }
-  const { wouldAllow } = decision
-  return wouldAllow === undefined ? {} : { outcome: 'would_allow', would: { would_allow: wouldAllow } }
-}
+const sessionName = (decision: Decision): string | undefined =>
+  decision.allow && decision.session !== undefined
+    ? subjectOfToken(decision.session.id).slice(0, LOGGED_SESSION)
+    : undefined
 
 export type CurrentAccess = { readonly snapshot: AccessSnapshot; readonly access: Access }
 
-/** What the registry says now, compiled once per version. The function throws `registry_unavailable`. */
+/** What the registry says now, compiled once per version. The function throws `registry_unavailable`; its argument is RegistryReader.access's. */
 export const createAccessReader = (
   registry: Pick<RegistryReader, 'access'>,
   problem: (text: string) => void,
-): (() => CurrentAccess) => {
+): ((about?: string) => CurrentAccess) => {
   let current: CurrentAccess | undefined
-  return () => {
-    const snapshot = registry.access()
+  return (about) => {
+    const snapshot = registry.access(about)
     if (current?.snapshot !== snapshot) {
       current = { snapshot, access: compileAccess(snapshot) }
       for (const text of current.access.problems) problem(text)
@@ -105,7 +88,7 @@ export const createAccessReader = (
 }
 
 export const createAdmission = (o: {
-  readonly access: () => CurrentAccess
+  readonly access: (about?: string) => CurrentAccess
   readonly registry: Pick<RegistryReader, 'status'>
   readonly anchors: Anchors
   readonly clock: Clock
@@ -134,7 +117,7 @@ export const createAdmission = (o: {
     host: string,
   ): (NonNullable<Facts['registry']> & { readonly snapshot: AccessSnapshot }) | undefined => {
     try {
-      const { snapshot, access } = o.access()
+      const { snapshot, access } = o.access(peer.leaf?.fingerprint)
       const facts = {
         access,
         snapshot,
@@ -166,21 +149,27 @@ export const createAdmission = (o: {
       return admit({ now: clock(), peer, ask, credentials, sessionDuration, registry })
     },
     record: (peer, ask, decision, requestId) => {
-      const { door, host } = ask
+      const { door } = ask
       const reason = decision.allow ? 'allowed' : decision.reason
       decisions.inc({ door, reason })
-      const { would, outcome } = reported(decision)
-      if (outcome !== undefined) reportOnly.inc({ door, outcome })
-      const isSomebody = decision.identity !== undefined && decision.identity.kind !== 'none'
+      // what would have been said if every report-only policy were in force
+      const wouldDeny = decision.allow ? decision.wouldDeny : undefined
+      const wouldAllow = decision.allow ? undefined : decision.wouldAllow
+      if (wouldDeny !== undefined) reportOnly.inc({ door, outcome: 'would_deny' })
+      if (wouldAllow !== undefined) reportOnly.inc({ door, outcome: 'would_allow' })
+      const { identity } = decision
+      const isSomebody = identity !== undefined && identity.kind !== 'none'
       if (!isSomebody && !o.anonymousLines.take()) return
       log.info(
         {
-          door,
-          host,
           ...describe(ask),
           reason,
-          ...describeDecision(decision),
-          ...would,
+          identity: identity && nameOf(identity),
+          application: decision.allow ? decision.application.name : decision.application,
+          policy: decision.policy,
+          session: sessionName(decision),
+          would_deny: wouldDeny,
+          would_allow: wouldAllow,
           fingerprint: peer.leaf?.fingerprint,
           address: peer.address,
           request_id: requestId,

@@ -4,14 +4,14 @@
  * Not whose a certificate is: #trust/standing.ts; here it is remembered. Not the verdict: #policy/admission.ts.
  */
 
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { SecureContext } from 'node:tls'
 import type { AccessSnapshot } from '#fleet/access.ts'
 import type { CertificateFacts, IssuerRecord } from '#fleet/certificate.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { Peer } from '#fleet/peer.ts'
 import type { Standing } from '#policy/facts.ts'
-import { isRoot, loadAnchors, sameBytes, type HostAnchors, type LoadedAnchors } from '#trust/anchor-load.ts'
+import { inTurns } from '#runtime/in-turns.ts'
+import { loadAnchors, sameBytes, type HostAnchors, type LoadedAnchors } from '#trust/anchor-load.ts'
 import { findPath, type Path } from '#trust/anchor-paths.ts'
 import { crlsReading, nextEndOf, NO_CRLS, type KeptCrl } from '#trust/crls.ts'
 import { standingOf, standingWithoutHandshake, type RecordOf } from '#trust/standing.ts'
@@ -119,13 +119,8 @@ export const createAnchors = (o: {
       crlCalls += 1
       const call = crlCalls
       const cas = [...(latest()?.hosts.values() ?? [])].flatMap(({ authorities }) => authorities)
-      const reading = crlsReading(records, crls, cas, o.problem)
-      let step = reading.next()
-      while (step.done !== true) {
-        await nextTurn()
-        step = reading.next()
-      }
-      if (call === crlCalls) crls = step.value
+      const read = await inTurns(crlsReading(records, crls, cas, o.problem))
+      if (call === crlCalls) crls = read
       return nextEndOf(crls, o.clock())
     },
     contextFor: (hostname) => {
@@ -167,7 +162,8 @@ export const createAnchors = (o: {
           sameBytes(facts.subjectDer, leaf.issuerDer),
       )
       const chain = direct?.chain ?? pathOf(leaf, peer, host)?.chain ?? []
-      return chain.filter((facts) => !isRoot(facts)).map(({ der }) => der)
+      // the last one is the root
+      return chain.slice(0, -1).map(({ der }) => der)
     },
   }
 }

@@ -3,7 +3,7 @@
  * that keeps them true. Not the doors: service.ts opens those on this.
  */
 
-import { DAY } from '#fleet/clock.ts'
+import type { Application } from '#fleet/access.ts'
 import { openInboxWriter } from '#registry/inbox.ts'
 import type { Change, InboxEntry } from '#registry/registry.ts'
 import { openRegistryReader } from '#registry/sqlite.ts'
@@ -17,6 +17,7 @@ import { createAnonymousLines, type AnonymousLines } from './anonymous-lines.ts'
 import { createAnchors, type Anchors } from './anchors.ts'
 import { createAssertions, type Assertions } from './assertion.ts'
 import { createContexts, type Contexts } from './contexts.ts'
+import { createCrlLoads } from './crl-loads.ts'
 import { startFeed } from './feed.ts'
 import { createKeyRing, type KeyRing } from './key-ring.ts'
 import { createLive, type LiveControl } from './live.ts'
@@ -33,6 +34,8 @@ export type Core = AsyncDisposable & {
   contexts(defaultHostname?: string): Contexts
   /** hostnames that exist to a stranger; throws `registry_unavailable` */
   isKnownHost(hostname: string): boolean
+  /** as it is now; undefined: there is none, or the registry cannot be read */
+  applicationNamed(name: string): Application | undefined
   /** Can it judge? While the registry cannot be read, everybody is refused. */
   ready(): boolean
   readonly anonymousLines: AnonymousLines
@@ -58,8 +61,9 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     makeContext: (ca) => deviceContext({ ...identity.current(), ca }),
     problem,
   })
-  const keys = createKeyRing({ secret, log })
+  const keys = createKeyRing({ secret, clock, log })
   const assertions = createAssertions({ keys, clock, life: config.https.origin_timeout })
+  const live = createLive()
   const sessions = createSessions({
     keys,
     registry,
@@ -68,11 +72,11 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
       anchors.standingOfRecorded(registry.access(), leaf, host, (fingerprint) =>
         registry.status(fingerprint),
       ),
-    ended: (subject, at) => {
-      inbox.append({ kind: 'logout', subject, at, door: 'https' })
+    ended: (holder, at) => {
+      inbox.append({ kind: 'logout', subject: holder, at, door: 'https' })
+      live.recheckHolder(holder)
     },
   })
-  const live = createLive()
   metrics.gauge('sallyport_live_entries', 'Requests and connections being served', [], () => live.size())
 
   const made: ReturnType<typeof createContexts>[] = []
@@ -85,27 +89,28 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
   })
 
   /** Reads of CRLs, and ends of CRLs: nothing in the registry changes with those. */
-  let crlLoads = 0
-  let crlEnd: NodeJS.Timeout | undefined
-  opened.defer(() => {
-    clearTimeout(crlEnd)
-  })
-  const loadCrls = async (records: Awaited<ReturnType<typeof registry.anchorCrls>>): Promise<void> => {
-    const end = await anchors.setCrls(records)
-    crlLoads += 1
-    // what was judged by the old ones
-    live.recheck([{ kind: 'anchor_crls' }])
-    clearTimeout(crlEnd)
-    if (end !== Infinity)
-      crlEnd = setTimeout(() => void loadCrls(records), Math.min(end - clock(), DAY)).unref()
-  }
+  let crlChanges = 0
+  const crls = opened.use(
+    createCrlLoads({
+      read: () => registry.anchorCrls(),
+      set: (records) => anchors.setCrls(records),
+      changed: () => {
+        crlChanges += 1
+        live.recheck([{ kind: 'anchor_crls' }])
+      },
+      failed: (err) => {
+        log.error({ err }, 'the CRLs of the anchors cannot be loaded')
+      },
+      clock,
+    }),
+  )
 
   const apply = async (changes: readonly Change[]): Promise<void> => {
     const kinds = new Set(changes.map(({ kind }) => kind))
     if (kinds.has('issuer') || kinds.has('reset')) anchors.setIssuers(await registry.issuers())
     if (kinds.has('assertion_keys') || kinds.has('reset')) keys.load(await registry.assertionKeys())
     // not waited for: they may be large, and a revoked device must not be
-    if (kinds.has('anchor_crls') || kinds.has('reset')) void loadCrls(await registry.anchorCrls())
+    if (kinds.has('anchor_crls') || kinds.has('reset')) crls.reload()
     // issuers too: the default context trusts those that stand under its anchors
     if (kinds.has('access') || kinds.has('issuer') || kinds.has('reset')) reload()
     live.recheck(changes)
@@ -114,7 +119,7 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
   const cursor = await registry.cursor()
   anchors.setIssuers(await registry.issuers())
   keys.load(await registry.assertionKeys())
-  await loadCrls(await registry.anchorCrls())
+  await crls.load()
   const feed = opened.use(startFeed({ registry, cursor, log, onChanges: apply }))
 
   const anonymousLines = opened.use(createAnonymousLines(log))
@@ -127,7 +132,7 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     log,
     metrics,
     sessionDuration: config.https.session_duration,
-    epoch: () => feed.epoch() + crlLoads,
+    epoch: () => feed.epoch() + crlChanges,
   })
   const stack = opened.move()
   return {
@@ -156,6 +161,13 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     ready: () => feed.works(),
     anonymousLines,
     isKnownHost: (hostname) => access().access.known.has(hostname),
+    applicationNamed: (wanted) => {
+      try {
+        return access().snapshot.applications.find(({ name }) => name === wanted)
+      } catch {
+        return undefined
+      }
+    },
     sighting: (door, fingerprint) => {
       inbox.append({ kind: 'seen', subject: fingerprint, at: clock(), door })
     },

@@ -9,7 +9,7 @@ import type { Socket } from 'node:net'
 export type Crowd = {
   /** a new TCP connection */
   enter(socket: Socket): void
-  /** The request on it (a TLS socket) goes to an origin: it may stay. */
+  /** The request on it (a TLS socket) goes to an origin, and is of somebody: it may stay. */
   admit(socket: Duplex): void
   /** Its request has been answered, and it may ask again: it waits like the others. */
   idle(socket: Duplex): void

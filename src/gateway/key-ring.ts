@@ -1,9 +1,10 @@
 /**
- * The gateway's signing keys, opened: they come sealed from the registry, the enroll desk makes them. The newest signs assertions and
- * session tokens, all are published, and what any of them has signed is accepted until it goes. Not what they sign.
+ * The gateway's signing keys, opened: they come sealed from the registry, the enroll desk makes them. All are published, one signs assertions
+ * and session tokens, and what any of them has signed is accepted until it goes. Not what they sign.
  */
 
 import { createPrivateKey, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto'
+import { MINUTE, type Clock } from '#fleet/clock.ts'
 import type { AssertionAlgorithm, AssertionKey } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
 import { assertionKeyAad, open } from '#runtime/sealing.ts'
@@ -25,7 +26,12 @@ export type KeyRing = {
   load(keys: readonly AssertionKey[]): void
   /** newest first; the same array until the next load */
   keys(): readonly RingKey[]
-  /** JSON text: a JWK set (RFC 7517 §5) with `public_cert` (the newest) and `public_certs` beside it, as Cloudflare Access has them */
+  /**
+   * The newest that has been published for {@link KEPT_FOR}: an origin that may keep the keys so long knows it. Where none has, the oldest; so a
+   * key that is dated ahead of our clock signs only when there is no other. undefined: there is none.
+   */
+  signer(): RingKey | undefined
+  /** JSON text: a JWK set (RFC 7517 §5) with `public_cert` (the one that signs) and `public_certs` beside it, as Cloudflare Access has them */
   published(): string
 }
 
@@ -36,7 +42,8 @@ type Loaded = RingKey & {
   readonly certificate: string | undefined
 }
 
-const NO_KEYS = '{"keys":[],"public_certs":[]}'
+/** ms that what is published may be kept. */
+export const KEPT_FOR = 5 * MINUTE
 
 const isCertificateOf = (pem: string, key: KeyObject): boolean => {
   try {
@@ -46,10 +53,25 @@ const isCertificateOf = (pem: string, key: KeyObject): boolean => {
   }
 }
 
+const publish = (keys: readonly Loaded[], signer: Loaded | undefined): string => {
+  const certificates = keys.flatMap(({ kid, certificate: cert }) =>
+    cert === undefined ? [] : [{ kid, cert }],
+  )
+  return JSON.stringify({
+    keys: keys.map(({ jwk }) => jwk),
+    public_cert: certificates.find(({ kid }) => kid === signer?.kid),
+    public_certs: certificates,
+  })
+}
+
 /** @param o.secret `secrets.key_file` */
-export const createKeyRing = (o: { readonly secret: Buffer; readonly log: Log }): KeyRing => {
-  let ring: readonly RingKey[] = []
-  let published = NO_KEYS
+export const createKeyRing = (o: {
+  readonly secret: Buffer
+  readonly clock: Clock
+  readonly log: Log
+}): KeyRing => {
+  let ring: readonly Loaded[] = []
+  let published: { readonly by: Loaded | undefined; readonly text: string } | undefined
 
   const loadOne = ({ kid, algorithm, sealed, createdAt, certificate }: AssertionKey): Loaded[] => {
     try {
@@ -80,20 +102,22 @@ export const createKeyRing = (o: { readonly secret: Buffer; readonly log: Log })
     }
   }
 
+  const signer = (): Loaded | undefined => {
+    const before = o.clock() - KEPT_FOR
+    return ring.find(({ createdAt }) => createdAt <= before) ?? ring.at(-1)
+  }
+
   return {
     load: (keys) => {
-      const loaded = keys.flatMap(loadOne).sort((a, b) => b.createdAt - a.createdAt)
-      const certificates = loaded.flatMap(({ kid, certificate: cert }) =>
-        cert === undefined ? [] : [{ kid, cert }],
-      )
-      ring = loaded
-      published = JSON.stringify({
-        keys: loaded.map(({ jwk }) => jwk),
-        public_cert: certificates.find(({ kid }) => kid === loaded[0]?.kid),
-        public_certs: certificates,
-      })
+      ring = keys.flatMap(loadOne).sort((a, b) => b.createdAt - a.createdAt)
+      published = undefined
     },
     keys: () => ring,
-    published: () => published,
+    signer,
+    published: () => {
+      const by = signer()
+      if (published === undefined || published.by !== by) published = { by, text: publish(ring, by) }
+      return published.text
+    },
   }
 }

@@ -4,6 +4,7 @@
  */
 
 import type { Change } from '#registry/registry.ts'
+import { Leaving } from './leaving.ts'
 
 /** Entries judged before other work gets a turn: 10,000 connections must not stop the loop for a tenth of a second. */
 const SLICE = 256
@@ -17,6 +18,8 @@ const OF_CREDENTIALS: ReadonlySet<Change['kind']> = new Set(['credentials', 'ass
 export type LiveEntry = {
   /** undefined: a foreign certificate; it is judged again when access or issuers change */
   readonly deviceId: string | undefined
+  /** of a foreign certificate `<anchor>/<name>`, which is no device id */
+  readonly foreignName?: string | undefined
   /** judges again and ends itself when denied; must not throw */
   recheck(): void
   /** the gateway is stopping */
@@ -36,13 +39,38 @@ export interface Live {
 /** The same, for whoever holds the feed. */
 export interface LiveControl extends Live {
   recheck(changes: readonly Change[]): void
+  /** Whoever that is, a device id or `<anchor>/<name>`, has logged out: judges again what stands by more than a certificate. */
+  recheckHolder(holder: string): void
   drain(): void
 }
+
+const holderOf = ({ deviceId, foreignName }: LiveEntry): string | undefined => deviceId ?? foreignName
 
 export const createLive = (): LiveControl => {
   const all = new Set<LiveEntry>()
   let asleep = 0
-  const byDevice = new Map<string, Set<LiveEntry>>()
+  /** a set where there is more than one: most devices do one thing at a time */
+  const byHolder = new Map<string, LiveEntry | Set<LiveEntry>>()
+
+  const entriesOf = (holder: string): Iterable<LiveEntry> => {
+    const found = byHolder.get(holder)
+    return found instanceof Set ? found : found === undefined ? [] : [found]
+  }
+  const join = (holder: string, entry: LiveEntry): void => {
+    const found = byHolder.get(holder)
+    if (found instanceof Set) found.add(entry)
+    else byHolder.set(holder, found === undefined ? entry : new Set([found, entry]))
+  }
+  const part = (holder: string, entry: LiveEntry): void => {
+    const found = byHolder.get(holder)
+    if (found === entry || (found instanceof Set && found.delete(entry) && found.size === 0))
+      byHolder.delete(holder)
+  }
+  const leave = (entry: LiveEntry): void => {
+    if (all.delete(entry) && entry.asleep === true) asleep -= 1
+    const holder = holderOf(entry)
+    if (holder !== undefined) part(holder, entry)
+  }
 
   const recheckAll = (entries: readonly LiveEntry[]): void => {
     for (const entry of entries.slice(0, SLICE)) if (all.has(entry)) entry.recheck()
@@ -53,20 +81,9 @@ export const createLive = (): LiveControl => {
     add: (entry) => {
       all.add(entry)
       if (entry.asleep === true) asleep += 1
-      const { deviceId } = entry
-      if (deviceId !== undefined) {
-        const peers = byDevice.get(deviceId)
-        if (peers === undefined) byDevice.set(deviceId, new Set([entry]))
-        else peers.add(entry)
-      }
-      return {
-        [Symbol.dispose]: () => {
-          if (all.delete(entry) && entry.asleep === true) asleep -= 1
-          if (deviceId === undefined) return
-          const peers = byDevice.get(deviceId)
-          if (peers?.delete(entry) === true && peers.size === 0) byDevice.delete(deviceId)
-        },
-      }
+      const holder = holderOf(entry)
+      if (holder !== undefined) join(holder, entry)
+      return new Leaving(leave, entry)
     },
     size: () => all.size - asleep,
     recheck: (changes) => {
@@ -74,10 +91,13 @@ export const createLive = (): LiveControl => {
       const devices = new Set(
         changes.flatMap((change) => (change.kind === 'device' ? [change.deviceId] : [])),
       )
-      const concerned = new Set([...devices].flatMap((id) => [...(byDevice.get(id) ?? [])]))
+      const concerned = new Set([...devices].flatMap((id) => [...entriesOf(id)]))
       if (changes.some(({ kind }) => OF_CREDENTIALS.has(kind)))
         for (const entry of all) if (entry.certificateOnly !== true) concerned.add(entry)
       recheckAll([...concerned])
+    },
+    recheckHolder: (holder) => {
+      recheckAll([...entriesOf(holder)].filter(({ certificateOnly }) => certificateOnly !== true))
     },
     drain: () => {
       for (const entry of all) entry.drain()

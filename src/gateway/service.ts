@@ -9,35 +9,48 @@ import { openCore, type Core } from './core.ts'
 import { openHttps } from './https-side.ts'
 import { openMqttDoor } from './mqtt/door.ts'
 import { warnOfTickets } from './tickets.ts'
-import { openWorkers, type Workers } from './workers/supervisor.ts'
+import { openWorkers } from './workers/supervisor.ts'
+import type { Times } from './workers/times.ts'
 
-type HttpsService = AsyncDisposable & { readonly url: string; up(): boolean }
+type HttpsService = AsyncDisposable & {
+  readonly url: string
+  up(): boolean
+  /** SIGHUP */
+  reload(): void
+}
 
 const openHere = async (core: Core, config: Config, scope: Scope): Promise<HttpsService> => {
   const https = await openHttps(core, config, scope)
-  return { ...https, up: () => true }
+  const reload = (): void => {
+    scope.log.info(
+      'SIGHUP: without workers there is nothing to restart; certificates, anchors and policies are read as they change',
+    )
+  }
+  return { ...https, up: () => true, reload }
 }
 
-/** SIGHUP, which would end it otherwise, replaces the workers; while they start for the first time it means nothing. */
-const openElsewhere = async (core: Core, config: Config, scope: Scope): Promise<HttpsService> => {
-  await using opened = new AsyncDisposableStack()
-  let workers: Workers | undefined
-  const reload = (): void => {
-    void workers?.reload()
-  }
-  process.on('SIGHUP', reload)
-  opened.defer(() => {
-    process.off('SIGHUP', reload)
-  })
+const openElsewhere = async (
+  core: Core,
+  config: Config,
+  scope: Scope,
+  times: Times | undefined,
+): Promise<HttpsService> => {
   // of this process, for the MQTT door; each worker asks for itself
   await warnOfTickets(core.contexts().server, scope.log)
-  const started = opened.use(await openWorkers(config, scope))
-  workers = started
-  const stack = opened.move()
-  return { url: started.url, up: () => started.up() > 0, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+  const workers = await openWorkers(config, scope, times)
+  const reload = (): void => {
+    void workers.reload()
+  }
+  return {
+    url: workers.url,
+    up: () => workers.up() > 0,
+    reload,
+    [Symbol.asyncDispose]: () => workers[Symbol.asyncDispose](),
+  }
 }
 
-export const openGateway = async (config: Config, scope: Scope): Promise<Service> => {
+/** @param times of its workers, where they are not those of a running gateway */
+export const openGateway = async (config: Config, scope: Scope, times?: Times): Promise<Service> => {
   await using opened = new AsyncDisposableStack()
   const core = opened.use(await openCore(config, scope))
   const doors: AsyncDisposable[] = []
@@ -50,8 +63,12 @@ export const openGateway = async (config: Config, scope: Scope): Promise<Service
   const https =
     config.https.workers === 0
       ? await openHere(core, config, scope)
-      : await openElsewhere(core, config, scope)
+      : await openElsewhere(core, config, scope, times)
   doors.push(https)
+  process.on('SIGHUP', https.reload)
+  opened.defer(() => {
+    process.off('SIGHUP', https.reload)
+  })
   const mqtts = await openMqttDoor({
     ...core,
     ...scope,

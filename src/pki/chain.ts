@@ -4,7 +4,7 @@
  * server anchors. Not a replacement for OpenSSL in a handshake.
  */
 
-import { X509Certificate } from 'node:crypto'
+import { createHash, X509Certificate } from 'node:crypto'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { criticalExtensionsOf } from './certificate.ts'
 import { isStrongKey } from './keys.ts'
@@ -77,6 +77,36 @@ export const issuedBy = (
   issuer: CertificateFacts,
   checks: Checks = isSignedBy,
 ): boolean => mayIssue(child, issuer) && checks(child, issuer) === true
+
+/** A root. One that has its own name for its issuer's, and another's signature, is none: a new key under the old one (RFC 4210 §4.4). */
+export const isSelfSigned = (certificate: CertificateFacts): boolean => issuedBy(certificate, certificate)
+
+/** Does a path of signatures lead from one certificate up to the other, whatever their dates? For whose it is, not whether it is good. */
+export const isBelow = (
+  certificate: CertificateFacts,
+  ancestor: CertificateFacts,
+  pool: readonly CertificateFacts[],
+): boolean => {
+  const reached = new Map([[certificate.fingerprint, certificate]])
+  // a Map that grows is walked to its end
+  for (const child of reached.values()) {
+    if (issuedBy(child, ancestor)) return true
+    for (const issuer of pool)
+      if (!reached.has(issuer.fingerprint) && issuedBy(child, issuer)) reached.set(issuer.fingerprint, issuer)
+  }
+  return false
+}
+
+const ids = new WeakMap<CertificateFacts, string>()
+
+/** SHA-256 of its name and its key, hex: a CA, whatever certificates it has. What it signs says the name and is verified with the key. */
+export const caIdOf = (ca: CertificateFacts): string => {
+  const known = ids.get(ca)
+  if (known !== undefined) return known
+  const id = createHash('sha256').update(ca.spkiSha256, 'hex').update(ca.subjectDer).digest('hex')
+  ids.set(ca, id)
+  return id
+}
 
 /** One CA under two issuers is no link of its own path (RFC 4158 §2.4.2): without it, circles. */
 const isSameCa = (a: CertificateFacts, b: CertificateFacts): boolean =>

@@ -25,9 +25,10 @@ import {
   REQUEST_RUNGS,
   TOPIC_RUNG,
   climb,
+  sessionEnd,
 } from './ladder.ts'
 
-export { nameOf, type Facts } from './case.ts'
+export { foreignName, nameOf, type Facts } from './case.ts'
 export {
   NO_CREDENTIALS,
   type Credentials,
@@ -74,10 +75,9 @@ const endOf = (seen: Case, by: CompiledPolicy, duration: number): number => {
     end = Math.min(end, subject.certificate.leaf.notAfter, standing.above.notAfter)
   if (isBypass(by)) return end
   if (serviceToken.kind === 'good') end = Math.min(end, serviceToken.expiresAt ?? Infinity)
-  if (session.kind === 'good') end = Math.min(end, session.session.expiresAt)
-  if (ask.door === 'https' && ask.handshakeAt !== undefined && duration > 0)
-    end = Math.min(end, ask.handshakeAt + duration)
-  return end
+  const isRunning = ask.door === 'https' && ask.running === true
+  if (session.kind === 'good' && !isRunning) end = Math.min(end, session.session.expiresAt)
+  return Math.min(end, sessionEnd(seen, duration))
 }
 
 const verdict = (seen: Case, by: CompiledPolicy | undefined): Decision => {

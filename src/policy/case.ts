@@ -74,13 +74,16 @@ export const identityOf = (held: Held | undefined): Identity | undefined => {
   return { kind: 'device', id: deviceId, group, tags }
 }
 
+/** `<anchor>/<CN>` */
+export const foreignName = (anchor: string, name: string): string => `${anchor}/${name}`
+
 /**
  * How an identity is written: in a ClientID, a log line, `common_name`. No two kinds ever meet: a device id holds neither `/` nor a space and
  * begins with neither, and no anchor's name holds a space.
  */
 const NAMES: { readonly [K in Identity['kind']]: (identity: Extract<Identity, { kind: K }>) => string } = {
   device: ({ id }) => id,
-  foreign: ({ anchor, name }) => `${anchor}/${name}`,
+  foreign: ({ anchor, name }) => foreignName(anchor, name),
   service: ({ name }) => `service token ${name}`,
   none: () => '-',
 }

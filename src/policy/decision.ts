@@ -8,7 +8,8 @@ import type { TokenBinding } from '#fleet/session.ts'
 /**
  * `host`: lower case, no port, no trailing dot. `target`: the raw request target, origin-form. `origin`: the Origin field, when there is one.
  * `authority`: the Host field, lower case, with its port; default `host`. `upgrade`: does it ask for a WebSocket? `first`: is it the first
- * request since the handshake? (default yes) `handshakeAt`: ms, when that was; undefined: a session is not older than its token.
+ * request since the handshake? (default yes) `handshakeAt`: ms, when that was; undefined: a session is not older than its token. `running`: it was let in
+ * before, and is being answered: the end of its session is not its own. (default no)
  */
 export type Ask =
   | {
@@ -21,6 +22,7 @@ export type Ask =
       readonly upgrade?: boolean
       readonly first?: boolean
       readonly handshakeAt?: number
+      readonly running?: boolean
     }
   | { readonly door: 'mqtt'; readonly host: string; readonly act: 'connect'; readonly clientId: string }
   | {
@@ -47,8 +49,13 @@ export type Identity =
 /** `duration`: ms; 0 is No Duration. */
 export type SessionPlan = { readonly duration: number; readonly binding: TokenBinding }
 
-/** A session token that was found good. Times: ms. `id`: its `jti`. */
-export type Session = { readonly id: string; readonly issuedAt: number; readonly expiresAt: number }
+/** A session token that was found good. Times: ms. `id`: its `jti`. `fingerprint`: of the certificate that it was made for. */
+export type Session = {
+  readonly id: string
+  readonly issuedAt: number
+  readonly expiresAt: number
+  readonly fingerprint: string
+}
 
 export type Decision =
   | {

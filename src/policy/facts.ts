@@ -54,8 +54,9 @@ export type ServiceTokenFacts =
   | { readonly kind: 'good'; readonly id: string; readonly name: string; readonly expiresAt?: number }
 
 /**
- * A session token that came along, for one application. `over`: genuine, and past its end, revoked, or of another application of this host: with
- * a good certificate a new session begins. `recorded`: the certificate that it was made for, judged now, where nothing binds it to the one presented.
+ * A session token that came along, for one application. `absent` also when it says nothing here: bound, without its certificate; or of another
+ * application of this host, beside a certificate. `over`: genuine, and past its end, revoked, or without a certificate of another application: with
+ * a good certificate in a fresh handshake a new session begins. `recorded`: the certificate that it was made for, judged now, where nothing binds it to the one presented.
  */
 export type SessionFacts =
   | { readonly kind: 'absent' }

@@ -182,6 +182,19 @@ const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 const isOwnOrigin = (origin: string, authority: string): boolean =>
   origin === `https://${authority.replace(/:443$/, '')}`
 
+/** ms: since when the certificate counts as shown: since the handshake, or since the token was made that stands in for it. undefined: none was. */
+const shownAt = ({ ask, held, recorded, session }: Case): number | undefined => {
+  if (recorded) return session.kind === 'good' ? session.session.issuedAt : undefined
+  return ask.door === 'https' && held !== undefined ? ask.handshakeAt : undefined
+}
+
+/** ms: when a session of that duration is over; Infinity: there is none, or what runs already may outlast it. */
+export const sessionEnd = (seen: Case, duration: number): number => {
+  if (seen.ask.door === 'https' && seen.ask.running === true) return Infinity
+  const since = shownAt(seen)
+  return since === undefined || duration === 0 ? Infinity : since + duration
+}
+
 /** What is asked for, and which policy lets it happen. */
 export const REQUEST_RUNGS: readonly Rung<Case>[] = [
   {
@@ -209,15 +222,11 @@ export const REQUEST_RUNGS: readonly Rung<Case>[] = [
         : undefined,
   },
   {
-    // whatever token comes along: the certificate was shown as long ago as that
+    // whatever token comes along, and whatever lasted longer when it began
     reasons: ['session_expired'],
     judge: (seen, by) => {
-      const { ask, held, recorded, now } = seen
-      if (ask.door !== 'https' || ask.handshakeAt === undefined || held === undefined || recorded)
-        return undefined
-      if (by?.policy.decision === 'bypass') return undefined
-      const duration = durationOf(seen, by)
-      return duration > 0 && now >= ask.handshakeAt + duration ? 'session_expired' : undefined
+      const end = by?.policy.decision === 'bypass' ? Infinity : sessionEnd(seen, durationOf(seen, by))
+      return seen.now >= end ? 'session_expired' : undefined
     },
   },
   {

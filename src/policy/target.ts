@@ -4,7 +4,8 @@
  *
  * Forwarded is `target`: percent-encoded unreserved characters decoded, other escapes in upper case (RFC 3986 §6.2.2.2, §6.2.2.1),
  * the query as it came. Judged are `decoded` and every other way in which an origin may read it: without `;parameters`, which servlet
- * containers cut from each segment; with `%2F` as a slash; with slashes merged. All must lead to the same application.
+ * containers cut from each segment; up to a `?` or `#`, where rewriters decode before they look for the query; without dots and spaces at the end
+ * of a segment, which Windows drops; with `%2F` as a slash; with slashes merged. All must lead to the same application.
  */
 
 const MAX_TARGET_BYTES = 8_192
@@ -28,9 +29,9 @@ export type Canonical = ({ readonly ok: true } & Target) | { readonly ok: false;
 
 const refused = (problem: string): Canonical => ({ ok: false, problem })
 
-/** Nearly every request: segments that begin with a letter or digit and hold nothing that could be read in two ways. */
+/** Nearly every request: segments that neither begin nor end with a dot and hold nothing that could be read in two ways. */
 const SIMPLE =
-  /^\/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*\/?)?(?:\?[A-Za-z0-9._~=&+:,/-]*)?$/
+  /^\/(?:[A-Za-z0-9_~-]+(?:\.+[A-Za-z0-9_~-]+)*(?:\/[A-Za-z0-9_~-]+(?:\.+[A-Za-z0-9_~-]+)*)*\/?)?(?:\?[A-Za-z0-9._~=&+:,/-]*)?$/
 
 const ABSOLUTE = /^https:\/\/([^/?#]*)(.*)$/i
 const BAD_PERCENT = /%(?![0-9A-Fa-f]{2})/
@@ -79,7 +80,7 @@ const decode = (path: string): string | undefined => {
   }
 }
 
-const isDots = (segment: string): boolean => /^\.[. ]*$/.test(segment)
+const isDots = (segment: string): boolean => /^ *\.[. ]*$/.test(segment)
 
 /** Does a compatibility form (`／`, `．`) turn into syntax where an origin normalises Unicode? */
 const foldsIntoSyntax = (decoded: string): boolean => {
@@ -96,6 +97,18 @@ const withoutParameters = (path: string): string =>
     .map((segment) => segment.replace(/;.*$/s, ''))
     .join('/')
 
+/** What is left where the path is decoded before somebody looks for its query. */
+const withoutQuery = (path: string): string => path.replace(/[?#].*$/s, '')
+
+/** `admin. .` is `admin` to Windows. By hand: a pattern would try each run of dots again and again. */
+const withoutTail = (segment: string): string => {
+  let end = segment.length
+  while (end > 0 && (segment[end - 1] === '.' || segment[end - 1] === ' ')) end -= 1
+  return segment.slice(0, end)
+}
+
+const withoutTails = (path: string): string => path.split('/').map(withoutTail).join('/')
+
 /** @returns what is wrong with one way of reading the path */
 const faultOf = (reading: string): string | undefined => {
   if (foldsIntoSyntax(reading)) return 'the path holds look-alikes of its separators'
@@ -107,9 +120,30 @@ const faultOf = (reading: string): string | undefined => {
   return undefined
 }
 
+const firstFault = (readings: readonly string[]): string | undefined => {
+  for (const reading of readings) {
+    const fault = faultOf(reading)
+    if (fault !== undefined) return fault
+  }
+  return undefined
+}
+
+const mergeSlashes = (path: string): string => path.replace(/\/{2,}/g, '/')
+
+/** Does anybody read it in another way? */
+const MANIFOLD = /%2F|[;?#]|[. ](?:\/|$)/
+
+/** Each way of reading, on its own and behind those before it. */
+const WAYS: readonly ((path: string) => string)[] = [
+  withoutQuery,
+  withoutParameters,
+  withoutTails,
+  mergeSlashes,
+]
+
 const readingsOf = (decoded: string, slashed: string): readonly string[] => {
-  const either = [decoded, slashed].flatMap((reading) => [reading, withoutParameters(reading)])
-  const all = new Set(either.flatMap((reading) => [reading, reading.replace(/\/{2,}/g, '/')]))
+  let all = new Set([decoded, slashed])
+  for (const read of WAYS) all = new Set([...all].flatMap((reading) => [reading, read(reading)]))
   all.delete(decoded)
   return [...all]
 }
@@ -127,9 +161,9 @@ const readPath = (raw: string, query: string): Canonical => {
   if (decoded === undefined || /[\u0080-\u009f]/.test(decoded)) return refused('the path is not UTF-8 text')
   const encodedSlash = path.includes('%2F')
   const slashed = decoded.replaceAll('%2F', '/')
-  const fault = faultOf(decoded) ?? (encodedSlash ? faultOf(slashed) : undefined)
+  const readings = MANIFOLD.test(decoded) ? readingsOf(decoded, slashed) : []
+  const fault = faultOf(decoded) ?? firstFault(readings)
   if (fault !== undefined) return refused(fault)
-  const readings = encodedSlash || decoded.includes(';') ? readingsOf(decoded, slashed) : []
   return { ok: true, path, query, target: path + query, decoded, encodedSlash, readings }
 }
 

@@ -7,8 +7,8 @@ import type { Page, Paged } from './page.ts'
 /** The newest CRL of one CA of a foreign anchor. Times: ms. */
 export type AnchorCrlRecord = {
   readonly anchor: string
-  /** SHA-256 of the SubjectPublicKeyInfo of the CA whose CRL it is, hex */
-  readonly issuerSpki: string
+  /** the CA whose CRL it is: SHA-256 of its name and its key, hex */
+  readonly issuer: string
   /** its CRL number, decimal; undefined: it has none */
   readonly number: string | undefined
   readonly thisUpdate: number
@@ -30,18 +30,27 @@ export interface AccessMemory {
   /** In order of making; revoked ones too. */
   listServiceTokens(page: Page): Promise<Paged<ServiceToken>>
   /**
-   * A new secret; the one of before is good until `previousUntil`. Audit, change row. undefined: no such token.
-   * @throws `conflict`: it is revoked
+   * A new secret; the one of before is good until `previousUntil`. Audit, change row, the next revision. undefined: no such token.
+   * @throws `conflict`: it is revoked; `precondition_failed`: another revision
    */
   rotateServiceToken(rotate: {
     readonly id: string
     readonly hash: string
     readonly previousUntil: number
+    readonly ifRevision?: number | undefined
     readonly now: number
     readonly actor: Actor
   }): Promise<ServiceToken | undefined>
-  /** undefined: no such token. Repeating it changes nothing. Audit, change row. A rule that names it is satisfied by nobody from then on. */
-  revokeServiceToken(id: string, now: number, actor: Actor): Promise<ServiceToken | undefined>
+  /**
+   * undefined: no such token. Repeating it changes nothing. Audit, change row, the next revision. A rule that names it is satisfied by nobody
+   * from then on. @throws `precondition_failed`: another revision
+   */
+  revokeServiceToken(revoke: {
+    readonly id: string
+    readonly ifRevision?: number | undefined
+    readonly now: number
+    readonly actor: Actor
+  }): Promise<ServiceToken | undefined>
   /**
    * Kept until `expiresAt`; of one scope and subject the later `before` and the later `expiresAt` count. Those that have expired by `now` are
    * dropped. Where there would be more than 10,000, one of scope `everything` takes the place of all. Audit (`sessions.revoked`), change
@@ -51,7 +60,7 @@ export interface AccessMemory {
   /** Of every anchor. Reads no CRL itself. */
   listAnchorCrls(): Promise<readonly AnchorCrlSummary[]>
   /** undefined: none of this CA is kept */
-  findAnchorCrl(anchor: string, issuerSpki: string): Promise<AnchorCrlRecord | undefined>
+  findAnchorCrl(anchor: string, issuer: string): Promise<AnchorCrlRecord | undefined>
   /**
    * In place of the one of the same anchor and CA. One that is older (thisUpdate, then number) changes nothing and is answered with what is
    * kept. Audit, change row. @throws `not_found`: no such anchor. With the anchor they go.

@@ -85,8 +85,12 @@ export type AssertionKey = {
 export interface RegistryReader extends AsyncDisposable {
   /** By SHA-256 fingerprint. undefined: not on record, or only `intended`. Throws `registry_unavailable`. */
   status(fingerprint: string): LiveStatus | undefined
-  /** The same object as long as nothing in it has changed, so that a caller may compile it once per version. Throws `registry_unavailable`. */
-  access(): AccessSnapshot
+  /**
+   * The same object as long as nothing in it has changed, so that a caller may compile it once per version. Throws `registry_unavailable`.
+   * @param about fingerprint of the certificate whose `status` will be asked for in the same turn: all is read at once, and what is asked in this
+   * turn, `sessionRevocations` too, is as of that moment
+   */
+  access(about?: string): AccessSnapshot
   /** By CF-Access-Client-Id; also expired and revoked ones. Throws `registry_unavailable`. */
   serviceToken(clientId: string): ServiceToken | undefined
   /** The same array as long as nothing in it has changed. Perhaps with some that have expired. Throws `registry_unavailable`. */
@@ -309,8 +313,8 @@ export interface Registry
     readonly ifRevision?: number | undefined
   }): Promise<Device | undefined>
   /**
-   * From the inbox. `logouts`: of scope `token`, kept as by {@link AccessMemory.revokeSessions}, for MAX_SESSION at the longest, with one
-   * audit entry for all, as by `system`. The others are of admitted handshakes only: keeps the newest time per device, and `inboxCursor` in the same transaction. Unknown
+   * From the inbox. `logouts`: kept as by {@link AccessMemory.revokeSessions}, of scope `device`, one row for each holder, those of the future
+   * as of `now`, with one audit entry for all, as by `system`. The others are of admitted handshakes only: keeps the newest time per device, and `inboxCursor` in the same transaction. Unknown
    * fingerprints and times after `now` are skipped. No audit, no change row, no new revision; except that a `pending` certificate of an
    * active device, whenever it was seen, becomes `live` unless its key is blocked, as by {@link RenewalMemory.confirmCertificate}, told as by `system`.
    */
@@ -318,7 +322,7 @@ export interface Registry
     sightings: readonly { readonly fingerprint: string; readonly at: number }[],
     inboxCursor: string,
     now: number,
-    logouts?: readonly SessionRevocation[],
+    logouts?: readonly Logout[],
   ): Promise<void>
   /** Where reading the inbox goes on. */
   inboxCursor(): Promise<string | undefined>
@@ -431,13 +435,16 @@ export interface Registry
   listAudit(page: Page): Promise<Paged<AuditEntry>>
 }
 
+/** Who has logged out, by {@link isHolder}'s grammar: the sessions that they began at or before that time, ms, are over. */
+export type Logout = { readonly holder: string; readonly at: number }
+
 /** The gateway's own append-only file: what it must say, and never more than that. `seen`: admission has let it in; of a refusal nothing is said. */
 export type InboxEntry = {
   /** `logout`: the holder of a session token asked for its end */
   readonly kind: 'seen' | 'logout'
-  /** 64 hex: the certificate's fingerprint; of a logout the SHA-256 of the token's `jti` */
+  /** 64 hex: the certificate's fingerprint; of a logout the holder of the session: a device id, or `<anchor>/<name>` */
   readonly subject: string
-  /** ms: when it was seen; of a logout the token's `exp` */
+  /** ms: when it was seen; of a logout the time at which the session began that came along */
   readonly at: number
   readonly door: 'https' | 'mqtt'
 }

@@ -49,7 +49,9 @@ const find = (session: Uint8Array): Value | undefined => {
   if (part.tag !== PEER) return undefined
   const certificate = valueAt(session, part.from, part.to)
   // with its tag and length
-  return certificate?.tag === SEQUENCE && certificate.to === part.to ? { ...certificate, from: part.from } : undefined
+  return certificate?.tag === SEQUENCE && certificate.to === part.to
+    ? { ...certificate, from: part.from }
+    : undefined
 }
 
 /**

@@ -53,6 +53,7 @@ export type Settings = {
     origin_timeout: number
     session_duration: number
     max_connection: number
+    public_port: number | undefined
     workers: number
     connections_per_address: number
     requests_per_certificate: number
@@ -366,7 +367,13 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   'https.max_connection': {
     kind: kinds.duration(SECOND, 30 * DAY, 'from 1s to 30d'),
     default: '24h',
-    doc: 'A connection that serves more than one request, or a WebSocket, ends after this time at the latest, and never outlives certificate or session.',
+    doc: 'A connection ends after this time at the latest, whatever is under way; one within a session, and a WebSocket, never outlives certificate or session.',
+    desks: ['gateway'],
+  },
+  'https.public_port': {
+    kind: kinds.integer(1, 65_535),
+    default: undefined,
+    doc: 'The port by which clients reach the HTTPS door, where something forwards another one to it. `Host` may name this one, 443, and the one that is listened on.',
     desks: ['gateway'],
   },
   'https.workers': {
@@ -378,13 +385,13 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   'https.connections_per_address': {
     kind: kinds.integer(1, 999_999_999),
     default: '60000',
-    doc: 'New connections per minute from one IPv4 address or IPv6 /64; more are closed before their handshake.',
+    doc: 'New connections per minute from one IPv4 address or IPv6 /64; more are closed before their handshake. The default stops a flood and nothing else: set what your clients need.',
     desks: ['gateway'],
   },
   'https.requests_per_certificate': {
     kind: kinds.integer(1, 999_999_999),
     default: '60000',
-    doc: 'Requests per minute with one certificate (or service token); more are 429.',
+    doc: 'Requests per minute with one certificate (or service token); more are 429. The default stops a flood and nothing else: set what your clients need.',
     desks: ['gateway'],
   },
   'https.body_least': {

@@ -8,7 +8,7 @@
 import type { AccessSnapshot, Anchor } from '#fleet/access.ts'
 import type { CertificateFacts, IssuerRecord } from '#fleet/certificate.ts'
 import { readCertificate } from '#pki/certificate.ts'
-import { verifyChain } from '#pki/chain.ts'
+import { isBelow, isSelfSigned, verifyChain } from '#pki/chain.ts'
 import { fromPem, toPem } from '#pki/pem.ts'
 import type { Span } from '#policy/facts.ts'
 
@@ -41,16 +41,13 @@ export type LoadedAnchors = {
 
 export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 
-export const isRoot = ({ subjectDer, issuerDer }: CertificateFacts): boolean =>
-  sameBytes(subjectDer, issuerDer)
-
 /** @param chain at least one */
 export const spanOf = (chain: readonly CertificateFacts[]): Span => ({
   notBefore: Math.max(...chain.map(({ notBefore }) => notBefore)),
   notAfter: Math.min(...chain.map(({ notAfter }) => notAfter)),
 })
 
-/** A key is an issuer of ours, or has signed one (through others of the same anchor), at whatever time both were valid. */
+/** A key is an issuer of ours, or has signed one, through others of the same anchor or of ours; dates are no matter. */
 const isOurs = (
   authority: CertificateFacts,
   pool: readonly CertificateFacts[],
@@ -58,13 +55,7 @@ const isOurs = (
 ): boolean =>
   issuers.some(
     (issuer) =>
-      issuer.spkiSha256 === authority.spkiSha256 ||
-      verifyChain({
-        leaf: issuer,
-        pool,
-        roots: [authority],
-        now: Math.max(issuer.notBefore, ...pool.map(({ notBefore }) => notBefore)),
-      }).ok,
+      issuer.spkiSha256 === authority.spkiSha256 || isBelow(issuer, authority, [...pool, ...issuers]),
   )
 
 /** What of them our reader can read. */
@@ -90,7 +81,7 @@ const readAnchor = (
     problem(`anchor "${anchor.name}" cannot be read: ${String(cause)}`)
     return { authorities: [], all: [] }
   }
-  const roots = all.filter(isRoot)
+  const roots = all.filter(isSelfSigned)
   const authorities = all.flatMap((facts): Authority[] => {
     if (!facts.isCa) {
       problem(`anchor "${anchor.name}" holds a certificate that is not a CA's: it is left out`)

@@ -3,19 +3,21 @@
  * ours (ours are judged by the registry's record). Not where they come from: the enroll desk fetches and keeps them.
  *
  * Needed is the CRL of the CA that signed the leaf; those of the CAs above it count when they are there. What is listed is revoked whatever
- * the reason, holds too, and also when the CRL has ended: nobody comes back by a CRL that is not renewed.
+ * the reason, holds too, and also when the CRL has ended or is of a time to come: nobody comes back by that. Good by such a one is nobody.
  */
 
 import type { CertificateFacts } from '#fleet/certificate.ts'
+import { caIdOf } from '#pki/chain.ts'
 import { crlCovers, crlNames, crlPointsOf, crlReading, crlSignedBy, type CrlFacts } from '#pki/crl-read.ts'
+import { BACKDATE } from '#policy/enrollment.ts'
 import type { RevocationFacts } from '#policy/facts.ts'
 import type { Authority } from './anchor-load.ts'
 
 /** The largest that is read: some 400,000 entries. */
 export const MAX_ANCHOR_CRL_BYTES = 16 * 1024 ** 2
 
-/** One CRL as the registry keeps it. `issuerSpki`: SHA-256 of the SubjectPublicKeyInfo of the CA whose CRL it is, hex. */
-export type KeptCrl = { readonly anchor: string; readonly issuerSpki: string; readonly der: Uint8Array }
+/** One CRL as the registry keeps it. `issuer`: the CA whose CRL it is, as caIdOf has it: two names of one key have two. */
+export type KeptCrl = { readonly anchor: string; readonly issuer: string; readonly der: Uint8Array }
 
 type ReadCrl = {
   readonly der: Uint8Array
@@ -28,7 +30,7 @@ type ReadCrl = {
 export type AnchorCrls = ReadonlyMap<string, ReadCrl>
 export const NO_CRLS: AnchorCrls = new Map()
 
-const keyOf = (issuerSpki: string, anchor: string): string => `${issuerSpki} ${anchor}`
+const keyOf = (issuer: string, anchor: string): string => `${issuer} ${anchor}`
 
 function* reading(der: Uint8Array): Generator<undefined, CrlFacts | undefined> {
   try {
@@ -60,14 +62,14 @@ export function* crlsReading(
   problem: (text: string) => void,
 ): Generator<undefined, AnchorCrls> {
   const read = new Map<string, ReadCrl>()
-  for (const { anchor, issuerSpki, der } of records) {
-    const key = keyOf(issuerSpki, anchor)
+  for (const { anchor, issuer, der } of records) {
+    const key = keyOf(issuer, anchor)
     const known = before.get(key)
     const isSame = known !== undefined && Buffer.compare(known.der, der) === 0
     const crl = isSame ? known : { der, facts: yield* reading(der), signedBy: new Map<string, boolean>() }
     read.set(key, crl)
     if (crl.facts === undefined && !isSame) problem(`a CRL of anchor "${anchor}" cannot be read`)
-    for (const { facts } of cas.filter((ca) => ca.anchor === anchor && ca.facts.spkiSha256 === issuerSpki)) {
+    for (const { facts } of cas.filter((ca) => ca.anchor === anchor && caIdOf(ca.facts) === issuer)) {
       if (crl.signedBy.has(facts.fingerprint)) continue
       if (crl.facts !== undefined && crlNames(crl.facts, facts) && !isSignedBy(crl, facts))
         problem(`a CRL of anchor "${anchor}" is not signed by the CA whose CRL it should be`)
@@ -85,14 +87,6 @@ export const nextEndOf = (crls: AnchorCrls, now: number): number =>
       facts !== undefined && facts.nextUpdate > now ? [facts.nextUpdate] : [],
     ),
   )
-
-/** All steps at once, for whoever asks once. */
-export const readAnchorCrls = (records: readonly KeptCrl[]): AnchorCrls => {
-  const steps = crlsReading(records, NO_CRLS, [], () => {})
-  let step = steps.next()
-  while (step.done !== true) step = steps.next()
-  return step.value
-}
 
 const covers = (crl: CrlFacts, certificate: CertificateFacts): boolean => {
   try {
@@ -115,7 +109,7 @@ const saidOf = (
   if (!crlNames(facts, issuer) || !covers(facts, certificate)) return undefined
   if (!isSignedBy(crl, issuer)) return 'unknown'
   if (facts.revoked.has(certificate.serial)) return 'revoked'
-  return now < facts.nextUpdate ? 'good' : 'unknown'
+  return now < facts.nextUpdate && facts.thisUpdate <= now + BACKDATE ? 'good' : 'unknown'
 }
 
 /**
@@ -134,7 +128,7 @@ export const revocationOf = (o: {
   const path = [o.leaf, ...o.chain]
   const [own = 'unknown', ...above] = path.slice(0, -1).map((each, at) => {
     const issuer = path[at + 1] as CertificateFacts
-    return saidOf(each, issuer, o.crls.get(keyOf(issuer.spkiSha256, anchor)), o.now)
+    return saidOf(each, issuer, o.crls.get(keyOf(caIdOf(issuer), anchor)), o.now)
   })
   if (above.includes('revoked')) return 'issuer_revoked'
   if (own === 'revoked') return 'revoked'

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { openRegistry, openRegistryReader } from '#registry/sqlite.ts'
 import { NOW } from '../support/registry.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { placeRegistry } from '../support/test-registry.ts'
 import { authorityContract } from './authorities.ts'
 import { groupContract } from './groups.ts'
 import { registryContract, type Built } from './registry.ts'
@@ -13,6 +14,7 @@ import { revocationContract } from './revocations.ts'
 const build = async (): Promise<Built> => {
   const folder = temporaryFolder()
   const path = join(folder.path, 'db', 'registry.sqlite')
+  placeRegistry(path)
   let now = NOW
   const registry = await openRegistry({ path, clock: () => now })
   const reader = await openRegistryReader({ path })

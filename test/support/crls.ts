@@ -6,6 +6,7 @@ import { authorityKeyIdDer, distributionPointNameDer } from '#pki/crl.ts'
 import { extensionDer } from '#pki/extensions.ts'
 import { OID } from '#pki/oids.ts'
 import { toPem } from '#pki/pem.ts'
+import { crlsReading, NO_CRLS, type AnchorCrls, type KeptCrl } from '#trust/crls.ts'
 import { signDer, type TestCa } from './pki.ts'
 import type { KeyObject } from 'node:crypto'
 
@@ -103,3 +104,11 @@ export const strangeExtension = (critical: boolean): Buffer =>
     ...(critical ? [tlv(TAG.boolean, Buffer.of(0xff))] : []),
     tlv(TAG.octetString, tlv(TAG.null)),
   )
+
+/** All steps at once. */
+export const readAll = (records: readonly KeptCrl[]): AnchorCrls => {
+  const steps = crlsReading(records, NO_CRLS, [], () => {})
+  let step = steps.next()
+  while (step.done !== true) step = steps.next()
+  return step.value
+}

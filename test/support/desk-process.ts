@@ -39,6 +39,7 @@ export const startDeskProcess = async (o: {
     cwd: new URL('../..', import.meta.url),
     env: {
       PATH: process.env['PATH'],
+      NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
       SALLYPORT_HOME: o.home,
       SALLYPORT_ENVIRONMENT: 'development',
       ...ON_LOOPBACK,

@@ -18,8 +18,11 @@ import type { Registry } from '#registry/registry.ts'
 import { loadConfig, type Config } from '#runtime/config.ts'
 import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
+import { compileSchemasOnce } from './compiled-schemas.ts'
 import { makePki, type TestPki } from './pki.ts'
 import { temporaryFolder } from './temporary.ts'
+
+compileSchemasOnce()
 
 export type Home = {
   readonly path: string

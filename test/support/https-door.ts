@@ -199,7 +199,13 @@ export const openDoorHarness = async (o: DoorHarnessOptions = {}): Promise<DoorH
     serviceToken: async (id) => {
       const clientId = `${freshHex(16)}.access`
       const secret = `spst_${freshHex(22)}`
-      const made = { clientId, hash: hash('sha256', secret, 'hex'), previous: undefined, createdAt: clock() }
+      const made = {
+        clientId,
+        hash: hash('sha256', secret, 'hex'),
+        previous: undefined,
+        revision: 1,
+        createdAt: clock(),
+      }
       await registry.createServiceToken(
         { id, name: `the ${id}`, ...made, expiresAt: undefined, revokedAt: undefined },
         ACTOR,

@@ -14,8 +14,11 @@ import { loadConfig } from '#runtime/config.ts'
 import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
 import { openAuthorities } from './authorities.ts'
+import { compileSchemasOnce } from './compiled-schemas.ts'
 import { addOperatorToken } from './enroll-desk.ts'
 import { openTestRegistry, type TestRegistry } from './test-registry.ts'
+
+compileSchemasOnce()
 
 export const ROOT_SHA256 = 'ab'.repeat(32)
 

@@ -136,6 +136,7 @@ export const serviceToken = (over: Partial<ServiceToken> = {}): ServiceToken => 
   clientId: `${freshHex(16)}.access`,
   hash: freshHex(32),
   previous: undefined,
+  revision: 1,
   createdAt: NOW,
   expiresAt: undefined,
   revokedAt: undefined,
@@ -154,7 +155,7 @@ export const sessionRevocation = (over: Partial<SessionRevocation> = {}): Sessio
 /** Of {@link anchor}, uploaded; `der` is no CRL. */
 export const anchorCrl = (over: Partial<AnchorCrlRecord> = {}): AnchorCrlRecord => ({
   anchor: 'development',
-  issuerSpki: 'c3'.repeat(32),
+  issuer: 'c3'.repeat(32),
   number: '7',
   thisUpdate: NOW,
   nextUpdate: NOW + DAY,

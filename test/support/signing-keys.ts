@@ -1,6 +1,7 @@
 /** Signing keys as the enroll desk makes and seals them, of every algorithm, and a ring with them. Not how it makes them. */
 
 import { randomBytes } from 'node:crypto'
+import { systemClock } from '#fleet/clock.ts'
 import { createKeyRing, type KeyRing } from '#gateway/key-ring.ts'
 import { generateKey } from '#pki/keys.ts'
 import type { AssertionAlgorithm, AssertionKey } from '#registry/registry.ts'
@@ -37,9 +38,10 @@ export const makeSigningKey = (kid: string, o: SigningKeyOptions = {}): Assertio
   }
 }
 
-/** With these keys in it; none of its log lines are seen. */
+/** With these keys in it, which sign as soon as they are five minutes old; none of its log lines are seen. */
 export const ringOf = (...keys: readonly AssertionKey[]): KeyRing => {
-  const ring = createKeyRing({ secret: SEALING_SECRET, log: createLog('gateway', 'silent') })
+  const log = createLog('gateway', 'silent')
+  const ring = createKeyRing({ secret: SEALING_SECRET, clock: systemClock, log })
   ring.load(keys)
   return ring
 }

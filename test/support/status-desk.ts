@@ -21,9 +21,12 @@ import type { Registry } from '#registry/registry.ts'
 import { loadConfig } from '#runtime/config.ts'
 import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
+import { compileSchemasOnce } from './compiled-schemas.ts'
 import { makePki, randomSerial, type TestPki } from './pki.ts'
 import { deviceId, givenToken, reservation } from './registry.ts'
 import { openTestRegistry, type TestRegistry } from './test-registry.ts'
+
+compileSchemasOnce()
 
 export type StatusDevice = {
   readonly id: DeviceId

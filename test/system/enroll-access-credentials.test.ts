@@ -66,6 +66,7 @@ describe('signing keys', () => {
   it('stay through restarts, follow the configuration, rotate by age and by hand, and retire', async () => {
     const [first, ...others] = await keys()
     expect([first?.algorithm, others]).toEqual(['ES256', []])
+    now += HOUR
 
     const settings = { 'enroll.assertion_algorithm': 'EdDSA', 'enroll.assertion_key_life': '2d' }
     await restart(settings)

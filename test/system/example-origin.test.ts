@@ -16,6 +16,8 @@ import { temporaryFolder } from '../support/temporary.ts'
 const home = temporaryFolder()
 const keys = await generateKeyPair('ES256')
 const others = await generateKeyPair('ES256')
+const rsa = await generateKeyPair('RS256')
+const ed = await generateKeyPair('EdDSA')
 
 const start = (args: readonly string[], ipc = false): ChildProcess =>
   spawn(process.execPath, [join(CHECKOUT, 'examples/origin/main.ts'), ...args], {
@@ -31,9 +33,21 @@ const urlsOf = async (child: ChildProcess): Promise<Urls> => {
 }
 
 const jwks = createServer((_, response) => {
-  void exportJWK(keys.publicKey).then((jwk) => {
+  const published = [
+    [keys, 'k', 'ES256'],
+    [rsa, 'rsa', 'RS256'],
+    [ed, 'ed', 'EdDSA'],
+  ] as const
+  void Promise.all(
+    published.map(async ([pair, kid, alg]) => ({
+      ...(await exportJWK(pair.publicKey)),
+      kid,
+      alg,
+      use: 'sig',
+    })),
+  ).then((all) => {
     response.setHeader('content-type', 'application/json')
-    response.end(JSON.stringify({ keys: [{ ...jwk, kid: 'k', alg: 'ES256', use: 'sig' }] }))
+    response.end(JSON.stringify({ keys: all }))
   })
 })
 let origin: ChildProcess
@@ -73,9 +87,10 @@ const good: Claims = {
   htu: 'https://gate.example:9443/a%20b',
 }
 
-const sign = (claims: Claims, o: { key?: CryptoKey; typ?: string; life?: string } = {}): Promise<string> =>
+type Signing = { key?: CryptoKey; alg?: string; kid?: string; typ?: string; life?: string }
+const sign = (claims: Claims, o: Signing = {}): Promise<string> =>
   new SignJWT({ ...claims })
-    .setProtectedHeader({ alg: 'ES256', kid: 'k', typ: o.typ ?? 'JWT' })
+    .setProtectedHeader({ alg: o.alg ?? 'ES256', kid: o.kid ?? 'k', typ: o.typ ?? 'JWT' })
     .setIssuedAt()
     .setExpirationTime(o.life ?? '30s')
     .sign(o.key ?? keys.privateKey)
@@ -115,10 +130,19 @@ test('believes an assertion for this request, and does not give it away', async 
   expect(said).not.toContain(assertion)
 })
 
+test.each([
+  ['RS256', 'rsa', rsa],
+  ['EdDSA', 'ed', ed],
+] as const)('believes one by %s, where its key is for that', async (alg, kid, { privateKey }) => {
+  const assertion = await sign(good, { alg, kid, key: privateKey })
+  expect((await ask(urls.origin, assertion)).status).toBe(200)
+})
+
 test.each<[string, () => Promise<string> | undefined, Parameters<typeof ask>[2]?]>([
   ['none at all', () => undefined],
   ['something else', () => Promise.resolve('x.y.z')],
   ['signed by somebody else', () => sign(good, { key: others.privateKey })],
+  ['by another algorithm than its key’s', () => sign(good, { alg: 'EdDSA', key: ed.privateKey })],
   ['expired', () => sign(good, { life: '-1s' })],
   ['of another type', () => sign(good, { typ: 'dpop+jwt' })],
   ['for another method', () => sign(good), { method: 'DELETE' }],

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import { connect, type TLSSocket } from 'node:tls'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { ensureAssertionKey } from '../support/assertion-key.ts'
 import { openRegistry } from '#registry/sqlite.ts'
 import { createSecretKey } from '#runtime/secrets.ts'
@@ -75,6 +75,11 @@ test('opens both doors, gives no ticket, cannot start twice on a port, and stops
     env: { ...SETTINGS, SALLYPORT_GATEWAY_HTTPS_LISTEN: `127.0.0.1:${port}` },
   })
   await expect(second).rejects.toThrow(/ended with 2.*gateway\.https_listen/s)
+
+  // there is nothing to restart, and it goes on
+  desk.child.kill('SIGHUP')
+  await vi.waitFor(() => expect(desk.logLines.join('\n')).toContain('there is nothing to restart'), 5_000)
+  expect((await sayRaw(requestText('/'), { port, leaf: ghost })).status).toBe(403)
 
   desk.child.kill('SIGTERM')
   expect(await desk.ended).toBe(0)

@@ -11,6 +11,8 @@ let door: DoorHarness
 let lamp: TestLeaf
 let underWay = 0
 let mostUnderWay = 0
+/** end the answers that have begun */
+const finish: (() => void)[] = []
 const SESSION = { sessionDuration: 15 * MINUTE }
 beforeAll(async () => {
   door = await openDoorHarness({
@@ -27,6 +29,10 @@ beforeAll(async () => {
           underWay -= 1
           response.end(`slow ${door.origin.seen.length}`)
         }, 20)
+      },
+      '/long': (_, response) => {
+        response.write('begun')
+        finish.push(() => response.end('done'))
       },
       '/early': (request, response) => {
         response.writeHead(401).end('I have heard enough')
@@ -121,6 +127,23 @@ describe('on one connection', () => {
     expect(door.origin.seen).toHaveLength(33)
     expect(raw.match(/HTTP\/1\.1 200/g)).toHaveLength(33)
     expect(raw.match(/connection: close/gi)).toHaveLength(1)
+  })
+  test.each([100, 250])('%i at once: the same, also for those that come much later', async (count) => {
+    using client = await open()
+    client.send(requestText('/slow') + get.repeat(count))
+    await client.until(/slow/)
+    client.send(get.repeat(5))
+    const raw = await client.closed()
+    expect(door.origin.seen).toHaveLength(33)
+    expect(raw.match(/HTTP\/1\.1 200/g)).toHaveLength(33)
+    expect(raw).toMatch(/connection: close(?:(?!HTTP\/1)[^])*$/i)
+  })
+  test('without end: cut off', async () => {
+    using client = await open()
+    client.send(requestText('/slow') + get.repeat(3_000))
+    const raw = await client.closed()
+    expect(door.origin.seen.length).toBeLessThanOrEqual(33)
+    expect(raw.match(/HTTP\/1\.1 200/g)?.length ?? 0).toBeLessThanOrEqual(33)
   })
   test('a flood of them is cut off', async () => {
     using client = await open()
@@ -341,6 +364,29 @@ describe('the session', () => {
     using next = await open()
     expect(cookieOf(await ask(next))).not.toBe('')
   })
+  test('an answer that has begun may outlast it, but not its certificate and not its device', async () => {
+    const begin = async (leaf: TestLeaf): Promise<RawClient> => {
+      const client = await open(leaf)
+      client.send(requestText('/long'))
+      await client.until(/begun/)
+      return client
+    }
+    using long = await begin(lamp)
+    using other = await begin(await door.device('lamp-7'))
+    // whose certificate ends then: the sweep that cuts it has passed by the others
+    const notAfter = Math.floor(Date.now() / 1_000) * 1_000 + 26 * MINUTE
+    using brief = await begin(await door.device('lamp-8', { notAfter }))
+    door.pass(30 * MINUTE)
+    await brief.closed()
+    await door.setState('lamp-7', 'suspended')
+    await other.closed()
+    for (const end of finish.splice(0)) end()
+    await long.until(/done/)
+    // nothing more on this handshake
+    long.send(get)
+    await long.until(/session_expired/)
+    await long.closed()
+  })
   test('on a connection that has lived long enough it ends, whatever it does', async () => {
     await door.putHttps({}, { sessionDuration: 24 * HOUR })
     using idle = await open()
@@ -403,4 +449,23 @@ test('stopping: who is idle goes at once, who is served is told, and what waits 
   await stopped
   expect(stopping.origin.seen).toHaveLength(3)
   expect(performance.now() - before).toBeLessThan(1_000)
+})
+
+describe('whoever has no certificate has no session, and no connection that is kept', () => {
+  test.each([
+    ['a service token', { decision: 'non_identity', include: [{ any_valid_service_token: {} }] }],
+    ['a bypass', { decision: 'bypass', include: [{ everyone: {} }] }],
+  ] as const)('%s', async (what, policy) => {
+    await using other = await openDoorHarness({})
+    await other.putHttps({}, SESSION)
+    await other.putPolicy(policy)
+    const headers = await other.serviceToken('robot-1')
+    const reply = await other.say(requestText('/', { headers }).repeat(2))
+    expect(reply).toMatchObject({ status: 200, headers: { connection: 'close' } })
+    expect(other.origin.seen).toHaveLength(1)
+    if (what === 'a bypass') {
+      const lamp = await other.device('lamp-1')
+      expect((await other.say(requestText('/'), lamp)).headers).toMatchObject({ connection: 'close' })
+    }
+  })
 })

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { MINUTE } from '#fleet/clock.ts'
+import { MINUTE, SECOND } from '#fleet/clock.ts'
 import { openDoorHarness, type DoorHarness, type DoorHarnessOptions } from '../support/https-door.ts'
 import type { TestLeaf } from '../support/pki.ts'
 import { openRaw, readReply, requestText, type RawClient } from '../support/raw-https.ts'
@@ -339,6 +339,17 @@ describe('is cut', () => {
     await client.closed()
     await door.putHttps({ websocket: true })
   })
+})
+
+test('another worker takes over: it is not waited for as long as a request', async () => {
+  await using retired = await openDoorHarness({ ...options, drainWithin: MINUTE })
+  await retired.putHttps({ websocket: true })
+  using client = await connect('/ticks', await retired.device('lamp-1'), retired)
+  const stopped = retired.stopDoor()
+  await client.until(/tick/)
+  retired.pass(6 * SECOND)
+  await client.closed()
+  await stopped
 })
 
 test('stopping: it has its time, and is ended then', async () => {

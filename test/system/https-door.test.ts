@@ -61,14 +61,15 @@ describe('admitted', () => {
   })
   test.each([
     ['in capitals', 'A.TEST', 'A.Test', 'a.test'],
-    ['with a port', 'a.test', 'a.test:9443', 'a.test:9443'],
+    ['with a port', 'a.test', 'a.test:PORT', 'a.test:PORT'],
     ['with a dot', 'a.test', 'a.test.', 'a.test'],
     ['with a dot and the usual port', 'a.test', 'a.test.:443', 'a.test'],
   ])('the host %s; the origin hears one spelling of it', async (_, serverName, host, heard) => {
-    const reply = await door.say(requestText('/', { host }), lamp, { serverName })
+    const [asked, told] = [host, heard].map((name) => name.replace('PORT', String(door.port)))
+    const reply = await door.say(requestText('/', { host: asked as string }), lamp, { serverName })
     expect(reply.status).toBe(200)
-    expect(door.origin.seen[0]?.headers['host']).toEqual([heard])
-    expect(door.origin.seen[0]?.headers['x-forwarded-host']).toEqual([heard])
+    expect(door.origin.seen[0]?.headers['host']).toEqual([told])
+    expect(door.origin.seen[0]?.headers['x-forwarded-host']).toEqual([told])
   })
   test('a foreign device, as foreign, when an application is on its host', async () => {
     await door.putApplication({ hostnames: ['a.test', 'b.test'] })
@@ -191,7 +192,7 @@ describe('refused by host', () => {
       { serverName: 'a.test' },
     ],
     ['an address as Host', requestText('/', { host: '127.0.0.1' }), {}],
-    ['an IPv6 address as Host', requestText('/', { host: '[::1]:9443' }), {}],
+    ['an IPv6 address as Host', requestText('/', { host: '[::1]' }), {}],
     ['a host that only begins like it', requestText('/', { host: 'a.test.evil.test' }), {}],
   ])('%s', async (_, bytes, options) => {
     expectRefused(await door.say(bytes, lamp, options), 421, 'host_mismatch')
@@ -320,7 +321,10 @@ const claimsOf = (assertion: string): Record<string, unknown> =>
 
 describe('the assertion', () => {
   test('verifies with the published keys and says what the contract says', async () => {
-    await door.say(requestText('/a/%62?secret=1', { method: 'POST', body: 'x', host: 'a.test:9443' }), lamp)
+    await door.say(
+      requestText('/a/%62?secret=1', { method: 'POST', body: 'x', host: `a.test:${door.port}` }),
+      lamp,
+    )
     const assertion = door.origin.seen[0]?.headers['cf-access-jwt-assertion']?.[0] ?? ''
     const keys = await door.say(requestText('/cdn-cgi/access/certs'))
     expect(keys).toMatchObject({ status: 200, headers: { 'content-type': 'application/json' } })
@@ -341,7 +345,7 @@ describe('the assertion', () => {
       device_id: 'lamp-1',
       cnf: { 'x5t#S256': Buffer.from(lamp.facts.fingerprint, 'hex').toString('base64url') },
       htm: 'POST',
-      htu: 'https://a.test:9443/a/b',
+      htu: `https://a.test:${door.port}/a/b`,
     })
     expect(aud).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/)])
     expect(jti).toMatch(/^[0-9a-f-]{36}$/)

@@ -25,14 +25,16 @@ export const signingKeyCommands = (io: Io): Command =>
         none: 'No signing keys: the enroll desk makes the first one when it starts.',
       }),
     ),
-    online('rotate', 'sign with a new key from now on', 'signing-key rotate')
-      .option('--discard', 'the keys of before end at once, and with them every session')
+    online('rotate', 'a new key, which signs in five minutes', 'signing-key rotate')
+      .option('--discard', 'it signs at once, and the keys of before end, and with them every session')
       .action(async (_: unknown, self: Command) => {
         const options = self.optsWithGlobals<Online & { readonly discard?: boolean }>()
         const body = options.discard === true ? { discard: true } : {}
         const key = await connect(io, options).call<SigningKey>('POST', `${PATH}/rotate`, { body })
+        const when =
+          options.discard === true ? 'signs from now on' : 'is published, and signs in five minutes'
         show(io, options, key, () => [
-          `the ${key.algorithm} key ${key.kid} signs from now on`,
+          `the ${key.algorithm} key ${key.kid} ${when}`,
           options.discard === true
             ? 'Those before it are gone: every session has ended, and origins that keep our keys must fetch them again.'
             : 'Those before it stay published until they retire: npx sallyport signing-key ls',

@@ -3,10 +3,11 @@
  * Not stored here: ../apply-access.ts does that.
  */
 
-import { createHash } from 'node:crypto'
 import type { Anchor } from '#fleet/access.ts'
+import type { CertificateFacts } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { fromPem } from '#pki/pem.ts'
+import { readCertificates } from '#pki/certificate.ts'
+import { caIdOf } from '#pki/chain.ts'
 import type { AnchorBody } from '#wire/access.ts'
 import { readAnchorPem } from '../anchor-pem.ts'
 import { bad, once } from '../reading.ts'
@@ -48,17 +49,17 @@ export const anchorToWire = ({ name, pem, hostnames, crl }: Anchor) => ({
   ...(crl === undefined ? {} : { crl: { urls: [...crl.urls], on_stale: crl.onStale } }),
 })
 
-/** SHA-256 of each certificate. What cannot be read any more has none: an anchor of before stands in nobody's way. */
-const fingerprintsOf = ({ pem }: Anchor): readonly string[] => {
+/** What cannot be read any more holds none: an anchor of before stands in nobody's way. */
+const certificatesOf = ({ pem }: Anchor): readonly CertificateFacts[] => {
   try {
-    return fromPem(pem, 'CERTIFICATE').map((der) => createHash('sha256').update(der).digest('hex'))
+    return readCertificates(pem)
   } catch {
     return []
   }
 }
 
 /**
- * A CA is in one anchor of a hostname: under two nobody could say whose its certificates are.
+ * A CA, by name and key, is in one anchor of a hostname: under two nobody could say whose its certificates are, and whose CRL is asked.
  * @param anchors as they will be
  * @param changed of these, the ones to look at
  * @throws FleetError `conflict`
@@ -66,19 +67,19 @@ const fingerprintsOf = ({ pem }: Anchor): readonly string[] => {
 export const checkAnchors = (anchors: readonly Anchor[], changed: readonly Anchor[]): void => {
   const names = new Set(changed.map(({ name }) => name))
   const hostnames = new Set(changed.flatMap((anchor) => anchor.hostnames))
-  /** by hostname and fingerprint */
+  /** by hostname and CA */
   const holders = new Map<string, string>()
   for (const anchor of [...anchors.filter(({ name }) => !names.has(name)), ...changed]) {
     const shared = anchor.hostnames.filter((hostname) => hostnames.has(hostname))
     if (shared.length === 0) continue
-    for (const [at, fingerprint] of fingerprintsOf(anchor).entries())
+    for (const [at, ca] of certificatesOf(anchor).entries())
       for (const hostname of shared) {
-        const key = `${hostname} ${fingerprint}`
+        const key = `${hostname} ${caIdOf(ca)}`
         const holder = holders.get(key)
-        if (holder !== undefined && names.has(anchor.name))
+        if (holder !== undefined && holder !== anchor.name && names.has(anchor.name))
           throw new FleetError(
             'conflict',
-            `anchor ${anchor.name}: certificate ${at + 1} (SHA-256 ${fingerprint}) is already in the anchor ${holder}, which is for ${hostname} too; put both chains into one anchor, or give them different hostnames`,
+            `anchor ${anchor.name}: certificate ${at + 1} (SHA-256 ${ca.fingerprint}) is of a CA that is already in the anchor ${holder}, which is for ${hostname} too; put both chains into one anchor, or give them different hostnames`,
           )
         holders.set(key, anchor.name)
       }

@@ -37,7 +37,7 @@ const readPath = (path: string): string => {
   throw bad(
     'https.path',
     read.ok
-      ? `${path}: no query, no ;parameters, and one * at most in each segment`
+      ? `${path}: no query, no ;parameters, no dot or space at its end, and one * at most in each segment`
       : `${path}: ${read.problem}`,
   )
 }

@@ -5,34 +5,52 @@
 
 import type { AccessSnapshot, Anchor, Application, Policy, RuleGroup, Rules } from '#fleet/access.ts'
 import { DAY } from '#fleet/clock.ts'
-import { readCertificate } from '#pki/certificate.ts'
-import { fromPem } from '#pki/pem.ts'
-import { readHostPattern } from '#policy/access.ts'
+import { readCertificates } from '#pki/certificate.ts'
+import { isSelfSigned } from '#pki/chain.ts'
+import { readHostPattern, type Contest } from '#policy/access.ts'
 import { createHostIndex } from '#policy/access/hosts.ts'
 import { isLoopback } from '#runtime/config.ts'
 
 /** Certificates of CAs change slowly: who hears of it later than this hears of it too late. */
 const SOON = 60 * DAY
 
-/** As it is afterwards. */
+/** More notes of one kind than this nobody reads. */
+const MOST_CONTESTS = 5
+
+/** As it is afterwards. `before`: as it was. */
 export type Surroundings = {
   readonly access: Pick<AccessSnapshot, 'anchors'>
+  readonly before: Pick<AccessSnapshot, 'anchors'>
   /** names of enrolment groups */
   readonly groups: ReadonlySet<string>
   readonly now: number
+  /** of all applications; a function, because it takes its time and few ask */
+  readonly contests: () => readonly Contest[]
 }
 
 const expiringOf = ({ pem }: Anchor, now: number): readonly string[] =>
-  fromPem(pem, 'CERTIFICATE')
-    .map((der) => readCertificate(der))
+  readCertificates(pem)
     .filter(({ notAfter }) => notAfter < now + SOON)
     .map(
       ({ commonName, serial, notAfter }) =>
         `${commonName ?? `certificate ${serial}`} ends on ${new Date(notAfter).toISOString().slice(0, 10)}: put its successor beside it as another anchor of the same hostnames (docs/access.md, rollover)`,
     )
 
-export const anchorNotes = (anchor: Anchor, { now }: Surroundings): readonly string[] => [
+/** A CRL is taken of a CA that is in the PEM, and the one that is needed is that of the CA which signs the devices. */
+const unlistedOf = ({ pem, crl }: Anchor): readonly string[] =>
+  crl !== undefined && readCertificates(pem).every(isSelfSigned)
+    ? [
+        `pem holds roots only: the CRL of another CA is not taken, and nobody under an intermediate that its client sends ${crl.onStale === 'fail_closed' ? 'gets in' : 'is ever revoked'}; put the intermediates into pem`,
+      ]
+    : []
+
+export const anchorNotes = (anchor: Anchor, { now, before }: Surroundings): readonly string[] => [
   ...expiringOf(anchor, now),
+  ...unlistedOf(anchor),
+  ...(anchor.crl === undefined &&
+  before.anchors.some(({ name, crl }) => name === anchor.name && crl !== undefined)
+    ? ['it had crl, and has none now: nobody is revoked by a list any more']
+    : []),
   ...(anchor.crl?.urls.length === 0 && anchor.crl.onStale === 'fail_closed'
     ? [
         `crl has no urls: until its lists are uploaded (npx sallyport anchor crl ${anchor.name} FILE), nobody with its certificates gets in`,
@@ -48,14 +66,21 @@ const clearOrigins = ({ https }: Application): readonly string[] =>
         return url?.protocol === 'http:' && !isLoopback(url.hostname.replace(/^\[|\]$/g, ''))
       })
 
-export const applicationNotes = (application: Application, { access }: Surroundings): readonly string[] => {
+const contestNotes = ({ name }: Application, { contests }: Surroundings): readonly string[] => {
+  const all = contests().filter(({ applications }) => applications.includes(name))
+  const told = all.slice(0, MOST_CONTESTS).map(({ text }) => text)
+  const more = all.length - told.length
+  return more === 0 ? told : [...told, `there are ${more} more such places that nobody gets`]
+}
+
+export const applicationNotes = (application: Application, around: Surroundings): readonly string[] => {
   const patterns = createHostIndex(
     application.hostnames.flatMap((value) => {
       const pattern = readHostPattern(value)
       return pattern === undefined ? [] : [{ pattern, value }]
     }),
   )
-  const anchored = access.anchors.flatMap(({ hostnames }) => hostnames)
+  const anchored = around.access.anchors.flatMap(({ hostnames }) => hostnames)
   const covered = new Set(anchored.flatMap((name) => patterns.find(name).map(({ value }) => value)))
   const bare = application.hostnames.filter((name) => !covered.has(name))
   return [
@@ -71,6 +96,7 @@ export const applicationNotes = (application: Application, { access }: Surroundi
     ...clearOrigins(application).map(
       (origin) => `${origin} is another machine, without TLS: who listens on the way reads what devices send`,
     ),
+    ...contestNotes(application, around),
   ]
 }
 

@@ -98,7 +98,9 @@ const SELECTORS: { readonly [S in Selector]: Row<S> } = {
   everyone: { example: {}, fields: {} },
   ip: {
     example: { ip: '192.0.2.0/24' },
-    fields: { ip: field('an IPv4 or IPv6 address or block (CIDR)', readIp) },
+    fields: {
+      ip: field('an IPv4 or IPv6 address or block (CIDR); an IPv4 block is written as 10.0.0.0/8', readIp),
+    },
   },
   service_token: {
     example: { token_id: 'k3v9x2m1q8w7e6r5' },

@@ -6,6 +6,7 @@
 import type { AccessSnapshot, Anchor } from '#fleet/access.ts'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { DAY, HOUR, MINUTE, type Clock } from '#fleet/clock.ts'
+import { caIdOf } from '#pki/chain.ts'
 import type { AnchorCrlSummary } from '#registry/access-memory.ts'
 import type { Alert, AlertKind } from '../alerts.ts'
 import { instant } from '../wire-time.ts'
@@ -66,7 +67,7 @@ const troubleOf = (
   }
   return [
     {
-      id: `${problem} ${anchor.name} ${ca.spkiSha256}`,
+      id: `${problem} ${anchor.name} ${caIdOf(ca)}`,
       kind: 'anchor_crl_stale',
       after: problem === 'missing' ? FIRST_GRACE : 0,
       details,
@@ -84,7 +85,7 @@ const troublesOf = (
   anchors
     .filter(({ crl }) => crl !== undefined)
     .flatMap((anchor) => [
-      ...casOf(anchor).flatMap((ca) => troubleOf(anchor, ca, kept.find(anchor.name, ca.spkiSha256), now)),
+      ...casOf(anchor).flatMap((ca) => troubleOf(anchor, ca, kept.find(anchor.name, caIdOf(ca)), now)),
       ...sources.of(anchor).flatMap(({ url, failingSince, problem }): readonly Trouble[] =>
         failingSince === undefined
           ? []

@@ -39,9 +39,18 @@ const pointProblem = (
   if (points === undefined) return undefined
   const [first] = points
   if (first === undefined) return 'it is for a distribution point that has no URL'
-  const known = [...urls, ...(kept?.points ?? [])].map(plain)
+  const asked = urls.map(plain)
+  const parts = points.map(plain)
+  // of a part that is still asked for, and that the new one does not list, nobody would be revoked any more
+  const lost = kept?.points?.find(
+    (point) => (asked.length === 0 || asked.includes(plain(point))) && !parts.includes(plain(point)),
+  )
+  const known = [...asked, ...(kept?.points ?? []).map(plain)]
   // uploaded, and the first: whoever uploads it knows which one it is
-  if (known.length === 0 || points.some((point) => known.includes(plain(point)))) return undefined
+  if (known.length === 0 || parts.some((part) => known.includes(part)))
+    return lost === undefined
+      ? undefined
+      : `it leaves out the certificates of a distribution point (${lost}) that the one before it lists: only one list of each CA is kept`
   return `it lists only certificates of another distribution point (${first}), and the CRL of the anchor is of ${known[0]}`
 }
 

@@ -3,16 +3,17 @@
  * up nobody. Not where they come from: sources.ts, and the route that takes an upload. Not the verdict: judge.ts.
  */
 
-import { setImmediate as breath } from 'node:timers/promises'
 import type { Anchor } from '#fleet/access.ts'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { Actor } from '#fleet/credentials.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { readCertificates } from '#pki/certificate.ts'
+import { caIdOf } from '#pki/chain.ts'
 import { crlReading, type CrlFacts } from '#pki/crl-read.ts'
 import type { AnchorCrlRecord, AnchorCrlSummary } from '#registry/access-memory.ts'
 import type { Registry } from '#registry/registry.ts'
+import { inTurns } from '#runtime/in-turns.ts'
 import { MAX_ANCHOR_CRL_BYTES } from '#trust/crls.ts'
 import { createSerially } from '../serially.ts'
 import { judgeAnchorCrl, signerOf } from './judge.ts'
@@ -21,8 +22,8 @@ import { judgeAnchorCrl, signerOf } from './judge.ts'
 export type Taken = { readonly kind: 'newer' | 'same' | 'older'; readonly crl: AnchorCrlSummary }
 
 export interface KeptCrls {
-  /** @param spki SHA-256 of the CA's SubjectPublicKeyInfo, hex */
-  find(anchor: string, spki: string): AnchorCrlSummary | undefined
+  /** @param ca of caIdOf */
+  find(anchor: string, ca: string): AnchorCrlSummary | undefined
   /** What the registry has, anew: with an anchor its CRLs went. @throws `registry_unavailable` */
   reload(): Promise<void>
   /**
@@ -51,17 +52,9 @@ export const casOf = (anchor: Anchor): readonly CertificateFacts[] => {
 }
 
 /** @throws bad_request */
-const readInPieces = async (der: Uint8Array): Promise<CrlFacts> => {
-  const reading = crlReading(der, MAX_ANCHOR_CRL_BYTES)
-  let step = reading.next()
-  while (step.done !== true) {
-    await breath()
-    step = reading.next()
-  }
-  return step.value
-}
+const readInPieces = (der: Uint8Array): Promise<CrlFacts> => inTurns(crlReading(der, MAX_ANCHOR_CRL_BYTES))
 
-const idOf = (anchor: string, spki: string): string => `${anchor} ${spki}`
+const idOf = (anchor: string, ca: string): string => `${anchor} ${ca}`
 
 const without = (crl: AnchorCrlRecord): AnchorCrlSummary => {
   const { der: _der, ...rest } = crl
@@ -81,15 +74,15 @@ export const createKeptCrls = ({
 
   const reload = async (): Promise<void> => {
     const crls = await registry.listAnchorCrls()
-    kept = new Map(crls.map((crl) => [idOf(crl.anchor, crl.issuerSpki), crl]))
+    kept = new Map(crls.map((crl) => [idOf(crl.anchor, crl.issuer), crl]))
   }
 
   const take = async (anchor: Anchor, der: Uint8Array, source: string, actor: Actor): Promise<Taken> => {
     const crl = await readInPieces(der)
     const signer = signerOf(crl, casOf(anchor))
     if (typeof signer === 'string') throw new FleetError('bad_request', `CRL: ${signer}`)
-    const issuerSpki = signer.spkiSha256
-    const before = await registry.findAnchorCrl(anchor.name, issuerSpki)
+    const issuer = caIdOf(signer)
+    const before = await registry.findAnchorCrl(anchor.name, issuer)
     const facts = before && (await readInPieces(before.der).catch(() => undefined))
     const now = clock()
     const verdict = judgeAnchorCrl({
@@ -103,7 +96,7 @@ export const createKeptCrls = ({
     if (verdict.kind !== 'newer' && before !== undefined) return { kind: verdict.kind, crl: without(before) }
     const record: AnchorCrlRecord = {
       anchor: anchor.name,
-      issuerSpki,
+      issuer,
       number: String(crl.number),
       thisUpdate: crl.thisUpdate,
       nextUpdate: crl.nextUpdate,
@@ -113,12 +106,12 @@ export const createKeptCrls = ({
       der,
     }
     const stands = without(await registry.keepAnchorCrl(record, now, actor))
-    kept = new Map(kept).set(idOf(anchor.name, issuerSpki), stands)
+    kept = new Map(kept).set(idOf(anchor.name, issuer), stands)
     return { kind: 'newer', crl: stands }
   }
 
   return {
-    find: (anchor, spki) => kept.get(idOf(anchor, spki)),
+    find: (anchor, ca) => kept.get(idOf(anchor, ca)),
     reload: () => serially(reload),
     take: (anchor, der, source, actor) => serially(() => take(anchor, der, source, actor)),
   }

@@ -4,6 +4,7 @@ import type { Anchor } from '#fleet/access.ts'
 import { SECOND, type Clock } from '#fleet/clock.ts'
 import type { Actor } from '#fleet/credentials.ts'
 import { FleetError } from '#fleet/errors.ts'
+import { caIdOf } from '#pki/chain.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
@@ -70,7 +71,7 @@ export const openAnchorCrls = async (o: {
       const now = clock()
       return anchors.flatMap((anchor) => {
         if (anchor.crl === undefined) return []
-        const crls = casOf(anchor).flatMap(({ spkiSha256 }) => kept.find(anchor.name, spkiSha256) ?? [])
+        const crls = casOf(anchor).flatMap((ca) => kept.find(anchor.name, caIdOf(ca)) ?? [])
         const first = Math.min(...crls.map(({ nextUpdate }) => nextUpdate))
         const left = crls.length === 0 ? 0 : Math.floor((first - now) / SECOND)
         return [[{ anchor: anchor.name }, left] as const]
@@ -85,8 +86,9 @@ export const openAnchorCrls = async (o: {
       return {
         anchor: anchor.name,
         on_stale: anchor.crl?.onStale ?? null,
-        authorities: casOf(anchor).map(({ commonName = null, spkiSha256 }) => {
-          const crl = kept.find(anchor.name, spkiSha256)
+        authorities: casOf(anchor).map((ca) => {
+          const { commonName = null, spkiSha256 } = ca
+          const crl = kept.find(anchor.name, caIdOf(ca))
           return {
             common_name: commonName,
             spki_sha256: spkiSha256,

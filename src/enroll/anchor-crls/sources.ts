@@ -69,7 +69,7 @@ export const followSources = (deps: Deps): CrlSources => {
       fetchedAt: now,
       failingSince: undefined,
       problem,
-      ca: crl.issuerSpki,
+      ca: crl.issuer,
     })
     outcomes.inc({ outcome: kind === 'newer' ? 'new' : kind === 'same' ? 'unchanged' : 'older' })
     if (kind === 'newer')

@@ -4,6 +4,7 @@
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { SECOND } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { Denial } from '#fleet/denial.ts'
 import type { Peer } from '#fleet/peer.ts'
@@ -11,11 +12,13 @@ import { nameOf } from '#policy/admission.ts'
 import type { Decision, Identity } from '#policy/decision.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Admission } from '../admission.ts'
-import type { KeyRing } from '../key-ring.ts'
+import { KEPT_FOR, type KeyRing } from '../key-ring.ts'
+import { ownerOf } from '../owner.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { prefersHtml } from './accept.ts'
-import { denialError } from './details.ts'
+import { denialError, isForgotten } from './details.ts'
 import { PAGE_HEADERS, PAGE_TYPE } from './page.ts'
+import type { Refusals } from './refusals.ts'
 import { answerEarly } from './reply.ts'
 import { ownHeaders } from './response-headers.ts'
 
@@ -28,7 +31,7 @@ export type AccessEndpointDeps = {
   readonly isKnownHost: (hostname: string) => boolean
 }
 
-export type AccessAsked = {
+export type AccessAsked = Refusals & {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly requestId: string
@@ -37,13 +40,12 @@ export type AccessAsked = {
   readonly host: string
   /** canonical, decoded */
   readonly path: string
-  /** answers with a problem; what is denied is in the log already. `setCookies`: values that go with it */
-  readonly refuse: (error: FleetError, setCookies: readonly string[]) => void
-  /** the same for what is not admission's, and writes the log line */
-  readonly fail: (error: FleetError) => void
 }
 
-const ROOT = '/cdn-cgi/access'
+export const OWN_ROOT = '/cdn-cgi/access'
+
+/** Is it the gateway's own? Then no application gets it. */
+export const isOwnPath = (path: string): boolean => path === OWN_ROOT || path.startsWith(`${OWN_ROOT}/`)
 
 type Endpoint = {
   readonly methods: readonly string[]
@@ -65,7 +67,7 @@ const JSON_TYPE = ['Content-Type', 'application/json', 'X-Content-Type-Options',
 
 /** Public keys are for everyone. A new key is used at once: whoever meets an unknown kid fetches again. */
 const serveCerts: Endpoint['serve'] = ({ keys }, asked) => {
-  answer(asked, keys.published(), [...JSON_TYPE, 'Cache-Control', 'public, max-age=300'])
+  answer(asked, keys.published(), [...JSON_TYPE, 'Cache-Control', `public, max-age=${KEPT_FOR / SECOND}`])
 }
 
 const LOGGED_OUT = 'The session on this host has ended.'
@@ -92,10 +94,10 @@ const serveLogout: Endpoint['serve'] = ({ sessions, log }, asked) => {
 }
 
 const detailsOf = (identity: Identity): Record<string, unknown> => {
-  if (identity.kind === 'device') return { common_name: identity.id, device_id: identity.id }
-  if (identity.kind === 'foreign') return { common_name: identity.name, anchor: identity.anchor }
   if (identity.kind === 'service') return { service_token_id: identity.id, service_token_status: true }
-  return {}
+  const { commonName, deviceId, anchor } = ownerOf(identity) ?? {}
+  // what is undefined is not in the JSON
+  return { common_name: commonName, device_id: deviceId, anchor }
 }
 
 const seconds = (ms: number): number => Math.floor(ms / 1_000)
@@ -124,11 +126,8 @@ const deny = (
   setCookies: readonly string[],
 ): void => {
   admission.record(asked.peer, askOf(asked), decision, asked.requestId)
-  asked.refuse(denialError(decision.reason), setCookies)
+  asked.denied(denialError(decision.reason), setCookies)
 }
-
-/** A token that will never be good here again: the client need not send it. */
-const FORGOTTEN: ReadonlySet<Denial> = new Set(['token_invalid', 'token_binding_mismatch'])
 
 const serveIdentity: Endpoint['serve'] = (deps, asked) => {
   const { admission, sessions } = deps
@@ -137,14 +136,14 @@ const serveIdentity: Endpoint['serve'] = (deps, asked) => {
   const credentials = sessions.credentialsOf(request, peer, host)
   const decision = admission.whoIs(peer, host, credentials, held?.applicationId)
   if (!decision.allow)
-    deny(deps, asked, decision, FORGOTTEN.has(decision.reason) ? sessions.forget(undefined) : [])
+    deny(deps, asked, decision, isForgotten(decision.reason) ? sessions.forget(undefined) : [])
   else answer(asked, `${JSON.stringify(identityDocument(decision, asked))}\n`, [...JSON_TYPE, ...NO_STORE])
 }
 
 const ENDPOINTS: ReadonlyMap<string, Endpoint> = new Map([
-  [`${ROOT}/certs`, { methods: ['GET', 'HEAD'], serve: serveCerts }],
-  [`${ROOT}/logout`, { methods: ['GET', 'POST'], serve: serveLogout }],
-  [`${ROOT}/get-identity`, { methods: ['GET', 'HEAD'], serve: serveIdentity }],
+  [`${OWN_ROOT}/certs`, { methods: ['GET', 'HEAD'], serve: serveCerts }],
+  [`${OWN_ROOT}/logout`, { methods: ['GET', 'POST'], serve: serveLogout }],
+  [`${OWN_ROOT}/get-identity`, { methods: ['GET', 'HEAD'], serve: serveIdentity }],
 ])
 
 /** An unknown hostname does not exist, here neither. In the ladder's order. */
@@ -161,15 +160,17 @@ const refusalOf = (deps: AccessEndpointDeps, { peer, host }: AccessAsked): Denia
 /** Ask before admission. @returns whether it was one, and has been answered; it is never an application's */
 export const serveAccessEndpoint = (deps: AccessEndpointDeps, asked: AccessAsked): boolean => {
   const { path, request } = asked
-  if (path !== ROOT && !path.startsWith(`${ROOT}/`)) return false
+  if (!isOwnPath(path)) return false
   const reason = refusalOf(deps, asked)
   const endpoint = ENDPOINTS.get(path)
   if (reason !== undefined) deny(deps, asked, { allow: false, reason }, [])
   else if (endpoint === undefined)
-    asked.fail(new FleetError('not_found', 'below /cdn-cgi/access/ are certs, logout and get-identity'))
+    asked.notServed(new FleetError('not_found', 'below /cdn-cgi/access/ are certs, logout and get-identity'))
   else if (!endpoint.methods.includes(request.method ?? ''))
-    asked.fail(
-      new FleetError('method_not_allowed', `${endpoint.methods.join(' and ')} can be asked for here`),
+    asked.notServed(
+      new FleetError('method_not_allowed', `${endpoint.methods.join(' and ')} can be asked for here`, {
+        allow: endpoint.methods,
+      }),
     )
   else endpoint.serve(deps, asked)
   return true

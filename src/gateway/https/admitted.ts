@@ -3,19 +3,20 @@
  * admitted: exchange.ts asked. Not the bytes of a WebSocket: tunnel.ts.
  */
 
+import type { Application } from '#fleet/access.ts'
 import { SECOND } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import type { Credentials } from '#policy/admission.ts'
+import { nameOf, type Credentials } from '#policy/admission.ts'
 import type { Ask, Decision } from '#policy/decision.ts'
 import type { Target } from '#policy/target.ts'
 import type { Admission } from '../admission.ts'
 import type { Anchors } from '../anchors.ts'
-import type { Assertions } from '../assertion.ts'
+import type { Assertions, Mint } from '../assertion.ts'
 import type { Live } from '../live.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { assertionFor } from './assertion-for.ts'
 import type { Presented } from './certificate-headers.ts'
-import { fateOf, type Connection, type Exchange, type Turn } from './connection.ts'
+import type { Connection, Exchange, Turn } from './connection.ts'
 import { denialError } from './details.ts'
 import { isForwardedMethod, type Envelope } from './envelope.ts'
 import { forward } from './forward.ts'
@@ -23,12 +24,14 @@ import type { Origins } from './origins.ts'
 import { requestHeaders } from './request-headers.ts'
 import { responseHeaders } from './response-headers.ts'
 import type { Route } from './routes.ts'
-import type { Shares } from './shares.ts'
+import { groupOf, type Shares } from './shares.ts'
 import { becomeTunnel, upgradeHead } from './tunnel.ts'
 import { acceptsKey, webSocketKey } from './websocket.ts'
 
 /** ms that an assertion is good for at least: it is written in whole seconds, and read by another clock. */
 const LEAST_LIFE = 5 * SECOND
+/** And at most: an origin reads it with the header, however long the answer may take. */
+const MOST_LIFE = 60 * SECOND
 
 export type AdmittedDeps = {
   readonly admission: Admission
@@ -40,10 +43,10 @@ export type AdmittedDeps = {
   readonly shares: Shares
   /** octets of a body that a client sends, at least, per timeout of the application */
   readonly bodyLeast: number
-  /** ms that a connection lives which serves more than one request, or a WebSocket */
-  readonly maxConnection: number
   readonly sighting: (fingerprint: string) => void
 }
+
+type Allowed = Extract<Decision, { allow: true }>
 
 export type AdmittedRequest = {
   readonly connection: Connection
@@ -53,16 +56,15 @@ export type AdmittedRequest = {
   readonly credentials: Credentials
   readonly envelope: Envelope
   readonly target: Target
-  readonly decision: Extract<Decision, { allow: true }>
+  readonly decision: Allowed
   readonly route: Route
   /** Set-Cookie of a session that begins */
   readonly cookie: string | undefined
   /** under which name it has its share of the door */
   readonly shareName: string
-  /** tells the client, when it can still be told, and ends the connection */
-  readonly refuse: (error: FleetError) => void
-  /** tells the client, with a line in the log */
-  readonly fail: (error: FleetError) => void
+  /** as {@link Refusals} have them: when it can still be told */
+  readonly denied: (error: FleetError) => void
+  readonly notServed: (error: FleetError) => void
 }
 
 /** Told only after admission, so that a stranger hears first that he is one. undefined: it may go to the origin. */
@@ -110,6 +112,38 @@ export const judgeOn = (
   return { allow: false, reason: 'session_expired', identity: decision.identity }
 }
 
+/** What runs goes to where its application was when it began. */
+const isElsewhere = (before: Application, now: Application): boolean => {
+  const originsOf = ({ https }: Application): string => JSON.stringify([https?.origin].flat())
+  return before !== now && (before.id !== now.id || originsOf(before) !== originsOf(now))
+}
+
+/** The verdict on what runs already. An answer may outlast its session, which a WebSocket may not. */
+const judgeAgain = (
+  deps: AdmittedDeps,
+  { connection, turn: { request, early }, ask, credentials, envelope, decision }: AdmittedRequest,
+): Decision => {
+  const mayOutlast = ask.door === 'https' && early === undefined
+  const now = mayOutlast ? { ...ask, running: true } : ask
+  const held =
+    mayOutlast && decision.session !== undefined
+      ? deps.sessions.credentialsOf(request, connection.peer, envelope.host, true)
+      : credentials
+  const again = judgeOn(deps, connection, now, held)
+  if (!again.allow) return again
+  const { identity, application } = decision
+  // a request would begin another session now; what runs is of the one that is gone
+  const isOver = decision.session !== undefined && again.session === undefined && again.plan.duration > 0
+  const isGone = isElsewhere(application, again.application)
+  if (!isGone && !isOver) return again
+  const reason = isGone ? 'no_application' : 'session_expired'
+  return { allow: false, reason, identity, application: application.name }
+}
+
+/** No Duration: an assertion for each request. Within a session a connection may say one again. */
+const mintOn = ({ mint, forConnection }: Assertions, connection: Connection, { plan }: Allowed): Mint =>
+  plan.duration === 0 ? mint : (connection.mint ??= forConnection())
+
 /** Was it judged by its certificate, and by nothing else? */
 const isCertificateOnly = ({ decision, turn }: AdmittedRequest): boolean =>
   decision.plan.duration === 0 &&
@@ -119,25 +153,26 @@ const isCertificateOnly = ({ decision, turn }: AdmittedRequest): boolean =>
 
 /** @returns undefined when it is over already */
 export const serveAdmitted = (deps: AdmittedDeps, admitted: AdmittedRequest): Exchange | undefined => {
-  const { connection, turn, ask, envelope, target, decision, route, cookie, fail } = admitted
+  const { connection, turn, ask, envelope, target, decision, route, cookie, notServed } = admitted
   const { request, response, early } = turn
   const { peer, socket } = connection
   const refusal = refusalOf(admitted)
   if (refusal !== undefined) {
-    fail(refusal)
+    notServed(refusal)
     return undefined
   }
-  const share = deps.shares.take(admitted.shareName)
+  const share = deps.shares.take(admitted.shareName, groupOf(decision.identity))
   if (share === undefined) {
-    fail(new FleetError('rate_limited', 'this identity has too many requests under way'))
+    notServed(new FleetError('rate_limited', 'this identity has too many requests under way'))
     return undefined
   }
   const { leaf } = peer
-  const life = Math.max(route.timeout, LEAST_LIFE)
-  const assertion = assertionFor(deps.assertions, { decision, request, leaf, envelope, target, life })
+  const life = Math.min(Math.max(route.timeout, LEAST_LIFE), MOST_LIFE)
+  const mint = mintOn(deps.assertions, connection, decision)
+  const assertion = assertionFor(mint, { decision, request, leaf, envelope, target, life })
   if (assertion === undefined) {
     share[Symbol.dispose]()
-    fail(new FleetError('registry_unavailable', 'there is no assertion key yet'))
+    notServed(new FleetError('registry_unavailable', 'there is no assertion key yet'))
     return undefined
   }
   const { identity } = decision
@@ -160,47 +195,52 @@ export const serveAdmitted = (deps: AdmittedDeps, admitted: AdmittedRequest): Ex
     }),
     hasBody: envelope.hasBody,
     bodyLeast: deps.bodyLeast,
-    headersFor: (headers) => responseHeaders(headers, fateOf(connection, request), cookie),
+    headersFor: (status, headers) => responseHeaders(status, headers, connection.fate(request), cookie),
     onUpgrade:
       early === undefined
         ? undefined
         : (headers, origin) => {
-            const head = upgradeHead(responseHeaders(headers, 'upgrade', cookie))
-            const endsAt = connection.since + deps.maxConnection
+            const head = upgradeHead(responseHeaders(101, headers, 'upgrade', cookie))
             if (!acceptsKey(headers['sec-websocket-accept'], webSocketKey(request))) {
               origin.on('error', () => {}).destroy()
-              fail(
+              notServed(
                 new FleetError(
                   'origin_unreachable',
                   'the origin did not complete the handshake of a WebSocket',
                 ),
               )
-            } else becomeTunnel(connection, turn, { origin, head, endsAt, halfOpen: route.timeout })
+            } else becomeTunnel(connection, turn, { origin, head, halfOpen: route.timeout })
           },
-    onFailure: fail,
+    onFailure: notServed,
   })
   const recheck = (): void => {
-    const again = judgeOn(deps, connection, ask, admitted.credentials)
-    if (again.allow) return
+    const again = judgeAgain(deps, admitted)
+    if (again.allow) {
+      exchange.notAfter = again.notAfter
+      return
+    }
     deps.admission.record(peer, ask, again, admitted.requestId)
     forwarded.abort()
     if (connection.kind === 'tunnel') socket.destroy()
-    else admitted.refuse(denialError(again.reason))
+    else admitted.denied(denialError(again.reason))
   }
   // draining: it may finish, the door waits for it
   const entry = deps.live.add({
     deviceId,
+    foreignName: identity.kind === 'foreign' ? nameOf(identity) : undefined,
     certificateOnly: isCertificateOnly(admitted),
     recheck,
     drain: () => {},
   })
-  return {
+  const exchange: Exchange = {
+    isNamed: identity.kind !== 'none',
+    patience: route.timeout,
     notAfter: decision.notAfter,
     recheck,
     broken: (error) => {
       if (request.complete) return
       forwarded.abort()
-      fail(error)
+      notServed(error)
     },
     closed: () => {
       share[Symbol.dispose]()
@@ -208,4 +248,5 @@ export const serveAdmitted = (deps: AdmittedDeps, admitted: AdmittedRequest): Ex
       forwarded.abort()
     },
   }
+  return exchange
 }

@@ -4,26 +4,18 @@ import type { IncomingMessage } from 'node:http'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Decision, Identity } from '#policy/decision.ts'
 import type { Target } from '#policy/target.ts'
-import type { AssertionClaims, Assertions } from '../assertion.ts'
+import type { AssertionClaims, Mint } from '../assertion.ts'
+import { ownerOf } from '../owner.ts'
 import type { Envelope } from './envelope.ts'
 
 type Names = Pick<AssertionClaims, 'commonName' | 'deviceId' | 'anchor' | 'serviceTokenId'>
 
-const namesOf = (identity: Exclude<Identity, { kind: 'none' }>, request: IncomingMessage): Names => {
-  switch (identity.kind) {
-    case 'device':
-      return { commonName: identity.id, deviceId: identity.id, anchor: undefined }
-    case 'foreign':
-      return { commonName: identity.name, deviceId: undefined, anchor: identity.anchor }
-    case 'service':
-      return {
-        // the Client ID, as at Cloudflare; admission has found the field good
-        commonName: String(request.headers['cf-access-client-id']),
-        deviceId: undefined,
-        anchor: undefined,
-        serviceTokenId: identity.id,
-      }
-  }
+/** undefined: nobody was asked who it is. */
+const namesOf = (identity: Identity, request: IncomingMessage): Names | undefined => {
+  if (identity.kind !== 'service') return ownerOf(identity)
+  // the Client ID, as at Cloudflare; admission has found the field good
+  const commonName = String(request.headers['cf-access-client-id'])
+  return { commonName, deviceId: undefined, anchor: undefined, serviceTokenId: identity.id }
 }
 
 /**
@@ -32,7 +24,7 @@ const namesOf = (identity: Exclude<Identity, { kind: 'none' }>, request: Incomin
  * @returns '' where nobody was asked who he is; undefined: there is no key yet
  */
 export const assertionFor = (
-  assertions: Assertions,
+  mint: Mint,
   o: {
     readonly decision: Extract<Decision, { allow: true }>
     readonly request: IncomingMessage
@@ -43,9 +35,10 @@ export const assertionFor = (
   },
 ): string | undefined => {
   const { identity, application, notAfter } = o.decision
-  if (identity.kind === 'none') return ''
-  return assertions.mint({
-    ...namesOf(identity, o.request),
+  const names = namesOf(identity, o.request)
+  if (names === undefined) return ''
+  return mint({
+    ...names,
     hostname: o.envelope.host,
     applicationId: application.id,
     fingerprint: o.leaf?.fingerprint,

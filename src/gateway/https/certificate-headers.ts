@@ -7,9 +7,11 @@ import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Forward } from '#fleet/access.ts'
 import { xfccOf } from './xfcc.ts'
 
-/** RFC 9440 fields are left out when they are longer, as Cloudflare does. */
+/** A certificate is left out when it is longer, and so is a chain, as Cloudflare does. */
 const MAX_LEAF = 10 * 1_024
 const MAX_CHAIN = 16 * 1_024
+/** Of all forms together: one of the longest of each. Whoever asks for all three does not get it three times; what comes last is left out. */
+const MAX_ALL = MAX_LEAF + MAX_CHAIN
 
 export type Presented = {
   readonly leaf: CertificateFacts
@@ -19,19 +21,20 @@ export type Presented = {
   readonly host: string
 }
 
-type Writer = (headers: string[], presented: Presented) => void
+/** @param room octets that there are for it; the hash may be more @returns octets that it said */
+type Writer = (headers: string[], presented: Presented, room: number) => number
 
 const base64 = (der: Uint8Array): string =>
   Buffer.from(der.buffer, der.byteOffset, der.byteLength).toString('base64')
 
-/** A device comes back with the same certificate, and its facts are remembered (#runtime/peer.ts). */
-const encoded = new WeakMap<CertificateFacts, string>()
+/** A device comes back with the same certificate, and its octets are remembered (#runtime/peer.ts); so are those of the CAs (anchors.ts). */
+const encoded = new WeakMap<Uint8Array, string>()
 
-const leafText = (leaf: CertificateFacts): string => {
-  const known = encoded.get(leaf)
+const textOf = (der: Uint8Array): string => {
+  const known = encoded.get(der)
   if (known !== undefined) return known
-  const text = base64(leaf.der)
-  encoded.set(leaf, text)
+  const text = base64(der)
+  encoded.set(der, text)
   return text
 }
 
@@ -39,18 +42,28 @@ const leafText = (leaf: CertificateFacts): string => {
 const byteSequence = (text: string): string => `:${text}:`
 
 const WRITERS: Readonly<Record<Forward, Writer>> = {
-  cloudflare: (headers, { leaf }) => {
-    headers.push('Cf-Client-Cert-Der-Base64', leafText(leaf), 'Cf-Client-Cert-Sha256', leaf.fingerprint)
+  cloudflare: (headers, { leaf }, room) => {
+    const text = textOf(leaf.der)
+    const fits = text.length <= Math.min(room, MAX_LEAF)
+    if (fits) headers.push('Cf-Client-Cert-Der-Base64', text)
+    headers.push('Cf-Client-Cert-Sha256', leaf.fingerprint)
+    return leaf.fingerprint.length + (fits ? text.length : 0)
   },
-  rfc9440: (headers, { leaf, above }) => {
-    const text = leafText(leaf)
-    if (text.length + 2 <= MAX_LEAF) headers.push('Client-Cert', byteSequence(text))
-    if (above.length === 0) return
-    const chain = above.map((der) => byteSequence(base64(der))).join(', ')
-    if (chain.length <= MAX_CHAIN) headers.push('Client-Cert-Chain', chain)
+  rfc9440: (headers, { leaf, above }, room) => {
+    const text = byteSequence(textOf(leaf.der))
+    const fits = text.length <= Math.min(room, MAX_LEAF)
+    if (fits) headers.push('Client-Cert', text)
+    const said = fits ? text.length : 0
+    if (above.length === 0) return said
+    const chain = above.map((der) => byteSequence(textOf(der))).join(', ')
+    if (chain.length > Math.min(room - said, MAX_CHAIN)) return said
+    headers.push('Client-Cert-Chain', chain)
+    return said + chain.length
   },
-  xfcc: (headers, { leaf, above, host }) => {
-    headers.push('X-Forwarded-Client-Cert', xfccOf({ by: `https://${host}`, leaf, above }))
+  xfcc: (headers, { leaf, above, host }, room) => {
+    const value = xfccOf({ by: `https://${host}`, leaf, above, room })
+    headers.push('X-Forwarded-Client-Cert', value)
+    return value.length
   },
 }
 
@@ -60,5 +73,6 @@ export const tellsChain = (forms: readonly Forward[]): boolean =>
 
 /** Puts name, value, … behind what is in `headers`. */
 export const addCertificate = (headers: string[], forms: readonly Forward[], presented: Presented): void => {
-  for (const form of forms) WRITERS[form](headers, presented)
+  let room = MAX_ALL
+  for (const form of forms) room -= WRITERS[form](headers, presented, room)
 }

@@ -37,7 +37,7 @@ const IDLE = MINUTE
 
 export type HttpsDoorOptions = Omit<
   ExchangeDeps,
-  'origins' | 'shares' | 'rates' | 'routeOf' | 'failed' | 'bodyLeast' | 'maxConnection'
+  'origins' | 'shares' | 'rates' | 'routeOf' | 'failed' | 'bodyLeast' | 'ports'
 > & {
   readonly config: Config
   readonly metrics: Metrics
@@ -76,6 +76,8 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
   )
 
   const origins = createOrigins({ timeout: https.origin_timeout, clock })
+  // and the one that is listened on, when it is known
+  const ports: number[] = https.public_port === undefined ? [] : [https.public_port]
   const deps: ExchangeDeps = {
     ...o,
     origins,
@@ -83,7 +85,7 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
     rates: createRates({ perMinute: https.requests_per_certificate, clock }),
     routeOf: createRoutes({ timeout: https.origin_timeout, bodyLimit: https.body_limit }),
     bodyLeast: https.body_least,
-    maxConnection: https.max_connection,
+    ports,
     failed: (reason) => {
       failures.inc({ reason })
     },
@@ -103,13 +105,13 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
     serve: (connection, turn) => {
       try {
         const exchange = startExchange(deps, connection, turn)
-        if (exchange !== undefined) crowd.admit(connection.socket)
+        if (exchange?.isNamed === true) crowd.admit(connection.socket)
         return exchange
       } catch (err) {
         const requestId = newRequestId()
         failures.inc({ reason: 'internal' })
         log.error({ err, request_id: requestId }, 'broken')
-        connection.ending = true
+        connection.close()
         replyProblem(turn.request, turn.response, err, requestId)
         return undefined
       }
@@ -117,6 +119,12 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
     idle: (socket) => {
       crowd.idle(socket)
     },
+    failed: (err) => {
+      failures.inc({ reason: 'internal' })
+      log.error({ err }, 'broken')
+    },
+    longest: https.max_connection,
+    patience: https.origin_timeout,
   })
   const arrive =
     (expectation: Expectation) =>
@@ -178,6 +186,7 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
     server.setSecureContext(options)
   })
   const { host, port } = await listen(server, config.gateway.https_listen)
+  ports.push(port)
   server.on('error', (err) => {
     log.error({ err }, 'the HTTPS listener failed')
   })

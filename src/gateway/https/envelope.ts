@@ -47,8 +47,13 @@ const tokensOf = (fields: readonly string[]): ReadonlySet<string> =>
 /**
  * @param rawHeaders name, value, name, value, … as they came
  * @param version `1.1`
+ * @param ports beside 443, those that the client may name
  */
-export const openEnvelope = (rawHeaders: readonly string[], version: string): Opened => {
+export const openEnvelope = (
+  rawHeaders: readonly string[],
+  version: string,
+  ports: readonly number[],
+): Opened => {
   if (version !== '1.1' && version !== '1.0') return refused('only HTTP/1.1 and HTTP/1.0 are spoken here')
   let hostField: string | undefined
   let coding: string | undefined
@@ -85,6 +90,9 @@ export const openEnvelope = (rawHeaders: readonly string[], version: string): Op
   const [, name, port] = HOST.exec(hostField) ?? []
   if (name === undefined || (port !== undefined && Number(port) > 65_535))
     return refused('Host is not a host name')
+  // an origin makes links of it, and caches answers under it: it is not the client's to choose
+  if (port !== undefined && Number(port) !== 443 && !ports.includes(Number(port)))
+    return refused('the port in Host is not the one that is listened on here')
   // RFC 9112 §6.1 and §6.3: anything but these framings is where two parsers part ways
   if (
     coding !== undefined &&
@@ -99,7 +107,7 @@ export const openEnvelope = (rawHeaders: readonly string[], version: string): Op
     ok: true,
     envelope: {
       host,
-      authority: port === undefined || port === '443' ? host : `${host}:${Number(port)}`,
+      authority: port === undefined || Number(port) === 443 ? host : `${host}:${Number(port)}`,
       connection: connection === undefined ? NONE : tokensOf(connection),
       length: octets,
       hasBody: coding !== undefined || (octets !== undefined && octets > 0),

@@ -3,44 +3,40 @@
  * broken connection. Not the connection, of which turns.ts sees to the order of its requests; not the origin: admitted.ts.
  */
 
-import type { Denial } from '#fleet/denial.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { SECOND } from '#fleet/clock.ts'
 import type { Application } from '#fleet/access.ts'
+import type { CertificateFacts } from '#fleet/certificate.ts'
+import type { Peer } from '#fleet/peer.ts'
 import { nameOf } from '#policy/admission.ts'
 import type { Ask, Decision } from '#policy/decision.ts'
 import { canonicalTarget, type Canonical, type Target } from '#policy/target.ts'
 import { limitKey } from '#runtime/address-key.ts'
-import type { Log } from '#runtime/log.ts'
 import { newRequestId } from '#runtime/request-id.ts'
-import type { AnonymousLines } from '../anonymous-lines.ts'
-import { serveAccessEndpoint, type AccessEndpointDeps } from './access-endpoints.ts'
-import { judgeOn, serveAdmitted, type AdmittedDeps } from './admitted.ts'
-import { fateOf, type Connection, type Exchange, type Turn } from './connection.ts'
-import { denialError } from './details.ts'
+import { ownerOf } from '../owner.ts'
+import { OWN_ROOT, isOwnPath, serveAccessEndpoint, type AccessEndpointDeps } from './access-endpoints.ts'
+import { judgeOn, serveAdmitted, type AdmittedDeps, type AdmittedRequest } from './admitted.ts'
+import type { Connection, Exchange, Turn } from './connection.ts'
+import { denialError, isForgotten } from './details.ts'
 import { openEnvelope, type Envelope } from './envelope.ts'
 import type { Rates } from './rates.ts'
-import { replyProblem } from './reply.ts'
+import { createRefusals, type RefusalDeps, type Refusals } from './refusals.ts'
 import type { Route } from './routes.ts'
 import { withoutSessionCookie } from './spoofs.ts'
 
 export type ExchangeDeps = AdmittedDeps &
-  AccessEndpointDeps & {
-    readonly log: Log
-    readonly anonymousLines: AnonymousLines
+  AccessEndpointDeps &
+  RefusalDeps & {
     /** of requests, by certificate, or by whoever has none */
     readonly rates: Rates
     readonly routeOf: (application: Application) => Route
-    /** counts what was not served for another reason than admission's */
-    readonly failed: (reason: string) => void
+    /** by which clients may reach the door, beside 443 */
+    readonly ports: readonly number[]
+    /** undefined: there is none now */
+    readonly applicationNamed: (name: string) => Application | undefined
   }
 
-const OWN_PATHS = '/cdn-cgi/access'
-
 type Allowed = Extract<Decision, { allow: true }>
-
-/** A token that will never be good here again: the client need not send it. */
-const FORGOTTEN: ReadonlySet<Denial> = new Set(['token_invalid', 'token_binding_mismatch'])
 
 const askFor = (
   { before, since }: Connection,
@@ -59,10 +55,8 @@ const askFor = (
   ...(early === undefined ? {} : { upgrade: true }),
 })
 
-const isOwn = (path: string): boolean => path === OWN_PATHS || path.startsWith(`${OWN_PATHS}/`)
-
 /** In whatever way an origin may read it, what is the gateway's own is none of its business. */
-const ownPathOf = ({ decoded, readings }: Target): string => (readings.some(isOwn) ? OWN_PATHS : decoded)
+const ownPathOf = ({ decoded, readings }: Target): string => (readings.some(isOwnPath) ? OWN_ROOT : decoded)
 
 /** A session begins with the first admitted request of a connection that came without one, once for each application. */
 const beginSession = (
@@ -82,8 +76,68 @@ const beginSession = (
 const nameFor = ({ identity }: Allowed, { peer }: Connection): string =>
   identity.kind === 'none' ? limitKey(peer.address) : nameOf(identity)
 
+/** Anybody can make certificates: one that no CA stands for is counted with the address that it came from. */
+const counterOf = ({ fingerprint }: CertificateFacts, { trusted, address }: Peer): string =>
+  trusted ? fingerprint : limitKey(address)
+
 const tooOften = (wait: number): FleetError =>
   new FleetError('rate_limited', 'too many requests in a minute; wait', { retryAfter: wait / SECOND })
+
+/** One whose header could be read, and which is no endpoint of the gateway's own. */
+type Asked = Pick<AdmittedRequest, 'connection' | 'turn' | 'requestId' | 'envelope'> & {
+  readonly target: Canonical
+  readonly refusals: Refusals
+}
+
+const serveAllowed = (
+  deps: ExchangeDeps,
+  admitted: Omit<AdmittedRequest, 'route' | 'cookie' | 'shareName' | 'denied' | 'notServed'>,
+  refusals: Refusals,
+): Exchange | undefined => {
+  const { connection, decision, envelope } = admitted
+  const { peer } = connection
+  const { identity } = decision
+  const isNamed = identity.kind !== 'none'
+  const shareName = nameFor(decision, connection)
+  // a session without its certificate counts with those that bring it
+  const rateName = decision.session?.fingerprint ?? shareName
+  // a good certificate that nobody has looked at is not what it was let in for
+  const isCounted = peer.leaf !== undefined && (isNamed || !peer.trusted)
+  const wait = isCounted ? 0 : deps.rates.take(rateName)
+  if (wait > 0) return refusals.notServed(tooOften(wait), isNamed)
+  // its end is that of a session, which only a certificate can have
+  const hasSession = decision.plan.duration > 0 && ownerOf(identity) !== undefined
+  if (hasSession) connection.keep()
+  const cookie = beginSession(deps, connection, decision, envelope.host)
+  return serveAdmitted(deps, {
+    ...admitted,
+    route: deps.routeOf(decision.application),
+    cookie,
+    shareName,
+    denied: refusals.denied,
+    notServed: (error) => refusals.notServed(error, isNamed, cookie),
+  })
+}
+
+const judge = (deps: ExchangeDeps, asked: Asked): Exchange | undefined => {
+  const { connection, turn, requestId, envelope, target, refusals } = asked
+  const { request } = turn
+  const { peer } = connection
+  const ask = askFor(connection, turn, envelope, target)
+  const credentials = deps.sessions.credentialsOf(request, peer, envelope.host)
+  const decision = judgeOn(deps, connection, ask, credentials)
+  deps.admission.record(peer, ask, decision, requestId)
+  if (!decision.allow) {
+    const { reason } = decision
+    const { cookie: sent } = request.headers
+    const forgets = isForgotten(reason) && sent !== undefined && withoutSessionCookie(sent) !== sent
+    const application = forgets ? deps.applicationNamed(decision.application ?? '') : undefined
+    return refusals.denied(denialError(reason, target), forgets ? deps.sessions.forget(application) : [])
+  }
+  if (!target.ok) throw new Error('admitted without a target')
+  const admitted = { connection, turn, requestId, ask, credentials, envelope, target, decision }
+  return serveAllowed(deps, admitted, refusals)
+}
 
 /** @returns undefined when it is over already */
 export const startExchange = (
@@ -93,79 +147,25 @@ export const startExchange = (
 ): Exchange | undefined => {
   const { request, response } = turn
   const { peer } = connection
-  const { leaf } = peer
   const requestId = newRequestId()
-  let cookie: string | undefined
-  let admitted = false
+  const refusals = createRefusals(deps, connection, turn, requestId)
+  const { denied, notServed } = refusals
 
-  const tell = (error: FleetError, cookies: readonly string[]): undefined => {
-    replyProblem(request, response, error, requestId, fateOf(connection, request), cookies)
-  }
-  const refuse = (error: FleetError, cookies: readonly string[] = []): undefined => {
-    connection.ending = true
-    return tell(error, cookies)
-  }
-  const fail = (error: FleetError): undefined => {
-    deps.failed(error.code)
-    const line = {
-      door: 'https',
-      reason: error.code,
-      address: peer.address,
-      request_id: requestId,
-      err: error.cause,
-    }
-    if (admitted || deps.anonymousLines.take()) deps.log.info(line, 'not served')
-    return tell(error, cookie === undefined ? [] : [cookie])
-  }
-
-  const wait = leaf === undefined ? 0 : deps.rates.take(leaf.fingerprint)
-  if (wait > 0) return fail(tooOften(wait))
-  const opened = openEnvelope(request.rawHeaders, request.httpVersion)
+  const wait = peer.leaf === undefined ? 0 : deps.rates.take(counterOf(peer.leaf, peer))
+  if (wait > 0) return notServed(tooOften(wait))
+  const opened = openEnvelope(request.rawHeaders, request.httpVersion, deps.ports)
   if (!opened.ok) {
     // what follows may be read in two ways as well
-    connection.ending = true
-    return fail(new FleetError('bad_request', opened.problem))
+    connection.close()
+    return notServed(new FleetError('bad_request', opened.problem))
   }
   const { envelope } = opened
   const { host } = envelope
   const target = canonicalTarget(request.url ?? '', envelope.authority)
   const path = target.ok ? ownPathOf(target) : ''
-  if (serveAccessEndpoint(deps, { request, response, requestId, peer, host, path, refuse, fail }))
+  // what is asked for there is the last thing on a connection
+  if (isOwnPath(path)) connection.close()
+  if (serveAccessEndpoint(deps, { request, response, requestId, peer, host, path, denied, notServed }))
     return undefined
-
-  const ask = askFor(connection, turn, envelope, target)
-  const credentials = deps.sessions.credentialsOf(request, peer, host)
-  const decision = judgeOn(deps, connection, ask, credentials)
-  deps.admission.record(peer, ask, decision, requestId)
-  if (!decision.allow) {
-    const { reason } = decision
-    const { cookie: sent } = request.headers
-    const forgets = FORGOTTEN.has(reason) && sent !== undefined && withoutSessionCookie(sent) !== sent
-    return refuse(denialError(reason, target), forgets ? deps.sessions.forget(undefined) : [])
-  }
-  admitted = true
-  if (!target.ok) throw new Error('admitted without a target')
-  const shareName = nameFor(decision, connection)
-  const waitFor = leaf === undefined ? deps.rates.take(shareName) : 0
-  if (waitFor > 0) return fail(tooOften(waitFor))
-  if (decision.plan.duration > 0 && connection.kind === 'single') {
-    connection.kind = 'kept'
-    connection.endsAt = connection.since + deps.maxConnection
-  }
-  cookie = beginSession(deps, connection, decision, host)
-  return serveAdmitted(deps, {
-    connection,
-    turn,
-    requestId,
-    ask,
-    credentials,
-    envelope,
-    target,
-    decision,
-    route: deps.routeOf(decision.application),
-    cookie,
-    shareName,
-    refuse,
-    fail,
-  })
+  return judge(deps, { connection, turn, requestId, envelope, target, refusals })
 }

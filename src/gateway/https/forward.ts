@@ -47,7 +47,7 @@ const problemOf = (error: unknown): FleetError => {
 }
 
 /**
- * @param o.route its `timeout`: ms until the origin's header, counted from the last octet that the client sent; and between two reads of a client
+ * @param o.route its `timeout`: ms until the origin's header, counted from the last octet that the client sent
  * @param o.bodyLeast octets of a body per `timeout`
  * @param o.headersFor the client's header, from the origin's: name, value, …
  * @param o.onUpgrade undefined: no WebSocket was asked for
@@ -62,7 +62,7 @@ export const forward = (o: {
   readonly headers: string[]
   readonly hasBody: boolean
   readonly bodyLeast: number
-  readonly headersFor: (headers: Headers) => string[]
+  readonly headersFor: (status: number, headers: Headers) => string[]
   readonly onUpgrade: ((headers: Headers, socket: Duplex) => void) | undefined
   readonly onFailure: (error: FleetError) => void
 }): Forwarded => {
@@ -121,7 +121,7 @@ export const forward = (o: {
       if (status < 200 || over) return
       clearTimeout(timer)
       answerEarly(request)
-      response.writeHead(status, o.headersFor(headers))
+      response.writeHead(status, o.headersFor(status, headers))
       // Node keeps the header until there is a body. One that came along goes in the same packet; nobody waits for a later one.
       process.nextTick(() => {
         if (!over && !bodyBegun) response.flushHeaders()
@@ -131,17 +131,10 @@ export const forward = (o: {
       bodyBegun = true
       if (over || response.write(chunk)) return
       started.pause()
-      // whoever does not read may not hold a connection and an origin for ever
-      const stalled = setTimeout(() => request.socket.destroy(), timeout)
-      const clear = (): void => {
-        clearTimeout(stalled)
-      }
+      // a client that never reads: turns.ts sees it
       response.once('drain', () => {
-        clear()
-        response.off('close', clear)
         started.resume()
       })
-      response.once('close', clear)
     },
     onResponseEnd: () => {
       if (over) return
@@ -155,7 +148,7 @@ export const forward = (o: {
     onResponseError: (_, error) => {
       // nobody has heard of it yet
       const isUnsaid = controller === undefined && !over && !UNSENDABLE.has(codeOf(error))
-      if (!isUnsaid || asked === undefined || route.targets.length === 1) return fail(error)
+      if (!isUnsaid || asked === undefined || route.addresses.length === 1) return fail(error)
       origins.dead(asked)
       tried ??= new Set()
       tried.add(asked)
@@ -178,7 +171,7 @@ export const forward = (o: {
   /** @param before what the one before it failed with */
   const ask = (before: unknown): void => {
     try {
-      asked = origins.pick(route.targets, tried)
+      asked = origins.pick(route.addresses, tried)
     } catch (error) {
       return fail(error)
     }

@@ -16,9 +16,9 @@ const DEAD_FOR = 10 * SECOND
 const UNIX = 'unix:'
 
 /** `http://h:p`, `https://h:p` or `unix:/path`, and whom an https origin is verified with (PEM; undefined: the public roots). */
-export type Target = { readonly url: string; readonly ca: string | undefined; readonly key: string }
+export type OriginAddress = { readonly url: string; readonly ca: string | undefined; readonly key: string }
 
-export const targetOf = (url: string, ca: string | undefined): Target => ({
+export const originAddress = (url: string, ca: string | undefined): OriginAddress => ({
   url,
   ca,
   key: ca === undefined ? url : `${url}\n${ca}`,
@@ -38,7 +38,7 @@ export type Origins = AsyncDisposable & {
    * @returns undefined: all were tried
    * @throws TypeError for a URL that cannot be read
    */
-  pick(targets: readonly Target[], tried: ReadonlySet<Origin> | undefined): Origin | undefined
+  pick(addresses: readonly OriginAddress[], tried: ReadonlySet<Origin> | undefined): Origin | undefined
   /** no connection to it could be made */
   dead(origin: Origin): void
 }
@@ -61,7 +61,7 @@ export const createOrigins = (o: { readonly timeout: number; readonly clock: Clo
   /** most recently used last */
   const known = new Map<string, Origin>()
 
-  const open = ({ url, ca }: Target): Origin => {
+  const open = ({ url, ca }: OriginAddress): Origin => {
     const socketPath = url.startsWith(UNIX) ? url.slice(UNIX.length) : undefined
     const base = socketPath === undefined ? new URL(url) : new URL('http://localhost')
     const hostname = base.hostname.replace(/^\[(.*)\]$/, '$1')
@@ -85,12 +85,12 @@ export const createOrigins = (o: { readonly timeout: number; readonly clock: Clo
     }
   }
   let newest = ''
-  const find = (target: Target): Origin => {
-    const { key } = target
+  const find = (address: OriginAddress): Origin => {
+    const { key } = address
     let found = known.get(key)
     if (found !== undefined && key === newest) return found
     if (found === undefined) {
-      found = open(target)
+      found = open(address)
       if (known.size >= MAX_POOLS) {
         const [oldest, { pool }] = known.entries().next().value as [string, Origin]
         known.delete(oldest)
@@ -104,13 +104,13 @@ export const createOrigins = (o: { readonly timeout: number; readonly clock: Clo
   }
 
   return {
-    pick: (targets, tried) => {
-      const [only] = targets
-      if (targets.length === 1 && tried === undefined) return find(only as Target)
+    pick: (addresses, tried) => {
+      const [only] = addresses
+      if (addresses.length === 1 && tried === undefined) return find(only as OriginAddress)
       const now = clock()
       let last: Origin | undefined
-      for (const target of targets) {
-        const origin = find(target)
+      for (const address of addresses) {
+        const origin = find(address)
         if (tried?.has(origin) === true) continue
         if (origin.deadUntil === 0) return origin
         if (origin.deadUntil <= now) {

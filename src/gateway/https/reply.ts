@@ -5,7 +5,7 @@
 
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { FleetError } from '#fleet/errors.ts'
+import { FleetError } from '#fleet/errors.ts'
 import { problemReply } from '#runtime/problem-reply.ts'
 import { problemOf } from '#wire/problems.ts'
 import { prefersHtml } from './accept.ts'
@@ -20,8 +20,12 @@ const LINGER = 2_000
  * still sending: half-close, throw away what comes, end after a moment.
  */
 export const lingerOn = (socket: Socket): void => {
-  socket.end()
   socket.resume()
+  endSoon(socket)
+}
+
+const endSoon = (socket: Socket): void => {
+  socket.end()
   const timer = setTimeout(() => socket.destroy(), LINGER)
   socket.once('close', () => {
     clearTimeout(timer)
@@ -38,11 +42,26 @@ export const answerEarly = (request: IncomingMessage): void => {
   }
 }
 
+/** The answers that are under way arrive, the last one too; what the client says beside them is left where it is. */
+export const stopReading = (socket: Socket): void => {
+  socket.pause()
+  socket.destroySoon = () => {
+    endSoon(socket)
+  }
+}
+
 /**
  * RFC 9110 §11.6.1 wants a scheme; this one stands for "a client certificate, or the two fields of a service token", of which neither fits into
  * Authorization.
  */
 const CHALLENGE = 'Cf-Access'
+
+/** Of what goes to origins; WebDAV's are not worth their length. */
+const USUAL = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+
+/** RFC 9110 §15.5.6: a 405 says which methods there are. */
+const allowOf = (error: unknown): string =>
+  ((error instanceof FleetError ? error.allow : undefined) ?? USUAL).join(', ')
 
 /** Names and values that describe a page in place of a problem document. */
 const asPage = (headers: Readonly<Record<string, string>>, page: string): string[] => {
@@ -78,8 +97,7 @@ export const replyProblem = (
   const page = prefersHtml(request.headers.accept) ? pageOf(problemOf(error, requestId)) : undefined
   if (fate === 'close') answerEarly(request)
   const own = ownHeaders(fate)
-  // RFC 9110 §15.5.6: says which methods there are; WebDAV's are not worth their length
-  if (status === 405) own.push('Allow', 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS')
+  if (status === 405) own.push('Allow', allowOf(error))
   for (const cookie of cookies) own.push('Set-Cookie', cookie)
   own.push(...(page === undefined ? Object.entries(headers).flat() : asPage(headers, page)))
   response.writeHead(status, own)
@@ -91,6 +109,7 @@ export const replyProblem = (
 export const replyProblemRaw = (socket: Socket, error: FleetError, requestId: string): void => {
   const { status, headers, body } = problemReply(error, requestId, CHALLENGE)
   const own = ownHeaders('close')
+  if (status === 405) own.push('Allow', allowOf(error))
   for (const [name, value] of Object.entries(headers)) own.push(name, value)
   let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
   for (let at = 0; at < own.length; at += 2) head += `${own[at]}: ${own[at + 1]}\r\n`

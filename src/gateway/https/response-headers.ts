@@ -18,12 +18,16 @@ export const ownHeaders = (fate: Fate): string[] => [...FATES[fate]]
 
 const NONE: ReadonlySet<string> = new Set()
 
+/** RFC 9110 §8.6: these have no content, and say no length of it; a client that believed one would take the next answer for it. */
+const hasNoLength = (status: number): boolean => status === 204 || status < 200
+
 /**
  * @param headers lower-case names, as undici gives them
  * @param cookie the gateway's own Set-Cookie
  * @returns name, value, …, for writeHead
  */
 export const responseHeaders = (
+  status: number,
   headers: Readonly<Record<string, string | readonly string[] | undefined>>,
   fate: Fate,
   cookie: string | undefined,
@@ -40,6 +44,7 @@ export const responseHeaders = (
   const kept = ownHeaders(fate)
   for (const name of Object.keys(headers)) {
     if (endsAtThisHop(name, named) || isOriginSpoof(name)) continue
+    if (name === 'content-length' && hasNoLength(status)) continue
     const value = headers[name] as string | readonly string[]
     for (const one of typeof value === 'string' ? [value] : value)
       if (name !== 'set-cookie' || !setsSessionCookie(one)) kept.push(name, one)

@@ -2,10 +2,10 @@
 
 import { HTTPS_DEFAULTS, type Application, type Forward, type ForwardOn } from '#fleet/access.ts'
 import { tellsChain } from './certificate-headers.ts'
-import { targetOf, type Target } from './origins.ts'
+import { originAddress, type OriginAddress } from './origins.ts'
 
 export type Route = {
-  readonly targets: readonly Target[]
+  readonly addresses: readonly OriginAddress[]
   /** ms that the origin may be silent */
   readonly timeout: number
   /** octets */
@@ -29,7 +29,7 @@ export const createRoutes = (defaults: {
     const urls = typeof https.origin === 'string' ? [https.origin] : https.origin
     const forms = https.forward ?? HTTPS_DEFAULTS.forward
     return {
-      targets: urls.map((url) => targetOf(url, https.originCa)),
+      addresses: urls.map((url) => originAddress(url, https.originCa)),
       timeout: https.timeout ?? defaults.timeout,
       bodyLimit: https.bodyLimit ?? defaults.bodyLimit,
       websocket: https.websocket ?? HTTPS_DEFAULTS.websocket,

@@ -1,34 +1,63 @@
 /**
- * How many requests one identity may have under way: admitted ones are never pushed out, so nobody may fill the door with them. Not who is
- * connected without being admitted: ../crowd.ts.
+ * How many requests one identity may have under way: admitted ones are never pushed out, so nobody may fill the door with them. Whoever can
+ * have as many names as he likes is counted with all of those names together, too. Not who is connected: ../crowd.ts.
  */
+
+import type { Identity } from '#policy/decision.ts'
+import { Leaving } from '../leaving.ts'
 
 /** One in so many of all connections, and never fewer than {@link LEAST}: a small door still serves a browser's worth. */
 const PART = 16
+const GROUP_PART = 2
 const LEAST = 8
 
 export type Shares = {
-  /** @returns undefined when this identity has its share already; else dispose of it when the request is over */
-  take(identity: string): Disposable | undefined
+  /**
+   * @param group of {@link groupOf}
+   * @returns undefined when the name, or its group, has its share already; else dispose of it when the request is over
+   */
+  take(name: string, group: string | undefined): Disposable | undefined
 }
 
-const shareOf = (connections: number): number => Math.max(LEAST, Math.floor(connections / PART))
+/** Those whom a bypass let in have an address for a name, and a foreign CA gives names at will. undefined: the enroll desk has given it. */
+export const groupOf = (identity: Identity): string | undefined => {
+  if (identity.kind === 'none') return ''
+  return identity.kind === 'foreign' ? identity.anchor : undefined
+}
+
+type Share = { take(name: string): Disposable | undefined }
+
+const createShare = (connections: number, part: number): Share => {
+  const most = Math.max(LEAST, Math.floor(connections / part))
+  const held = new Map<string, number>()
+  const leave = (name: string): void => {
+    const left = (held.get(name) ?? 1) - 1
+    if (left === 0) held.delete(name)
+    else held.set(name, left)
+  }
+  return {
+    take: (name) => {
+      const now = held.get(name) ?? 0
+      if (now >= most) return undefined
+      held.set(name, now + 1)
+      return new Leaving(leave, name)
+    },
+  }
+}
 
 export const createShares = (connections: number): Shares => {
-  const most = shareOf(connections)
-  const held = new Map<string, number>()
+  const names = createShare(connections, PART)
+  const groups = createShare(connections, GROUP_PART)
   return {
-    take: (identity) => {
-      const now = held.get(identity) ?? 0
-      if (now >= most) return undefined
-      held.set(identity, now + 1)
-      return {
-        [Symbol.dispose]: () => {
-          const left = (held.get(identity) ?? 1) - 1
-          if (left === 0) held.delete(identity)
-          else held.set(identity, left)
-        },
-      }
+    take: (name, group) => {
+      const ofName = names.take(name)
+      if (group === undefined || ofName === undefined) return ofName
+      using both = new DisposableStack()
+      both.use(ofName)
+      const ofGroup = groups.take(group)
+      if (ofGroup === undefined) return undefined
+      both.use(ofGroup)
+      return both.move()
     },
   }
 }

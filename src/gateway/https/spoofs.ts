@@ -130,9 +130,13 @@ export const withoutSessionCookie = (cookie: string): string | undefined => {
 }
 
 /** Without a name the value is what browsers send (RFC 6265bis §5.6): `=CF_Authorization=x` comes back as `CF_Authorization=x`. */
-export const setsSessionCookie = (setCookie: string): boolean => {
-  const [pair = ''] = setCookie.split(';')
+const namesSessionCookie = (field: string): boolean => {
+  const [pair = ''] = field.split(';')
   const named = pair.trimStart().replace(/^=+/, '')
   const [name = ''] = named.split('=')
   return SESSION_COOKIE.test(name)
 }
+
+/** Some clients join fields and split them at every comma: to them there is a cookie behind each. */
+export const setsSessionCookie = (setCookie: string): boolean =>
+  SESSION_COOKIE.test(setCookie) && setCookie.split(',').some(namesSessionCookie)

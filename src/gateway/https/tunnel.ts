@@ -55,23 +55,18 @@ const openTunnel = (o: {
   origin.pipe(client)
 }
 
-/**
- * The request was its last, and has been answered by the origin with 101.
- * @param o.endsAt ms; the session's end, and the certificate's, are the decision's to know
- */
+/** The request was its last, and has been answered by the origin with 101. */
 export const becomeTunnel = (
   connection: Connection,
   { response, early }: Turn,
   o: {
     readonly origin: Duplex
     readonly head: string
-    readonly endsAt: number
     readonly halfOpen: number
   },
 ): void => {
   const { socket } = connection
   response.detachSocket(socket)
-  connection.kind = 'tunnel'
-  connection.endsAt = o.endsAt
+  connection.tunnel()
   openTunnel({ ...o, client: socket, early: early ?? new Uint8Array() })
 }

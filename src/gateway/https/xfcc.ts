@@ -8,9 +8,8 @@ import type { CertificateFacts } from '#fleet/certificate.ts'
 import { distinguishedName } from '#pki/distinguished-name.ts'
 import { toPem } from '#pki/pem.ts'
 
-/** The fields Cert and Chain are left out when they are longer, as RFC 9440's are. */
+/** The field Cert is left out when it is longer, as RFC 9440's is. */
 const MAX_CERT = 10 * 1_024
-const MAX_CHAIN = 16 * 1_024
 const MAX_SUBJECT = 4 * 1_024
 const MAX_NAMES = 16
 
@@ -46,20 +45,29 @@ const subjectOf = (leaf: CertificateFacts): string => {
 /**
  * @param o.by who says so: `https://<hostname>`, the assertion's issuer
  * @param o.above DER, verified, without the root
+ * @param o.room octets. What does not fit is left out, Chain first, then Cert; By and Hash are always there.
  */
 export const xfccOf = (o: {
   readonly by: string
   readonly leaf: CertificateFacts
   readonly above: readonly Uint8Array[]
+  readonly room: number
 }): string => {
   const { leaf } = o
-  const fields = [`By=${o.by}`, `Hash=${leaf.fingerprint}`]
+  let { room } = o
+  const fitting = (field: string): string[] => {
+    if (field.length + 1 > room) return []
+    room -= field.length + 1
+    return [field]
+  }
+  const whose = [`By=${o.by}`, `Hash=${leaf.fingerprint}`]
+  room -= whose.join(';').length
+  const subject = fitting(`Subject="${subjectOf(leaf)}"`)
+  const uris = leaf.sanUris.slice(0, MAX_NAMES).map((uri) => `URI=${uriValue(uri)}`)
+  const dns = leaf.sanDns.slice(0, MAX_NAMES).filter((name) => DNS_NAME.test(name))
+  const names = [...uris, ...dns.map((name) => `DNS=${name}`)].flatMap(fitting)
   const cert = encoded([leaf.der])
-  if (cert.length <= MAX_CERT) fields.push(`Cert="${cert}"`)
-  const chain = encoded([leaf.der, ...o.above])
-  if (chain.length <= MAX_CHAIN) fields.push(`Chain="${chain}"`)
-  fields.push(`Subject="${subjectOf(leaf)}"`)
-  for (const uri of leaf.sanUris.slice(0, MAX_NAMES)) fields.push(`URI=${uriValue(uri)}`)
-  for (const name of leaf.sanDns.slice(0, MAX_NAMES)) if (DNS_NAME.test(name)) fields.push(`DNS=${name}`)
-  return fields.join(';')
+  const certs = cert.length <= MAX_CERT ? fitting(`Cert="${cert}"`) : []
+  certs.push(...fitting(`Chain="${encoded([leaf.der, ...o.above])}"`))
+  return [...whose, ...certs, ...subject, ...names].join(';')
 }

@@ -24,31 +24,38 @@ export const fieldsOf = (rawHeaders: readonly string[], name: string): readonly 
   return values
 }
 
-/** Only under the very name: no parser is asked what another spelling means. An empty value is a cookie that was to be forgotten. */
+/** A browser shows one cookie for each path that it has one for (RFC 6265 §5.4): so many applications may lie within each other. */
+const MOST_TOKENS = 4
+
+/** Only under the very name: no parser is asked what another spelling means. */
 const cookiesOf = (cookie: string): readonly string[] =>
   cookie.includes(PREFIX)
     ? cookie
         .split(';')
         .map((pair) => pair.replace(/^[ \t]+/, ''))
-        .filter((pair) => pair.startsWith(PREFIX) && pair.length > PREFIX.length)
+        .filter((pair) => pair.startsWith(PREFIX))
         .map((pair) => pair.slice(PREFIX.length))
     : []
 
+/** An empty value alone is a cookie that was to be forgotten; beside another one somebody may read it in place of that. */
+const tokensIn = (cookies: readonly string[]): readonly string[] | 'ambiguous' => {
+  if (cookies.length === 1 && cookies[0] === '') return []
+  const isOneTwice = new Set(cookies).size < cookies.length
+  return cookies.length > MOST_TOKENS || isOneTwice || cookies.includes('') ? 'ambiguous' : cookies
+}
+
 /**
- * The one token that a request comes with; in both places it may be, when it is the same.
- * @returns undefined: none; `ambiguous`: two, of which somebody could read the other
+ * The tokens that a request comes with, as they stand: one, or several cookies, each another one. In both places there may be one, when it is
+ * the same.
+ * @returns `ambiguous`: some, of which somebody could read another one than we do
  */
-export const presentedToken = (
-  rawHeaders: readonly string[],
-): { readonly token: string } | 'ambiguous' | undefined => {
-  const cookies = fieldsOf(rawHeaders, 'cookie').flatMap(cookiesOf)
+export const presentedTokens = (rawHeaders: readonly string[]): readonly string[] | 'ambiguous' => {
+  const tokens = tokensIn(fieldsOf(rawHeaders, 'cookie').flatMap(cookiesOf))
   const fields = fieldsOf(rawHeaders, FIELD_NAME)
-  if (cookies.length > 1 || fields.length > 1) return 'ambiguous'
-  const [cookie] = cookies
+  if (tokens === 'ambiguous' || fields.length > 1) return 'ambiguous'
   const [field] = fields
-  if (cookie !== undefined && field !== undefined && cookie !== field) return 'ambiguous'
-  const token = cookie ?? field
-  return token === undefined ? undefined : { token }
+  if (field === undefined) return tokens
+  return tokens.every((token) => token === field) ? [field] : 'ambiguous'
 }
 
 const DEFAULTS: NonNullable<SessionChoice['cookie']> = { httpOnly: true, sameSite: 'lax', path: false }

@@ -5,11 +5,12 @@
 
 import { hash } from 'node:crypto'
 import type { SessionRevocation } from '#fleet/session.ts'
+import { foreignName } from '#policy/admission.ts'
 
-/** Logouts that are remembered here until the registry has them; the oldest goes first. */
+/** Holders whose logouts are remembered here until the registry has them; the oldest goes first. */
 const MAX_ENDED = 10_000
 
-/** How the token with this `jti` is written in a revocation, an inbox entry, and (its beginning) in the log. */
+/** How the token with this `jti` is written in a revocation, and (its beginning) in the log. */
 export const subjectOfToken = (jti: string): string => hash('sha256', jti, 'hex')
 
 /** What of a token is looked at. `issuedAt`: ms. */
@@ -45,13 +46,19 @@ const indexOf = (revocations: readonly SessionRevocation[]): Index => {
   }
 }
 
-const nameOf = ({ deviceId, anchor, commonName }: Revocable): string => deviceId ?? `${anchor}/${commonName}`
+/** Whose session it is, as in a revocation of scope `device` and in an inbox entry. */
+export const holderOf = ({
+  deviceId,
+  anchor = '',
+  commonName,
+}: Pick<Revocable, 'deviceId' | 'anchor' | 'commonName'>): string =>
+  deviceId ?? foreignName(anchor, commonName)
 
 export type RevokedSessions = {
   /** @throws what the registry throws */
   has(token: Revocable): boolean
-  /** void here from now on */
-  end(subject: string): void
+  /** Void here from now on, with all that its holder began before it. @returns the holder */
+  end(token: Revocable): string
 }
 
 /** @param revocationsNow the registry's: the same array as long as nothing has changed */
@@ -59,7 +66,8 @@ export const createRevokedSessions = (
   revocationsNow: () => readonly SessionRevocation[],
 ): RevokedSessions => {
   let known: { readonly of: readonly SessionRevocation[]; readonly index: Index } | undefined
-  const ended = new Set<string>()
+  /** by holder, up to when issued */
+  const ended = new Map<string, number>()
 
   const current = (): Index => {
     const revocations = revocationsNow()
@@ -70,17 +78,24 @@ export const createRevokedSessions = (
   return {
     has: (token) => {
       const { tokens, devices, applications, everything } = current()
+      const { anchor, issuedAt } = token
+      const holder = holderOf(token)
       return (
-        ended.has(token.subject) ||
         tokens.has(token.subject) ||
-        token.issuedAt <= everything ||
-        token.issuedAt <= (devices.get(nameOf(token)) ?? -Infinity) ||
-        token.issuedAt <= (applications.get(token.applicationId) ?? -Infinity)
+        issuedAt <= everything ||
+        issuedAt <= (ended.get(holder) ?? -Infinity) ||
+        issuedAt <= (devices.get(holder) ?? -Infinity) ||
+        issuedAt <= (applications.get(token.applicationId) ?? -Infinity) ||
+        (anchor !== undefined && issuedAt <= (devices.get(foreignName(anchor, '')) ?? -Infinity))
       )
     },
-    end: (subject) => {
+    end: (token) => {
+      const holder = holderOf(token)
+      const before = ended.get(holder) ?? -Infinity
       if (ended.size >= MAX_ENDED) ended.delete(ended.keys().next().value as string)
-      ended.add(subject)
+      ended.delete(holder)
+      ended.set(holder, Math.max(before, token.issuedAt))
+      return holder
     },
   }
 }

@@ -17,7 +17,7 @@ import { subjectOfToken } from './revoked.ts'
 /** Octets; a good one has 1,000, or 3,000 with a certificate in it. */
 export const MAX_TOKEN = 8_192
 
-/** What it is made of. Times: ms, in whole seconds once they are in a token. Hex is lower case. */
+/** What it is made of. Times: ms; `expiresAt` in whole seconds once it is in a token. Hex is lower case. */
 export type NewSession = {
   /** lower case, no port */
   readonly host: string
@@ -62,7 +62,8 @@ export const mintSession = (key: RingKey, o: NewSession): string => {
     common_name: o.commonName,
     ...(deviceId === undefined ? {} : { device_id: deviceId }),
     ...(anchor === undefined ? {} : { anchor }),
-    iat: Math.floor(o.issuedAt / 1_000),
+    // RFC 7519 §2 allows fractions; with them a revocation and a session of one second are told apart
+    iat: o.issuedAt / 1_000,
     exp: Math.floor(o.expiresAt / 1_000),
     jti: randomUUID(),
     // RFC 8705 §3.1
@@ -92,6 +93,12 @@ const parse = (payload: string): Claims | undefined => {
 
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
 const isTextOrAbsent = (value: unknown): value is string | undefined => value === undefined || isText(value)
+/** Exact to the millisecond, as we write it. */
+const isMoment = (value: unknown): value is number =>
+  typeof value === 'number' &&
+  value > 0 &&
+  isSeconds(Math.ceil(value)) &&
+  Math.round(value * 1_000) / 1_000 === value
 const isSeconds = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) > 0
 const isDigest = (value: unknown): value is string => typeof value === 'string' && DIGEST.test(value)
 
@@ -115,19 +122,30 @@ const leafOf = (cert: unknown, fingerprint: string): CertificateFacts | undefine
   }
 }
 
+/** None that ours do not have: whoever puts it there means something by it, such as `nbf`, that would not be done. */
+const hasOnly = (claims: Claims, names: readonly string[]): boolean =>
+  Object.keys(claims).every((name) => names.includes(name))
+
+const CLAIMS = ['type', 'iss', 'aud', 'sub', 'common_name', 'iat', 'exp', 'jti', 'cnf', 'binding']
+const OWNERS = ['device_id', 'anchor']
+const EXTRA: Readonly<Record<TokenBinding, readonly string[]>> = { certificate: [], spki: [], none: ['cert'] }
+
 /** It is our own signature; what is asked here is that it is one of a session, and whole. */
 const understand = (claims: Claims): SessionToken | undefined => {
   const { common_name: commonName, device_id: deviceId, anchor, iat, exp, jti } = claims
   const host = hostOf(claims['iss'])
   const applicationId = applicationOf(claims['aud'])
   const binding = TOKEN_BINDINGS.find((each) => each === claims['binding'])
-  const { 'x5t#S256': x5t, 'spki#S256': spki } = (claims['cnf'] ?? {}) as Claims
+  const cnf = (claims['cnf'] ?? {}) as Claims
+  const { 'x5t#S256': x5t, 'spki#S256': spki } = cnf
   if (claims['type'] !== 'session' || claims['sub'] !== '') return undefined
   if (host === undefined || applicationId === undefined || binding === undefined) return undefined
+  if (!hasOnly(claims, [...CLAIMS, ...OWNERS, ...EXTRA[binding]])) return undefined
+  if (!hasOnly(cnf, ['x5t#S256', 'spki#S256'])) return undefined
   if (!isText(commonName) || !isTextOrAbsent(deviceId) || !isTextOrAbsent(anchor)) return undefined
   if ((deviceId === undefined) === (anchor === undefined)) return undefined
-  if (!isSeconds(iat) || !isSeconds(exp) || !isText(jti) || !isDigest(x5t)) return undefined
-  if ((binding === 'spki') !== isDigest(spki)) return undefined
+  if (!isMoment(iat) || !isSeconds(exp) || !isText(jti) || !isDigest(x5t)) return undefined
+  if (binding === 'spki' ? !isDigest(spki) : spki !== undefined) return undefined
   const fingerprint = hexOfUrl(x5t)
   const leaf = binding === 'none' ? leafOf(claims['cert'], fingerprint) : undefined
   if ((binding === 'none') !== (leaf !== undefined)) return undefined
@@ -137,7 +155,7 @@ const understand = (claims: Claims): SessionToken | undefined => {
     commonName,
     deviceId,
     anchor,
-    issuedAt: iat * 1_000,
+    issuedAt: Math.round(iat * 1_000),
     expiresAt: exp * 1_000,
     binding,
     id: jti,

@@ -8,13 +8,14 @@ import type { Application } from '#fleet/access.ts'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { SECOND, type Clock } from '#fleet/clock.ts'
 import type { Peer } from '#fleet/peer.ts'
-import type { TokenBinding } from '#fleet/session.ts'
+import { isHolder, MAX_AHEAD, type TokenBinding } from '#fleet/session.ts'
 import type { Credentials, SessionFacts, Standing } from '#policy/admission.ts'
-import type { Decision, Identity } from '#policy/decision.ts'
+import type { Decision } from '#policy/decision.ts'
 import type { RegistryReader } from '#registry/registry.ts'
 import type { KeyRing } from '../key-ring.ts'
-import { forgettingCookies, presentedToken, sessionCookie } from './cookies.ts'
-import { createRevokedSessions } from './revoked.ts'
+import { ownerOf } from '../owner.ts'
+import { forgettingCookies, presentedTokens, sessionCookie } from './cookies.ts'
+import { createRevokedSessions, holderOf } from './revoked.ts'
 import { createServiceTokenCheck } from './service-tokens.ts'
 import { mintSession, type SessionToken } from './session-token.ts'
 import { createVerifiedTokens } from './verified-tokens.ts'
@@ -30,12 +31,16 @@ export type HeldSession = {
 }
 
 export interface Sessions {
-  /** What a request says beside its certificate. Nothing is verified before admission asks, and each time anew. Never throws. */
-  credentialsOf(request: Asking, peer: Peer, host: string): Credentials
+  /**
+   * What a request says beside its certificate. Nothing is verified before admission asks, and each time anew. Never throws.
+   * @param isRunning its token was good when it was let in: that time has passed is no reason against it any more
+   */
+  credentialsOf(request: Asking, peer: Peer, host: string, isRunning?: boolean): Credentials
   /**
    * A token for a decision whose plan has a duration.
    * @param since ms: when the handshake was; the token ends `plan.duration` after it, and never after decision.notAfter
-   * @returns the value of Set-Cookie; undefined: none can be made (no signing key; too long for a cookie; nobody's certificate came along)
+   * @returns the value of Set-Cookie; undefined: none can be made (no signing key; too long for a cookie; nobody's certificate came along, or
+   * one with a name that could not log out)
    */
   begin(o: {
     readonly decision: Extract<Decision, { allow: true }>
@@ -45,7 +50,7 @@ export interface Sessions {
   }): string | undefined
   /** Values of Set-Cookie that make a client forget its token. */
   forget(application: Application | undefined): readonly string[]
-  /** The genuine token of this host that came with the request, over or not; undefined: none. */
+  /** The genuine token of this host that came with the request, over or not, the first of several; undefined: none, or not all are. */
   held(request: Asking, host: string): HeldSession | undefined
   /**
    * Were sessions of whoever was let in ended since that time? For a connection that goes on without sending its token: the handshake is what
@@ -53,12 +58,12 @@ export interface Sessions {
    * @param since ms: when the handshake was
    */
   endedSince(decision: Extract<Decision, { allow: true }>, since: number): boolean
-  /** The token that came with the request is void from now on, here at once and everywhere soon. @returns whose it was, when it was not over */
+  /**
+   * What the holder of the token that came with the request has begun until that one is void from now on, here at once and everywhere soon.
+   * @returns which token it was, when it was not over
+   */
   end(request: Asking, host: string): HeldSession | undefined
 }
-
-/** Clocks of two gateways may differ so much, ms. Issued later than that is issued by nobody. */
-const MAX_AHEAD = 60 * SECOND
 
 const ABSENT: SessionFacts = { kind: 'absent' }
 const OVER: SessionFacts = { kind: 'over' }
@@ -73,25 +78,15 @@ const isBoundTo = (token: SessionToken, binding: TokenBinding, leaf: Certificate
   return token.spki === undefined ? token.fingerprint === leaf.fingerprint : token.spki === leaf.spkiSha256
 }
 
-type Owner = Pick<SessionToken, 'commonName' | 'deviceId' | 'anchor'>
-
-/** undefined: no certificate is its own, so that it can have no session. */
-const ownerOf = (identity: Identity): Owner | undefined => {
-  if (identity.kind === 'device') return { commonName: identity.id, deviceId: identity.id, anchor: undefined }
-  if (identity.kind === 'foreign')
-    return { commonName: identity.name, deviceId: undefined, anchor: identity.anchor }
-  return undefined
-}
-
 /**
  * @param o.recorded the standing now of a certificate that is in a token; what it throws counts as a session that is over
- * @param o.ended told of a logout, for the inbox. `at`: ms, when the token would have ended
+ * @param o.ended told of a logout: whose sessions (a device id, or `<anchor>/<name>`) that were begun at or before `at`, ms, are over
  */
 export const createSessions = (o: {
-  readonly keys: Pick<KeyRing, 'keys'>
+  readonly keys: Pick<KeyRing, 'keys' | 'signer'>
   readonly registry: Pick<RegistryReader, 'serviceToken' | 'sessionRevocations'>
   readonly recorded: (leaf: CertificateFacts, host: string) => Standing
-  readonly ended: (subject: string, at: number) => void
+  readonly ended: (holder: string, at: number) => void
   readonly clock: Clock
 }): Sessions => {
   const { clock, keys } = o
@@ -101,7 +96,13 @@ export const createSessions = (o: {
 
   /** Ours, for this host, and of no time to come. */
   const genuine = (token: string, host: string): SessionToken | undefined => {
-    const found = verify(token)
+    let found: SessionToken | undefined
+    try {
+      found = verify(token)
+    } catch {
+      // whatever is so odd that the verification breaks on it
+      return undefined
+    }
     return found?.host === host && found.issuedAt <= clock() + MAX_AHEAD ? found : undefined
   }
 
@@ -111,33 +112,47 @@ export const createSessions = (o: {
     host: string,
     application: Application,
     binding: TokenBinding,
+    isRunning: boolean,
   ): SessionFacts => {
-    const { id, issuedAt, expiresAt, leaf } = token
+    const { id, issuedAt, expiresAt, fingerprint, leaf } = token
     // without its certificate a bound token says nothing
     if (peer.leaf === undefined && (leaf === undefined || binding !== 'none')) return ABSENT
-    if (expiresAt <= clock()) return OVER
+    if (expiresAt <= clock() && !isRunning) return OVER
     if (peer.leaf !== undefined && !isBoundTo(token, binding, peer.leaf)) return MISMATCH
-    if (token.applicationId !== application.id || revoked.has(token)) return OVER
+    if (revoked.has(token)) return OVER
+    // of another application of this host: to one with its certificate that says nothing
+    if (token.applicationId !== application.id) return peer.leaf === undefined ? OVER : ABSENT
     // a certificate that was presented is judged, and no other one
     const isAlone = peer.leaf === undefined && leaf !== undefined
     const recorded = isAlone ? { leaf, standing: o.recorded(leaf, host) } : undefined
-    return { kind: 'good', session: { id, issuedAt, expiresAt }, recorded }
+    return { kind: 'good', session: { id, issuedAt, expiresAt, fingerprint }, recorded }
+  }
+
+  /** undefined: there is one that is not genuine, or somebody could read another one than we do. */
+  const heldTokens = ({ rawHeaders }: Asking, host: string): readonly SessionToken[] | undefined => {
+    const presented = presentedTokens(rawHeaders)
+    if (presented === 'ambiguous') return undefined
+    const found = presented.map((token) => genuine(token, host)).filter((token) => token !== undefined)
+    return found.length === presented.length ? found : undefined
   }
 
   const sessionOf = (
-    { rawHeaders }: Asking,
+    request: Asking,
     peer: Peer,
     host: string,
     application: Application,
     binding: TokenBinding,
+    isRunning: boolean,
   ): SessionFacts => {
-    const presented = presentedToken(rawHeaders)
-    if (presented === undefined) return ABSENT
-    if (presented === 'ambiguous') return INVALID
-    const token = genuine(presented.token, host)
-    if (token === undefined) return INVALID
+    const tokens = heldTokens(request, host)
+    if (tokens === undefined) return INVALID
+    // those of the applications around this one come along
+    const own = tokens.filter(({ applicationId }) => applicationId === application.id)
+    if (own.length > 1) return INVALID
+    const token = own[0] ?? tokens[0]
+    if (token === undefined) return ABSENT
     try {
-      return judge(token, peer, host, application, binding)
+      return judge(token, peer, host, application, binding, isRunning)
     } catch {
       // the registry cannot be read: nobody can say that it was not revoked
       return OVER
@@ -152,21 +167,17 @@ export const createSessions = (o: {
     }
   }
 
-  const heldToken = ({ rawHeaders }: Asking, host: string): SessionToken | undefined => {
-    const presented = presentedToken(rawHeaders)
-    return presented === undefined || presented === 'ambiguous' ? undefined : genuine(presented.token, host)
-  }
-
   return {
-    credentialsOf: (request, peer, host) => ({
+    credentialsOf: (request, peer, host, isRunning = false) => ({
       serviceToken: () => serviceTokenOf(request.rawHeaders),
-      session: (application, binding) => sessionOf(request, peer, host, application, binding),
+      session: (application, binding) => sessionOf(request, peer, host, application, binding, isRunning),
     }),
     begin: ({ decision: { identity, application, notAfter, plan }, peer, host, since }) => {
-      const [key] = keys.keys()
+      const key = keys.signer()
       const owner = ownerOf(identity)
       const { leaf } = peer
       if (key === undefined || owner === undefined || leaf === undefined) return undefined
+      if (!isHolder(holderOf(owner))) return undefined
       const issuedAt = clock()
       const expiresAt = Math.min(since + plan.duration, notAfter)
       const seconds = Math.floor(expiresAt / SECOND) - Math.ceil(issuedAt / SECOND)
@@ -177,7 +188,7 @@ export const createSessions = (o: {
       return sessionCookie(application, token, seconds)
     },
     forget: forgettingCookies,
-    held: (request, host) => heldToken(request, host),
+    held: (request, host) => heldTokens(request, host)?.[0],
     endedSince: ({ identity, application }, since) => {
       const owner = ownerOf(identity)
       try {
@@ -190,12 +201,12 @@ export const createSessions = (o: {
       }
     },
     end: (request, host) => {
-      const token = heldToken(request, host)
       // once: whoever says it again and again is neither logged nor told to the other desk each time
-      if (token === undefined || token.expiresAt <= clock() || isEnded(token)) return undefined
-      revoked.end(token.subject)
-      o.ended(token.subject, token.expiresAt)
-      return token
+      const tokens = (heldTokens(request, host) ?? []).filter(
+        (token) => token.expiresAt > clock() && !isEnded(token),
+      )
+      for (const token of tokens) o.ended(revoked.end(token), token.issuedAt)
+      return tokens[0]
     },
   }
 }

@@ -14,8 +14,9 @@ export type Order =
   | { readonly kind: 'listen'; readonly host: string; readonly port: number }
   /** send the listening socket, for the worker that comes in its place, and go on serving */
   | { readonly kind: 'hand_over' }
-  /** take nobody new, let everybody finish, say `drained` */
-  | { readonly kind: 'drain' }
+  /** take nobody new, let everybody finish within so many ms, say `drained` */
+  | { readonly kind: 'drain'; readonly within: number }
+  /** say what is counted; and that it is there */
   | { readonly kind: 'values' }
 
 /** From a worker. */

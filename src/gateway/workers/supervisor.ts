@@ -13,6 +13,7 @@ import { listen } from '#runtime/listen.ts'
 import type { Scope } from '#runtime/run.ts'
 import { closeSocket } from './messages.ts'
 import { createSums } from './sums.ts'
+import { TIMES, type Times } from './times.ts'
 import { startWorker, type Ready, type WorkerProcess } from './worker-process.ts'
 
 /** ms before a worker that ended is started again: doubled each time, up to the longest, forgotten after a good life. */
@@ -22,7 +23,7 @@ const GOOD_LIFE = 60_000
 
 export type Workers = AsyncDisposable & {
   readonly url: string
-  /** how many serve now */
+  /** how many serve now: one that hangs does not */
   up(): number
   /** replaces all of them, one by one; when a new one cannot serve, the rest stay as they are, and the log says so. Never rejects. */
   reload(): Promise<void>
@@ -34,6 +35,7 @@ type Slot = {
   serving: WorkerProcess | undefined
   /** takes nobody new, and has requests under way */
   retired: WorkerProcess | undefined
+  /** ms, of no clock that can be set */
   since: number
   failures: number
   timer: NodeJS.Timeout | undefined
@@ -55,10 +57,11 @@ const checkFree = async (at: Config['gateway']['https_listen']): Promise<void> =
 /** @throws FleetError `config_invalid` when the port is taken, or a worker cannot serve with this configuration; Error when one cannot serve */
 export const openWorkers = async (
   config: Config,
-  scope: Scope,
+  scope: Pick<Scope, 'log' | 'metrics' | 'signal'>,
+  times: Times = TIMES,
   start: typeof startWorker = startWorker,
 ): Promise<Workers> => {
-  const { log, metrics, clock, signal } = scope
+  const { log, metrics, signal } = scope
   const count = config.https.workers
   const at = config.gateway.https_listen
   await checkFree(at)
@@ -80,7 +83,7 @@ export const openWorkers = async (
     timer: undefined,
     work: Promise.resolve(),
   }))
-  const up = (): number => slots.filter(({ serving }) => serving !== undefined).length
+  const up = (): number => slots.filter(({ serving }) => serving?.isAnswering()).length
 
   const inTurn = <T>(slot: Slot, job: () => Promise<T>): Promise<T> => {
     const done = slot.work.then(job, job)
@@ -95,18 +98,18 @@ export const openWorkers = async (
     if (slot.serving !== worker || isStopping || signal.aborted) return
     slot.serving = undefined
     exits.inc()
-    slot.failures = clock() - slot.since >= GOOD_LIFE ? 0 : slot.failures
+    slot.failures = performance.now() - slot.since >= GOOD_LIFE ? 0 : slot.failures
     log.error({ worker: slot.number, pid: worker.pid, ended_with: how }, 'a worker ended')
     reviveLater(slot)
   }
 
   const reviveLater = (slot: Slot): void => {
-    if (isStopping) return
     slot.timer = setTimeout(() => {
       const revive = async (): Promise<void> => {
-        if (slot.serving === undefined && !isStopping) await place(slot)
+        if (slot.serving === undefined) await place(slot)
       }
       inTurn(slot, revive).catch((err: unknown) => {
+        if (isStopping) return
         log.error({ err, worker: slot.number }, 'a worker could not be started')
         reviveLater(slot)
       })
@@ -116,7 +119,9 @@ export const openWorkers = async (
 
   /** A new worker in the place of the one before, if there is one. @throws Error, and then nothing has changed */
   const place = async (slot: Slot): Promise<Ready> => {
-    const worker = start(slot.number, count)
+    // its turn may come after everybody was told to stop
+    if (isStopping) throw new Error('the gateway stops')
+    const worker = start(slot.number, count, times)
     running.add(worker)
     sums.count(worker)
     void worker.ended.then((how) => {
@@ -139,7 +144,7 @@ export const openWorkers = async (
     slot.retired?.stop()
     slot.retired = before
     slot.serving = worker
-    slot.since = clock()
+    slot.since = performance.now()
     before?.retire()
     log.info({ worker: slot.number, pid: worker.pid }, 'a worker serves')
     return ready
@@ -168,10 +173,10 @@ export const openWorkers = async (
   const replaceAll = async (): Promise<void> => {
     log.info({ workers: count }, 'workers are replaced')
     for (const slot of slots) {
-      if (isStopping) return
       try {
         await inTurn(slot, () => place(slot))
       } catch (err) {
+        if (isStopping) return
         log.error({ err, worker: slot.number }, 'a worker could not be replaced: the others stay as they are')
         return
       }

@@ -1,21 +1,17 @@
-/** One worker as the gateway sees it: a child that is told what to do, answers or ends. Not when it is started anew: supervisor.ts. */
+/**
+ * One worker as the gateway sees it: a child that is told what to do, answers or ends, and is ended when it does neither: one that hangs still
+ * listens, and the kernel gives it its share of the connections. Not when it is started anew: supervisor.ts. Not the channel: channel.ts.
+ */
 
 import { fork, type SendHandle } from 'node:child_process'
 import { join } from 'node:path'
 import { FleetError } from '#fleet/errors.ts'
 import type { MetricValues } from '#runtime/metrics.ts'
-import { kindOf, type Kind, type Order, type Word } from './messages.ts'
+import { openChannel, type Child } from './channel.ts'
+import type { Kind, Word } from './messages.ts'
+import { TIMES, type Times } from './times.ts'
 
 const MAIN = join(import.meta.dirname, 'main.ts')
-
-/** ms until it must be able to serve. */
-const START_WITHIN = 30_000
-/** ms until it must have handed its socket over. */
-const HAND_OVER_WITHIN = 5_000
-/** ms until it must say what it has counted; else what it said last counts. */
-const VALUES_WITHIN = 1_000
-/** ms that a worker which was told to stop has; its own limit is 10 s (#runtime/run.ts). */
-const STOP_WITHIN = 12_000
 
 /** The exit code of #runtime/run.ts. */
 const CONFIG_INVALID = 2
@@ -25,90 +21,110 @@ export type Ready = { readonly url: string; readonly port: number }
 export type WorkerProcess = {
   readonly number: number
   readonly pid: number | undefined
-  /** resolves with the signal or exit code; never rejects */
+  /** resolves with the signal or exit code, and why we ended it; never rejects */
   readonly ended: Promise<string | number>
   /** Everything is open but the door. @throws Error: it ended, or was too slow and was ended; FleetError `config_invalid` when it said so */
   standby(): Promise<void>
   /** @param socket listens already; undefined: it binds `port`. @throws as {@link standby} */
   listen(at: { readonly host: string; readonly port: number }, socket: SendHandle | undefined): Promise<Ready>
-  /** Its listening socket, on which it goes on to serve. undefined: it has ended, or hangs. */
+  /**
+   * Its listening socket, on which it goes on to serve. undefined: it has none, or has ended, or was too slow and was ended, so that
+   * nobody else's socket stands beside one on which nobody accepts.
+   */
   handOver(): Promise<SendHandle | undefined>
+  /** false: it has not answered for a beat */
+  isAnswering(): boolean
   /** asks, unless it is known that there will be no answer */
   values(): Promise<MetricValues>
-  /** takes nobody new, and ends when the last request has */
+  /** takes nobody new, and ends when the last request has, or is ended */
   retire(): void
-  /** ends within seconds */
+  /** ends within seconds, or is ended */
   stop(): void
 }
 
-/** @param number from 1 */
-export const startWorker = (number: number, workers: number): WorkerProcess => {
+export const startWorker = (number: number, workers: number, times: Times): WorkerProcess =>
   // as a parent stops its children: by the channel's end, which our own death is too (docs/decisions/0004-stopping.md)
-  const child = fork(MAIN, process.argv.slice(2), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  workerOf(
+    fork(MAIN, process.argv.slice(2), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] }),
+    number,
+    workers,
+    times,
+  )
+
+/** @param number from 1 */
+export const workerOf = (
+  child: Child,
+  number: number,
+  workers: number,
+  times: Times = TIMES,
+): WorkerProcess => {
   const over = Promise.withResolvers<string | number>()
   const { promise: ended } = over
   let how: string | number | undefined
-  const end = (its: string | number): void => {
-    how ??= its
-    over.resolve(its)
+  let missed = 0
+  let beat: NodeJS.Timeout | undefined
+  let limit: NodeJS.Timeout | undefined
+  let counted: MetricValues = []
+
+  const calm = (): void => {
+    clearInterval(beat)
+    clearTimeout(limit)
   }
-  child.on('exit', (code, signal) => {
+  let reason: string | undefined
+  const kill = (why: string): void => {
+    if (how !== undefined) return
+    calm()
+    reason ??= why
+    child.kill('SIGKILL')
+  }
+  const killAfter = (ms: number, why: string): void => {
+    calm()
+    limit = setTimeout(kill, ms, why)
+  }
+  const end = (its: string | number): void => {
+    if (how !== undefined) return
+    calm()
+    how = reason === undefined ? its : `${its}: ${reason}`
+    over.resolve(how)
+  }
+  child.on('exit', (code: number | null, signal: NodeJS.Signals | null) => {
     end(signal ?? code ?? 'nothing')
   })
-  child.on('error', (error) => {
+  child.on('error', (error: Error) => {
     // it could not be started at all
     if (child.pid === undefined) end(error.message)
   })
 
-  let counted: MetricValues = []
-  child.on('message', (message) => {
-    const kind = kindOf(message)
-    if (kind === 'values' || kind === 'drained') counted = (message as Kind<Word, 'values'>).values
-    if (kind === 'drained') stop()
+  const stop = (): void => {
+    if (child.connected) child.disconnect()
+    killAfter(times.stop, `did not stop within ${times.stop} ms`)
+  }
+  const channel = openChannel(child, ended, (word) => {
+    missed = 0
+    if (word.kind === 'values' || word.kind === 'drained') counted = word.values
+    if (word.kind === 'drained') stop()
   })
 
-  const tell = (order: Order, socket?: SendHandle): void => {
-    if (child.connected) child.send(order, socket, {}, () => {})
-  }
-
-  /** @returns undefined: it ended, or took longer */
-  const wordOf = async <K extends Word['kind']>(
-    kind: K,
-    within: number,
-  ): Promise<{ readonly word: Kind<Word, K>; readonly socket: SendHandle | undefined } | undefined> => {
-    const { promise, resolve } = Promise.withResolvers<Awaited<ReturnType<typeof wordOf<K>>>>()
-    const onMessage = (message: unknown, socket?: SendHandle): void => {
-      if (kindOf(message) === kind) resolve({ word: message as Kind<Word, K>, socket })
-    }
-    child.on('message', onMessage)
-    const timer = setTimeout(resolve, within, undefined)
-    void ended.then(() => resolve(undefined))
-    try {
-      return await promise
-    } finally {
-      clearTimeout(timer)
-      child.off('message', onMessage)
-    }
-  }
-
   const mustSay = async <K extends Word['kind']>(kind: K): Promise<Kind<Word, K>> => {
-    const said = await wordOf(kind, START_WITHIN)
+    const said = await channel.next(kind, times.start)
     if (said !== undefined) return said.word
-    child.kill('SIGKILL')
-    const what = how === undefined ? `was not ready within ${START_WITHIN} ms` : `ended with ${how}`
+    const what = how === undefined ? `was not ready within ${times.start} ms` : `ended with ${how}`
+    kill(what)
     const text = `worker ${number} ${what}: its own lines say why`
     throw how === CONFIG_INVALID ? new FleetError('config_invalid', text) : new Error(text)
   }
 
-  const stop = (): void => {
-    if (child.connected) child.disconnect()
-    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN)
-    void ended.then(() => {
-      clearTimeout(timer)
-    })
+  /** Counted, not timed: when it was we who stood still, the answers are there already, and one question too many does no harm. */
+  const onBeat = (): void => {
+    if (missed === times.beats) {
+      kill(`did not answer for ${times.beats * times.beat} ms`)
+      return
+    }
+    missed += 1
+    channel.tell({ kind: 'values' })
   }
 
-  tell({ kind: 'assignment', worker: number, workers })
+  channel.tell({ kind: 'assignment', worker: number, workers })
   const isStandby = mustSay('standby').then(() => {})
   isStandby.catch(() => {})
   return {
@@ -118,26 +134,36 @@ export const startWorker = (number: number, workers: number): WorkerProcess => {
     standby: () => isStandby,
     listen: async (at, socket) => {
       const ready = mustSay('ready')
-      tell({ kind: 'listen', ...at }, socket)
+      channel.tell({ kind: 'listen', ...at }, socket)
       const { url, port } = await ready
+      beat = setInterval(onBeat, times.beat)
       return { url, port }
     },
     handOver: async () => {
       if (how !== undefined) return undefined
-      const handed = wordOf('handed', HAND_OVER_WITHIN)
-      tell({ kind: 'hand_over' })
-      return (await handed)?.socket
+      const handed = channel.next('handed', times.handOver)
+      channel.tell({ kind: 'hand_over' })
+      const said = await handed
+      if (said === undefined) {
+        kill(`did not hand its socket over within ${times.handOver} ms`)
+        await ended
+      }
+      return said?.socket
     },
+    isAnswering: () => missed < 2,
     values: async () => {
-      if (child.connected) {
-        const values = wordOf('values', VALUES_WITHIN)
-        tell({ kind: 'values' })
+      if (child.connected && missed < 2) {
+        const values = channel.next('values', times.values)
+        channel.tell({ kind: 'values' })
         await values
       }
       return counted
     },
     retire: () => {
-      tell({ kind: 'drain' })
+      // asked to stop already: that is sooner
+      if (!child.connected) return
+      channel.tell({ kind: 'drain', within: times.retire })
+      killAfter(times.retire + times.retired, `had not ended ${times.retired} ms after its last request`)
     },
     stop,
   }

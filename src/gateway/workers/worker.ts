@@ -2,16 +2,12 @@
 
 import type { SendHandle } from 'node:child_process'
 import type { Server } from 'node:net'
-import { MINUTE } from '#fleet/clock.ts'
 import type { Config } from '#runtime/config.ts'
 import type { Scope, Service } from '#runtime/run.ts'
 import { openCore } from '../core.ts'
 import { openHttps, type HttpsSide } from '../https-side.ts'
 import { kindOf, socketOf, type Kind, type Order, type Word } from './messages.ts'
 import { shareOf } from './share.ts'
-
-/** ms that requests under way have when another worker has taken over: nobody waits for the end of this one. */
-const RETIRE_WITHIN = MINUTE
 
 const say = (word: Word, socket?: SendHandle): void => {
   if (process.connected) process.send?.(word, socket, {}, () => {})
@@ -42,9 +38,10 @@ export const openWorker = async (
     hand_over: () => {
       say({ kind: 'handed' }, server === undefined ? undefined : socketOf(server))
     },
-    drain: async () => {
+    drain: async ({ within }: Kind<Order, 'drain'>) => {
       log.info('another worker has taken over')
-      await https?.close(RETIRE_WITHIN, RETIRE_WITHIN)
+      // those who have not asked yet too: nobody waits for the end of this one
+      await https?.close(within, within)
       say({ kind: 'drained', values: await metrics.values() })
     },
     values: async () => {

@@ -57,7 +57,10 @@ export const addressKey = (text: string): string | undefined => {
   return key
 }
 
-/** `10.0.0.0/8`, `2001:db8::/32` or an address. Bits behind the prefix do not count. @returns undefined: neither */
+/**
+ * `10.0.0.0/8`, `2001:db8::/32` or an address. Bits behind the prefix do not count.
+ * @returns undefined: neither; nor is an IPv4-mapped block of more than IPv4 has (`::ffff:10.0.0.0/8`), which holds no IPv4 address
+ */
 export const readBlock = (text: string): Span<string> | undefined => {
   const [address = '', prefix, ...more] = text.split('/')
   const groups = readGroups(address)
@@ -65,7 +68,8 @@ export const readBlock = (text: string): Span<string> | undefined => {
     return undefined
   const bits = prefix === undefined ? groups.length * 16 : Number(prefix)
   if (bits > groups.length * 16) return undefined
-  const mapped = isMapped(groups) && bits >= 96
+  const mapped = isMapped(groups)
+  if (mapped && bits < 96) return undefined
   const end = (fill: 0 | 0xffff): string => {
     const ended = groups.map((group, at) => {
       const kept = Math.min(16, Math.max(0, bits - at * 16))

@@ -6,6 +6,7 @@
  */
 
 import { HTTPS_DEFAULTS, type AccessSnapshot, type Application } from '#fleet/access.ts'
+import { contestsAmong, type Claims } from './contests.ts'
 import { inOrder, isDecision } from './evaluate.ts'
 import { createHostIndex, readHostPattern, type HostIndex, type HostPattern } from './hosts.ts'
 import { createPathIndex, type PathIndex, type Place } from './path-index.ts'
@@ -61,8 +62,23 @@ const compileApplication = (
 type Draft = {
   readonly pattern: HostPattern
   readonly paths: PathIndex<CompiledApplication>
+  readonly places: Claims['places'][number][]
   readonly mqtt: CompiledApplication[]
   closed: boolean
+}
+
+/** More lines than this of one kind nobody reads. */
+const MOST_CONTESTS = 20
+
+/** Two that write the same are told where they are compiled. */
+const contestProblems = (hosts: Iterable<Claims>): readonly string[] => {
+  const { contests, complete } = contestsAmong(hosts)
+  const told = contests.slice(0, MOST_CONTESTS).map(({ text }) => text)
+  if (contests.length > told.length)
+    told.push(`there are ${contests.length - told.length} more such places that nobody gets`)
+  if (!complete)
+    told.push('there are too many patterns alike to say of each whether another is equally specific')
+  return told
 }
 
 export const compileAccess = (snapshot: AccessSnapshot): Access => {
@@ -88,7 +104,8 @@ export const compileAccess = (snapshot: AccessSnapshot): Access => {
     if (known !== undefined) return known
     const pattern = readHostPattern(hostname)
     if (pattern === undefined) return undefined
-    const draft = { pattern, paths: createPathIndex<CompiledApplication>(), mqtt: [], closed: false }
+    const paths = createPathIndex<CompiledApplication>()
+    const draft: Draft = { pattern, paths, places: [], mqtt: [], closed: false }
     drafts.set(hostname, draft)
     return draft
   }
@@ -110,12 +127,16 @@ export const compileAccess = (snapshot: AccessSnapshot): Access => {
       if (path === undefined) {
         problems.push(`application "${name}" has a path that cannot be read: ${hostname} is closed`)
         draft.closed = true
-      } else if (!draft.paths.add(path, compiled))
+        continue
+      }
+      draft.places.push({ application: given, path })
+      if (!draft.paths.add(path, compiled))
         problems.push(`more than one application claims ${hostname}${path.text}: nobody gets it`)
     }
   }
   for (const [hostname, { mqtt }] of drafts)
     if (mqtt.length > 1) problems.push(`more than one application claims MQTT on ${hostname}: nobody gets it`)
+  problems.push(...contestProblems(drafts.values()))
 
   const hosts = createHostIndex<Host>(
     [...drafts.values()].map((value) => ({ pattern: value.pattern, value })),

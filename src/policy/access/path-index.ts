@@ -13,7 +13,8 @@ type Listed<V> = Place<V> & { readonly pattern: PathPattern }
 /** A segment. `self`: it and what is below it. `below`: only that. `wild`: patterns whose `*` comes after its slash, most specific first. */
 type Node<V> = {
   readonly parent: Node<V> | undefined
-  readonly children: Map<string, Node<V>>
+  /** undefined: none, as of most */
+  children: Map<string, Node<V>> | undefined
   readonly wild: Listed<V>[]
   self: Place<V> | undefined
   below: Place<V> | undefined
@@ -21,7 +22,7 @@ type Node<V> = {
 
 const newNode = <V>(parent: Node<V> | undefined): Node<V> => ({
   parent,
-  children: new Map(),
+  children: undefined,
   wild: [],
   self: undefined,
   below: undefined,
@@ -52,7 +53,8 @@ export const createPathIndex = <V>(): PathIndex<V> => {
   const nodeOf = (path: string): Node<V> => {
     let node = root
     for (const segment of path.split('/').slice(1)) {
-      const child = node.children.get(segment) ?? newNode(node)
+      const child = node.children?.get(segment) ?? newNode(node)
+      node.children ??= new Map()
       node.children.set(segment, child)
       node = child
     }
@@ -89,7 +91,7 @@ export const createPathIndex = <V>(): PathIndex<V> => {
       let goesOn = true
       while (goesOn) {
         const slash = path.indexOf('/', from)
-        const child = node.children.get(path.slice(from, slash === -1 ? path.length : slash))
+        const child = node.children?.get(path.slice(from, slash === -1 ? path.length : slash))
         if (child === undefined) break
         node = child
         goesOn = slash !== -1

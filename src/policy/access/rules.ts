@@ -3,7 +3,8 @@
  * the order of policies: evaluate.ts.
  *
  * A rule that cannot be judged (an unknown selector, an argument that nobody can read, a group that is gone) counts against whoever asks:
- * it lets nobody in, and a `deny` that depends on it holds. The same with what a `bypass` asks about a certificate that nobody has shown.
+ * it lets nobody in, and a `deny` that depends on it holds. The same with an address that is not known, and with what a `bypass` asks about a
+ * certificate that nobody has shown.
  */
 
 import type { Policy, Rule, RuleGroup, Rules } from '#fleet/access.ts'
@@ -14,6 +15,7 @@ type Sense = { readonly possible: boolean; readonly unshown: boolean }
 
 const opposite = (sense: Sense): Sense => ({ ...sense, possible: !sense.possible })
 
+/** `unread`: how many of the rules cannot be judged, those in groups too; `matcher` has taken them into account. */
 type Judged = { readonly matcher: Matcher; readonly unread: number }
 
 /** A place in one of the three lists of a policy; `text`: the rule as it is written. */
@@ -99,9 +101,13 @@ export const createRuleCompiler = (groups: readonly RuleGroup[]): ((policy: Poli
   const judgeAny = (rules: readonly Rule[], sense: Sense, inGroup: boolean): Judged => {
     const matchers: Matcher[] = []
     let unread = 0
+    let unreadInGroups = 0
     const add = (judged: Judged | undefined): void => {
-      unread += judged?.unread ?? 1
-      if (judged !== undefined) matchers.push(judged.matcher)
+      if (judged === undefined) unread += 1
+      else {
+        unreadInGroups += judged.unread
+        matchers.push(judged.matcher)
+      }
     }
     for (const [selector, some] of Map.groupBy(rules, selectorOf)) {
       if (selector === undefined) unread += some.length
@@ -109,16 +115,17 @@ export const createRuleCompiler = (groups: readonly RuleGroup[]): ((policy: Poli
         for (const rule of Map.groupBy(some, groupNameOf).values())
           add(inGroup ? undefined : judgeGroup(rule[0] as Rule, sense))
       else {
-        const { ofCertificate, any } = SELECTORS[selector as keyof typeof SELECTORS]
+        const { ofCertificate, unknown, any } = SELECTORS[selector as keyof typeof SELECTORS]
         const { matcher, unread: notRead } = any(some.map(argumentOf))
         unread += notRead
         if (matcher !== undefined) matchers.push(matcher)
+        if (unknown !== undefined && sense.possible) matchers.push({ matches: unknown })
         if (ofCertificate && sense.unshown && sense.possible)
           matchers.push({ matches: ({ certificate }) => certificate === undefined })
       }
     }
     if (unread > 0 && sense.possible) matchers.push({ matches: () => true })
-    return { matcher: anyOf(matchers), unread }
+    return { matcher: anyOf(matchers), unread: unread + unreadInGroups }
   }
 
   const judgeRules = ({ include, require, exclude }: Rules, sense: Sense, inGroup: boolean): Judged => {

@@ -40,6 +40,8 @@ type Argument = Readonly<Record<string, unknown>>
 type Family = {
   /** does it ask about a certificate? Where there is none, nobody can say. */
   readonly ofCertificate: boolean
+  /** of whom nobody can say, whatever the policy; undefined: there is nobody such */
+  readonly unknown: ((subject: Subject) => boolean) | undefined
   /** One matcher for all of them; undefined: there is none that can be judged. `unread`: how many cannot. */
   readonly any: (args: readonly unknown[]) => {
     readonly matcher: Matcher | undefined
@@ -51,6 +53,7 @@ type Row<Value> = {
   /** the keys that its argument may have, and no others */
   readonly keys: readonly string[]
   readonly ofCertificate: boolean
+  readonly unknown?: Family['unknown']
   /** undefined: the argument cannot be judged */
   readonly read: (argument: Argument) => Value | undefined
   /** does it match any of them? */
@@ -63,8 +66,9 @@ const isArgument = (value: unknown, keys: readonly string[]): value is Argument 
   !Array.isArray(value) &&
   Object.keys(value).every((key) => keys.includes(key))
 
-const family = <Value>({ keys, ofCertificate, read, any }: Row<Value>): Family => ({
+const family = <Value>({ keys, ofCertificate, unknown, read, any }: Row<Value>): Family => ({
   ofCertificate,
+  unknown,
   any: (args) => {
     const values: Value[] = []
     for (const argument of args) {
@@ -202,6 +206,8 @@ const state = family<RuleState>({
 const ip = family<Span<string>>({
   keys: ['ip'],
   ofCertificate: false,
+  // its socket is gone, or a policy test names none
+  unknown: ({ address }) => addressKey(address) === undefined,
   read: (argument) => {
     const text = textOf(argument['ip'])
     return text === undefined ? undefined : readBlock(text)

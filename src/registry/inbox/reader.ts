@@ -5,6 +5,7 @@
 
 import { lstatSync } from 'node:fs'
 import Database from 'better-sqlite3'
+import { isHolder, MAX_HOLDER } from '#fleet/session.ts'
 import type { InboxEntry, InboxReader } from '../registry.ts'
 import { unavailable } from '../sqlite/failures.ts'
 import { patiently } from '../sqlite/patience.ts'
@@ -31,19 +32,24 @@ const HIGHEST = 999_999_999_999_999
 const FILE_ID = /^[0-9a-f]{32}$/
 const SHA256 = /^[0-9a-f]{64}$/
 
-/** Which door may say what: a session is HTTPS's. */
-const DOORS = {
-  seen: ['https', 'mqtt'],
-  logout: ['https'],
-} as const satisfies Readonly<Record<InboxEntry['kind'], readonly InboxEntry['door'][]>>
+/** Which door may say what, and of what: a session is HTTPS's. */
+const KINDS: Readonly<
+  Record<
+    InboxEntry['kind'],
+    { readonly doors: readonly InboxEntry['door'][]; readonly names: (subject: string) => boolean }
+  >
+> = {
+  seen: { doors: ['https', 'mqtt'], names: (subject) => SHA256.test(subject) },
+  logout: { doors: ['https'], names: isHolder },
+}
 
 const isKind = (kind: string | null): kind is InboxEntry['kind'] =>
-  kind !== null && Object.hasOwn(DOORS, kind)
+  kind !== null && Object.hasOwn(KINDS, kind)
 
 const toEntry = ({ kind, subject, at, door: said }: Row): InboxEntry | undefined => {
-  const door = isKind(kind) ? DOORS[kind].find((each) => each === said) : undefined
+  const door = isKind(kind) ? KINDS[kind].doors.find((each) => each === said) : undefined
   if (!isKind(kind) || door === undefined) return undefined
-  if (subject === null || !SHA256.test(subject)) return undefined
+  if (subject === null || !KINDS[kind].names(subject)) return undefined
   if (at === null || !Number.isSafeInteger(at) || at < 0) return undefined
   return { kind, subject, at, door }
 }
@@ -73,7 +79,7 @@ const open = (path: string, inode: string): Opened => {
       .prepare<[], string | null>(`select ${shortText('id', 32)} from file limit 1`)
       .pluck()
     const rowsAfter = database.prepare<[number, number], Row>(
-      `select number, ${shortText('kind', 16)}, ${shortText('subject', 64)},
+      `select number, ${shortText('kind', 16)}, ${shortText('subject', MAX_HOLDER)},
          case when typeof(at) = 'integer' then at end as at, ${shortText('door', 16)}
        from entries where number > ? order by number limit ?`,
     )

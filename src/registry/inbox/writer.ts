@@ -63,16 +63,16 @@ export const openInboxWriter = async (o: {
   const database = await patiently(() => openOrReplace(o.path))
   const add = database.prepare('insert into entries (kind, subject, at, door) values (?, ?, ?, ?)')
   // Entries stand nearly in order of time, so the old ones are among the first; looking at all of them would cost more than writing. A
-  // logout does not say when it was written (`at` is the end of its token): what stands before a sighting of yesterday is as old.
+  // logout does not say when it was written (`at` is when its session began): what stands before a sighting of yesterday is as old.
   const forgetOld = database.prepare(`
     delete from entries where number <=
-      (select max(number) from (select number, at from entries order by number limit ${BATCH}) where at < ?)`)
+      (select max(number) from (select number, kind, at from entries order by number limit ${BATCH}) where kind = 'seen' and at < ?)`)
   const forgetMost = database.prepare(
     'delete from entries where number <= (select max(number) from entries) - ?',
   )
 
   /**
-   * By certificate (or session) and door: only the newest sighting counts, so a busy device takes one place. Oldest first. Logouts have a
+   * By certificate (or name) and door: only what is of the latest time counts, so a busy device takes one place. Oldest first. Logouts have a
    * place of their own, before the others: no crowd of sightings takes it from them.
    */
   const queues = { logout: new Map<string, InboxEntry>(), seen: new Map<string, InboxEntry>() }
@@ -113,8 +113,9 @@ export const openInboxWriter = async (o: {
     append: (entry) => {
       const queue = queues[entry.kind]
       const key = `${entry.door} ${entry.subject}`
+      const before = queue.get(key)
       queue.delete(key)
-      queue.set(key, entry)
+      queue.set(key, before !== undefined && before.at > entry.at ? before : entry)
       if (queue.size > MOST_QUEUED) {
         const [oldest] = queue.keys()
         queue.delete(oldest as string)

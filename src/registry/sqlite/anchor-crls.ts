@@ -8,7 +8,7 @@ import type { Tools, Verbs } from './verbs.ts'
 
 type Row = {
   readonly anchor: string
-  readonly issuer_spki: string
+  readonly issuer: string
   readonly number: string | null
   readonly this_update: number
   readonly next_update: number
@@ -20,7 +20,7 @@ type Row = {
 
 const toSummary = (row: Omit<Row, 'der'>): AnchorCrlSummary => ({
   anchor: row.anchor,
-  issuerSpki: row.issuer_spki,
+  issuer: row.issuer,
   number: row.number ?? undefined,
   thisUpdate: row.this_update,
   nextUpdate: row.next_update,
@@ -39,7 +39,7 @@ const isNoNewer = (crl: AnchorCrlRecord, kept: AnchorCrlRecord): boolean => {
 }
 
 export const createAnchorCrls = (database: Handle): (() => Promise<readonly AnchorCrlRecord[]>) => {
-  const all = database.prepare<[], Row>('select * from anchor_crls order by anchor, issuer_spki')
+  const all = database.prepare<[], Row>('select * from anchor_crls order by anchor, issuer')
   return () => patiently(() => all.all().map(toRecord))
 }
 
@@ -51,27 +51,27 @@ export const anchorCrlVerbs = ({
 }: Tools): Verbs<'keepAnchorCrl' | 'listAnchorCrls' | 'findAnchorCrl'> => {
   const anchor = database.prepare<[string], 1>("select 1 from access where kind = 'anchor' and name = ?")
   const find = database.prepare<[string, string], Row>(
-    'select * from anchor_crls where anchor = ? and issuer_spki = ?',
+    'select * from anchor_crls where anchor = ? and issuer = ?',
   )
   const list = database.prepare<[], Omit<Row, 'der'>>(
-    `select anchor, issuer_spki, number, this_update, next_update, entries, source, kept_at
-     from anchor_crls order by anchor, issuer_spki`,
+    `select anchor, issuer, number, this_update, next_update, entries, source, kept_at
+     from anchor_crls order by anchor, issuer`,
   )
   const store = database.prepare<[Omit<AnchorCrlRecord, 'number'> & { readonly number: string | null }]>(`
-    insert or replace into anchor_crls (anchor, issuer_spki, number, this_update, next_update, entries, source, kept_at, der)
-    values (:anchor, :issuerSpki, :number, :thisUpdate, :nextUpdate, :entries, :source, :keptAt, :der)`)
+    insert or replace into anchor_crls (anchor, issuer, number, this_update, next_update, entries, source, kept_at, der)
+    values (:anchor, :issuer, :number, :thisUpdate, :nextUpdate, :entries, :source, :keptAt, :der)`)
   return {
     listAnchorCrls: () => read(() => list.all().map(toSummary)),
-    findAnchorCrl: (name, issuerSpki) =>
+    findAnchorCrl: (name, issuer) =>
       read(() => {
-        const row = find.get(name, issuerSpki)
+        const row = find.get(name, issuer)
         return row && toRecord(row)
       }),
     keepAnchorCrl: (crl, now, actor) =>
       write(() => {
         if (anchor.get(crl.anchor) === undefined)
           throw new FleetError('not_found', `there is no anchor ${crl.anchor}`)
-        const row = find.get(crl.anchor, crl.issuerSpki)
+        const row = find.get(crl.anchor, crl.issuer)
         const kept = row && toRecord(row)
         if (kept !== undefined && isNoNewer(crl, kept)) return kept
         store.run({ ...crl, number: crl.number ?? null })
@@ -81,7 +81,7 @@ export const anchorCrlVerbs = ({
           action: 'anchor_crl.kept',
           subject: crl.anchor,
           details: {
-            issuer_spki: crl.issuerSpki,
+            issuer: crl.issuer,
             number: crl.number,
             this_update: crl.thisUpdate,
             next_update: crl.nextUpdate,

@@ -92,7 +92,7 @@ export const openRegistryReader = async (o: {
 
   return {
     status: (fingerprint) => questions().status(fingerprint),
-    access: () => questions().access(),
+    access: (about) => questions().access(about),
     serviceToken: (clientId) => questions().serviceToken(clientId),
     sessionRevocations: () => questions().sessionRevocations(),
     issuers: async () => followFile().issuers(),

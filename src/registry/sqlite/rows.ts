@@ -161,6 +161,7 @@ export type ServiceTokenRow = {
   readonly hash: string
   readonly previous_hash: string | null
   readonly previous_until: number | null
+  readonly revision: number
   readonly created_at: number
   readonly expires_at: number | null
   readonly revoked_at: number | null
@@ -175,6 +176,7 @@ export const toServiceToken = (row: ServiceTokenRow): ServiceToken => ({
     row.previous_hash === null || row.previous_until === null
       ? undefined
       : { hash: row.previous_hash, until: row.previous_until },
+  revision: row.revision,
   createdAt: row.created_at,
   expiresAt: row.expires_at ?? undefined,
   revokedAt: row.revoked_at ?? undefined,

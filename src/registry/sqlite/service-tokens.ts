@@ -20,6 +20,11 @@ export const createServiceTokenByClient = (
   }
 }
 
+const refuseStale = ({ revision }: ServiceToken, ifRevision: number | undefined): void => {
+  if (ifRevision !== undefined && ifRevision !== revision)
+    throw new FleetError('precondition_failed', 'the service token has changed since you read it')
+}
+
 export const serviceTokenVerbs = ({
   database,
   journal,
@@ -43,13 +48,15 @@ export const serviceTokenVerbs = ({
     'select * from service_tokens where number > ? order by number limit ?',
   )
   const add = database.prepare(
-    `insert into service_tokens (id, name, client_id, hash, previous_hash, previous_until, created_at, expires_at, revoked_at)
-     values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    `insert into service_tokens (id, name, client_id, hash, previous_hash, previous_until, revision, created_at, expires_at, revoked_at)
+     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   )
   const rotate = database.prepare(
-    'update service_tokens set hash = ?, previous_hash = ?, previous_until = ? where id = ?',
+    'update service_tokens set hash = ?, previous_hash = ?, previous_until = ?, revision = revision + 1 where id = ?',
   )
-  const revoke = database.prepare('update service_tokens set revoked_at = ? where id = ?')
+  const revoke = database.prepare(
+    'update service_tokens set revoked_at = ?, revision = revision + 1 where id = ?',
+  )
   const found = (id: string) => {
     const row = find.get(id)
     return row && toServiceToken(row)
@@ -67,6 +74,7 @@ export const serviceTokenVerbs = ({
           token.hash,
           token.previous?.hash ?? null,
           token.previous?.until ?? null,
+          token.revision,
           token.createdAt,
           token.expiresAt ?? null,
           token.revokedAt ?? null,
@@ -84,10 +92,11 @@ export const serviceTokenVerbs = ({
       read(() =>
         toPage(page, list.all(numberAfter(page), rowsToRead(page)), (row) => row.number, toServiceToken),
       ),
-    rotateServiceToken: ({ id, hash, previousUntil, now, actor }) =>
+    rotateServiceToken: ({ id, hash, previousUntil, ifRevision, now, actor }) =>
       write(() => {
         const token = found(id)
         if (token === undefined) return undefined
+        refuseStale(token, ifRevision)
         if (token.revokedAt !== undefined) throw new FleetError('conflict', 'the service token is revoked')
         const previous = previousUntil > now ? { hash: token.hash, until: previousUntil } : undefined
         rotate.run(hash, previous?.hash ?? null, previous?.until ?? null, id)
@@ -99,16 +108,18 @@ export const serviceTokenVerbs = ({
           details: { previous_until: previous?.until },
         })
         journal.change({ kind: 'credentials' })
-        return { ...token, hash, previous }
+        return { ...token, hash, previous, revision: token.revision + 1 }
       }),
-    revokeServiceToken: (id, now, actor) =>
+    revokeServiceToken: ({ id, ifRevision, now, actor }) =>
       write(() => {
         const token = found(id)
-        if (token === undefined || token.revokedAt !== undefined) return token
+        if (token === undefined) return undefined
+        refuseStale(token, ifRevision)
+        if (token.revokedAt !== undefined) return token
         revoke.run(now, id)
         journal.audit({ at: now, actor, action: 'service_token.revoked', subject: id })
         journal.change({ kind: 'credentials' })
-        return { ...token, revokedAt: now }
+        return { ...token, revokedAt: now, revision: token.revision + 1 }
       }),
   }
 }

@@ -4,28 +4,34 @@
  */
 
 import { MAX_SESSION, type SessionRevocation } from '#fleet/session.ts'
+import type { Logout } from '../registry.ts'
 import type { Handle } from './handle.ts'
 import type { Tools, Verbs } from './verbs.ts'
 
 /**
- * How many are kept: each door has all of them in memory, and reads all of them after each change. Whoever may begin sessions may also end
- * them, one row each; where there would be more, everything that was issued so far is void instead.
+ * How many are kept: each door has all of them in memory, and reads all of them after each change. Where there would be more, everything that
+ * was issued so far is void instead. It is the last resort: whoever logs out takes one row, however often.
  */
 const MOST = 10_000
 
-/** Subjects named in the audit entry of many logouts. */
+/** Names of one anchor, which a foreign CA can make without end: beyond it they are one row, for everybody of that anchor. */
+const MOST_OF_ANCHOR = 1_000
+
+/** Holders named in the audit entry of many logouts. */
 const MOST_NAMED = 20
 
-/** @returns a function that throws SqliteError; one cheap select a call while nothing has changed */
-export const createRevokedSessions = (database: Handle): (() => readonly SessionRevocation[]) => {
+/** @returns a function that throws SqliteError; one cheap select a call while nothing has changed, none for who knows the stamp */
+export const createRevokedSessions = (
+  database: Handle,
+): ((stampNow?: string) => readonly SessionRevocation[]) => {
   const stamp = database.prepare<[], string>('select stamp from session_revocations_version').pluck()
   const all = database.prepare<[], SessionRevocation>(
     'select scope, subject, issued_until as before, expires_at as expiresAt from session_revocations order by scope, subject',
   )
   const take = database.transaction(() => ({ stamp: stamp.get(), revocations: all.all() }))
   let kept: ReturnType<typeof take> | undefined
-  return () => {
-    if (kept === undefined || kept.stamp !== stamp.get()) kept = take()
+  return (stampNow) => {
+    if (kept === undefined || kept.stamp !== (stampNow ?? stamp.get())) kept = take()
     return kept.revocations
   }
 }
@@ -34,6 +40,15 @@ type SessionRevocations = {
   /** With a change row when anything changed; the audit is the caller's. @returns those that said something new */
   keep(revocations: readonly SessionRevocation[], now: number): readonly SessionRevocation[]
 }
+
+/** Those of which names are among the subjects. */
+const anchorsOf = (revocations: readonly SessionRevocation[]): ReadonlySet<string> =>
+  new Set(
+    revocations.flatMap(({ scope, subject }) => {
+      const slash = subject.indexOf('/')
+      return scope === 'device' && slash > 0 ? [subject.slice(0, slash)] : []
+    }),
+  )
 
 /** For use inside a transaction. */
 export const createSessionRevocations = ({
@@ -46,7 +61,7 @@ export const createSessionRevocations = ({
     on conflict (scope, subject) do update
       set issued_until = max(issued_until, excluded.issued_until), expires_at = max(expires_at, excluded.expires_at)
       where (scope <> 'token' and excluded.issued_until > issued_until) or excluded.expires_at > expires_at`)
-  // of one token the time of issue says nothing, and came from the other desk
+  // of one token the time of issue says nothing
   const total = database.prepare<
     [],
     { readonly count: number; readonly before: number; readonly expiresAt: number }
@@ -55,6 +70,13 @@ export const createSessionRevocations = ({
            coalesce(max(expires_at), 0) as expiresAt
     from session_revocations`)
   const clear = database.prepare('delete from session_revocations')
+  // everything that begins with the name and its slash: `0` is what follows that
+  const OF_ANCHOR = `from session_revocations where scope = 'device' and subject >= :anchor || '/' and subject < :anchor || '0'`
+  const totalOf = database.prepare<
+    [{ readonly anchor: string }],
+    { readonly count: number; readonly before: number; readonly expiresAt: number }
+  >(`select count(*) as count, max(issued_until) as before, max(expires_at) as expiresAt ${OF_ANCHOR}`)
+  const clearOf = database.prepare<[{ readonly anchor: string }]>(`delete ${OF_ANCHOR}`)
   const restamp = database.prepare(
     'update session_revocations_version set stamp = lower(hex(randomblob(16)))',
   )
@@ -79,6 +101,27 @@ export const createSessionRevocations = ({
     })
   }
 
+  const mergeIfTooMany = (anchor: string, now: number): void => {
+    const all = totalOf.get({ anchor })
+    if (all === undefined || all.count <= MOST_OF_ANCHOR) return
+    const { count, before, expiresAt } = all
+    const subject = `${anchor}/`
+    clearOf.run({ anchor })
+    store.run({ scope: 'device', subject, before, expiresAt })
+    journal.audit({
+      at: now,
+      actor: 'system',
+      action: 'sessions.revoked',
+      subject,
+      details: {
+        scope: 'device',
+        why: `more than ${MOST_OF_ANCHOR} names of one anchor`,
+        before,
+        replaced: count,
+      },
+    })
+  }
+
   return {
     keep: (revocations, now) => {
       const alive = revocations.filter(({ expiresAt }) => expiresAt > now)
@@ -86,6 +129,7 @@ export const createSessionRevocations = ({
       drop.run(now)
       const kept = alive.filter((each) => store.run(each).changes > 0)
       if (kept.length === 0) return []
+      for (const anchor of anchorsOf(kept)) mergeIfTooMany(anchor, now)
       replaceIfTooMany(now)
       restamp.run()
       journal.change({ kind: 'credentials' })
@@ -94,16 +138,20 @@ export const createSessionRevocations = ({
   }
 }
 
+/** A session that began later than now is nobody's: the other desk's clock is wrong, or worse. */
+const revocationBy = ({ holder, at }: Logout, now: number): SessionRevocation => {
+  const before = Math.min(at, now)
+  return { scope: 'device', subject: holder, before, expiresAt: before + MAX_SESSION }
+}
+
 /** What the exposed desk says of logouts: one audit entry for all. @returns a function for use inside a transaction */
 export const createLogouts = (
   tools: Pick<Tools, 'database' | 'journal'>,
-): ((logouts: readonly SessionRevocation[], now: number) => void) => {
+): ((logouts: readonly Logout[], now: number) => void) => {
   const revocations = createSessionRevocations(tools)
   return (logouts, now) => {
-    // no token lives longer, whatever the other desk says
-    const latest = now + MAX_SESSION
     const kept = revocations.keep(
-      logouts.map((each) => ({ ...each, expiresAt: Math.min(each.expiresAt, latest) })),
+      logouts.map((each) => revocationBy(each, now)),
       now,
     )
     if (kept.length === 0) return
@@ -113,9 +161,9 @@ export const createLogouts = (
       action: 'sessions.revoked',
       subject: 'logout',
       details: {
-        scope: 'token',
-        tokens: kept.length,
-        token_ids: kept.slice(0, MOST_NAMED).map(({ subject }) => subject),
+        scope: 'device',
+        count: kept.length,
+        names: kept.slice(0, MOST_NAMED).map(({ subject }) => subject),
       },
     })
   }

@@ -5,8 +5,8 @@ import { FIRST_GROUP, GROUP_DEFAULTS, type EnrollmentGroup } from '#fleet/enroll
 import type { AccessKind } from '../registry.ts'
 import type { Handle } from './handle.ts'
 
-/** @returns a function that throws SqliteError; one cheap select a call while nothing has changed */
-export const createSnapshots = (database: Handle): (() => AccessSnapshot) => {
+/** @returns a function that throws SqliteError; one cheap select a call while nothing has changed, none for who knows the stamp */
+export const createSnapshots = (database: Handle): ((stampNow?: string) => AccessSnapshot) => {
   const stamp = database.prepare<[], string>('select stamp from access_version').pluck()
   const version = database.prepare<[], number>('select version from access_version').pluck()
   const valuesOf = database
@@ -27,8 +27,8 @@ export const createSnapshots = (database: Handle): (() => AccessSnapshot) => {
   }))
 
   let kept: ReturnType<typeof take> | undefined
-  return () => {
-    if (kept === undefined || kept.stamp !== stamp.get()) kept = take()
+  return (stampNow) => {
+    if (kept === undefined || kept.stamp !== (stampNow ?? stamp.get())) kept = take()
     return kept.snapshot
   }
 }

@@ -22,9 +22,9 @@ export const anchorCrlContract = (at: Ground): void => {
       await givenAnchor()
       await givenAnchor('partner')
       const given = [
-        anchorCrl({ issuerSpki: 'a0'.repeat(32), source: 'http://crl.example.test/a' }),
-        anchorCrl({ issuerSpki: 'b0'.repeat(32), number: undefined, entries: 0 }),
-        anchorCrl({ anchor: 'partner', issuerSpki: 'a0'.repeat(32), number: `${2n ** 150n}` }),
+        anchorCrl({ issuer: 'a0'.repeat(32), source: 'http://crl.example.test/a' }),
+        anchorCrl({ issuer: 'b0'.repeat(32), number: undefined, entries: 0 }),
+        anchorCrl({ anchor: 'partner', issuer: 'a0'.repeat(32), number: `${2n ** 150n}` }),
       ]
       expect(await at.reader.anchorCrls()).toEqual([])
       const changes = await changesOf(async () => {
@@ -38,14 +38,14 @@ export const anchorCrlContract = (at: Ground): void => {
       expect((await at.registry.listAnchorCrls()).map(({ anchor: name }) => name)).toEqual(
         given.map(({ anchor: name }) => name),
       )
-      const found = await at.registry.findAnchorCrl('development', second.issuerSpki)
+      const found = await at.registry.findAnchorCrl('development', second.issuer)
       expect(found && { ...found, der: Buffer.from(found.der) }).toEqual({ ...summary, der })
-      expect(await at.registry.findAnchorCrl('partner', second.issuerSpki)).toBeUndefined()
+      expect(await at.registry.findAnchorCrl('partner', second.issuer)).toBeUndefined()
       expect((await at.registry.listAudit({ limit: 10 })).items.at(-3)).toMatchObject({
         actor: ACTOR,
         action: 'anchor_crl.kept',
         subject: 'development',
-        details: { issuer_spki: 'a0'.repeat(32), number: '7', entries: 1, source: given[0]?.source },
+        details: { issuer: 'a0'.repeat(32), number: '7', entries: 1, source: given[0]?.source },
       })
     })
 
@@ -92,7 +92,7 @@ export const anchorCrlContract = (at: Ground): void => {
       await givenAnchor()
       await givenAnchor('partner')
       await keep()
-      await keep({ issuerSpki: 'a0'.repeat(32) })
+      await keep({ issuer: 'a0'.repeat(32) })
       const other = anchorCrl({ anchor: 'partner' })
       await at.registry.keepAnchorCrl(other, NOW, ACTOR)
       const changes = await changesOf(() => at.registry.deleteAccess('anchor', 'development', by))

@@ -15,7 +15,10 @@ export const serviceTokenContract = (at: Ground): void => {
       await at.registry.createServiceToken(token, ACTOR)
       return token
     }
-    const rotate = (id: string, over: { readonly previousUntil?: number; readonly hash?: string } = {}) =>
+    const rotate = (
+      id: string,
+      over: { readonly previousUntil?: number; readonly hash?: string; readonly ifRevision?: number } = {},
+    ) =>
       at.registry.rotateServiceToken({
         id,
         hash: freshHex(32),
@@ -78,7 +81,7 @@ export const serviceTokenContract = (at: Ground): void => {
     it('are rotated: a new secret, the one of before until the given moment, and the doors are told', async () => {
       const token = await given()
       const hash = freshHex(32)
-      const next = { ...token, hash, previous: { hash: token.hash, until: NOW + HOUR } }
+      const next = { ...token, hash, previous: { hash: token.hash, until: NOW + HOUR }, revision: 2 }
       const changes = await changesOf(async () => expect(await rotate(token.id, { hash })).toEqual(next))
       expect(changes).toEqual([{ kind: 'credentials' }])
       expect(await shown(token)).toEqual([next, next, next])
@@ -96,8 +99,8 @@ export const serviceTokenContract = (at: Ground): void => {
 
     it('are revoked once: a second time changes nothing', async () => {
       const token = await given()
-      const revoked = { ...token, revokedAt: NOW + 1 }
-      const revoke = (now: number) => at.registry.revokeServiceToken(token.id, now, ACTOR)
+      const revoked = { ...token, revokedAt: NOW + 1, revision: 2 }
+      const revoke = (now: number) => at.registry.revokeServiceToken({ id: token.id, now, actor: ACTOR })
       const changes = await changesOf(async () => expect(await revoke(NOW + 1)).toEqual(revoked))
       expect(changes).toEqual([{ kind: 'credentials' }])
       expect(await shown(token)).toEqual([revoked, revoked, revoked])
@@ -107,11 +110,26 @@ export const serviceTokenContract = (at: Ground): void => {
       await refusedUnchanged(() => rotate(token.id), 'conflict')
     })
 
+    it('of another revision are neither rotated nor revoked', async () => {
+      const token = await given()
+      const last = await rotate(token.id, { ifRevision: 1 })
+      expect(last?.revision).toBe(2)
+      const by = { id: token.id, now: NOW, actor: ACTOR }
+      for (const ifRevision of [1, 3]) {
+        await refusedUnchanged(() => rotate(token.id, { ifRevision }), 'precondition_failed')
+        await refusedUnchanged(
+          () => at.registry.revokeServiceToken({ ...by, ifRevision }),
+          'precondition_failed',
+        )
+      }
+      expect(await at.registry.revokeServiceToken({ ...by, ifRevision: 2 })).toMatchObject({ revision: 3 })
+    })
+
     it('of an id that nobody has there is nothing to rotate or revoke', async () => {
       await given()
       const before = await everything()
       expect(await rotate('nobody')).toBeUndefined()
-      expect(await at.registry.revokeServiceToken('nobody', NOW, ACTOR)).toBeUndefined()
+      expect(await at.registry.revokeServiceToken({ id: 'nobody', now: NOW, actor: ACTOR })).toBeUndefined()
       expect(await everything()).toBe(before)
     })
   })

@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { DAY, HOUR } from '#fleet/clock.ts'
 import { MAX_SESSION, type SessionRevocation } from '#fleet/session.ts'
+import type { Logout } from '#registry/registry.ts'
 import { ACTOR, freshHex, givenToken, NOW, serviceToken, sessionRevocation } from '../../support/registry.ts'
 import type { Ground } from './ground.ts'
 
@@ -94,12 +95,28 @@ export const sessionRevocationContract = (at: Ground): void => {
   })
 
   describe('logouts of the inbox', () => {
-    const record = (logouts: readonly SessionRevocation[], now = NOW) =>
+    const record = (logouts: readonly Logout[], now = NOW) =>
       at.registry.recordSightings([], freshHex(4), now, logouts)
+    const named = (count: number, prefix: string, since = NOW): readonly Logout[] =>
+      Array.from({ length: count }, (_, n) => ({ holder: `${prefix}${n}`, at: since + n }))
 
-    it('are kept as revocations, with one audit entry and one change row for all of them', async () => {
-      const logouts = [sessionRevocation(), sessionRevocation(), sessionRevocation()]
+    it('are kept as revocations of the device, with one audit entry and one change row for all of them', async () => {
+      const logouts = [
+        { holder: 'cam-1', at: NOW - 3 },
+        { holder: 'CAM-1', at: NOW - 2 },
+        { holder: 'partner/Pumpe 7', at: NOW - 1 },
+      ]
       expect(await changesOf(() => record(logouts))).toEqual([{ kind: 'credentials' }])
+      expect(at.reader.sessionRevocations()).toEqual(
+        expect.arrayContaining(
+          logouts.map(({ holder, at: before }) => ({
+            scope: 'device',
+            subject: holder,
+            before,
+            expiresAt: before + MAX_SESSION,
+          })),
+        ),
+      )
       expect(at.reader.sessionRevocations()).toHaveLength(3)
       const entries = (await at.registry.listAudit({ limit: 10 })).items
       expect(entries).toMatchObject([
@@ -107,37 +124,64 @@ export const sessionRevocationContract = (at: Ground): void => {
           actor: 'system',
           action: 'sessions.revoked',
           subject: 'logout',
-          details: { scope: 'token', tokens: 3, token_ids: logouts.map(({ subject }) => subject) },
+          details: { scope: 'device', count: 3, names: logouts.map(({ holder }) => holder) },
         },
       ])
     })
 
     it('said again, or too late, are nothing; the cursor moves all the same', async () => {
-      const one = sessionRevocation()
+      const one = { holder: 'cam-1', at: NOW }
       await record([one])
       const before = await actions()
       const changes = await changesOf(() =>
-        at.registry.recordSightings([], 'next', NOW + 1, [one, sessionRevocation({ expiresAt: NOW + 1 })]),
+        at.registry.recordSightings([], 'next', NOW + 1, [
+          one,
+          { holder: 'cam-1', at: NOW - 9 },
+          { holder: 'cam-2', at: NOW + 1 - MAX_SESSION },
+        ]),
       )
       expect(changes).toEqual([])
       expect(await actions()).toEqual(before)
       expect(await at.registry.inboxCursor()).toBe('next')
     })
 
-    it('are forgotten when no session can live any more, whatever the other desk says', async () => {
-      await record([sessionRevocation({ expiresAt: Number.MAX_SAFE_INTEGER })])
-      expect(at.reader.sessionRevocations()).toMatchObject([{ expiresAt: NOW + MAX_SESSION }])
+    it('end nothing that is still to come, whatever the other desk says', async () => {
+      await record([{ holder: 'cam-1', at: Number.MAX_SAFE_INTEGER }])
+      expect(at.reader.sessionRevocations()).toMatchObject([{ before: NOW, expiresAt: NOW + MAX_SESSION }])
+    })
+
+    it('of one device take one row, however many they are', async () => {
+      const cams = Array.from({ length: 11_000 }, (_, n) => ({ holder: 'cam-1', at: NOW - 20_000 + n }))
+      await record(cams)
+      expect(at.reader.sessionRevocations()).toMatchObject([{ subject: 'cam-1', before: NOW - 9_001 }])
+    })
+
+    it('of very many names of one anchor end the sessions of that anchor, and of no other', async () => {
+      await record([...named(1_000, 'partner/x'), ...named(3, 'partner-b/'), ...named(3, 'part')], NOW + DAY)
+      expect(at.reader.sessionRevocations()).toHaveLength(1_006)
+      expect(await changesOf(() => record(named(1, 'partner/y'), NOW + DAY))).toEqual([
+        { kind: 'credentials' },
+      ])
+      const kept = at.reader.sessionRevocations()
+      expect(kept).toHaveLength(7)
+      expect(kept.filter(({ subject }) => subject.startsWith('partner/'))).toEqual([
+        { scope: 'device', subject: 'partner/', before: NOW + 999, expiresAt: NOW + 999 + MAX_SESSION },
+      ])
+      expect((await at.registry.listAudit({ limit: 1_000 })).items.slice(-2)).toMatchObject([
+        { action: 'sessions.revoked', subject: 'partner/', details: { scope: 'device', replaced: 1_001 } },
+        { action: 'sessions.revoked', subject: 'logout' },
+      ])
     })
 
     it('more than the doors can keep end every session that has begun', async () => {
       const many = (count: number) =>
-        Array.from({ length: count }, () => sessionRevocation({ before: NOW + DAY }))
+        Array.from({ length: count }, () => ({ holder: `cam-${freshHex(8)}`, at: NOW }))
       await record(many(9_999))
-      await revoke({ ...device, before: NOW + 3, expiresAt: NOW + 2 * MAX_SESSION })
+      await revoke({ subject: 'aa'.repeat(32), before: NOW + 9, expiresAt: NOW + 2 * MAX_SESSION })
       expect(at.reader.sessionRevocations()).toHaveLength(10_000)
       expect(await changesOf(() => record(many(1), NOW + 1))).toEqual([{ kind: 'credentials' }])
       expect(at.reader.sessionRevocations()).toEqual([
-        { ...all, before: NOW + 3, expiresAt: NOW + 2 * MAX_SESSION },
+        { ...all, before: NOW + 1, expiresAt: NOW + 2 * MAX_SESSION },
       ])
       expect((await at.registry.listAudit({ limit: 1_000 })).items.slice(-2)).toMatchObject([
         { action: 'sessions.revoked', subject: 'everything', details: { replaced: 10_001 } },

@@ -31,6 +31,10 @@ const modes = {
     console.log('stopped by ' + stop.signal.reason.message)
     clearInterval(running)
   },
+  reload: async () => {
+    process.on('SIGHUP', () => console.log('reloads'))
+    await modes.stop()
+  },
   stubborn: () => { const stop = listenForStop(); stop.signal.addEventListener('abort', () => console.log('no')); console.log('up'); setInterval(() => {}, 1000) },
 }
 await (modes[args[0]] ?? modes.echo)()
@@ -148,6 +152,17 @@ describe('its end', () => {
     await run.says('up')
     run.kill(signal)
     expect(await run.ended).toMatchObject({ code })
+  })
+
+  it('does not come by SIGHUP to the gateway, which gets it, as often as it is said', async () => {
+    const run = sallyport('gateway', 'reload')
+    await run.says('up')
+    run.kill('SIGHUP')
+    await run.says('reloads')
+    run.kill('SIGHUP')
+    await run.says('reloads\nreloads')
+    run.kill('SIGTERM')
+    expect(await run.ended).toMatchObject({ code: 0, output: expect.stringContaining('stopped by parent') })
   })
 
   it('is the end of the program too, even by SIGKILL', async () => {

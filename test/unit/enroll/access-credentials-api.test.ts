@@ -113,6 +113,23 @@ describe('service tokens', () => {
       })
     })
 
+    it('to whoever has read it as it is: of two with one ETag the second is told, and nothing is lost', async () => {
+      const { id, client_id: clientId } = await made('contended')
+      const etag = async () => String((await desk.ask('GET', `/v1/service-tokens/${id}`)).headers['etag'])
+      const read = await etag()
+      const both = await Promise.all([1, 2].map(() => rotate(id, undefined, { 'if-match': read })))
+      expect(both.map(({ statusCode }) => statusCode).toSorted()).toEqual([201, 412])
+      const secret = both.find(({ statusCode }) => statusCode === 201)?.json<ServiceTokenSecret>()
+      expect(desk.registry.serviceToken(clientId)?.hash).toBe(hash('sha256', secret?.client_secret ?? ''))
+      const revoke = (tag: string) =>
+        desk.ask('POST', `/v1/service-tokens/${id}/revoke`, { headers: { 'if-match': tag } })
+      expect((await revoke(read)).statusCode).toBe(412)
+      const now = await etag()
+      const revoked = await revoke(now)
+      expect([revoked.statusCode, revoked.headers['etag'] === now]).toEqual([200, false])
+      expect(revoked.headers['etag']).toBe(await etag())
+    })
+
     it('or after a grace, which is over when it is over', async () => {
       const before = await made('graceful')
       const after = (await rotate(before.id, { grace: '30d' })).json<ServiceTokenSecret>()
@@ -228,6 +245,22 @@ describe('sessions', () => {
       expiresAt: now + MAX_SESSION,
     })
     desk.pass(1)
+  })
+
+  test('after the clock was set back: also those that began before that, by what is on record', async () => {
+    desk.pass(HOUR)
+    const seen = desk.clock()
+    await revoke({ scope: 'application', subject: 'dashboard' })
+    // whoever is further ahead than this is nobody's: no door accepts its token
+    for (const [back, before] of [
+      [30_000, seen],
+      [90_000, seen - 90_000 + 60_000],
+    ] as const) {
+      desk.pass(-back)
+      const answer = await revoke({ scope: 'device', subject: device })
+      expect(answer.json()).toMatchObject({ before: iso(before) })
+      desk.pass(back)
+    }
   })
 
   test.each<[string, object, number]>([

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { expect, it } from 'vitest'
 import { drainInbox, followInbox } from '#enroll/inbox.ts'
-import { DAY, HOUR, MINUTE } from '#fleet/clock.ts'
+import { DAY, HOUR } from '#fleet/clock.ts'
 import type { InboxEntry, InboxReader, Registry } from '#registry/registry.ts'
 import { createLog } from '#runtime/log.ts'
 
@@ -15,7 +15,7 @@ const seen = (change: Partial<InboxEntry> = {}): InboxEntry => ({
   ...change,
 })
 const logout = (change: Partial<InboxEntry> = {}): InboxEntry =>
-  seen({ kind: 'logout', at: NOW + HOUR, ...change })
+  seen({ kind: 'logout', subject: 'lamp-1', at: NOW - HOUR, ...change })
 const SIGHTING = { fingerprint: FINGERPRINT, at: NOW }
 
 /** An inbox of pages, and a registry that remembers what it was told. */
@@ -67,15 +67,17 @@ it('applies what is there, and goes on where it was', async () => {
   expect(told).toHaveLength(1)
 })
 
-it('ends the session of a token whose holder has logged out, until the token is over', async () => {
-  const long = logout({ subject: 'ab'.repeat(32), at: NOW + 31 * DAY + MINUTE })
-  const { deps, told } = setUp([[logout(), seen(), long]])
+it('tells whose sessions are over since their holder has logged out, and which of them', async () => {
+  const foreign = logout({ subject: 'partner/Pump 7, Süd', at: NOW + DAY })
+  const { deps, told } = setUp([[logout(), seen(), foreign]])
   expect(await drainInbox(deps)).toBe(3)
-  const ended = (subject: string, expiresAt: number) => ({ scope: 'token', subject, before: NOW, expiresAt })
   expect(told).toEqual([
     {
       entries: [SIGHTING],
-      logouts: [ended(FINGERPRINT, NOW + HOUR), ended(long.subject, long.at)],
+      logouts: [
+        { holder: 'lamp-1', at: NOW - HOUR },
+        { holder: foreign.subject, at: NOW + DAY },
+      ],
       cursor: '1',
     },
   ])
@@ -97,9 +99,14 @@ it.each<[string, Partial<InboxEntry>]>([
   ['before the epoch', { at: -1 }],
   ['a kind that is not known', { kind: 'revoke' as 'seen' }],
   ['a kind of every object', { kind: 'constructor' as 'seen' }],
-  ['a logout of a token that no door made: it lives too long', { kind: 'logout', at: NOW + 31 * DAY + HOUR }],
-  ['a logout at the other door, which has no sessions', { kind: 'logout', door: 'mqtt' }],
-  ['a logout of no token', { kind: 'logout', subject: '' }],
+  ['a logout at the other door, which has no sessions', { kind: 'logout', subject: 'lamp-1', door: 'mqtt' }],
+  ['a logout of nobody', { kind: 'logout', subject: '' }],
+  ['a logout of a whole anchor', { kind: 'logout', subject: 'partner/' }],
+  ['a logout of an anchor that cannot be', { kind: 'logout', subject: '-partner/x' }],
+  ['a logout of a name too long', { kind: 'logout', subject: `partner/${'x'.repeat(400)}` }],
+  ['a logout of a name with a line break', { kind: 'logout', subject: 'partner/a\nb' }],
+  ['a logout of a device that cannot be', { kind: 'logout', subject: ' lamp' }],
+  ['a device seen in place of its certificate', { subject: 'lamp-1' }],
 ])('skips and counts, but moves on: %s', async (_, change) => {
   const { deps, told, lines } = setUp([[seen(change), seen()]])
   expect(await drainInbox(deps)).toBe(1)

@@ -6,10 +6,12 @@ import { DAY, HOUR } from '#fleet/clock.ts'
 import type { ServiceToken } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import { testPolicy, type PolicyTestDeps } from '#enroll/policy-test.ts'
+import { caIdOf } from '#pki/chain.ts'
 import type { CertificateSummary, LiveStatus } from '#registry/registry.ts'
 import type { PolicyTest, PolicyTested } from '#wire/policy-test.ts'
+import { makeCrl } from '../../support/crls.ts'
 import { makePki, type TestLeaf } from '../../support/pki.ts'
-import { anchor, application, policy } from '../../support/registry.ts'
+import { anchor, anchorCrl, application, policy } from '../../support/registry.ts'
 import { refusal } from './access/refusal.ts'
 
 const NOW = Date.UTC(2026, 10, 24, 12)
@@ -99,6 +101,7 @@ const tokens = new Map<string, ServiceToken>(
       clientId: 'x.access',
       hash: 'x',
       previous: undefined,
+      revision: 1,
       createdAt: NOW - DAY,
       expiresAt: undefined,
       revokedAt: undefined,
@@ -141,6 +144,33 @@ const deps: PolicyTestDeps = {
 }
 
 const ask = (it: Partial<PolicyTest>): Promise<PolicyTested> => testPolicy(deps, { host: 'a.test', ...it })
+
+it('reads a large CRL in pieces: others have their turn meanwhile', async () => {
+  const crl = { urls: [], onStale: 'fail_closed' } as const
+  const revoked = Array.from({ length: 50_000 }, (_, at) => (0x40_00_00_00 + at).toString(16))
+  const by = pki.other.devices
+  const der = makeCrl({ by, now: NOW, revoked: [...revoked, partner.facts.serial] }).der
+  const listed = { ...anchorCrl({ anchor: 'partner' }), issuer: caIdOf(by.facts), der }
+  let turns = 0
+  const turning = setInterval(() => (turns += 1), 0)
+  const said = await testPolicy(
+    {
+      ...deps,
+      registry: {
+        ...deps.registry,
+        access: () => ({
+          ...snapshot,
+          anchors: snapshot.anchors.map((each) => (each.name === 'partner' ? { ...each, crl } : each)),
+        }),
+        anchorCrls: () => Promise.resolve([listed]),
+      },
+    },
+    { host: 'a.test', certificate: partner.certPem },
+  )
+  clearInterval(turning)
+  expect([said.reason, turns > 10]).toEqual(['certificate_revoked', true])
+})
+
 const named = (it: PolicyTested, name: string) => it.policies.find((each) => each.name === name)
 
 describe('the verdict', () => {

@@ -2,7 +2,7 @@
 
 import { describe, expect, test, vi } from 'vitest'
 import { moveAnchor, moveIssuer, prepareAnchor, revokeIssuer } from '#enroll/rotate.ts'
-import { DAY } from '#fleet/clock.ts'
+import { DAY, SECOND } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { CRL_TTL, openAuthorities, type TestAuthorities } from '../../support/authorities.ts'
 import { makeCa } from '../../support/pki.ts'
@@ -121,17 +121,14 @@ describe('an issuer', () => {
         ? desk.issuers.refresh()
         : Promise.reject(new FleetError('registry_unavailable', 'locked'))
     })
-    vi.useFakeTimers({ toFake: ['setTimeout'], shouldAdvanceTime: true, advanceTimeDelta: 500 })
-    try {
-      await moveIssuer(
-        { ...desk, issuers: { ...desk.issuers, refresh } },
-        { ski, verb: 'activate', force: true },
-        ACTOR,
-      )
-    } finally {
-      vi.useRealTimers()
-    }
+    const pause = vi.fn(() => Promise.resolve())
+    await moveIssuer(
+      { ...desk, issuers: { ...desk.issuers, refresh }, pause },
+      { ski, verb: 'activate', force: true },
+      ACTOR,
+    )
     expect(refresh).toHaveBeenCalledTimes(3)
+    expect(pause.mock.calls).toEqual([[SECOND], [SECOND]])
     expect(desk.issuers.active().ski).toBe(ski)
   })
 })
@@ -167,17 +164,14 @@ describe('what is committed is answered', () => {
     const { ski } = desk.addIssuer()
     await desk.issuers.refresh()
     const refresh = () => Promise.reject(new FleetError('registry_unavailable', 'locked'))
-    vi.useFakeTimers({ toFake: ['setTimeout'], shouldAdvanceTime: true, advanceTimeDelta: 500 })
-    try {
-      const { moved, notes } = await moveIssuer(
-        { ...desk, issuers: { ...desk.issuers, refresh } },
-        { ski, verb: 'distribute', force: false },
-        ACTOR,
-      )
-      expect([moved.state, notes.at(-1)]).toEqual(['offered', expect.stringContaining('issuer scan')])
-    } finally {
-      vi.useRealTimers()
-    }
+    const pause = vi.fn(() => Promise.resolve())
+    const { moved, notes } = await moveIssuer(
+      { ...desk, issuers: { ...desk.issuers, refresh }, pause },
+      { ski, verb: 'distribute', force: false },
+      ACTOR,
+    )
+    expect([moved.state, notes.at(-1)]).toEqual(['offered', expect.stringContaining('issuer scan')])
+    expect(pause).toHaveBeenCalledTimes(4)
   })
 
   test('an issuer is revoked before anything is counted, and though nothing can be', async () => {

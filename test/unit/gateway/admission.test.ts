@@ -120,7 +120,7 @@ describe('recording: one line, one count', () => {
     [
       'in a session',
       ask,
-      { ...admitted, session: { id: 'jti-1', issuedAt: 0, expiresAt: 1 } },
+      { ...admitted, session: { id: 'jti-1', issuedAt: 0, expiresAt: 1, fingerprint: 'ab'.repeat(32) } },
       // the beginning of the SHA-256 of its id, which is how it is revoked; never the id
       { identity: 'lamp-1', session: '5964da055ae31cf8' },
     ],

@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import type { SecureContext } from 'node:tls'
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { AccessSnapshot, Anchor } from '#fleet/access.ts'
+import { caIdOf } from '#pki/chain.ts'
 import { DAY, HOUR } from '#fleet/clock.ts'
 import type { IssuerRecord, IssuerState } from '#fleet/certificate.ts'
 import { createAnchors } from '#gateway/anchors.ts'
@@ -503,7 +504,7 @@ describe('certificates of a foreign anchor', () => {
     const crl = { urls: [], onStale: 'fail_closed' } as const
     const kept = (by: TestCa, revoked: readonly string[] = []) => ({
       anchor: 'partner',
-      issuerSpki: by.facts.spkiSha256,
+      issuer: caIdOf(by.facts),
       der: makeCrl({ by, now: NOW, revoked }).der,
     })
     const asking = () => open(snapshotOf(on(pki.devices, pki.root), { ...partner(devices, root), crl }))

@@ -1,5 +1,6 @@
 import { createPublicKey, randomBytes, X509Certificate } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { MINUTE } from '#fleet/clock.ts'
 import { createKeyRing } from '#gateway/key-ring.ts'
 import type { AssertionKey } from '#registry/registry.ts'
 import { createLog } from '#runtime/log.ts'
@@ -19,6 +20,7 @@ const young = makeSigningKey('young', { createdAt: 2 })
 test('before anything is loaded there is nothing', () => {
   const ring = ringOf()
   expect(ring.keys()).toEqual([])
+  expect(ring.signer()).toBeUndefined()
   expect(JSON.parse(ring.published())).toEqual({ keys: [], public_certs: [] })
 })
 
@@ -72,7 +74,7 @@ describe('a row that cannot be used is no key', () => {
   ])('%s', (_, broken) => {
     const lines: string[] = []
     const log = createLog('gateway', 'info', { write: (line) => void lines.push(line) })
-    const ring = createKeyRing({ secret: SEALING_SECRET, log })
+    const ring = createKeyRing({ secret: SEALING_SECRET, clock: () => 0, log })
     ring.load([old, broken()])
     expect(ring.keys().map(({ kid }) => kid)).toEqual(['old'])
     expect(ring.published()).not.toContain('young')
@@ -90,4 +92,50 @@ describe('a row that cannot be used is no key', () => {
 test('published is the half of what signs, whatever the row says', () => {
   const { keys } = publishedBy({ ...young, publicJwk: old.publicJwk })
   expect(keys[0]).toMatchObject({ kty: 'EC', kid: 'young' })
+})
+
+describe('who signs', () => {
+  const NOW = Date.UTC(2026, 10, 24)
+  const made = new Map([0, 1, 2].map((at) => [at, makeSigningKey(`k${at}`, { algorithm: 'EdDSA' })]))
+  let now = NOW
+  /** Keys of these ages, oldest first. */
+  const ring = (...ages: readonly number[]) => {
+    now = NOW
+    const log = createLog('gateway', 'silent')
+    const keys = createKeyRing({ secret: SEALING_SECRET, clock: () => now, log })
+    keys.load(ages.map((age, at) => ({ ...(made.get(at) as AssertionKey), createdAt: NOW - age })))
+    return keys
+  }
+  test.each<[string, readonly number[], string | undefined]>([
+    ['none', [], undefined],
+    ['the only one, made this moment', [0], 'k0'],
+    ['the only one, dated ahead', [-MINUTE], 'k0'],
+    ['the old one while the new one is not known yet', [60 * MINUTE, 4 * MINUTE], 'k0'],
+    ['the new one when it is', [60 * MINUTE, 5 * MINUTE], 'k1'],
+    ['not one that is dated ahead', [60 * MINUTE, -10 * MINUTE], 'k0'],
+    ['the oldest where all are new', [3 * MINUTE, 2 * MINUTE, MINUTE], 'k0'],
+    ['the oldest where all are dated ahead', [-MINUTE, -2 * MINUTE], 'k0'],
+    ['the newest of those that are known', [60 * MINUTE, 6 * MINUTE, MINUTE], 'k1'],
+  ])('%s', (_, ages, kid) => {
+    const keys = ring(...ages)
+    expect(keys.signer()?.kid).toBe(kid)
+    // all are accepted and published
+    expect(keys.keys()).toHaveLength(ages.length)
+    const published = JSON.parse(keys.published()) as Published
+    expect(published.keys).toHaveLength(ages.length)
+    expect(published.public_cert?.kid).toBe(kid)
+  })
+  test('it changes by itself, and so does what is published', () => {
+    const keys = ring(60 * MINUTE, 0)
+    const before = keys.published()
+    expect([keys.signer()?.kid, keys.published()]).toEqual(['k0', before])
+    now += 5 * MINUTE
+    expect(keys.signer()?.kid).toBe('k1')
+    expect((JSON.parse(keys.published()) as Published).public_cert?.kid).toBe('k1')
+  })
+  test('what is left after the others were discarded signs at once', () => {
+    const keys = ring(60 * MINUTE, 0)
+    keys.load([{ ...(made.get(1) as AssertionKey), createdAt: now }])
+    expect(keys.signer()?.kid).toBe('k1')
+  })
 })

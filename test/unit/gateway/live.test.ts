@@ -48,6 +48,27 @@ describe('a change is told to whom it concerns', () => {
   })
 })
 
+test('a logout is told to whoever stands by that name, and by more than a certificate', () => {
+  const { live, said, enter } = populated()
+  enter('a1', 'a', true)
+  enter('a2', 'a')
+  enter('b1', 'b')
+  enter('x1', undefined)
+  const foreign = live.add({
+    deviceId: undefined,
+    foreignName: 'partner/a',
+    recheck: () => said.push('recheck f1'),
+    drain: () => {},
+  })
+  live.recheckHolder('a')
+  live.recheckHolder('partner/a')
+  live.recheckHolder('nobody')
+  expect(said).toEqual(['recheck a2', 'recheck f1'])
+  foreign[Symbol.dispose]()
+  live.recheckHolder('partner/a')
+  expect(said).toHaveLength(2)
+})
+
 test('who has left is told nothing, even when it left while others were told', () => {
   const { live, said, enter } = populated()
   const second: { entry?: Disposable } = {}

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { HTTPS_DEFAULTS, type AccessSnapshot, type Application, type Policy } from '#fleet/access.ts'
 import { firstMatch } from '#policy/access/evaluate.ts'
@@ -177,6 +178,93 @@ describe('what cannot be read closes, and is told', () => {
     const access = compile({ applications: [at('one', '/a*/bc'), at('two', '/a*/bd'), at('all', '/*')] })
     expect(found(access, 'a.test', '/ax/bc/bd')).toBeUndefined()
     expect(found(access, 'a.test', '/ax/bc')).toBe('one')
+  })
+  test.each<[string, readonly Application[], problems: readonly RegExp[]]>([
+    [
+      'paths',
+      [at('one', '/a*/bc'), at('two', '/a*/bd'), at('all', '/*')],
+      [
+        /^the applications "one" and "two" are equally specific: nobody gets what a\.test\/a\*\/bc and a\.test\/a\*\/bd both/,
+      ],
+    ],
+    [
+      'paths of three',
+      [at('one', '/a*/b'), at('two', '/a*/c'), at('three', '/a*/d')],
+      [/"one", "two" and 1 more/],
+    ],
+    ['paths of one application', [at('one', '/a*/b'), at('one', '/a*/c')], []],
+    ['paths of another length', [at('one', '/a*/b'), at('two', '/a*/bc')], []],
+    ['paths of another beginning', [at('one', '/a*/bc'), at('two', '/b*/bc')], []],
+    [
+      'hostnames',
+      [at('one', '/*', { hostnames: ['x*.test'] }), at('two', '/', { hostnames: ['*x.test'] })],
+      [/"one" and "two" .*what x\*\.test\/\* and \*x\.test\/\* both cover/],
+    ],
+    [
+      'hostnames, and other paths',
+      [at('one', '/1', { hostnames: ['x*.test'] }), at('two', '/2', { hostnames: ['*x.test'] })],
+      [],
+    ],
+    ['hostnames of one application', [at('one', '/*', { hostnames: ['x*.test', '*x.test'] })], []],
+    [
+      'hostnames, MQTT',
+      [
+        at('one', '/1', { hostnames: ['x*.test'], mqtt: { topics: [] } }),
+        at('two', '/2', { hostnames: ['*x.test'], mqtt: { topics: [] } }),
+      ],
+      [/x\*\.test and \*x\.test \(MQTT\)/],
+    ],
+    [
+      'a * in another label',
+      [at('one', '/*', { hostnames: ['*.abc.test'] }), at('two', '/*', { hostnames: ['abc.*.test'] })],
+      [/\*\.abc\.test/],
+    ],
+    [
+      'hostnames that differ',
+      [at('one', '/*', { hostnames: ['*.a.test'] }), at('two', '/*', { hostnames: ['*.b.test'] })],
+      [],
+    ],
+    [
+      'a name and a pattern',
+      [at('one', '/*', { hostnames: ['a.test'] }), at('two', '/*', { hostnames: ['*.test'] })],
+      [],
+    ],
+    [
+      'more letters',
+      [at('one', '/*', { hostnames: ['ab*.test'] }), at('two', '/*', { hostnames: ['*a.test'] })],
+      [],
+    ],
+  ])('and that is told: %s', (_, applications, problems) => {
+    const told = compile({ applications }).problems
+    expect(told).toHaveLength(problems.length)
+    for (const [n, problem] of problems.entries()) expect(told[n]).toMatch(problem)
+  })
+  test("what is not told is nobody's loss", () => {
+    const label = fc.constantFrom('a', 'b', '*', 'a*', '*b', 'a*b', 'b*a', 'ab*', '*ba')
+    const name = fc.array(label, { minLength: 1, maxLength: 2 }).map((labels) => `${labels.join('.')}.test`)
+    const path = fc.constantFrom('/*', '/a', '/a*/b', '/a*/c', '/a/*', '/*/b', '/*/c')
+    const asked = fc.array(fc.constantFrom('a', 'b', 'ab', 'ba', 'abba'), { minLength: 1, maxLength: 2 })
+    const target = fc.constantFrom('/', '/a', '/a/b', '/ax/b/c', '/x/b/c')
+    fc.assert(
+      fc.property(fc.array(fc.tuple(name, path), { maxLength: 5 }), asked, target, (places, host, where) => {
+        const applications = places.map(([hostname, each], n) => at(`n${n}`, each, { hostnames: [hostname] }))
+        const all = compile({ applications })
+        if (all.problems.length > 0 || found(all, `${host.join('.')}.test`, where) !== undefined) return
+        // nobody has it: then nobody would have it alone
+        for (const one of applications)
+          expect(found(compile({ applications: [one] }), `${host.join('.')}.test`, where)).toBeUndefined()
+      }),
+      { numRuns: 500 },
+    )
+  })
+  test('thousands of patterns that hardly differ: what is not looked at is said', () => {
+    const applications = Array.from({ length: 1_000 }, (_, n) =>
+      at(`n${n}`, '/*', { hostnames: [`*.*${n + 1_000}.test`, `*.*${n}x.test`, `h${n}.test`] }),
+    )
+    const before = performance.now()
+    const { problems } = compile({ applications })
+    expect(performance.now() - before).toBeLessThan(1_500)
+    expect(problems.at(-1)).toMatch(/^there are too many patterns alike/)
   })
   test('two applications with MQTT on one host: neither', () => {
     const mqtt = { topics: [] }

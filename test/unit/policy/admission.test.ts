@@ -113,12 +113,22 @@ const publish = (topic: string): Ask => ({ door: 'mqtt', host: 'a.test', act: 'p
 
 const NO_CERTIFICATE = { peer: { leaf: undefined }, standing: { kind: 'absent' } } as const
 const GOOD_TOKEN: ServiceTokenFacts = { kind: 'good', id: 't1', name: 'ci' }
-const SESSION = { id: 's1', issuedAt: NOW - 1, expiresAt: NOW + 1_000 }
+const SESSION = { id: 's1', issuedAt: NOW - 1, expiresAt: NOW + 1_000, fingerprint: 'ab'.repeat(32) }
 const GOOD_SESSION: SessionFacts = { kind: 'good', session: SESSION, recorded: undefined }
 const recorded = (standing: Standing, over: Partial<CertificateFacts> = {}): SessionFacts => ({
   kind: 'good',
   session: SESSION,
   recorded: { leaf: leafFacts(over), standing },
+})
+/** Without a certificate, in a session that another policy, or a setting of before, made for a day. */
+const longSession = (issuedAt: number): Over => ({
+  ...NO_CERTIFICATE,
+  ask: get('/bearer/x', 'a.test', { handshakeAt: NOW }),
+  session: {
+    kind: 'good',
+    session: { ...SESSION, issuedAt, expiresAt: NOW + 24 * HOUR },
+    recorded: { leaf: leafFacts(), standing: ours() },
+  },
 })
 
 type Over = {
@@ -471,6 +481,7 @@ const rows: readonly (readonly [what: string, Over, Denial])[] = [
     },
     'certificate_required',
   ],
+  ['one that is as old as a session of the policy', longSession(NOW - HOUR), 'session_expired'],
 ]
 
 describe('refused', () => {
@@ -592,6 +603,18 @@ describe('admitted', () => {
       device,
       'valid',
     ],
+    ['a session alone, to its last moment', longSession(NOW - HOUR + 1), device, 'valid'],
+    [
+      'a service token on an old connection, which had no session to begin with',
+      {
+        ...NO_CERTIFICATE,
+        sessionDuration: HOUR,
+        serviceToken: GOOD_TOKEN,
+        ask: get('/machines/x', 'a.test', { first: false, handshakeAt: NOW - HOUR }),
+      },
+      { kind: 'service' },
+      'machines',
+    ],
     [
       'a token that nobody asks for, as there are no sessions',
       { session: { kind: 'refused', reason: 'token_invalid' } },
@@ -652,6 +675,36 @@ describe('any number of topics, judged once', () => {
   })
 })
 
+describe('what runs already may outlast its session', () => {
+  const running = (target: string): Ask =>
+    get(target, 'a.test', { first: false, handshakeAt: NOW - 25 * HOUR, running: true })
+  const ended: SessionFacts = {
+    kind: 'good',
+    session: { ...SESSION, expiresAt: NOW - HOUR },
+    recorded: undefined,
+  }
+  const alone: Over = { ...longSession(NOW - 2 * HOUR), ask: running('/bearer/x') }
+  test.each<[string, Over, number]>([
+    ['of its handshake', { ask: running('/day/x') }, leaf.notAfter],
+    ['of its token', { ask: running('/day/x'), session: ended }, leaf.notAfter],
+    ['without a certificate', alone, leaf.notAfter],
+  ])('%s', (_, over, notAfter) => {
+    expect(admit(factsOf(over))).toMatchObject({ allow: true, notAfter })
+  })
+  test.each<[string, Over, Denial]>([
+    ['its certificate', { ask: running('/day/x'), leaf: { notAfter: NOW - 1 } }, 'certificate_expired'],
+    [
+      'its device',
+      { ask: running('/day/x'), standing: ours({ deviceState: 'suspended' }) },
+      'device_suspended',
+    ],
+    ['its policy', { ask: running('/picky/x') }, 'policy_denied'],
+    ['a session that was revoked', { ...alone, session: { kind: 'over' } }, 'session_expired'],
+  ])('but not %s', (_, over, reason) => {
+    expect(admit(factsOf(over))).toMatchObject({ allow: false, reason })
+  })
+})
+
 test.each<[string, Over, number]>([
   ['the leaf', {}, leaf.notAfter],
   ['what is above it', { standing: foreign({ above: { ...ABOVE, notAfter: NOW + 1 } }) }, NOW + 1],
@@ -661,6 +714,7 @@ test.each<[string, Over, number]>([
     { ask: get('/day/x', 'a.test', { handshakeAt: NOW - 24 * HOUR + 5 }) },
     NOW + 5,
   ],
+  ['a session of the policy that lets it in', longSession(NOW - HOUR + 5), NOW + 5],
   [
     'the service token',
     { ...NO_CERTIFICATE, ask: get('/machines/x'), serviceToken: { ...GOOD_TOKEN, expiresAt: NOW + 7 } },

@@ -102,15 +102,20 @@ describe('from writer to reader', () => {
   })
 
   it('logouts and sightings wait in queues of their own, and logouts are written first', async () => {
-    const subject = freshHex(32)
-    const logout: InboxEntry = { kind: 'logout', subject, at: NOW + DAY, door: 'https' }
+    const logout: InboxEntry = { kind: 'logout', subject: 'lamp-1', at: NOW, door: 'https' }
     const sightings = Array.from({ length: 10_001 }, () => seen())
-    expect(await write(logout, seen({ subject }), ...sightings)).toBe(2)
+    expect(await write(logout, seen(), ...sightings)).toBe(2)
     expect((await read()).entries[0]).toEqual(logout)
   })
 
-  it('forgets a logout with the sightings that were written after it', async () => {
-    const logout = () => seen({ kind: 'logout', at: NOW + 30 * DAY })
+  it('keeps only one logout of a name, that of the latest session', async () => {
+    const logout: InboxEntry = { kind: 'logout', subject: 'partner/Pumpe 7 (Süd)', at: NOW, door: 'https' }
+    await write(logout, { ...logout, at: NOW - 5 }, { ...logout, subject: 'lamp-1' })
+    expect((await read()).entries).toEqual([logout, { ...logout, subject: 'lamp-1' }])
+  })
+
+  it('forgets a logout with the sightings that were written after it, however old its session was', async () => {
+    const logout = () => seen({ kind: 'logout', subject: `lamp-${freshHex(4)}`, at: NOW - 30 * DAY })
     await write(logout())
     await write(seen())
     const young = logout()
@@ -181,18 +186,20 @@ describe('a hostile file', () => {
       `${COLUMNS} ('seen', '${good}', 9223372036854775807, 'https')`,
       `${COLUMNS} ('seen', char(0) || '${good.slice(1)}', 1, 'https')`,
       `${COLUMNS} (printf('%.*c', 100000, 'x'), printf('%.*c', 5000000, 'x'), 1, 'https')`,
-      `${COLUMNS} ('logout', '${good}', 1, 'mqtt')`,
-      `${COLUMNS} ('logout', '${good.slice(1)}', 1, 'https')`,
+      `${COLUMNS} ('logout', 'lamp-1', 1, 'mqtt')`,
+      `${COLUMNS} ('logout', 'partner/', 1, 'https')`,
+      `${COLUMNS} ('logout', 'partner/' || printf('%.*c', 313, 'x'), 1, 'https')`,
+      `${COLUMNS} ('logout', 'partner/a' || char(10), 1, 'https')`,
       `${COLUMNS} ('constructor', '${good}', 1, 'https')`,
       `${COLUMNS} ('seen', '${good}', 5, 'mqtt')`,
-      `${COLUMNS} ('logout', '${good}', 6, 'https')`,
+      `${COLUMNS} ('logout', 'partner/' || printf('%.*c', 312, 'x'), 6, 'https')`,
     )
     const got = await read()
     expect(got.entries.slice(1)).toEqual([
       { kind: 'seen', subject: good, at: 5, door: 'mqtt' },
-      { kind: 'logout', subject: good, at: 6, door: 'https' },
+      { kind: 'logout', subject: `partner/${'x'.repeat(312)}`, at: 6, door: 'https' },
     ])
-    expect(got.malformed).toBe(12)
+    expect(got.malformed).toBe(14)
     expect((await read(got.cursor)).entries).toEqual([])
   })
 

@@ -151,6 +151,42 @@ describe('cannot write', () => {
   })
 })
 
+describe('one look for all that a request asks', () => {
+  it('says the same within its turn, and what is true by then in the next', async () => {
+    await using registry = await open()
+    const { id, fingerprint } = await givenDevice(registry)
+    await using reader = await openRegistryReader({ path })
+    const before = reader.access(fingerprint)
+    const status = reader.status(fingerprint)
+    const revocations = reader.sessionRevocations()
+    expect(status).toMatchObject({ deviceId: id, deviceState: 'active' })
+    const writer = new Database(path)
+    writer.exec("update devices set state = 'suspended'; update session_revocations_version set stamp = 'x'")
+    writer.exec("update access_version set version = version + 1, stamp = 'y'")
+    writer.close()
+    expect([reader.access(), reader.status(fingerprint)]).toEqual([before, status])
+    expect(reader.sessionRevocations()).toBe(revocations)
+    await Promise.resolve()
+    expect(reader.status(fingerprint)).toMatchObject({ deviceState: 'suspended' })
+    expect(reader.access(fingerprint).version).toBe(before.version + 1)
+    expect(reader.sessionRevocations()).not.toBe(revocations)
+    expect(reader.access(fingerprint)).toBe(reader.access())
+  })
+
+  it('another certificate, another look; the same row, the same object', async () => {
+    await using registry = await open()
+    const [lamp, door] = [await givenDevice(registry), await givenDevice(registry)]
+    await using reader = await openRegistryReader({ path })
+    reader.access(lamp.fingerprint)
+    expect(reader.status(door.fingerprint)?.deviceId).toBe(door.id)
+    const first = reader.status(lamp.fingerprint)
+    await Promise.resolve()
+    expect(reader.status(lamp.fingerprint)).toBe(first)
+    expect(reader.access('0'.repeat(64)).version).toBe(reader.access().version)
+    expect(reader.status('0'.repeat(64))).toBeUndefined()
+  })
+})
+
 describe('waits', () => {
   it('for the file and its schema, without holding up the process', async () => {
     using clock = countTicks()

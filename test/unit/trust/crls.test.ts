@@ -1,12 +1,13 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { Anchor } from '#fleet/access.ts'
+import { caIdOf } from '#pki/chain.ts'
 import { DAY, HOUR } from '#fleet/clock.ts'
 import { generateKey } from '#pki/keys.ts'
 import { nameDer } from '#pki/names.ts'
 import { OID } from '#pki/oids.ts'
 import type { RevocationFacts } from '#policy/facts.ts'
-import { crlsReading, NO_CRLS, readAnchorCrls, revocationOf, type KeptCrl } from '#trust/crls.ts'
-import { IDP, makeCrl, reasonCode, strangeExtension, type CrlOptions } from '../../support/crls.ts'
+import { crlsReading, NO_CRLS, revocationOf, type KeptCrl } from '#trust/crls.ts'
+import { IDP, makeCrl, readAll, reasonCode, strangeExtension, type CrlOptions } from '../../support/crls.ts'
 import { makeCa, makePki, randomSerial, type TestCa, type TestLeaf, type TestPki } from '../../support/pki.ts'
 
 const now = Date.UTC(2026, 10, 24, 12)
@@ -20,7 +21,7 @@ beforeAll(() => {
 
 const kept = (by: TestCa, o: Partial<CrlOptions> = {}, anchor = 'partner'): KeptCrl => ({
   anchor,
-  issuerSpki: by.facts.spkiSha256,
+  issuer: caIdOf(by.facts),
   der: makeCrl({ by, now, ...o }).der,
 })
 
@@ -29,7 +30,7 @@ const OPEN: Anchor['crl'] = { urls: [], onStale: 'fail_open' }
 
 const revocation = (records: readonly KeptCrl[], crl: Anchor['crl'], at = now): RevocationFacts =>
   revocationOf({
-    crls: readAnchorCrls(records),
+    crls: readAll(records),
     authority: { anchor: 'partner', crl },
     leaf: leaf.facts,
     chain: [pki.devices.facts, pki.root.facts],
@@ -43,6 +44,7 @@ const listing = (o: Partial<CrlOptions> = {}): KeptCrl =>
 const root = (o: Partial<CrlOptions> = {}): KeptCrl => kept(pki.root, o)
 const rootListing = (o: Partial<CrlOptions> = {}): KeptCrl =>
   root({ revoked: [pki.devices.facts.serial], ...o })
+const TO_COME = { thisUpdate: now + HOUR, nextUpdate: now + DAY }
 const ENDED = { thisUpdate: now - 2 * DAY, nextUpdate: now - HOUR }
 
 const CASES: readonly Case[] = [
@@ -52,6 +54,9 @@ const CASES: readonly Case[] = [
   ['listed on one that has ended: nobody comes back by that', () => [listing(ENDED)], 'revoked', 'revoked'],
   ['none at all', () => [], 'unknown', 'unasked'],
   ['one that has ended', () => [kept(pki.devices, ENDED)], 'unknown', 'unasked'],
+  ['one that is still to come', () => [kept(pki.devices, TO_COME)], 'unknown', 'unasked'],
+  ['one of a clock a little ahead', () => [kept(pki.devices, { thisUpdate: now + 60_000 })], 'good', 'good'],
+  ['listed on one that is still to come', () => [listing(TO_COME)], 'revoked', 'revoked'],
   ['only of the CA above', () => [root()], 'unknown', 'unasked'],
   ['for another anchor', () => [kept(pki.devices, {}, 'elsewhere')], 'unknown', 'unasked'],
   ['of the CA above, too', () => [good(), root()], 'good', 'good'],
@@ -111,7 +116,7 @@ const CASES: readonly Case[] = [
   ],
   [
     'that nobody can read',
-    () => [{ anchor: 'partner', issuerSpki: pki.devices.facts.spkiSha256, der: Buffer.from('3000', 'hex') }],
+    () => [{ anchor: 'partner', issuer: caIdOf(pki.devices.facts), der: Buffer.from('3000', 'hex') }],
     'unknown',
     'unasked',
   ],
@@ -142,7 +147,7 @@ describe('what the CRLs of an anchor say', () => {
       key: pki.devices,
       subjectDer: pki.devices.subjectDer,
     })
-    const crls = readAnchorCrls([listing()])
+    const crls = readAll([listing()])
     const chain = [again.facts, pki.root.facts]
     const o = { crls, authority: { anchor: 'partner', crl: CLOSED }, leaf: leaf.facts, chain, now }
     expect(revocationOf(o)).toBe('revoked')
@@ -154,7 +159,7 @@ describe('what the CRLs of an anchor say', () => {
         Buffer.from('300b0603551d1f0404020201ff', 'hex'),
       ],
     })
-    const crls = readAnchorCrls([kept(pki.devices, { idp: [IDP.point(POINT)] })])
+    const crls = readAll([kept(pki.devices, { idp: [IDP.point(POINT)] })])
     const chain = [pki.devices.facts, pki.root.facts]
     const o = { crls, authority: { anchor: 'partner', crl: CLOSED }, leaf: odd.facts, chain, now }
     expect(revocationOf(o)).toBe('unknown')

@@ -1,11 +1,13 @@
 import { beforeAll, expect, test } from 'vitest'
 import type { AccessSnapshot, Anchor } from '#fleet/access.ts'
+import { caIdOf } from '#pki/chain.ts'
 import { HOUR } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { Standing } from '#policy/facts.ts'
+import { NO_CRLS } from '#trust/crls.ts'
 import { standAlone } from '#trust/standing.ts'
-import { makeCrl } from '../../support/crls.ts'
-import { makePki, type TestCa, type TestLeaf, type TestPki } from '../../support/pki.ts'
+import { makeCrl, readAll } from '../../support/crls.ts'
+import { makeCa, makePki, type TestCa, type TestLeaf, type TestPki } from '../../support/pki.ts'
 
 const now = Date.UTC(2026, 10, 24, 12)
 let pki: TestPki
@@ -56,13 +58,13 @@ const standing = ({ leaf, sent = [], hostname = 'a.test', partner, crl }: Ask): 
         offeredVersion: undefined,
       },
     ],
-    crls: [
+    crls: readAll([
       {
         anchor: 'partner',
-        issuerSpki: pki.other.devices.facts.spkiSha256,
+        issuer: caIdOf(pki.other.devices.facts),
         der: makeCrl({ by: pki.other.devices, now, revoked: ['7f'] }).der,
       },
-    ],
+    ]),
     leaf: leaf.facts,
     sent,
     hostname,
@@ -119,6 +121,81 @@ test.each<[string, () => Ask, object]>([
 ])('%s', (_, ask, expected) => {
   expect(standing(ask())).toMatchObject(expected)
 })
+test('a CA of two names has a CRL for each', () => {
+  const [old, renamed] = ['Partner Old', 'Partner New'].map((name) =>
+    makeCa({ name, now, by: pki.other.root, key: pki.other.devices }),
+  ) as [TestCa, TestCa]
+  const crls = [
+    { by: old, now, revoked: ['7f'], thisUpdate: now - HOUR },
+    { by: renamed, now },
+  ].map((o) => ({ anchor: 'partner', issuer: caIdOf(o.by.facts), der: makeCrl(o).der }))
+  const stand = (by: TestCa): Standing =>
+    standAlone({
+      snapshot: snapshot(pems(old, renamed, pki.other.root), CRL),
+      issuers: [],
+      crls: readAll(crls),
+      leaf: pki.device({ by, serial: '7f' }).facts,
+      sent: [],
+      hostname: 'b.test',
+      now,
+      recordOf: () => undefined,
+    })
+  expect(stand(old)).toMatchObject({ revocation: 'revoked' })
+  expect(stand(renamed)).toMatchObject({ revocation: 'good' })
+})
+test('a CA that two anchors hold, each under another root: whom the CRL of either refuses is refused', () => {
+  const { root, devices } = pki.other
+  const elsewhere = makeCa({ name: 'Elsewhere', now })
+  const crossSigned = makeCa({ name: 'x', subjectDer: devices.subjectDer, key: devices, by: elsewhere, now })
+  const below = makeCa({ name: 'Below', by: devices, now })
+  const anchors = (
+    first: string,
+    second: string,
+    onStale: 'fail_open' | 'fail_closed',
+  ): readonly Anchor[] => [
+    { name: 'first', hostnames: ['a.test'], pem: first },
+    { name: 'partner', hostnames: ['a.test'], pem: second, crl: { urls: [], onStale } },
+  ]
+  const stand = (o: {
+    leaf: TestLeaf
+    first?: string
+    second?: string
+    sent?: readonly TestCa[]
+    listed?: readonly string[]
+    onStale?: 'fail_open' | 'fail_closed'
+  }): object => {
+    const { leaf, sent = [], listed, onStale = 'fail_open' } = o
+    const { first = pems(crossSigned, elsewhere), second = pems(devices, root) } = o
+    const crl = listed && makeCrl({ by: devices, now, revoked: listed })
+    return standAlone({
+      snapshot: { ...snapshot(''), anchors: anchors(first, second, onStale) },
+      issuers: [],
+      crls: readAll(crl ? [{ anchor: 'partner', issuer: caIdOf(devices.facts), der: crl.der }] : []),
+      leaf: leaf.facts,
+      sent: sent.map(({ der }) => der),
+      hostname: 'a.test',
+      now,
+      recordOf: () => undefined,
+    })
+  }
+  const leaf = theirs({ serial: '7f' })
+  const deep = pki.device({ by: below })
+  expect(stand({ leaf, listed: ['7f'] })).toMatchObject({ anchor: 'first', revocation: 'revoked' })
+  expect(stand({ leaf, listed: [] })).toMatchObject({ revocation: 'good' })
+  expect(stand({ leaf })).toMatchObject({ revocation: 'unasked' })
+  expect(stand({ leaf, onStale: 'fail_closed' })).toMatchObject({ revocation: 'unknown' })
+  expect(stand({ leaf: deep, sent: [below], listed: [below.facts.serial] })).toMatchObject({
+    anchor: 'first',
+    revocation: 'issuer_revoked',
+  })
+  // the second anchor has its CRL, and not the CA itself any more
+  expect(stand({ leaf, second: root.pem, listed: ['7f'] })).toMatchObject({ revocation: 'revoked' })
+  expect(stand({ leaf, second: root.pem, onStale: 'fail_closed' })).toMatchObject({ revocation: 'unasked' })
+  // a CA that some anchor holds is found there, whatever certificate of it the client sends
+  const roots = { leaf, first: elsewhere.pem, listed: ['7f'] }
+  for (const sent of [[], [devices], [crossSigned]])
+    expect(stand({ ...roots, sent })).toMatchObject({ anchor: 'partner', revocation: 'revoked' })
+})
 test('a CA of the anchor that has ended takes its leaves with it', () => {
   const leaf = theirs()
   const at = pki.other.root.facts.notAfter + HOUR
@@ -126,7 +203,7 @@ test('a CA of the anchor that has ended takes its leaves with it', () => {
     standAlone({
       snapshot: snapshot(pems(pki.other.devices, pki.other.root)),
       issuers: [],
-      crls: [],
+      crls: NO_CRLS,
       leaf: { ...leaf.facts, notAfter: at + HOUR },
       sent: [],
       hostname: 'b.test',

@@ -50,6 +50,9 @@ export const operatorAttacks = (given: () => Fleet): void => {
     ['DELETE', '/v1/applications/example'],
     ['PUT', '/v1/policies/devices', { decision: 'non_identity', include: [{ certificate: {} }] }],
     ['DELETE', '/v1/policies/devices'],
+    ['PUT', '/v1/rule-groups/plant', { include: [{ everyone: {} }] }],
+    ['DELETE', '/v1/rule-groups/plant'],
+    ['POST', '/v1/policy-test', { host: 'localhost' }],
     ['POST', '/v1/apply', {}],
   ]
   const doing = (listener: Listener, [method, target, json]: Doing, o: Ask = {}): Promise<Heard> =>
@@ -59,7 +62,7 @@ export const operatorAttacks = (given: () => Fleet): void => {
   const state = async (): Promise<string> =>
     JSON.stringify(
       await Promise.all(
-        ['devices', 'tokens', 'operators', 'anchors', 'applications', 'policies'].map((what) =>
+        ['devices', 'tokens', 'operators', 'anchors', 'applications', 'policies', 'rule-groups'].map((what) =>
           fleet.operator.call('GET', `/v1/${what}?limit=1000`),
         ),
       ),

@@ -51,7 +51,25 @@ describe('a CA is in one anchor of a hostname', () => {
     expect(() => checkAnchors(anchors, [changed])).not.toThrow()
   })
 
+  const crossSigned = makeCa({
+    name: 'x',
+    now: NOW,
+    by: other,
+    key: pki.devices,
+    subjectDer: pki.devices.subjectDer,
+  })
+  const renamed = makeCa({ name: 'Another Name', now: NOW, by: other, key: pki.devices })
+  it('fits: another name of its key, which signs nothing of the first', () => {
+    const changed = two({ pem: renamed.pem + other.pem })
+    expect(() => checkAnchors([one, changed], [changed])).not.toThrow()
+  })
+
   it.each([
+    [
+      'the same CA, signed by another one',
+      two({ pem: crossSigned.pem + other.pem }),
+      /anchor two: certificate 1 \(SHA-256 [0-9a-f]{64}\) is of a CA that is already in the anchor one/,
+    ],
     ['the same', two({}), /anchor two: certificate 1 .*already in the anchor one, which is for b\.test too/],
     [
       'the same root over another CA',

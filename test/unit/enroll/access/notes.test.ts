@@ -2,14 +2,24 @@
 
 import { describe, expect, it } from 'vitest'
 import { anchorNotes, applicationNotes, policyNotes, ruleGroupNotes } from '#enroll/access/notes.ts'
+import type { Application } from '#fleet/access.ts'
 import { DAY } from '#fleet/clock.ts'
+import { contestsOf } from '#policy/access.ts'
 import { makeCa } from '../../../support/pki.ts'
 import { anchor, application, policy } from '../../../support/registry.ts'
 
 const NOW = Date.UTC(2026, 10, 24, 12)
-const { pem } = makeCa({ name: 'Root', now: NOW })
+const root = makeCa({ name: 'Root', now: NOW })
+const devices = makeCa({ name: 'Devices', now: NOW, by: root })
+const pem = devices.pem + root.pem
 const ending = makeCa({ name: 'Old Root', now: NOW, notAfter: NOW + 30 * DAY })
-const around = { access: { anchors: [anchor({ pem })] }, groups: new Set(['pumps']), now: NOW }
+const around = {
+  access: { anchors: [anchor({ pem })] },
+  before: { anchors: [anchor({ name: 'listed', pem, crl: { urls: [], onStale: 'fail_open' } })] },
+  groups: new Set(['pumps']),
+  now: NOW,
+  contests: () => [],
+}
 const quiet: readonly RegExp[] = []
 
 describe('anchors', () => {
@@ -26,6 +36,21 @@ describe('anchors', () => {
       'CRLs that are to be uploaded',
       anchor({ pem, crl: { urls: [], onStale: 'fail_closed' } }),
       [/anchor crl development FILE\), nobody/],
+    ],
+    [
+      'CRLs, and no CA but the root',
+      anchor({ pem: root.pem, crl: { urls: ['http://c'], onStale: 'fail_closed' } }),
+      [/^pem holds roots only: .* nobody under an intermediate that its client sends gets in/],
+    ],
+    [
+      'the same, open',
+      anchor({ pem: root.pem, crl: { urls: ['http://c'], onStale: 'fail_open' } }),
+      [/^pem holds roots only: .* nobody under an intermediate that its client sends is ever revoked/],
+    ],
+    [
+      'CRLs that are gone',
+      anchor({ name: 'listed', pem }),
+      [/^it had crl, and has none now: nobody is revoked by a list any more/],
     ],
   ])('%s', (_, value, notes) => {
     const told = anchorNotes(value, around)
@@ -57,6 +82,44 @@ describe('applications', () => {
     const told = applicationNotes(application(over), around)
     expect(told).toHaveLength(notes.length)
     for (const [at, note] of notes.entries()) expect(told[at]).toMatch(note)
+  })
+})
+
+describe('an application and another that is equally specific', () => {
+  const at = (name: string, hostname: string, path = '/*') =>
+    application({
+      name,
+      hostnames: [hostname],
+      https: { path, origin: 'http://127.0.0.1:1' },
+      mqtt: undefined,
+    })
+  const notesOf = (name: string, ...applications: readonly Application[]): readonly string[] => {
+    const one = applications.find((each) => each.name === name) as Application
+    return applicationNotes(one, { ...around, contests: () => contestsOf(applications).contests })
+  }
+
+  it.each([
+    ['hostnames', at('one', 'x*.a.test'), at('two', '*x.a.test'), 'x*.a.test/* and *x.a.test/* both cover'],
+    [
+      'paths',
+      at('one', '*.test', '/a*/bc'),
+      at('two', '*.test', '/a*/bd'),
+      '*.test/a*/bc and *.test/a*/bd both cover',
+    ],
+  ])('is told of each: %s', (_, one, two, told) => {
+    for (const name of ['one', 'two'])
+      expect(
+        notesOf(name, one, two, at('three', '*.test')).filter((note) => note.includes('nobody gets')),
+      ).toEqual([`the applications "one" and "two" are equally specific: nobody gets what ${told}`])
+    expect(notesOf('three', one, two, at('three', '*.test'))).toEqual([])
+  })
+  it('not of more than anybody reads', () => {
+    const many = Array.from({ length: 9 }, (_, n) =>
+      at(`n${n}`, `${'x'.repeat(n)}*${'x'.repeat(8 - n)}.test`),
+    )
+    const notes = notesOf('n0', ...many)
+    expect(notes.filter((note) => note.includes('nobody gets'))).toHaveLength(6)
+    expect(notes.at(-1)).toBe('there are 3 more such places that nobody gets')
   })
 })
 

@@ -87,6 +87,7 @@ describe('what is not as expected is refused with the place, the selector, and h
     [{ ip: { ip: '192.0.2.0/' } }, /expected an IPv4/],
     [{ ip: { ip: 'fe80::1%eth0' } }, /expected an IPv4/],
     [{ ip: { ip: 'example.com' } }, /expected an IPv4/],
+    [{ ip: { ip: '::ffff:10.0.0.0/8' } }, /an IPv4 block is written as 10\.0\.0\.0\/8/],
     [{ service_token: {} }, /service_token\.token_id: expected the id of a service token/],
     [{ service_token: { token_id: 'a b' } }, /the id of a service token/],
     [{ any_valid_service_token: { token_id: 'x' } }, /takes no token_id/],

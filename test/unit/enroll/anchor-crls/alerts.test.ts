@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import { createCrlAlerts } from '#enroll/anchor-crls/alerts.ts'
 import type { SourceState } from '#enroll/anchor-crls/source.ts'
 import type { Anchor } from '#fleet/access.ts'
+import { caIdOf } from '#pki/chain.ts'
 import { DAY, HOUR, MINUTE } from '#fleet/clock.ts'
 import type { AnchorCrlSummary } from '#registry/access-memory.ts'
 import { makeCa } from '../../../support/pki.ts'
@@ -16,7 +17,7 @@ const URL = 'http://crl.test/1'
 
 const crlOf = (ca: typeof root, left: number, over: Partial<AnchorCrlSummary> = {}): AnchorCrlSummary => ({
   anchor: 'partner',
-  issuerSpki: ca.facts.spkiSha256,
+  issuer: caIdOf(ca.facts),
   number: '1',
   thisUpdate: NOW - 30 * DAY,
   nextUpdate: NOW + left,
@@ -50,7 +51,7 @@ const setUp = (over: Partial<World> = {}) => {
   let passed = 0
   const look = createCrlAlerts({
     alert: (kind, _, text) => told.push([kind, text]),
-    kept: { find: (_, spki) => world.crls.find(({ issuerSpki }) => issuerSpki === spki) },
+    kept: { find: (_, spki) => world.crls.find(({ issuer }) => issuer === spki) },
     sources: { of: () => world.sources },
     clock: () => NOW + passed,
     ticks: () => passed,

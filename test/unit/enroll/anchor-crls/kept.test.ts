@@ -3,6 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import { casOf, createKeptCrls } from '#enroll/anchor-crls/kept.ts'
 import type { Anchor } from '#fleet/access.ts'
+import { caIdOf } from '#pki/chain.ts'
 import { DAY, HOUR } from '#fleet/clock.ts'
 import { makeCrl, type CrlOptions } from '../../../support/crls.ts'
 import { makeCa } from '../../../support/pki.ts'
@@ -40,9 +41,9 @@ describe('taken', () => {
     const again = createKeptCrls(desk)
     await again.reload()
     for (const each of [kept, again]) {
-      expect(each.find('partner', ca.facts.spkiSha256)).toEqual({
+      expect(each.find('partner', caIdOf(ca.facts))).toEqual({
         anchor: 'partner',
-        issuerSpki: ca.facts.spkiSha256,
+        issuer: caIdOf(ca.facts),
         number: '7',
         thisUpdate: now - HOUR,
         nextUpdate: now + HOUR,
@@ -50,7 +51,7 @@ describe('taken', () => {
         source: URL,
         keptAt: now,
       })
-      expect(each.find('partner', root.facts.spkiSha256)?.source).toBe('upload')
+      expect(each.find('partner', caIdOf(root.facts))?.source).toBe('upload')
     }
     const [record] = (await desk.registry.anchorCrls()).filter(({ source }) => source === URL)
     expect(Buffer.from(record?.der ?? [])).toEqual(der)
@@ -75,13 +76,26 @@ describe('taken', () => {
     expect(await desk.registry.anchorCrls()).toHaveLength(1)
   })
 
+  test('one of each name of a key: neither takes the place of the other', async () => {
+    await using desk = await setUp()
+    const { kept, ca, root } = desk
+    const renamed = makeCa({ name: 'Partner Devices G2', now: desk.clock(), by: root, key: ca })
+    const anchor = { ...desk.anchor, pem: ca.pem + renamed.pem + root.pem }
+    await desk.put(anchor)
+    await kept.take(anchor, desk.crl({ revoked: ['7f'], thisUpdate: desk.clock() - DAY }), URL, 'system')
+    expect((await kept.take(anchor, desk.crl({ by: renamed }), URL, 'system')).kind).toBe('newer')
+    expect(kept.find('partner', caIdOf(ca.facts))?.entries).toBe(1)
+    expect(kept.find('partner', caIdOf(renamed.facts))?.entries).toBe(0)
+    expect(await desk.registry.anchorCrls()).toHaveLength(2)
+  })
+
   test('two at once: the later is kept, in whatever order they come', async () => {
     await using desk = await setUp()
     const { kept, anchor, ca } = desk
     const [old, young] = [desk.crl({ thisUpdate: desk.clock() - DAY }), desk.crl()]
     const taken = await Promise.all([young, old].map((der) => kept.take(anchor, der, URL, 'system')))
     expect(taken.map(({ kind }) => kind)).toEqual(['newer', 'older'])
-    expect(kept.find('partner', ca.facts.spkiSha256)?.thisUpdate).toBe(desk.clock() - HOUR)
+    expect(kept.find('partner', caIdOf(ca.facts))?.thisUpdate).toBe(desk.clock() - HOUR)
   })
 
   test('a large one, in pieces: others have their turn meanwhile', async () => {
@@ -128,7 +142,7 @@ test('with its anchor it goes', async () => {
   await desk.registry.deleteAccess('anchor', 'partner', { now: desk.clock(), actor: ACTOR })
   await desk.put(desk.anchor)
   await desk.kept.reload()
-  expect(desk.kept.find('partner', desk.ca.facts.spkiSha256)).toBeUndefined()
+  expect(desk.kept.find('partner', caIdOf(desk.ca.facts))).toBeUndefined()
 })
 
 test('CAs of an anchor: no leaves, and none of what cannot be read', () => {

@@ -6,6 +6,7 @@ import { createKeptCrls, type KeptCrls } from '#enroll/anchor-crls/kept.ts'
 import { askAgainIn, retryIn } from '#enroll/anchor-crls/source.ts'
 import { followSources } from '#enroll/anchor-crls/sources.ts'
 import type { Anchor } from '#fleet/access.ts'
+import { caIdOf } from '#pki/chain.ts'
 import { DAY, HOUR, MINUTE, SECOND } from '#fleet/clock.ts'
 import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
@@ -104,7 +105,7 @@ const setUp = async (urls: readonly string[] = [URL]) => {
   await settle()
   const state = () =>
     store.registry.access().anchors.flatMap((each) => (each.name === 'partner' ? sources.of(each) : []))
-  const spki = ca.facts.spkiSha256
+  const spki = caIdOf(ca.facts)
   return {
     ...store,
     ca,

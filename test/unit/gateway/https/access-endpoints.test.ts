@@ -61,7 +61,7 @@ let server: Server
 let url: string
 beforeAll(async () => {
   server = createServer((request, response) => {
-    const refuse = (error: FleetError, cookies: readonly string[] = []) => {
+    const refuse = (error: FleetError, cookies: readonly string[] = []): undefined => {
       response
         .writeHead(400, ['X-Reason', error.code, ...cookies.flatMap((each) => ['Set-Cookie', each])])
         .end()
@@ -86,8 +86,8 @@ beforeAll(async () => {
         peer: given.peer,
         host: HOST,
         path: request.url ?? '',
-        refuse,
-        fail: (error) => {
+        denied: refuse,
+        notServed: (error) => {
           asked.failed.push(error)
           refuse(error)
         },

@@ -17,7 +17,7 @@ const build = (
   raw: readonly string[],
   o: { leaf?: number; above?: readonly number[]; forms?: readonly Forward[]; nobody?: boolean } = {},
 ): Map<string, string[]> => {
-  const opened = openEnvelope(['Host', 'a.test', ...raw], '1.1')
+  const opened = openEnvelope(['Host', 'a.test', ...raw], '1.1', [9443])
   if (!opened.ok) throw new Error(opened.problem)
   const flat = requestHeaders(['Host', 'a.test', ...raw], opened.envelope, {
     assertion: o.nobody === true ? undefined : 'minted',
@@ -70,14 +70,44 @@ describe('what the gateway says', () => {
     const names = [...build([], { nobody: true }).keys()]
     expect(names).toEqual(['host', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'])
   })
-  test('RFC 9440 fields that are too long are left out, and only those', () => {
-    const large = build([], { leaf: 8_000, above: [13_000] })
-    expect(large.has('client-cert')).toBe(false)
-    expect(large.has('client-cert-chain')).toBe(false)
-    expect(large.has('cf-client-cert-der-base64')).toBe(true)
-    const fits = build([], { leaf: 7_677, above: [12_000] })
-    expect(fits.get('client-cert')?.[0]?.length).toBeLessThanOrEqual(10_240)
-    expect(fits.get('client-cert-chain')?.[0]?.length).toBeLessThanOrEqual(16_384)
+  test.each<[string, { leaf: number; above?: number[]; forms?: Forward[] }, string[]]>([
+    ['one of 7 KB', { leaf: 7_000 }, ['cf-client-cert-der-base64', 'cf-client-cert-sha256', 'client-cert']],
+    [
+      'said in all forms that have room',
+      { leaf: 7_000, forms: ['cloudflare', 'rfc9440', 'xfcc'] },
+      ['cf-client-cert-der-base64', 'cf-client-cert-sha256', 'client-cert', 'x-forwarded-client-cert'],
+    ],
+    ['one of more than 10 KiB is not', { leaf: 7_681 }, ['cf-client-cert-sha256']],
+    ['nor twice without its chain', { leaf: 7_681, forms: ['rfc9440'] }, []],
+    [
+      'first its chain is left out',
+      { leaf: 6_500, above: [8_000] },
+      ['cf-client-cert-der-base64', 'cf-client-cert-sha256', 'client-cert'],
+    ],
+    [
+      'a chain that fits is there',
+      { leaf: 1_000, above: [2_000, 3_000] },
+      ['cf-client-cert-der-base64', 'cf-client-cert-sha256', 'client-cert', 'client-cert-chain'],
+    ],
+    [
+      'nor a chain of more than 16 KiB',
+      { leaf: 1_000, above: [12_300], forms: ['rfc9440'] },
+      ['client-cert'],
+    ],
+    [
+      'one of less',
+      { leaf: 1_000, above: [12_200], forms: ['rfc9440'] },
+      ['client-cert', 'client-cert-chain'],
+    ],
+    [
+      'in all three forms',
+      { leaf: 7_000, above: [7_500], forms: ['cloudflare', 'rfc9440', 'xfcc'] },
+      ['cf-client-cert-der-base64', 'cf-client-cert-sha256', 'client-cert', 'x-forwarded-client-cert'],
+    ],
+  ])('26 KiB of certificates at most, none above 10, no chain above 16: %s', (_, o, names) => {
+    const told = [...build([], o)].filter(([name]) => name.includes('cert'))
+    expect(told.map(([name]) => name)).toEqual(names)
+    expect(told.flatMap(([, values]) => values).join('').length).toBeLessThanOrEqual(26 * 1_024)
   })
 })
 

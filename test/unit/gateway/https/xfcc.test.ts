@@ -15,8 +15,11 @@ const leafOf = (over: Partial<CertificateFacts> = {}): CertificateFacts =>
     ...over,
   }) as unknown as CertificateFacts
 
-const of = (over: Partial<CertificateFacts> = {}, above: readonly Uint8Array[] = []): string =>
-  xfccOf({ by: 'https://a.test', leaf: leafOf(over), above })
+const of = (
+  over: Partial<CertificateFacts> = {},
+  above: readonly Uint8Array[] = [],
+  room = 12 * 1_024,
+): string => xfccOf({ by: 'https://a.test', leaf: leafOf(over), above, room })
 
 /** As Envoy's own reader: a quote opens and closes, a backslash takes the next character along. */
 const read = (header: string): [string, string][] => {
@@ -107,4 +110,16 @@ describe('bounded', () => {
     expect(of({ subjectDer: Uint8Array.of(9, 9) })).toContain(';Subject="";')
     expect(read(of({ sanUris: Array<string>(100).fill('urn:x') })).length).toBeLessThan(24)
   })
+})
+
+test.each([
+  [12_288, ['By', 'Hash', 'Cert', 'Chain', 'Subject', 'URI']],
+  [2_400, ['By', 'Hash', 'Cert', 'Subject', 'URI']],
+  [800, ['By', 'Hash', 'Subject', 'URI']],
+  [110, ['By', 'Hash', 'Subject']],
+  [0, ['By', 'Hash']],
+])('in %i octets', (room, names) => {
+  const text = of({ der: new Uint8Array(700) }, [new Uint8Array(700)], room)
+  expect(read(text).map(([name]) => name)).toEqual(names)
+  expect(text.length).toBeLessThanOrEqual(Math.max(room, 88))
 })

@@ -1,14 +1,15 @@
 import { describe, expect, test } from 'vitest'
-import { fieldsOf, forgettingCookies, presentedToken, sessionCookie } from '#gateway/sessions/cookies.ts'
+import { fieldsOf, forgettingCookies, presentedTokens, sessionCookie } from '#gateway/sessions/cookies.ts'
 import { application } from '../../../support/registry.ts'
 
 const cookie = (...values: readonly string[]) => values.flatMap((value) => ['Cookie', value])
 const field = (...values: readonly string[]) => values.flatMap((value) => ['cf-access-token', value])
 
-describe('the one token that comes along', () => {
-  const T = { token: 'a.b.c' }
-  test.each<[string, readonly string[], ReturnType<typeof presentedToken>]>([
-    ['nothing', [], undefined],
+describe('the tokens that come along', () => {
+  const T = ['a.b.c']
+  const NONE: readonly string[] = []
+  test.each<[string, readonly string[], ReturnType<typeof presentedTokens>]>([
+    ['nothing', [], NONE],
     ['a cookie', cookie('CF_Authorization=a.b.c'), T],
     ['a cookie among others', cookie('x=1; CF_Authorization=a.b.c;y=2'), T],
     ['a cookie of several fields', cookie('x=1', 'CF_Authorization=a.b.c'), T],
@@ -16,31 +17,49 @@ describe('the one token that comes along', () => {
     ['the field in other letters', ['CF-Access-TOKEN', 'a.b.c'], T],
     ['both, the same', [...cookie('CF_Authorization=a.b.c'), ...field('a.b.c')], T],
     ['both, different', [...cookie('CF_Authorization=a.b.c'), ...field('a.b.d')], 'ambiguous'],
-    ['two cookies', cookie('CF_Authorization=a.b.c; CF_Authorization=a.b.d'), 'ambiguous'],
+    ['two cookies', cookie('CF_Authorization=a.b.c; CF_Authorization=a.b.d'), ['a.b.c', 'a.b.d']],
+    [
+      'four cookies',
+      cookie('1', '2', '3', '4').map((n) => (n === 'Cookie' ? n : `CF_Authorization=${n}`)),
+      ['1', '2', '3', '4'],
+    ],
+    [
+      'five cookies',
+      cookie('1', '2', '3', '4', '5').map((n) => (n === 'Cookie' ? n : `CF_Authorization=${n}`)),
+      'ambiguous',
+    ],
+    [
+      'two cookies, and one of them as the field',
+      [...cookie('CF_Authorization=a.b.c; CF_Authorization=a.b.d'), ...field('a.b.c')],
+      'ambiguous',
+    ],
+    ['an empty cookie beside one', cookie('CF_Authorization=; CF_Authorization=a.b.c'), 'ambiguous'],
+    ['two empty cookies', cookie('CF_Authorization=; CF_Authorization='), 'ambiguous'],
+    ['an empty cookie beside the field', [...cookie('CF_Authorization='), ...field('a.b.c')], T],
     ['two cookies, the same', cookie('CF_Authorization=a.b.c; CF_Authorization=a.b.c'), 'ambiguous'],
-    ['two cookies in two fields', cookie('CF_Authorization=a.b.c', 'CF_Authorization=a.b.d'), 'ambiguous'],
+    [
+      'two cookies in two fields',
+      cookie('CF_Authorization=a.b.c', 'CF_Authorization=a.b.d'),
+      ['a.b.c', 'a.b.d'],
+    ],
     ['two fields', field('a.b.c', 'a.b.c'), 'ambiguous'],
     ['an empty field beside a cookie', [...cookie('CF_Authorization=a.b.c'), ...field('')], 'ambiguous'],
-    ['a cookie that is to be forgotten', cookie('CF_Authorization='), undefined],
-    ['another letter', cookie('cf_authorization=a.b.c'), undefined],
-    [
-      'other signs',
-      cookie('CF.Authorization=a.b.c; CF-Authorization=a.b.c; CF%5fAuthorization=a.b.c'),
-      undefined,
-    ],
-    ['a longer name', cookie('CF_AuthorizationX=a.b.c; XCF_Authorization=a.b.c'), undefined],
-    ['space before the sign', cookie('CF_Authorization =a.b.c'), undefined],
-    ['a quoted name', cookie('"CF_Authorization"=a.b.c'), undefined],
-    ['within another value', cookie('x="CF_Authorization=a.b.c"'), undefined],
-    ['a field by underscores', ['cf_access_token', 'a.b.c'], undefined],
-    ['a field that says cookie otherwise', ['Cookie2', 'CF_Authorization=a.b.c'], undefined],
+    ['a cookie that is to be forgotten', cookie('CF_Authorization='), NONE],
+    ['another letter', cookie('cf_authorization=a.b.c'), NONE],
+    ['other signs', cookie('CF.Authorization=a.b.c; CF-Authorization=a.b.c; CF%5fAuthorization=a.b.c'), NONE],
+    ['a longer name', cookie('CF_AuthorizationX=a.b.c; XCF_Authorization=a.b.c'), NONE],
+    ['space before the sign', cookie('CF_Authorization =a.b.c'), NONE],
+    ['a quoted name', cookie('"CF_Authorization"=a.b.c'), NONE],
+    ['within another value', cookie('x="CF_Authorization=a.b.c"'), NONE],
+    ['a field by underscores', ['cf_access_token', 'a.b.c'], NONE],
+    ['a field that says cookie otherwise', ['Cookie2', 'CF_Authorization=a.b.c'], NONE],
   ])('%s', (_, rawHeaders, expected) => {
-    expect(presentedToken(rawHeaders)).toEqual(expected)
+    expect(presentedTokens(rawHeaders)).toEqual(expected)
   })
   test('100 KB of cookies take no time to speak of', () => {
     const began = performance.now()
     for (const filler of ['a=b; ', ' ', ';', 'CF_Authorization', 'CF_Authorization=; '])
-      presentedToken(cookie(filler.repeat(100_000 / filler.length)))
+      presentedTokens(cookie(filler.repeat(100_000 / filler.length)))
     expect(performance.now() - began).toBeLessThan(500)
   })
 })

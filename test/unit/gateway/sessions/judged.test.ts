@@ -2,6 +2,7 @@
 
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { AccessSnapshot, Anchor, Application, Policy } from '#fleet/access.ts'
+import { caIdOf } from '#pki/chain.ts'
 import type { CertificateState } from '#fleet/certificate.ts'
 import { DAY, HOUR } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
@@ -374,8 +375,8 @@ describe('bound to nothing: the recorded certificate goes through the rungs in i
     const crl = { urls: [], onStale: 'fail_closed' } as const
     const put = async ({ anchors }: Opened, revoked: readonly string[]) => {
       const { der } = makeCrl({ by: pki.other.devices, now: NOW, revoked })
-      const issuerSpki = pki.other.devices.facts.spkiSha256
-      await anchors.setCrls([{ anchor: 'partner', issuerSpki, der }])
+      const issuer = caIdOf(pki.other.devices.facts)
+      await anchors.setCrls([{ anchor: 'partner', issuer, der }])
     }
     test('says revoked, is over, or is not there', async () => {
       const opened = open({ app: { tokenBinding: 'none', sessionDuration: DAY }, anchor: { crl } })

@@ -37,6 +37,10 @@ describe('each scope', () => {
     ['a foreign name', foreign, { scope: 'device', subject: 'partner/lamp-1' }, true],
     ['a device of the same name', foreign, { scope: 'device', subject: 'lamp-1' }, false],
     ['a foreign name of a device', token, { scope: 'device', subject: 'partner/lamp-1' }, false],
+    ['everybody of its anchor', foreign, { scope: 'device', subject: 'partner/' }, true],
+    ['everybody of its anchor, before', foreign, { scope: 'device', subject: 'partner/', before: 1 }, false],
+    ['everybody of another anchor', foreign, { scope: 'device', subject: 'part/' }, false],
+    ['everybody of an anchor, of a device', token, { scope: 'device', subject: 'partner/' }, false],
     ['its application', token, { scope: 'application', subject: token.applicationId }, true],
     [
       'its application, before',
@@ -72,11 +76,23 @@ test('a change is seen at once, and the list is read once per change', () => {
 
 test('who has logged out here is out here at once; of many the oldest are the registry’s by now', () => {
   const sessions = createRevokedSessions(() => [])
-  sessions.end(token.subject)
+  expect(sessions.end(token)).toBe('lamp-1')
   expect(sessions.has(token)).toBe(true)
-  for (let at = 0; at < 10_000; at += 1) sessions.end(subjectOfToken(`other-${at}`))
+  for (let at = 0; at < 10_000; at += 1) sessions.end({ ...token, deviceId: `other-${at}` })
   expect(sessions.has(token)).toBe(false)
-  expect(sessions.has({ ...token, subject: subjectOfToken('other-9999') })).toBe(true)
+  expect(sessions.has({ ...token, deviceId: 'other-9999' })).toBe(true)
+})
+
+test('a logout ends what its holder began by then, of any application, and nothing since', () => {
+  const sessions = createRevokedSessions(() => [])
+  expect(sessions.end(foreign)).toBe('partner/lamp-1')
+  // an older one that is logged out later takes nothing back
+  sessions.end({ ...foreign, issuedAt: ISSUED - 9 })
+  const before = { ...foreign, subject: subjectOfToken('jti-2'), applicationId: 'cd'.repeat(32) }
+  expect(sessions.has({ ...before, issuedAt: ISSUED - 1 })).toBe(true)
+  expect(sessions.has({ ...foreign, issuedAt: ISSUED + 1 })).toBe(false)
+  expect(sessions.has({ ...foreign, anchor: 'other' })).toBe(false)
+  expect(sessions.has(token)).toBe(false)
 })
 
 test('a registry that cannot be read is told', () => {

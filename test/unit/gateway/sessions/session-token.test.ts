@@ -59,6 +59,8 @@ const signed = (payload: string): string => signJws(young, partsOf(mint())[0], p
 const changed = (change: Record<string, unknown>): string =>
   signed(JSON.stringify({ ...JSON.parse(payloadOf(mint())), ...change }))
 
+const cnfOf = (token: string): object => decodeJwt(token)['cnf'] as object
+
 describe('what is minted', () => {
   test.each(TOKEN_BINDINGS)('is read again: %s', (binding) => {
     const token = mint({ binding })
@@ -69,7 +71,7 @@ describe('what is minted', () => {
       commonName: 'lamp-1',
       deviceId: 'lamp-1',
       anchor: undefined,
-      issuedAt: SECONDS * 1_000,
+      issuedAt: NOW,
       expiresAt: SECONDS * 1_000 + HOUR,
       binding,
       fingerprint: lamp.facts.fingerprint,
@@ -90,7 +92,7 @@ describe('what is minted', () => {
       audience: APPLICATION,
     })
     expect(protectedHeader).toEqual({ alg: algorithm, kid: 'k', typ: 'session+jwt' })
-    expect(payload).toMatchObject({ type: 'session', sub: '', iat: SECONDS, exp: SECONDS + 3_600 })
+    expect(payload).toMatchObject({ type: 'session', sub: '', iat: NOW / 1_000, exp: SECONDS + 3_600 })
     expect(read(token, keys)?.id).toBe(payload.jti)
   })
   test('holds what it must, and no more', () => {
@@ -292,7 +294,12 @@ describe('signed by us, and still not whole', () => {
     ['neither device nor anchor', () => changed({ device_id: undefined })],
     ['device and anchor', () => changed({ anchor: 'partner' })],
     ['a time that is text', () => changed({ exp: '9999999999' })],
-    ['a time that is no whole number', () => changed({ iat: 1.5 })],
+    ['a time finer than ours', () => changed({ iat: 1_000_000.00001 })],
+    ['an end that is no whole number', () => changed({ exp: 1.5 })],
+    ['a claim that ours never have', () => changed({ nbf: 1 })],
+    ['a confirmation of another kind', () => changed({ cnf: { ...cnfOf(mint()), jkt: 'x' } })],
+    ['a certificate where it is bound to one', () => changed({ cert: 'AAAA' })],
+    ['a key where it is not bound to it', () => changed({ cnf: { ...cnfOf(mint()), 'spki#S256': 'x' } })],
     ['an endless time', () => changed({ exp: 1e300 })],
     ['no time', () => changed({ exp: undefined })],
     ['no jti', () => changed({ jti: undefined })],

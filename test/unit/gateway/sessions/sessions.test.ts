@@ -195,12 +195,22 @@ describe('a session that began', () => {
       'would be longer than a cookie',
       ({ sessions, decide }) =>
         sessions.begin({
-          decision: decide({ identity: { kind: 'foreign', anchor: 'partner', name: 'x'.repeat(4_000) } }),
+          decision: decide({ application: { ...app, id: 'a'.repeat(4_000) } }),
           peer: peerOf(lamp),
           host: HOST,
           since: NOW,
         }),
     ],
+    ...['x'.repeat(400), '', 'a\u0000b'].map((name): [string, (o: Opened) => string | undefined] => [
+      `has a name that nobody can log out by (${name.slice(0, 4)})`,
+      ({ sessions, decide }) =>
+        sessions.begin({
+          decision: decide({ identity: { kind: 'foreign', anchor: 'partner', name } }),
+          peer: peerOf(lamp),
+          host: HOST,
+          since: NOW,
+        }),
+    ]),
   ])('there is none where it %s', (_, begin) => {
     expect(begin(open())).toBeUndefined()
   })
@@ -223,6 +233,39 @@ describe('what comes back', () => {
       'two cookies',
       ({ judge, begin }) =>
         judge({ rawHeaders: ['Cookie', `CF_Authorization=${begin()}; CF_Authorization=${begin()}`] }),
+      INVALID,
+    ],
+    ...(['before it', 'behind it'] as const).map((where): [string, (o: Opened) => SessionFacts, object] => [
+      `one of an application around this one ${where}`,
+      ({ judge, begin, forge }) => {
+        const two = [begin(), forge({ applicationId: 'cd'.repeat(32) })]
+        const tokens = where === 'before it' ? two.toReversed() : two
+        return judge({ rawHeaders: tokens.flatMap((token) => cookie(token).rawHeaders) })
+      },
+      GOOD,
+    ]),
+    [
+      'two of other applications',
+      ({ judge, forge }) =>
+        judge({
+          rawHeaders: ['cd', 'ef'].flatMap(
+            (id) => cookie(forge({ applicationId: id.repeat(32) })).rawHeaders,
+          ),
+        }),
+      ABSENT,
+    ],
+    [
+      'one of another host beside it',
+      ({ judge, begin, forge }) =>
+        judge({
+          rawHeaders: [begin(), forge({ host: 'b.test' })].flatMap((token) => cookie(token).rawHeaders),
+        }),
+      INVALID,
+    ],
+    [
+      'rubbish beside it',
+      ({ judge, begin }) =>
+        judge({ rawHeaders: [begin(), 'x.y.z'].flatMap((token) => cookie(token).rawHeaders) }),
       INVALID,
     ],
     [
@@ -282,12 +325,26 @@ describe('what comes back', () => {
     [
       'of another application of this host',
       ({ judge, begin }) => judge(cookie(begin()), lamp, { app: application() }),
+      ABSENT,
+    ],
+    [
+      'of another application of this host, past its end',
+      ({ judge, begin, time }) => {
+        const token = begin()
+        time.now += HOUR
+        return judge(cookie(token), lamp, { app: application() })
+      },
+      OVER,
+    ],
+    [
+      'of another application of this host, without a certificate',
+      ({ judge, begin }) => judge(cookie(begin('none')), null, { app: application(), binding: 'none' }),
       OVER,
     ],
     [
       'of an application of the same name that was made anew',
       ({ judge, begin }) => judge(cookie(begin()), lamp, { app: { ...app, id: 'ff'.repeat(32) } }),
-      OVER,
+      ABSENT,
     ],
     [
       'by a key that has gone',
@@ -332,7 +389,7 @@ describe('what comes back', () => {
     const { jti } = decodeJwt(token)
     expect(judge(cookie(token))).toEqual({
       kind: 'good',
-      session: { id: jti, issuedAt: NOW, expiresAt: NOW + HOUR },
+      session: { id: jti, issuedAt: NOW, expiresAt: NOW + HOUR, fingerprint: lamp.facts.fingerprint },
       recorded: undefined,
     })
   })
@@ -432,24 +489,48 @@ describe('ended early', () => {
     ]
     expect(judge(cookie(token))).toMatchObject(expected)
   })
-  test('one that began in the same second as the revocation is ended too', () => {
+  test('of two that began in one second, the one that was there when it was said', () => {
     const { judge, begin, state, time } = open()
-    time.now += 900
-    const token = begin()
+    time.now += 100
+    const before = begin()
+    time.now += 1
+    const after = begin()
     state.revocations = [{ scope: 'everything', subject: '', before: NOW + 100, expiresAt: NOW + DAY }]
-    expect(judge(cookie(token))).toEqual(OVER)
+    expect(judge(cookie(before))).toEqual(OVER)
+    expect(judge(cookie(after))).toMatchObject(GOOD)
   })
-  test('by logout: here at once, elsewhere by the inbox, and no other one', () => {
-    const { sessions, judge, begin, ended } = open()
-    const [token, another] = [begin(), begin()]
+  test('by logout: here at once, elsewhere by the inbox, all of its holder until then and none since', () => {
+    const { sessions, judge, begin, ended, time, forge } = open()
+    const another = begin()
+    time.now += 7
+    const token = begin()
+    time.now += 1
+    const later = begin()
+    const others = forge({ commonName: 'lamp-2', deviceId: 'lamp-2', issuedAt: NOW })
     const { jti = '' } = decodeJwt(token)
     expect(sessions.end(cookie(token), HOST)).toMatchObject({
       applicationId: app.id,
       subject: subjectOfToken(jti),
     })
-    expect(ended).toEqual([[subjectOfToken(jti), NOW + HOUR]])
+    expect(ended).toEqual([['lamp-1', NOW + 7]])
     expect(judge(cookie(token))).toEqual(OVER)
-    expect(judge(cookie(another))).toMatchObject(GOOD)
+    expect(judge(cookie(another))).toEqual(OVER)
+    expect(judge(cookie(later))).toMatchObject(GOOD)
+    expect(judge(cookie(others))).toMatchObject(GOOD)
+  })
+  test('by logout of a foreign certificate: by its name under its anchor', () => {
+    const { sessions, forge, ended } = open()
+    const token = forge({ commonName: 'pump 7', deviceId: undefined, anchor: 'partner' })
+    expect(sessions.end(cookie(token), HOST)).toBeDefined()
+    expect(ended).toEqual([['partner/pump 7', NOW]])
+  })
+  test('by logout with cookies of several applications: all of them', () => {
+    const { sessions, forge, ended } = open()
+    const two = [forge({}), forge({ applicationId: 'cd'.repeat(32), issuedAt: NOW + 9 })]
+    const both = { rawHeaders: ['Cookie', two.map((token) => `CF_Authorization=${token}`).join('; ')] }
+    expect(sessions.end(both, HOST)).toBeDefined()
+    expect(ended.at(-1)).toEqual(['lamp-1', NOW + 9])
+    expect(sessions.end(both, HOST)).toBeUndefined()
   })
   test('a logout is told once, and also while the registry cannot be read', () => {
     const { sessions, begin, ended, state } = open()
@@ -530,6 +611,19 @@ describe('a registry that cannot be read', () => {
   })
 })
 
+test('a token that the verification itself breaks on is no token', () => {
+  const { sessions, keys, begin, judge } = open()
+  const request = cookie(begin())
+  vi.spyOn(keys, 'keys').mockImplementation(() => {
+    throw new TypeError('odd')
+  })
+  expect([judge(request), sessions.held(request, HOST), sessions.end(request, HOST)]).toEqual([
+    INVALID,
+    undefined,
+    undefined,
+  ])
+})
+
 test('nothing is looked at before it is asked, and each time anew', () => {
   const { sessions, begin, state } = open()
   const rawHeaders: string[] = []
@@ -541,6 +635,21 @@ test('nothing is looked at before it is asked, and each time anew', () => {
   expect(credentials.session(app, 'certificate')).toMatchObject(GOOD)
   state.revocations = [{ scope: 'everything', subject: '', before: NOW, expiresAt: NOW + DAY }]
   expect(credentials.session(app, 'certificate')).toEqual(OVER)
+})
+
+test('of what runs already the time does not count, and everything else does', () => {
+  const { sessions, begin, state, time } = open()
+  const request = cookie(begin())
+  const running = sessions.credentialsOf(request, peerOf(lamp), HOST, true)
+  const asked = sessions.credentialsOf(request, peerOf(lamp), HOST)
+  time.now += DAY
+  expect(asked.session(app, 'certificate')).toEqual(OVER)
+  expect(running.session(app, 'certificate')).toMatchObject(GOOD)
+  expect(sessions.credentialsOf(request, peerOf(other), HOST, true).session(app, 'certificate')).toEqual(
+    MISMATCH,
+  )
+  state.revocations = [{ scope: 'everything', subject: '', before: NOW, expiresAt: NOW + 2 * DAY }]
+  expect(running.session(app, 'certificate')).toEqual(OVER)
 })
 
 test('what a client holds is told also when it is over', () => {

@@ -3,6 +3,7 @@ import { createServer } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { FleetError } from '#fleet/errors.ts'
 import { openWorkers, pauseAfter, type Workers } from '#gateway/workers/supervisor.ts'
+import { TIMES } from '#gateway/workers/times.ts'
 import type { WorkerProcess } from '#gateway/workers/worker-process.ts'
 import { loadConfig } from '#runtime/config.ts'
 import { listen } from '#runtime/listen.ts'
@@ -12,11 +13,13 @@ import { createMetrics } from '#runtime/metrics.ts'
 /** What a worker did, and the strings that a test pulls. */
 type Fake = WorkerProcess & {
   readonly done: string[]
+  hangs: boolean
   end(how: string | number): void
 }
 
 let fakes: Fake[]
 let fails: (number: number, nth: number) => Error | undefined
+let standby: () => Promise<void>
 let port: number
 const SOCKET = { close: () => void closed.push('closed') } as unknown as SendHandle
 const closed: string[] = []
@@ -29,11 +32,13 @@ const startFake = (number: number): WorkerProcess => {
     number,
     pid: 1_000 + fakes.length,
     done,
+    hangs: false,
     end,
     ended,
     standby: async () => {
       done.push('standby')
       if (error !== undefined) throw error
+      await standby()
     },
     listen: async (at, socket) => {
       done.push(`listen ${at.port}${socket === undefined ? '' : ' inherited'}`)
@@ -43,6 +48,7 @@ const startFake = (number: number): WorkerProcess => {
       done.push('hand over')
       return SOCKET
     },
+    isAnswering: () => !fake.hangs,
     values: async () => [],
     retire: () => {
       done.push('retire')
@@ -69,7 +75,8 @@ const open = (workers = 2, https = '127.0.0.1:0'): Promise<Workers> => {
   })
   return openWorkers(
     config,
-    { log, metrics: createMetrics('gateway'), clock: Date.now, signal: stop.signal },
+    { log, metrics: createMetrics('gateway'), signal: stop.signal },
+    TIMES,
     startFake,
   )
 }
@@ -79,11 +86,12 @@ const said = (): unknown[] => lines.filter(({ level }) => level === 'error').map
 const settle = (ms = 0): Promise<unknown> => vi.advanceTimersByTimeAsync(ms)
 
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] })
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] })
   fakes = []
   lines.length = 0
   closed.length = 0
   fails = () => undefined
+  standby = async () => {}
   port = 9_443
   stop = new AbortController()
 })
@@ -149,6 +157,32 @@ describe('a worker that ends', () => {
     await settle(60_000)
     fakes.at(-1)?.end(1)
     await settle(100)
+    expect(workers.up()).toBe(2)
+  })
+  test.each([
+    ['ahead', 3_600_000],
+    ['back', -3_600_000],
+  ])('a clock that is set %s makes no life longer or shorter', async (_, step) => {
+    await using workers = await open(1)
+    for (const pause of [100, 200, 400]) {
+      vi.setSystemTime(Date.now() + step)
+      fakes.at(-1)?.end(1)
+      await settle(pause - 1)
+      expect(workers.up()).toBe(0)
+      await settle(1)
+      expect(workers.up()).toBe(1)
+    }
+    await settle(60_000)
+    vi.setSystemTime(Date.now() + step)
+    fakes.at(-1)?.end(1)
+    await settle(100)
+    expect(workers.up()).toBe(1)
+  })
+  test('is not up while it hangs', async () => {
+    await using workers = await open()
+    for (const fake of fakes) fake.hangs = true
+    expect(workers.up()).toBe(0)
+    for (const fake of fakes) fake.hangs = false
     expect(workers.up()).toBe(2)
   })
   test('and does not come up: again and again, and none is up when none is', async () => {
@@ -218,6 +252,22 @@ describe('a replacement', () => {
     await settle(1_000)
     expect([workers.up(), fakes.length]).toEqual([1, 2])
   })
+})
+
+test('stop: one whose turn comes after it is not started, and nothing is said', async () => {
+  const workers = await open(1)
+  // it starts again and does not get ready; a reload waits for its turn behind it
+  const { promise: never, reject: giveUp } = Promise.withResolvers<void>()
+  standby = () => never
+  fakes[0]?.end(1)
+  await settle(100)
+  const reloading = workers.reload()
+  const stopped = workers[Symbol.asyncDispose]()
+  giveUp(new Error('worker 1 ended with 0'))
+  await Promise.all([reloading, stopped])
+  await settle(60_000)
+  expect(fakes).toHaveLength(2)
+  expect(said()).toEqual(['a worker ended'])
 })
 
 test('stop: all are told, waited for, and none is started again', async () => {

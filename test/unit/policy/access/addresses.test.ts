@@ -29,6 +29,8 @@ test.each<[string, string, boolean]>([
   ['10.0.0.0/8', '::ffff:10.1.1.1', true],
   ['::ffff:10.0.0.0/104', '10.1.1.1', true],
   ['::ffff:10.0.0.0/104', '11.1.1.1', false],
+  ['::ffff:0.0.0.0/96', '11.1.1.1', true],
+  ['::/95', '::1', true],
   ['64:ff9b::10.0.0.0/104', '64:ff9b::a00:1', true],
 ])('%s holds %s: %s', (block, address, held) => {
   expect(holds(block, address)).toBe(held)
@@ -61,6 +63,9 @@ describe('what is none', () => {
     '1.2.3.4::',
     '::1.2.3',
     '::/129',
+    // more than all of IPv4, in the notation of IPv4: nothing that anybody could mean
+    '::ffff:10.0.0.0/8',
+    '::ffff:0.0.0.0/95',
     'localhost',
     '*',
   ])('%j', (text) => {

@@ -115,3 +115,20 @@ test('the index finds what each pattern says alone', () => {
     }),
   )
 })
+
+test('patterns by the thousand, with stars anywhere, cost a name and a stranger next to nothing', () => {
+  const each = Array.from({ length: 5_000 }, (_, n) => n)
+  const before = performance.now()
+  const index = indexOf(each.flatMap((n) => [`h${n}.p.example.com`, `*.*${n}.example.com`]))
+  for (const n of each) {
+    expect(index.find(`h${n}.p.example.com`)).toHaveLength(1)
+    expect(index.find(`x.y${n}-.example.com`)).toHaveLength(0)
+  }
+  expect(index.find('x.y4711.example.com').map(({ value }) => value)).toEqual([
+    '*.*4711.example.com',
+    '*.*711.example.com',
+    '*.*11.example.com',
+    '*.*1.example.com',
+  ])
+  expect(performance.now() - before).toBeLessThan(1_500)
+})

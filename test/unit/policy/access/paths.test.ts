@@ -39,6 +39,12 @@ describe('patterns', () => {
     ['/a#b', undefined],
     ['/a;b', undefined],
     ['/a%3bb', undefined],
+    ['/a%3fb', undefined],
+    ['/a%23', undefined],
+    ['/a.', undefined],
+    ['/a%20/*', undefined],
+    ['/a.*', '/a.*'],
+    ['/v1.0/*', '/v1.0/*'],
     ['https://a.test/*', undefined],
   ])('%j is %j', (text, canonical) => {
     expect(readPathPattern(text)?.text).toBe(canonical)

@@ -147,7 +147,7 @@ describe('groups', () => {
     ...rules,
   })
   const G: Rule = { group: { id: 'g' } }
-  test.each<[string, Partial<Rules>, Partial<Rules>, boolean]>([
+  test.each<[string, Partial<Rules>, Partial<Policy>, boolean]>([
     ['included', { include: [name('lamp-1')] }, { include: [G] }, true],
     ['not in it', { include: [name('x')] }, { include: [G] }, false],
     ['its require', { include: [VALID], require: [name('x')] }, { include: [G] }, false],
@@ -173,6 +173,24 @@ describe('groups', () => {
       { include: [VALID], exclude: [UNKNOWN] },
       { include: [VALID], exclude: [G] },
       false,
+    ],
+    [
+      'excluded, and whatever cannot be judged in it, it is not about this one',
+      { include: [UNKNOWN], require: [name('x')] },
+      { include: [VALID], exclude: [G] },
+      true,
+    ],
+    [
+      'a deny of such a group',
+      { include: [VALID], require: [name('x')], exclude: [UNKNOWN] },
+      { decision: 'deny', include: [G] },
+      false,
+    ],
+    [
+      'a deny of such a group and of a rule that cannot be judged itself',
+      { include: [VALID], require: [name('x')], exclude: [UNKNOWN] },
+      { decision: 'deny', include: [G, UNKNOWN] },
+      true,
     ],
   ])('%s', (_, rules, over, matched) => {
     expect(matches(over, DEVICE, [group(rules)])).toBe(matched)
@@ -226,6 +244,25 @@ describe('what cannot be judged counts against who asks', () => {
       expect(matches({ ...deny, ...whole, exclude: [rule] }, of)).toBe(true)
     }
     expect(createRuleCompiler([])(policy({ include: [rule] })).unread).toBe(1)
+  })
+})
+
+describe('an address that nobody knows (its socket is gone) counts against who asks', () => {
+  const LOST = subject({ address: '' })
+  const block: Rule = { ip: { ip: '192.0.2.0/24' } }
+  const near: RuleGroup = { name: 'near', include: [block], require: [], exclude: [] }
+  test.each<[string, Partial<Policy>, boolean]>([
+    ['included', { include: [block] }, false],
+    ['required', { include: [VALID], require: [block] }, false],
+    ['excluded', { include: [VALID], exclude: [block] }, false],
+    ['excluded by a group', { include: [VALID], exclude: [{ group: { id: 'near' } }] }, false],
+    ['denied', { decision: 'deny', include: [block] }, true],
+    ['denied with it as requirement', { decision: 'deny', include: [VALID], require: [block] }, true],
+    ['denied, but for it', { decision: 'deny', include: [VALID], exclude: [block] }, true],
+    ['excluded from a bypass', { decision: 'bypass', include: [EVERYONE], exclude: [block] }, false],
+    ['nothing asks for it', { include: [VALID] }, true],
+  ])('%s', (_, over, matched) => {
+    expect(matches(over, LOST, [near])).toBe(matched)
   })
 })
 
