@@ -77,6 +77,9 @@ export const createLog = (desk: string, level: Level, to: { write(line: string):
     to,
   )
 
+/** Of requests there are many, and they may wait for each other. */
+const ORDINARY = /^\{"level":"(?:info|debug)"/
+
 let stderr: Lines | undefined
 
 /** One for the process: its lines keep their order, whichever log they are of. */
@@ -85,7 +88,7 @@ const toStderr = (): Lines => {
     const file = destination({ fd: 2, sync: true })
     // the reader of our stderr is gone (a killed `up`): the desk still stops in order
     file.on('error', () => {})
-    stderr = gatherLines((text) => file.write(text))
+    stderr = gatherLines({ write: (text) => file.write(text), isUrgent: (line) => !ORDINARY.test(line) })
   }
   return stderr
 }

@@ -9,11 +9,17 @@ import type { FastifyInstance, FastifySchemaCompiler, FastifySerializerCompiler 
 
 type Compile = (route: never) => unknown
 
+const namesOf = (schema: unknown): readonly string[] =>
+  Object.keys((schema as { readonly properties?: object }).properties ?? {})
+
 /** By its text: the same schema in another object is the same function. */
 const remembering = <C extends Compile>(compile: C): C => {
   const made = new Map<string, unknown>()
-  return ((route: { readonly schema: unknown }) => {
+  return ((route: { readonly schema: unknown; readonly httpPart?: string }) => {
     const text = JSON.stringify(route.schema)
+    // fastify spells these in lower case for a compiler of its own only
+    if (route.httpPart === 'headers' && namesOf(route.schema).some((name) => name !== name.toLowerCase()))
+      throw new Error(`names of headers in lower case, please: ${text}`)
     const known = made.get(text) ?? compile(route as never)
     made.set(text, known)
     return known
@@ -36,7 +42,7 @@ const onApp = (message: unknown): void => {
 
 let subscribed = false
 
-/** Takes effect on each app that this process makes from now on; needs routes without `headers` schemas and without `$ref`s. */
+/** Takes effect on each app that this process makes from now on; their routes have no `$ref`s to added schemas. */
 export const compileSchemasOnce = (): void => {
   if (!subscribed) subscribe('fastify.initialization', onApp)
   subscribed = true

@@ -3,7 +3,7 @@
  * once. Says when a connection was cut before its reply was whole. Not a well-behaved HTTP client: it reads Content-Length and nothing else.
  */
 
-import { connect as tlsConnect, type ConnectionOptions, type TLSSocket } from 'node:tls'
+import { connect as tlsConnect, createSecureContext, type ConnectionOptions, type TLSSocket } from 'node:tls'
 
 export type Reply = { readonly status: number; readonly head: string; readonly body: string }
 
@@ -62,8 +62,10 @@ export const openLine = (url: string, tls: ConnectionOptions): Promise<Line> =>
     })
   })
 
-export const openLines = (url: string, count: number, tls: ConnectionOptions): Promise<Line[]> =>
-  Promise.all(Array.from({ length: count }, () => openLine(url, tls)))
+export const openLines = (url: string, count: number, tls: ConnectionOptions): Promise<Line[]> => {
+  const shared = { ...tls, secureContext: createSecureContext(tls) }
+  return Promise.all(Array.from({ length: count }, () => openLine(url, shared)))
+}
 
 type Csr = { readonly pem: string; readonly der: Uint8Array }
 

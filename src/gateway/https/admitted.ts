@@ -11,7 +11,7 @@ import type { Ask, Decision } from '#policy/decision.ts'
 import type { Target } from '#policy/target.ts'
 import type { Admission } from '../admission.ts'
 import type { Anchors } from '../anchors.ts'
-import type { Assertions, Mint } from '../assertion.ts'
+import type { Assertions } from '../assertion.ts'
 import type { Live } from '../live.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { assertionFor } from './assertion-for.ts'
@@ -140,10 +140,6 @@ const judgeAgain = (
   return { allow: false, reason, identity, application: application.name }
 }
 
-/** No Duration: an assertion for each request. Within a session a connection may say one again. */
-const mintOn = ({ mint, forConnection }: Assertions, connection: Connection, { plan }: Allowed): Mint =>
-  plan.duration === 0 ? mint : (connection.mint ??= forConnection())
-
 /** Was it judged by its certificate, and by nothing else? */
 const isCertificateOnly = ({ decision, turn }: AdmittedRequest): boolean =>
   decision.plan.duration === 0 &&
@@ -168,8 +164,7 @@ export const serveAdmitted = (deps: AdmittedDeps, admitted: AdmittedRequest): Ex
   }
   const { leaf } = peer
   const life = Math.min(Math.max(route.timeout, LEAST_LIFE), MOST_LIFE)
-  const mint = mintOn(deps.assertions, connection, decision)
-  const assertion = assertionFor(mint, { decision, request, leaf, envelope, target, life })
+  const assertion = assertionFor(deps.assertions, { decision, request, leaf, envelope, target, life })
   if (assertion === undefined) {
     share[Symbol.dispose]()
     notServed(new FleetError('registry_unavailable', 'there is no assertion key yet'))

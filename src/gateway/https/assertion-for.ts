@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Decision, Identity } from '#policy/decision.ts'
 import type { Target } from '#policy/target.ts'
-import type { AssertionClaims, Mint } from '../assertion.ts'
+import type { AssertionClaims, Assertions } from '../assertion.ts'
 import { ownerOf } from '../owner.ts'
 import type { Envelope } from './envelope.ts'
 
@@ -24,7 +24,7 @@ const namesOf = (identity: Identity, request: IncomingMessage): Names | undefine
  * @returns '' where nobody was asked who he is; undefined: there is no key yet
  */
 export const assertionFor = (
-  mint: Mint,
+  { mint }: Assertions,
   o: {
     readonly decision: Extract<Decision, { allow: true }>
     readonly request: IncomingMessage

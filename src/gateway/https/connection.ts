@@ -10,7 +10,6 @@ import { SECOND } from '#fleet/clock.ts'
 import type { FleetError } from '#fleet/errors.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { readPeerOf } from '#runtime/peer.ts'
-import type { Mint } from '../assertion.ts'
 import type { Fate } from './response-headers.ts'
 
 /** What the Expect field asked for. */
@@ -46,7 +45,7 @@ const isWhole = ({ complete, headers }: IncomingMessage): boolean =>
 /** ms that a client has to take the last octets of the last answer. */
 const LEAVING = 10 * SECOND
 
-/** What decides how it goes on changes in here alone. The other fields are turns.ts's, but for `begun` and `mint`. */
+/** What decides how it goes on changes in here alone. The other fields are turns.ts's, but for `begun`. */
 export class Connection {
   readonly socket: TLSSocket
   readonly peer: Peer
@@ -62,8 +61,6 @@ export class Connection {
   ignored = 0
   /** ids of the applications for which a session was begun on it */
   readonly begun: string[] = []
-  /** within a session: remembers what was said last */
-  mint: Mint | undefined = undefined
   #kind: 'single' | 'kept' | 'tunnel' = 'single'
   #ending = false
   #endsAt: number

@@ -37,6 +37,7 @@ const start = (mode: string, env: Record<string, string> = {}, args: readonly st
     cwd: home.path,
     env: {
       PATH: process.env['PATH'],
+      NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
       FIXTURE: mode,
       SALLYPORT_HOME: home.path,
       SALLYPORT_ENVIRONMENT: 'development',

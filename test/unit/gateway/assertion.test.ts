@@ -1,6 +1,6 @@
 import { decodeJwt, decodeProtectedHeader, jwtVerify, createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import { describe, expect, test } from 'vitest'
-import { createAssertions, SAID_AGAIN, type AssertionClaims } from '#gateway/assertion.ts'
+import { createAssertions, type AssertionClaims } from '#gateway/assertion.ts'
 import { makeSigningKey, ringOf } from '../../support/signing-keys.ts'
 
 const NOW = Date.UTC(2026, 10, 24, 12, 0, 0, 700)
@@ -82,70 +82,5 @@ describe('minting', () => {
     const { mint } = open()
     const commonName = 'x","device_id":"lamp-2","y":"\u0000\u2028é'
     expect(decodeJwt(mint({ commonName }))).toMatchObject({ common_name: commonName, device_id: 'lamp-1' })
-  })
-})
-
-describe('on one connection within a session', () => {
-  const onConnection = () => {
-    const time = { now: NOW }
-    const keys = { ring: ringOf(makeSigningKey('k1')) }
-    const { forConnection } = createAssertions({
-      keys: { signer: () => keys.ring.signer() },
-      clock: () => time.now,
-      life: 30_000,
-    })
-    return { time, keys, mint: forConnection(), other: forConnection() }
-  }
-
-  test('for a second it is said again, and is good for as long as it was asked for', () => {
-    const { time, mint } = onConnection()
-    const first = mint({ ...claims })
-    time.now += SAID_AGAIN - 1
-    expect(mint({ ...claims })).toBe(first)
-    expect((decodeJwt(first ?? '').exp ?? 0) * 1_000 - time.now).toBeGreaterThanOrEqual(30_000 - 1_000)
-    time.now += 1
-    expect(mint({ ...claims })).not.toBe(first)
-  })
-  test('a clock that was set back: a new one', () => {
-    const { time, mint } = onConnection()
-    const first = mint(claims)
-    time.now -= 1
-    expect(mint(claims)).not.toBe(first)
-  })
-  test('another connection: another one', () => {
-    const { mint, other } = onConnection()
-    expect(other(claims)).not.toBe(mint(claims))
-  })
-  test('another key, or none', () => {
-    const { keys, mint } = onConnection()
-    const first = mint(claims)
-    keys.ring = ringOf(makeSigningKey('k2'))
-    expect(decodeProtectedHeader(mint(claims) ?? '').kid).toBe('k2')
-    keys.ring = ringOf()
-    expect(mint(claims)).toBeUndefined()
-    expect(first).toBeDefined()
-  })
-  test.each<Partial<AssertionClaims>>([
-    { hostname: 'b.test' },
-    { applicationId: 'b'.repeat(64) },
-    { commonName: 'lamp-2' },
-    { deviceId: 'lamp-2' },
-    { deviceId: undefined },
-    { anchor: 'partners' },
-    { serviceTokenId: 'robot' },
-    { fingerprint: 'ee'.repeat(32) },
-    { fingerprint: undefined },
-    { notAfter: NOW + 3_600_001 },
-    { method: 'POST' },
-    { uri: 'https://a.test/y' },
-    { life: 60_000 },
-  ])('what differs in %o: a new one', (over) => {
-    const { mint } = onConnection()
-    const first = mint(claims)
-    const second = mint({ ...claims, ...over })
-    expect(second).not.toBe(first)
-    expect(decodeJwt(second ?? '').jti).not.toBe(decodeJwt(first ?? '').jti)
-    // and only the last one is remembered
-    expect(mint(claims)).not.toBe(first)
   })
 })

@@ -1,17 +1,18 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { gatherLines } from '#runtime/lines.ts'
 import { createLog } from '#runtime/log.ts'
 
-const open = () => {
+const open = (isUrgent?: (line: string) => boolean) => {
   const writes: string[] = []
   let exit = (): void => undefined
-  const lines = gatherLines(
-    (text) => writes.push(text),
-    (flush) => {
+  const lines = gatherLines({
+    write: (text) => writes.push(text),
+    ...(isUrgent === undefined ? {} : { isUrgent }),
+    atExit: (flush) => {
       exit = flush
     },
-  )
+  })
   return { writes, lines, exit: () => exit() }
 }
 
@@ -26,6 +27,24 @@ it('writes the lines of one turn together, in order, when it ends', async () => 
   await turn()
   await turn()
   expect(writes).toEqual(['a\nb\n', 'c\n'])
+})
+
+it('what is not urgent waits a little longer, for what is', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout'] })
+  try {
+    const { writes, lines } = open((line) => line === 'now\n')
+    lines.write('a\n')
+    await turn()
+    expect(writes).toEqual([])
+    lines.write('now\n')
+    await turn()
+    expect(writes).toEqual(['a\nnow\n'])
+    lines.write('b\n')
+    vi.advanceTimersByTime(10)
+    expect(writes).toEqual(['a\nnow\n', 'b\n'])
+  } finally {
+    vi.useRealTimers()
+  }
 })
 
 it.each([
@@ -73,13 +92,13 @@ it('a fatal line does not wait for the end of the turn, and what was said before
 it('what could not be written is not written again, and later lines are', async () => {
   const writes: string[] = []
   let broken = true
-  const lines = gatherLines(
-    (text) => {
+  const lines = gatherLines({
+    write: (text) => {
       if (broken) throw new Error('EPIPE')
       writes.push(text)
     },
-    () => undefined,
-  )
+    atExit: () => undefined,
+  })
   lines.write('a\n')
   expect(() => lines.flushSync()).toThrow('EPIPE')
   broken = false
