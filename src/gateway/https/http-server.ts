@@ -13,6 +13,34 @@ import { connectionOf, mayUpgrade } from './connection.ts'
 import { lingerOn } from './reply.ts'
 import { asksForWebSocket } from './websocket.ts'
 
+/** Node's own code for it */
+const NO_REQUEST = 'ERR_HTTP_REQUEST_TIMEOUT'
+
+/**
+ * A parser and its listeners are 12 KB, and a connection needs them when it says something: until its first octet it has one timer. Its header
+ * is waited for from the handshake on, as Node does by itself.
+ */
+const attachLate = (server: Server, headerTimeout: number): void => {
+  const attach = server.listeners('secureConnection')
+  server.removeAllListeners('secureConnection')
+  server.on('secureConnection', (socket) => {
+    const begin = (): void => {
+      clearTimeout(timer)
+      socket.off('error', gone).off('close', gone)
+      for (const each of attach) each.call(server, socket)
+    }
+    const gone = (): void => {
+      clearTimeout(timer)
+      socket.off('readable', begin).destroy()
+    }
+    const timer = setTimeout(() => {
+      socket.off('readable', begin)
+      server.emit('clientError', Object.assign(new Error('no request'), { code: NO_REQUEST }), socket)
+    }, headerTimeout)
+    socket.once('readable', begin).once('error', gone).once('close', gone)
+  })
+}
+
 /** Times: ms. @param o.idleTimeout between an answer and the next request on a connection that stays */
 export const createHttpServer = (o: {
   readonly tls: TlsOptions
@@ -38,6 +66,7 @@ export const createHttpServer = (o: {
   // Node drops silently what is beyond it, and a field that we do not see is one that we do not judge; the size is bounded above
   server.maxHeadersCount = 0
   server.timeout = 0
+  attachLate(server, o.headerTimeout)
   return server
 }
 
@@ -45,8 +74,7 @@ export const createHttpServer = (o: {
 const PARSER_ERRORS: Readonly<Record<string, () => FleetError>> = {
   HPE_HEADER_OVERFLOW: () => new FleetError('headers_too_large', 'the request header is too large'),
   HPE_CHUNK_EXTENSIONS_OVERFLOW: () => new FleetError('body_too_large', 'the chunk extensions are too large'),
-  ERR_HTTP_REQUEST_TIMEOUT: () =>
-    new FleetError('request_timeout', 'the request header did not arrive in time'),
+  [NO_REQUEST]: () => new FleetError('request_timeout', 'the request header did not arrive in time'),
 }
 /** What a client is told of bytes that are no request. */
 export const parserError = (error: Error): FleetError =>
