@@ -103,16 +103,22 @@ const until = async <T>(look: () => T | undefined | false | Promise<T | undefine
     await wait(10)
   }
 }
-/** Requests until both workers have had some. @returns the statuses, by worker */
+/** Requests until both workers have had some, each with its line read: a late one would count for the next call. @returns the statuses, by worker */
 const askBoth = async (leaf: TestLeaf): Promise<Map<number, Set<string>>> => {
   const from = desk.logLines.length
   const seen = new Map<number, Set<string>>()
+  let asked = 0
   await until(async () => {
     await ask(leaf)
-    await until(() => lines().slice(from).length > seen.size)
-    for (const { worker, reason } of lines().slice(from))
-      if (worker !== undefined && reason !== undefined)
-        seen.set(worker, (seen.get(worker) ?? new Set()).add(reason))
+    asked += 1
+    const answered = await until(() => {
+      const found = lines()
+        .slice(from)
+        .filter(({ worker, reason }) => worker !== undefined && reason !== undefined)
+      return found.length >= asked && found
+    })
+    for (const { worker = 0, reason = '' } of answered)
+      seen.set(worker, (seen.get(worker) ?? new Set()).add(reason))
     return seen.size === 2
   })
   return seen
