@@ -6,7 +6,6 @@
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DAY, systemClock } from '#fleet/clock.ts'
@@ -20,7 +19,7 @@ import { cpuOfTree } from './cpu.ts'
 import { CHECKOUT, SERVER_CORE } from './desk.ts'
 import type { Load, Loaded } from './handshakes.ts'
 import type { OriginUp } from './ok-origin.ts'
-import { startPinned, whenUp, type Pinned } from './pinned.ts'
+import { freePort, startPinned, whenUp, type Pinned } from './pinned.ts'
 
 export const HOST = 'bench.test'
 export const CLIENT_CORE = 1
@@ -42,14 +41,6 @@ export type Doors = AsyncDisposable & {
   /** @returns CPU µs of the door per request */
   cost(door: Door, connections: number, each?: number): Promise<number>
   readonly facts: Readonly<Record<string, string>>
-}
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
 }
 
 type Given = {

@@ -1,12 +1,10 @@
 /** The servers of bench/enroll.ts, on core 0: our desk, and `cfssl serve` with the same intermediate. Each knows what to post to it. */
 
-import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { Home } from '../../test/support/enroll-desk.ts'
 import { CHECKOUT, SERVER_CORE, startEnroll } from './desk.ts'
-import { startPinned, whenUp, type Pinned } from './pinned.ts'
+import { freePort, startPinned, whenUp, type Pinned } from './pinned.ts'
 import type { Post } from './posts.ts'
 
 /** One enrolment: PEM, and a claim token of its own. */
@@ -70,14 +68,6 @@ export const startDesk = async (home: Home, profile?: string): Promise<Desk> => 
     },
     [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
   }
-}
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
 }
 
 export const startCfssl = async (home: Home): Promise<Peer> => {

@@ -2,6 +2,7 @@
 
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
 import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 
 export type Pinned = AsyncDisposable & { readonly child: ChildProcess; readonly pid: number }
 
@@ -31,4 +32,13 @@ export const whenUp = async (probe: () => Promise<unknown>): Promise<void> => {
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
   }
+}
+
+/** For a program that cannot be asked which one it took. */
+export const freePort = async (): Promise<number> => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  return port
 }
