@@ -79,12 +79,12 @@ export function* crlsReading(
   return read
 }
 
-/** ms: when the next of them ends, and what was good may be unknown; Infinity: none does. */
+/** ms: when the next of them ends, and what was good may be unknown, or one that is dated ahead begins; Infinity: none does. */
 export const nextEndOf = (crls: AnchorCrls, now: number): number =>
   Math.min(
     Infinity,
     ...[...crls.values()].flatMap(({ facts }) =>
-      facts !== undefined && facts.nextUpdate > now ? [facts.nextUpdate] : [],
+      facts === undefined ? [] : [facts.thisUpdate - BACKDATE, facts.nextUpdate].filter((at) => at > now),
     ),
   )
 

@@ -18,7 +18,7 @@ const NO_REQUEST = 'ERR_HTTP_REQUEST_TIMEOUT'
 
 /**
  * A parser and its listeners are 12 KB, and a connection needs them when it says something: until its first octet it has one timer. Its header
- * is waited for from the handshake on, as Node does by itself.
+ * is waited for from then on; for the first octet as long again. A client may take both, and no more.
  */
 const attachLate = (server: Server, headerTimeout: number): void => {
   const attach = server.listeners('secureConnection')

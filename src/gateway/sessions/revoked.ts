@@ -92,8 +92,8 @@ export const createRevokedSessions = (
     end: (token) => {
       const holder = holderOf(token)
       const before = ended.get(holder) ?? -Infinity
-      if (ended.size >= MAX_ENDED) ended.delete(ended.keys().next().value as string)
       ended.delete(holder)
+      if (ended.size >= MAX_ENDED) ended.delete(ended.keys().next().value as string)
       ended.set(holder, Math.max(before, token.issuedAt))
       return holder
     },

@@ -136,7 +136,8 @@ export const workerOf = (
       const ready = mustSay('ready')
       channel.tell({ kind: 'listen', ...at }, socket)
       const { url, port } = await ready
-      beat = setInterval(onBeat, times.beat)
+      // it may have ended since it said so
+      if (how === undefined) beat = setInterval(onBeat, times.beat)
       return { url, port }
     },
     handOver: async () => {

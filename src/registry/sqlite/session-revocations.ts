@@ -3,7 +3,7 @@
  * tokens themselves, which are on no record: #gateway/sessions.
  */
 
-import { MAX_SESSION, type SessionRevocation } from '#fleet/session.ts'
+import { MAX_AHEAD, MAX_SESSION, type SessionRevocation } from '#fleet/session.ts'
 import type { Logout } from '../registry.ts'
 import type { Handle } from './handle.ts'
 import type { Tools, Verbs } from './verbs.ts'
@@ -138,9 +138,9 @@ export const createSessionRevocations = ({
   }
 }
 
-/** A session that began later than now is nobody's: the other desk's clock is wrong, or worse. */
+/** A session that began later than now is nobody's, unless the other desk's clock is ahead by as much as the doors allow. */
 const revocationBy = ({ holder, at }: Logout, now: number): SessionRevocation => {
-  const before = Math.min(at, now)
+  const before = Math.min(at, now + MAX_AHEAD)
   return { scope: 'device', subject: holder, before, expiresAt: before + MAX_SESSION }
 }
 

@@ -5,8 +5,9 @@ import { DAY, HOUR } from '#fleet/clock.ts'
 import { generateKey } from '#pki/keys.ts'
 import { nameDer } from '#pki/names.ts'
 import { OID } from '#pki/oids.ts'
+import { BACKDATE } from '#policy/enrollment.ts'
 import type { RevocationFacts } from '#policy/facts.ts'
-import { crlsReading, NO_CRLS, revocationOf, type KeptCrl } from '#trust/crls.ts'
+import { crlsReading, nextEndOf, NO_CRLS, revocationOf, type KeptCrl } from '#trust/crls.ts'
 import { IDP, makeCrl, readAll, reasonCode, strangeExtension, type CrlOptions } from '../../support/crls.ts'
 import { makeCa, makePki, randomSerial, type TestCa, type TestLeaf, type TestPki } from '../../support/pki.ts'
 
@@ -225,4 +226,15 @@ describe('read once', () => {
     // two look-ups; generous, for a machine that does other things
     expect((performance.now() - started) / 1_000).toBeLessThan(1)
   })
+})
+
+test.each<[string, Partial<CrlOptions>[], number]>([
+  ['none', [], Infinity],
+  ['the first that ends', [{ nextUpdate: now + DAY }, { nextUpdate: now + HOUR }], now + HOUR],
+  ['not one that has ended', [{ ...ENDED }], Infinity],
+  ['one dated ahead, when it is believed', [{ ...TO_COME }], now + HOUR - BACKDATE],
+])('when what was said may change: %s', (_, options, at) => {
+  const by = [pki.devices, pki.root]
+  const records = options.map((o, index) => kept(by[index] ?? pki.devices, o))
+  expect(nextEndOf(readAll(records), now)).toBe(at)
 })
