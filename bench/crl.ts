@@ -4,7 +4,6 @@
  * Server on core 0, the load on core 1. Needs taskset; Linux.
  */
 
-import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,13 +12,12 @@ import { systemClock } from '#fleet/clock.ts'
 import { openRegistry } from '#registry/sqlite.ts'
 import { addClaimToken, addOperatorToken, call, makeHome } from '../test/support/enroll-desk.ts'
 import { makeCsr } from '../test/support/pki.ts'
-import { CHECKOUT, startEnroll } from './support/desk.ts'
-import { startPinned } from './support/pinned.ts'
+import { startEnroll } from './support/desk.ts'
+import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
 import { addCertificates } from './support/revoked.ts'
-import { median, type Suite } from './support/suite.ts'
+import { median, p99, type Suite } from './support/suite.ts'
 import type { Timed, TimedPosts } from './support/timed-posts.ts'
 
-const CLIENT_CORE = 1
 const CONNECTIONS = 64
 const ENTRIES = 100_000
 const ROUNDS = 5
@@ -30,9 +28,6 @@ const APART = 2_000
 const REQUESTS = 40_000
 
 const now = (): number => performance.timeOrigin + performance.now()
-
-const p99 = (samples: readonly number[]): number =>
-  samples.toSorted((a, b) => a - b)[Math.floor(samples.length * 0.99)] ?? Number.NaN
 
 type Window = { readonly from: number; readonly to: number }
 
@@ -64,12 +59,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   const { program: desk, urls } = await startEnroll({ path })
   opened.use(desk)
   const crlUrl = `${urls['status']}/crl/${devices.ski}.crl`
-  const client = opened.use(
-    startPinned(CLIENT_CORE, [process.execPath, join('bench/support', 'timed-posts.ts')], {
-      cwd: CHECKOUT,
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    }),
-  )
+  const client = opened.use(startHelper(CLIENT_CORE, 'timed-posts.ts'))
 
   const etag = async (): Promise<string> =>
     (await fetch(crlUrl, { method: 'HEAD' })).headers.get('etag') ?? ''
@@ -101,8 +91,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
         .slice(at * requests, (at + 1) * requests)
         .map((csr, n) => JSON.stringify({ csr, device_id: `new-${at}-${n}` })),
     }
-    const answer = once(client.child, 'message')
-    client.child.send(asked)
+    const answer = talkTo<TimedPosts, Timed>(client, asked)
     const windows: Window[] = []
     await delay(APART)
     const started = now()
@@ -112,7 +101,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
     }
     const ended = now()
     client.child.send('stop')
-    const { samples, statuses } = ((await answer) as [Timed])[0]
+    const { samples, statuses } = await answer
     if (Object.keys(statuses).join() !== '201') throw new Error(JSON.stringify(statuses))
     if (samples.length >= requests)
       throw new Error('the enrolments were over before the round was: --requests more')

@@ -10,10 +10,9 @@ import { execFileSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { systemClock } from '#fleet/clock.ts'
-import { openRegistry } from '#registry/sqlite.ts'
-import { addClaimToken, makeHome, type Home } from '../test/support/enroll-desk.ts'
+import { makeHome, type Home } from '../test/support/enroll-desk.ts'
 import { makeCsr } from '../test/support/pki.ts'
+import { makeClaimTokens } from './support/claim-tokens.ts'
 import { cpuOfTree } from './support/cpu.ts'
 import { startCfssl, startDesk, type Desk, type Enrolment, type Peer } from './support/enroll-servers.ts'
 import { whenUp } from './support/pinned.ts'
@@ -28,15 +27,7 @@ const REQUESTS = 2_000
 
 /** Each round enrols twice: over REST and over EST. */
 const makeEnrolments = async (home: Home, count: number): Promise<Enrolment[]> => {
-  await using registry = await openRegistry({ path: home.registryPath, clock: systemClock })
-  const root = home.pki.root.facts.fingerprint
-  const tokens: string[] = []
-  while (tokens.length < count) {
-    const some = Array.from({ length: Math.min(500, count - tokens.length) }, () =>
-      addClaimToken(registry, root),
-    )
-    tokens.push(...(await Promise.all(some)).map(({ text }) => text))
-  }
+  const tokens = await makeClaimTokens(home, count)
   return tokens.map((token, n) => ({ csr: makeCsr().pem, token, deviceId: `device-${n}` }))
 }
 

@@ -4,23 +4,16 @@
  */
 
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { type BareTls, type BareTlsUp } from './support/bare-tls.ts'
-import { CHECKOUT, SERVER_CORE } from './support/desk.ts'
-import { CLIENT_CORE, HOST, openDoors, talkTo, type Doors } from './support/doors.ts'
+import { SERVER_CORE } from './support/desk.ts'
+import { HOST, openDoors, type Doors } from './support/doors.ts'
+import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
 import type { Hold, Holding } from './support/holders.ts'
-import { startPinned } from './support/pinned.ts'
 import type { Suite } from './support/suite.ts'
 
 const ROUNDS = 3
 const CONNECTIONS = 5_000
 const WARM = 200
-
-const ipc = {
-  cwd: CHECKOUT,
-  stdio: ['ignore', 'inherit', 'inherit', 'ipc'] as ('ignore' | 'inherit' | 'ipc')[],
-}
-const script = (name: string): string[] => [process.execPath, join('bench/support', name)]
 
 /** Of nginx the worker's, which is the master's child; of the others their own. @returns bytes */
 const residentOf = (pid: number): number => {
@@ -45,9 +38,9 @@ const growth = async (
     handshaken,
     slow: 0,
   })
-  await using warm = startPinned(CLIENT_CORE, script('holders.ts'), ipc)
+  await using warm = startHelper(CLIENT_CORE, 'holders.ts')
   await talkTo<Hold, Holding>(warm, hold(WARM))
-  await using holder = startPinned(CLIENT_CORE, script('holders.ts'), ipc)
+  await using holder = startHelper(CLIENT_CORE, 'holders.ts')
   const before = residentOf(pid)
   const { open } = await talkTo<Hold, Holding>(holder, hold(count))
   if (open !== count) throw new Error(`only ${open} of ${count} connections were held`)
@@ -60,7 +53,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = CONNECTIONS, pr
     await using bench = await openDoors({ names: ['sallyport', 'nginx'], session: 0 })
     for (const { name, port, server } of bench.doors)
       if (name !== 'haproxy') variants[name].push(await growth(bench, server.pid, port, requests))
-    await using bare = startPinned(SERVER_CORE, script('bare-tls.ts'), ipc)
+    await using bare = startHelper(SERVER_CORE, 'bare-tls.ts')
     const { port } = await talkTo<BareTls, BareTlsUp>(bare, {
       cert: bench.serverCert,
       key: bench.serverKey,

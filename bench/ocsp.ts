@@ -4,7 +4,6 @@
  * many ask for the same few. `listener`: what our own listener costs, with its log line, counters and headers, for a file of that size. Servers on core 0, the client on core 1, interleaved rounds. Needs taskset; Linux.
  */
 
-import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,13 +14,12 @@ import { makeHome } from '../test/support/enroll-desk.ts'
 import { ocspRequest } from '../test/support/ocsp-request.ts'
 import { cpuOfTree } from './support/cpu.ts'
 import type { EchoUp } from './support/echo.ts'
-import { CHECKOUT, SERVER_CORE, startEnroll } from './support/desk.ts'
-import { startPinned } from './support/pinned.ts'
+import { SERVER_CORE, startEnroll } from './support/desk.ts'
+import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
 import type { Queried, Queries } from './support/queries.ts'
 import { addCertificates } from './support/revoked.ts'
 import { median, type Suite } from './support/suite.ts'
 
-const CLIENT_CORE = 1
 const CONNECTIONS = 32
 const ROUNDS = 8
 const REQUESTS = 10_000
@@ -65,18 +63,9 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   opened.use(desk)
   const deskPort = Number(new URL(urls['status'] ?? '').port)
 
-  const client = opened.use(
-    startPinned(CLIENT_CORE, [process.execPath, join('bench/support', 'queries.ts')], {
-      cwd: CHECKOUT,
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    }),
-  )
-  const load = async (port: number, queries: readonly string[]): Promise<Queried> => {
-    const answer = once(client.child, 'message')
-    const asked: Queries = { port, connections: CONNECTIONS, queries }
-    client.child.send(asked)
-    return ((await answer) as [Queried])[0]
-  }
+  const client = opened.use(startHelper(CLIENT_CORE, 'queries.ts'))
+  const load = (port: number, queries: readonly string[]): Promise<Queried> =>
+    talkTo<Queries, Queried>(client, { port, connections: CONNECTIONS, queries })
   const derOf = (serial: string, nonce?: Buffer): Buffer =>
     ocspRequest({ issuer: issuer.facts, serials: [serial], ...(nonce === undefined ? {} : { nonce }) })
   const some = (round: number): readonly string[] => serials.slice(round * requests, (round + 1) * requests)
@@ -92,13 +81,8 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   const size = Math.round(first.octets / 100)
   // a refusal is five
   if (size < 500) throw new Error(`the desk does not answer: ${size} octets`)
-  const echo = opened.use(
-    startPinned(SERVER_CORE, [process.execPath, join('bench/support', 'echo.ts'), String(size)], {
-      cwd: CHECKOUT,
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    }),
-  )
-  const [{ port: echoPort }] = (await once(echo.child, 'message')) as [EchoUp]
+  const echo = opened.use(startHelper(SERVER_CORE, 'echo.ts', String(size)))
+  const { port: echoPort } = await talkTo<object, EchoUp>(echo)
 
   const measure = async (kind: string, round: number): Promise<number> => {
     const [program, port] = kind === 'echo' ? [echo, echoPort] : [desk, deskPort]

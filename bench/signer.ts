@@ -6,41 +6,40 @@
 import { cpSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { systemClock } from '#fleet/clock.ts'
-import { openRegistry } from '#registry/sqlite.ts'
-import type { RunFile } from '#wire/run-file.ts'
-import { addClaimToken, makeHome, type Home } from '../test/support/enroll-desk.ts'
+import { makeHome, type Home } from '../test/support/enroll-desk.ts'
 import { makeCsr } from '../test/support/pki.ts'
+import { makeClaimTokens } from './support/claim-tokens.ts'
 import { cpuOfTree } from './support/cpu.ts'
-import { CHECKOUT } from './support/desk.ts'
+import { CHECKOUT, SERVER_CORE, startEnroll } from './support/desk.ts'
 import { startPinned, whenUp, type Pinned } from './support/pinned.ts'
 import { startPoster } from './support/poster.ts'
 import type { Post, Posts } from './support/posts.ts'
 import type { Suite } from './support/suite.ts'
 
-const SERVER_CORE = 0
 const CONNECTIONS = 64
 const ROUNDS = 12
 const REQUESTS = 2_000
 
-const LOOPBACK = Object.fromEntries(
-  ['DEVICES', 'STATUS', 'OPERATOR', 'METRICS'].map((name) => [
-    `SALLYPORT_ENROLL_${name}_LISTEN`,
-    '127.0.0.1:0',
-  ]),
-)
-
-const start = (home: string, main: string, env: Readonly<Record<string, string>>): Pinned =>
-  startPinned(SERVER_CORE, [process.execPath, '--openssl-config=src/runtime/openssl.cnf', main], {
-    cwd: CHECKOUT,
-    stdio: ['ignore', 'ignore', openSync(join(home, 'desk.log'), 'a')],
-    env: { PATH: process.env['PATH'], SALLYPORT_HOME: home, SALLYPORT_ENVIRONMENT: 'development', ...env },
-  })
-
-const runFileOf = async (home: string, name: string): Promise<RunFile> => {
-  const path = join(home, 'run', `${name}.json`)
-  await whenUp(async () => readFileSync(path))
-  return JSON.parse(readFileSync(path, 'utf8')) as RunFile
+/** @returns once it listens */
+const startSigner = async (home: string): Promise<Pinned> => {
+  const main = 'src/enroll/signer/main.ts'
+  const signer = startPinned(
+    SERVER_CORE,
+    [process.execPath, '--openssl-config=src/runtime/openssl.cnf', main],
+    {
+      cwd: CHECKOUT,
+      stdio: ['ignore', 'ignore', openSync(join(home, 'signer.log'), 'a')],
+      env: {
+        PATH: process.env['PATH'],
+        SALLYPORT_HOME: home,
+        SALLYPORT_ENVIRONMENT: 'development',
+        // nothing is measured of its quota
+        SALLYPORT_SIGNER_CERTIFICATES_PER_HOUR: '999999999',
+      },
+    },
+  )
+  await whenUp(async () => readFileSync(join(home, 'run/signer.json')))
+  return signer
 }
 
 /** Its own home and registry; all share the root and the intermediate. */
@@ -48,18 +47,6 @@ type Variant = {
   readonly url: string
   readonly programs: readonly Pinned[]
   readonly tokens: readonly string[]
-}
-
-const makeTokens = async (home: Home, count: number): Promise<string[]> => {
-  await using registry = await openRegistry({ path: home.registryPath, clock: systemClock })
-  const tokens: string[] = []
-  while (tokens.length < count) {
-    const some = Array.from({ length: Math.min(500, count - tokens.length) }, () =>
-      addClaimToken(registry, home.pki.root.facts.fingerprint),
-    )
-    tokens.push(...(await Promise.all(some)).map(({ text }) => text))
-  }
-  return tokens
 }
 
 export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progress }) => {
@@ -78,17 +65,15 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
     if (path !== first.path) cpSync(join(first.path, 'certs'), join(path, 'certs'), { recursive: true })
     mkdirSync(join(path, 'db'), { recursive: true })
     const home: Home = { ...first, path, registryPath: join(path, 'db/sallyport.sqlite') }
-    const tokens = await makeTokens(home, count)
+    const tokens = await makeClaimTokens(home, count)
     const programs: Pinned[] = []
-    if (withSigner) {
-      // nothing is measured of its quota
-      const unlimited = { SALLYPORT_SIGNER_CERTIFICATES_PER_HOUR: '999999999' }
-      programs.push(opened.use(start(path, 'src/enroll/signer/main.ts', unlimited)))
-      await runFileOf(path, 'signer')
-    }
-    const env = withSigner ? { ...LOOPBACK, SALLYPORT_CA_SIGNER: 'run/signer.sock' } : LOOPBACK
-    programs.push(opened.use(start(path, 'src/enroll/main.ts', env)))
-    return { url: (await runFileOf(path, 'enroll')).urls['devices'] ?? '', programs, tokens }
+    if (withSigner) programs.push(opened.use(await startSigner(path)))
+    const { program, urls } = await startEnroll({
+      path,
+      env: withSigner ? { SALLYPORT_CA_SIGNER: 'run/signer.sock' } : {},
+    })
+    programs.push(opened.use(program))
+    return { url: urls['devices'] ?? '', programs, tokens }
   }
   const variants = {
     'in process': await makeVariant('here', false),

@@ -3,19 +3,15 @@
  * an octet a second: the p99, beside that of a quiet door, in turns. Linux.
  */
 
-import { CHECKOUT } from './support/desk.ts'
-import { CLIENT_CORE, HOST, openDoors, talkTo } from './support/doors.ts'
+import { HOST, openDoors } from './support/doors.ts'
+import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
 import type { Hold, Holding } from './support/holders.ts'
-import { startPinned } from './support/pinned.ts'
-import type { Suite } from './support/suite.ts'
+import { p99, type Suite } from './support/suite.ts'
 
 const ROUNDS = 12
 const REQUESTS = 1_000
 const RAW = 10_000
 const SLOW = 300
-
-const p99 = (took: readonly number[]): number =>
-  took.toSorted((a, b) => a - b)[Math.floor(took.length * 0.99)] ?? Number.NaN
 
 export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progress }) => {
   await using bench = await openDoors({ names: ['sallyport'], session: 0 })
@@ -26,10 +22,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   let held = 0
   for (let round = 0; round < rounds; round += 1) {
     variants.quiet.push(1_000 * p99((await bench.load(door, requests)).took))
-    await using holder = startPinned(CLIENT_CORE, [process.execPath, 'bench/support/holders.ts'], {
-      cwd: CHECKOUT,
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    })
+    await using holder = startHelper(CLIENT_CORE, 'holders.ts')
     const { open } = await talkTo<Hold, Holding>(holder, {
       port: door.port,
       host: HOST,

@@ -4,7 +4,6 @@
  */
 
 import { execFileSync } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,11 +17,11 @@ import { ACTOR, anchor, application, claimToken, policy, reservation } from '../
 import { cpuOfTree } from './cpu.ts'
 import { CHECKOUT, SERVER_CORE } from './desk.ts'
 import type { Load, Loaded } from './handshakes.ts'
+import { CLIENT_CORE, startHelper, talkTo } from './helpers.ts'
 import type { OriginUp } from './ok-origin.ts'
 import { freePort, startPinned, whenUp, type Pinned } from './pinned.ts'
 
 export const HOST = 'bench.test'
-export const CLIENT_CORE = 1
 const AT_ONCE = 4
 const EVERY = 999_999_999
 
@@ -185,14 +184,6 @@ const STARTS: Readonly<Record<DoorName, (given: Given, port: number) => Promise<
   haproxy: startHaproxy,
 }
 
-/** Says `question` to a process of ours on IPC, and waits for the next thing it says. */
-export const talkTo = async <Q extends object, A>({ child }: Pinned, question?: Q): Promise<A> => {
-  const answer = once(child, 'message')
-  if (question !== undefined) child.send(question)
-  const [said] = (await answer) as [A]
-  return said
-}
-
 const versionOf = (command: string): string =>
   execFileSync('sh', ['-c', `${command} 2>&1 | head -1`], { encoding: 'utf8' }).trim()
 
@@ -206,19 +197,13 @@ export const openDoors = async (o: {
   opened.defer(() => {
     rmSync(home, { recursive: true, force: true })
   })
-  const ipc = {
-    cwd: CHECKOUT,
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'] as ('ignore' | 'inherit' | 'ipc')[],
-  }
-  const script = (name: string): string[] => [process.execPath, join('bench/support', name)]
-
-  const origin = opened.use(startPinned(CLIENT_CORE, script('ok-origin.ts'), ipc))
+  const origin = opened.use(startHelper(CLIENT_CORE, 'ok-origin.ts'))
   const originUrl = `http://127.0.0.1:${(await talkTo<object, OriginUp>(origin)).port}`
   const pki = makePki({ now: systemClock() })
   const leaf = pki.device({ id: 'bench-1' })
   const given: Given = { home, pki, leaf, origin: originUrl, session: o.session }
   await prepareHome(given)
-  const client = opened.use(startPinned(CLIENT_CORE, script('handshakes.ts'), ipc))
+  const client = opened.use(startHelper(CLIENT_CORE, 'handshakes.ts'))
 
   const doors: Door[] = []
   for (const name of o.names) {

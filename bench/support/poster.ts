@@ -1,12 +1,8 @@
 /** The process that posts (posts.ts), as the suites see it: CPU is counted from when its connections are open. */
 
 import { once } from 'node:events'
-import { join } from 'node:path'
-import { CHECKOUT } from './desk.ts'
-import { startPinned } from './pinned.ts'
+import { CLIENT_CORE, startHelper } from './helpers.ts'
 import type { Go, Opened, Posted, Posts } from './posts.ts'
-
-const CLIENT_CORE = 1
 
 export type Poster = AsyncDisposable & {
   /** @param cpu µs, of all that is measured. @returns what was posted, and the CPU that it took */
@@ -14,10 +10,7 @@ export type Poster = AsyncDisposable & {
 }
 
 export const startPoster = (): Poster => {
-  const program = startPinned(CLIENT_CORE, [process.execPath, join('bench/support', 'posts.ts')], {
-    cwd: CHECKOUT,
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-  })
+  const program = startHelper(CLIENT_CORE, 'posts.ts')
   const { child } = program
   const gone = once(child, 'exit').then(() => Promise.reject(new Error('the client has ended')))
   gone.catch(() => undefined)

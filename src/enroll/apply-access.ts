@@ -14,13 +14,7 @@ import type { AccessKind, AccessValue, Registry, Revisioned } from '#registry/re
 import type { Fleet } from '#wire/access.ts'
 import { checkAnchors, readAnchor } from './access/anchors.ts'
 import { readApplication } from './access/applications.ts'
-import {
-  anchorNotes,
-  applicationNotes,
-  policyNotes,
-  ruleGroupNotes,
-  type Surroundings,
-} from './access/notes.ts'
+import { NOTES, type Surroundings } from './access/notes.ts'
 import { readPolicy, readRuleGroup } from './access/policies.ts'
 import { readGroup } from './group-objects.ts'
 import { bad, within } from './reading.ts'
@@ -81,11 +75,6 @@ const checkApplications = (
 }
 
 /** @throws FleetError `conflict` */
-const checkAmongAnchors = ({ registry }: AccessDeps, changed: readonly Anchor[]): void => {
-  checkAnchors(afterwards(registry.access().anchors, changed), changed)
-}
-
-/** @throws FleetError `conflict` */
 const checkLabels = ({ registry }: AccessDeps, changed: readonly EnrollmentGroup[]): void => {
   const owners = new Map<string, string>()
   for (const { name, estLabels } of afterwards([...registry.groups().values()], changed)) {
@@ -137,7 +126,7 @@ export const putAccess = async <K extends AccessKind>(
     if (isNew && (precondition.mustExist ?? false)) {
       throw new FleetError('precondition_failed', 'it does not exist')
     }
-    if (kind === 'anchor') checkAmongAnchors(deps, [value as Anchor])
+    if (kind === 'anchor') checkAnchors(deps.registry.access().anchors, [value as Anchor])
     if (kind === 'application') checkApplications(deps, [value as Application], policyNames(deps))
     if (kind === 'group') checkLabels(deps, [value as EnrollmentGroup])
     const stored = await deps.registry.putAccess(kind, {
@@ -206,7 +195,7 @@ export const applyFleet = async (
   await deps.serially(async () => {
     const names = policyNames(deps)
     for (const { name } of values.policies) names.add(name)
-    checkAmongAnchors(deps, values.anchors)
+    checkAnchors(deps.registry.access().anchors, values.anchors)
     checkApplications(deps, values.applications, names)
     checkLabels(deps, values.groups)
     await deps.registry.applyAccess(values, now, actor)
@@ -214,9 +203,9 @@ export const applyFleet = async (
   const around = surroundingsOf(deps, before)
   const told = (where: string, notes: readonly string[]): string[] => notes.map((note) => `${where}: ${note}`)
   return [
-    ...values.anchors.flatMap((it) => told(`anchor ${it.name}`, anchorNotes(it, around))),
-    ...values.applications.flatMap((it) => told(`application ${it.name}`, applicationNotes(it, around))),
-    ...values.policies.flatMap((it) => told(`policy ${it.name}`, policyNotes(it, around))),
-    ...values.ruleGroups.flatMap((it) => told(`rule group ${it.name}`, ruleGroupNotes(it, around))),
+    ...values.anchors.flatMap((it) => told(`anchor ${it.name}`, NOTES.anchor(it, around))),
+    ...values.applications.flatMap((it) => told(`application ${it.name}`, NOTES.application(it, around))),
+    ...values.policies.flatMap((it) => told(`policy ${it.name}`, NOTES.policy(it, around))),
+    ...values.ruleGroups.flatMap((it) => told(`rule group ${it.name}`, NOTES.rule_group(it, around))),
   ]
 }

@@ -24,9 +24,10 @@ import {
   sendRefusal,
   sendWaiting,
 } from './est-messages.ts'
-import { addressOf, asFleetError, peerOf, type App, type Refusal } from './http-app.ts'
+import { addressOf, peerOf, type App, type Refusal } from './http-app.ts'
 import { acceptCsrInTurn, MAX_CSR_BYTES, type IssuanceDeps, type Issued } from './issuance.ts'
 import { acceptRenewer, renewFor } from './renew-device.ts'
+import { asFleetError } from './thrown.ts'
 import type { Trust } from './trust.ts'
 
 declare module 'fastify' {

@@ -9,7 +9,7 @@ import type { App } from './http-app.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
 import { checkIfMatch, etagOfBody } from './preconditions.ts'
 import { findIssuer, moveIssuer, revokeIssuer, scanIssuers, type Authorities } from './rotate.ts'
-import { instant } from './wire-time.ts'
+import { instant, instantOrNull } from './wire-time.ts'
 
 /** Of what an administrator decides on: counts change by themselves. */
 export const issuerEtag = ({ ski, state }: IssuerRecord): string => etagOfBody([ski, state])
@@ -25,7 +25,7 @@ const toWire = async (o: Authorities, counts: FleetCounts, record: IssuerRecord)
     common_name: facts.commonName ?? null,
     not_before: instant(facts.notBefore),
     not_after: instant(facts.notAfter),
-    offered_at: offeredAt === undefined ? null : instant(offeredAt),
+    offered_at: instantOrNull(offeredAt),
     offered_version: offeredVersion ?? null,
     fetched: share?.fetched ?? null,
     active_devices: share?.active ?? null,

@@ -9,13 +9,7 @@ import * as groups from '#wire/groups.ts'
 import * as wire from '#wire/rest.ts'
 import { anchorToWire, readAnchor } from './access/anchors.ts'
 import { applicationToWire, readApplication } from './access/applications.ts'
-import {
-  anchorNotes,
-  applicationNotes,
-  policyNotes,
-  ruleGroupNotes,
-  type Surroundings,
-} from './access/notes.ts'
+import { NOTES, type Surroundings } from './access/notes.ts'
 import { policyToWire, readPolicy, readRuleGroup, ruleGroupToWire } from './access/policies.ts'
 import { applyFleet, putAccess, removeAccess, surroundingsOf, type AccessDeps } from './apply-access.ts'
 import { groupToWire, readGroup } from './group-objects.ts'
@@ -55,7 +49,7 @@ const ANCHORS = row({
   put: wire.noted(access.Anchor),
   read: (name, body, { now }) => readAnchor(name, body, now),
   show: anchorToWire,
-  notes: anchorNotes,
+  notes: NOTES.anchor,
 })
 const APPLICATIONS = row({
   kind: 'application',
@@ -65,7 +59,7 @@ const APPLICATIONS = row({
   put: wire.noted(access.StoredApplication),
   read: (name, body, { now }) => readApplication(name, body, now),
   show: applicationToWire,
-  notes: applicationNotes,
+  notes: NOTES.application,
 })
 const POLICIES = row({
   kind: 'policy',
@@ -75,7 +69,7 @@ const POLICIES = row({
   put: wire.noted(access.Policy),
   read: readPolicy,
   show: policyToWire,
-  notes: policyNotes,
+  notes: NOTES.policy,
 })
 const RULE_GROUPS = row({
   kind: 'rule_group',
@@ -85,7 +79,7 @@ const RULE_GROUPS = row({
   put: wire.noted(access.RuleGroup),
   read: readRuleGroup,
   show: ruleGroupToWire,
-  notes: ruleGroupNotes,
+  notes: NOTES.rule_group,
 })
 const GROUPS = row({
   kind: 'group',

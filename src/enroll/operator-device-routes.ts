@@ -13,7 +13,7 @@ import type { App } from './http-app.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
 import { etagOf, revisionOf } from './preconditions.ts'
 import { findDevice, setDeviceState } from './set-device-state.ts'
-import { instant } from './wire-time.ts'
+import { instant, instantOrNull } from './wire-time.ts'
 
 type WireCertificate = wire.Device['certificates'][number]
 
@@ -51,8 +51,6 @@ const certificateToWire = (record: CertificateSummary, slot: WireCertificate['sl
   ...optional('revoked_at', record.revokedAt, instant),
   ...optional('revocation_reason', record.revocationReason, same),
 })
-
-const instantOrNull = (ms: number | undefined): string | null => (ms === undefined ? null : instant(ms))
 
 const deviceToWire = async (
   { registry, clock }: Pick<OperatorApiDeps, 'registry' | 'clock'>,

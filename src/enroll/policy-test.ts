@@ -23,6 +23,7 @@ import { asksForCrls, standAlone } from '#trust/standing.ts'
 import type { PolicyTest, PolicyTested } from '#wire/policy-test.ts'
 import { bad, within } from './reading.ts'
 import { createSerially } from './serially.ts'
+import { serviceTokenState } from './service-tokens.ts'
 import { instant } from './wire-time.ts'
 
 type Memory = Pick<
@@ -112,8 +113,8 @@ const serviceTokenOf = async (
   if (id === undefined) return { kind: 'absent' }
   const token = await registry.findServiceToken(id)
   if (token === undefined) throw new FleetError('not_found', `there is no service token ${id}`)
-  const { name, expiresAt, revokedAt } = token
-  if (revokedAt !== undefined || (expiresAt !== undefined && expiresAt <= now)) return { kind: 'refused' }
+  if (serviceTokenState(token, now) !== 'usable') return { kind: 'refused' }
+  const { name, expiresAt } = token
   return { kind: 'good', id, name, ...(expiresAt === undefined ? {} : { expiresAt }) }
 }
 
@@ -131,7 +132,9 @@ const askOf = ({ mqtt, method = 'GET', target = '/', origin }: PolicyTest, host:
 
 const identityToWire = (identity: Identity): NonNullable<PolicyTested['identity']> => ({
   kind: identity.kind,
-  ...(identity.kind === 'none' ? {} : { name: nameOf(identity) }),
+  ...(identity.kind === 'none'
+    ? {}
+    : { name: identity.kind === 'service' ? identity.name : nameOf(identity) }),
   ...(identity.kind === 'device' ? { group: identity.group } : {}),
 })
 

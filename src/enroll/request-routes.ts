@@ -10,7 +10,7 @@ import { ConditionalHeaders, IdParams, listOf, NoBody } from '#wire/rest.ts'
 import type { App } from './http-app.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
 import { checkIfMatch, etagOfBody } from './preconditions.ts'
-import { instant } from './wire-time.ts'
+import { instant, instantOrNull } from './wire-time.ts'
 
 const requestToWire = (request: RequestSummary): wire.EnrollmentRequest => ({
   id: request.id,
@@ -22,7 +22,7 @@ const requestToWire = (request: RequestSummary): wire.EnrollmentRequest => ({
   address: request.address,
   created_at: instant(request.createdAt),
   expires_at: instant(request.expiresAt),
-  decided_at: request.decidedAt === undefined ? null : instant(request.decidedAt),
+  decided_at: instantOrNull(request.decidedAt),
   decided_by: request.decidedBy ?? null,
 })
 

@@ -11,9 +11,7 @@ import type { Once } from './idempotency.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
 import { etagOf, revisionOf } from './preconditions.ts'
 import { createServiceToken, rotateServiceToken, serviceTokenState } from './service-tokens.ts'
-import { instant } from './wire-time.ts'
-
-const instantOrNull = (ms: number | undefined): string | null => (ms === undefined ? null : instant(ms))
+import { instant, instantOrNull } from './wire-time.ts'
 
 const toWire = (token: ServiceToken, now: number): wire.ServiceToken => {
   const { previous } = token

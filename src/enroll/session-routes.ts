@@ -8,15 +8,15 @@ import type { App } from './http-app.ts'
 import type { Once } from './idempotency.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
 import { revokeSessions } from './revoke-sessions.ts'
-import { instant } from './wire-time.ts'
+import { instant, instantOrNull } from './wire-time.ts'
 
 const keyToWire = ({ key, rotatesAt, retiresAt }: KeyLife): wire.SigningKey => ({
   kid: key.kid,
   algorithm: key.algorithm,
   signs: retiresAt === undefined,
   created_at: instant(key.createdAt),
-  rotates_at: rotatesAt === undefined ? null : instant(rotatesAt),
-  retires_at: retiresAt === undefined ? null : instant(retiresAt),
+  rotates_at: instantOrNull(rotatesAt),
+  retires_at: instantOrNull(retiresAt),
 })
 
 export const sessionRoutes = (app: App, deps: OperatorApiDeps & { readonly once: Once }): void => {

@@ -11,7 +11,7 @@ import type { Once } from './idempotency.ts'
 import { actorOf, type OperatorApiDeps } from './operator-deps.ts'
 import { checkIfMatch, etagOfBody } from './preconditions.ts'
 import { findAnchor, moveAnchor, prepareAnchor, type Authorities } from './rotate.ts'
-import { instant } from './wire-time.ts'
+import { instant, instantOrNull } from './wire-time.ts'
 
 const etagOf = ({ fingerprint, state }: ServerAnchor): string => etagOfBody([fingerprint, state])
 
@@ -29,7 +29,7 @@ const toWire = async (
     common_name: facts.commonName ?? null,
     not_before: instant(facts.notBefore),
     not_after: instant(facts.notAfter),
-    offered_at: offeredAt === undefined ? null : instant(offeredAt),
+    offered_at: instantOrNull(offeredAt),
     offered_version: offeredVersion ?? null,
     fetched: share?.fetched ?? null,
     active_devices: share?.active ?? null,

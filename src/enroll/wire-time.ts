@@ -2,3 +2,6 @@
 
 /** @param ms since the epoch */
 export const instant = (ms: number): string => new Date(ms).toISOString()
+
+export const instantOrNull = (ms: number | undefined): string | null =>
+  ms === undefined ? null : instant(ms)

@@ -1,6 +1,6 @@
 /** Sessions with a duration over HTTPS: what an administrator chooses, and how they are ended early. Not the token: #gateway/sessions. */
 
-import { SECOND } from './clock.ts'
+import { DAY, SECOND } from './clock.ts'
 import { isDeviceId } from './device-id.ts'
 
 /** ms: so much may the clocks of two desks differ. A session that began later than that is nobody's. */
@@ -17,7 +17,7 @@ export const SAME_SITES = ['lax', 'strict', 'none'] as const
 export type SameSite = (typeof SAME_SITES)[number]
 
 /** The longest session, ms: Cloudflare's "one month". */
-export const MAX_SESSION = 31 * 86_400_000
+export const MAX_SESSION = 31 * DAY
 
 /** Of an application. `cookie`: attributes of CF_Authorization beside Secure; `path`: the application's path, not `/`. */
 export type SessionChoice = {

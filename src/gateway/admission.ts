@@ -21,12 +21,10 @@ import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
 import type { Anchors } from './anchors.ts'
 import type { AnonymousLines } from './anonymous-lines.ts'
-import { subjectOfToken } from './sessions/revoked.ts'
+import { loggedSubject, subjectOfToken } from './sessions/revoked.ts'
 import { whoIsAccess } from './who-is.ts'
 
 const MAX_LOGGED_PATH = 256
-/** Hex digits of a session's name in a log line: enough to tell two apart, and to find its revocation. */
-const LOGGED_SESSION = 16
 
 export interface Admission {
   /**
@@ -66,7 +64,7 @@ const describe = (ask: Ask): Record<string, string> => {
 
 const sessionName = (decision: Decision): string | undefined =>
   decision.allow && decision.session !== undefined
-    ? subjectOfToken(decision.session.id).slice(0, LOGGED_SESSION)
+    ? loggedSubject(subjectOfToken(decision.session.id))
     : undefined
 
 export type CurrentAccess = { readonly snapshot: AccessSnapshot; readonly access: Access }

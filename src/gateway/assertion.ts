@@ -27,8 +27,8 @@ export type AssertionClaims = {
   readonly method: string
   /** RFC 9449 §4.2 `htu`: the target URI without query and fragment */
   readonly uri: string
-  /** ms that it is good for, when the application's origin may take another time than the others */
-  readonly life?: number | undefined
+  /** ms that it is good for */
+  readonly life: number
 }
 
 export type Assertions = {
@@ -36,11 +36,9 @@ export type Assertions = {
   mint(claims: AssertionClaims): string | undefined
 }
 
-/** @param o.life ms that an assertion is good for: as long as an origin may take to answer */
 export const createAssertions = (o: {
   readonly keys: Pick<KeyRing, 'signer'>
   readonly clock: Clock
-  readonly life: number
 }): Assertions => {
   return {
     mint: (claims) => {
@@ -58,7 +56,7 @@ export const createAssertions = (o: {
         ...(anchor === undefined ? {} : { anchor }),
         ...(serviceTokenId === undefined ? {} : { service_token_id: serviceTokenId }),
         iat: Math.floor(now / 1_000),
-        exp: Math.floor(Math.min(now + (claims.life ?? o.life), claims.notAfter) / 1_000),
+        exp: Math.floor(Math.min(now + claims.life, claims.notAfter) / 1_000),
         jti: randomUUID(),
         ...(fingerprint === undefined
           ? {}

@@ -62,7 +62,7 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     problem,
   })
   const keys = createKeyRing({ secret, clock, log })
-  const assertions = createAssertions({ keys, clock, life: config.https.origin_timeout })
+  const assertions = createAssertions({ keys, clock })
   const live = createLive()
   const sessions = createSessions({
     keys,

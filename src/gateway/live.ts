@@ -16,7 +16,7 @@ const WIDE: ReadonlySet<Change['kind']> = new Set(['access', 'issuer', 'anchor_c
 const OF_CREDENTIALS: ReadonlySet<Change['kind']> = new Set(['credentials', 'assertion_keys'])
 
 export type LiveEntry = {
-  /** undefined: a foreign certificate; it is judged again when access or issuers change */
+  /** undefined: no device of ours (a foreign certificate, a service token, nobody), so that no change of a device concerns it */
   readonly deviceId: string | undefined
   /** of a foreign certificate `<anchor>/<name>`, which is no device id */
   readonly foreignName?: string | undefined

@@ -7,6 +7,7 @@
 import { createHash, X509Certificate } from 'node:crypto'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { criticalExtensionsOf } from './certificate.ts'
+import { sameBytes } from './der.ts'
 import { isStrongKey } from './keys.ts'
 import { OID } from './oids.ts'
 import { isStrongSignature } from './signatures.ts'
@@ -31,8 +32,6 @@ const PROCESSED: ReadonlySet<string> = new Set([
   OID.crlDistributionPoints,
   OID.authorityInfoAccess,
 ])
-
-const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 
 const isSelfIssued = (certificate: CertificateFacts): boolean =>
   sameBytes(certificate.subjectDer, certificate.issuerDer)

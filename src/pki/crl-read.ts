@@ -17,6 +17,7 @@ import {
   octetsOfBits,
   readDer,
   refuse,
+  sameBytes,
   TAG,
   tagOf,
   timeOf,
@@ -249,8 +250,6 @@ export const readCrl = (bytes: Uint8Array, maxBytes = MAX_CRL_BYTES): CrlFacts =
 /** Every CRL of a PEM text, in order. @throws bad_request */
 export const readCrls = (pem: string): readonly CrlFacts[] =>
   fromPem(pem, 'X509 CRL').map((der) => readCrl(der))
-
-const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 
 /** Everything but the signature: is it in the name of this CA, and may that CA sign CRLs (§6.3.3 (f))? */
 export const crlNames = (crl: CrlFacts, ca: CertificateFacts): boolean =>

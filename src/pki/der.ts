@@ -43,6 +43,8 @@ export const refuse = (what: string, problem: string): never => {
   throw new FleetError('bad_request', `${what}: ${problem}`)
 }
 
+export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
+
 const latin1 = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
 

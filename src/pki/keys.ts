@@ -8,7 +8,18 @@
 import { createPublicKey, generateKeyPairSync, hash, verify, type KeyObject } from 'node:crypto'
 import type { KeyFacts, KeyKind } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { childrenOf, contentOf, derOf, octetsOfBits, oidDer, readDer, TAG, tlv, type Node } from './der.ts'
+import {
+  bitStringDer,
+  childrenOf,
+  contentOf,
+  derOf,
+  octetsOfBits,
+  oidDer,
+  readDer,
+  TAG,
+  tlv,
+  type Node,
+} from './der.ts'
 import { OID } from './oids.ts'
 
 /** Larger moduli cost a verification more than a handshake is worth; checked before any is made. */
@@ -90,11 +101,7 @@ export const readSpki = (node: Node): { readonly facts: KeyFacts; readonly keyBi
 const EC_HEADS: readonly { readonly head: Buffer; readonly octets: number; readonly facts: KeyFacts }[] = [
   ...CURVES,
 ].map(([identifier, { facts, point }]) => {
-  const whole = tlv(
-    TAG.sequence,
-    Buffer.from(identifier, 'hex'),
-    tlv(TAG.bitString, Buffer.of(0), Buffer.alloc(point, 4)),
-  )
+  const whole = tlv(TAG.sequence, Buffer.from(identifier, 'hex'), bitStringDer(Buffer.alloc(point, 4)))
   return { head: whole.subarray(0, whole.length - point + 1), octets: whole.length, facts }
 })
 

@@ -12,6 +12,7 @@ import {
   oidOf,
   readDer,
   refuse,
+  sameBytes,
   TAG,
   tagOf,
   tlv,
@@ -83,7 +84,7 @@ export const commonNameOf = (name: Node | undefined, what: string): string | und
  * string type each side wrote. Names of other string types are the same only byte for byte. @throws bad_request
  */
 export const sameName = (a: Uint8Array, b: Uint8Array): boolean => {
-  if (Buffer.compare(a, b) === 0) return true
+  if (sameBytes(a, b)) return true
   const [one, other] = [attributesOf(a), attributesOf(b)]
   return one.length === other.length && one.every((text, at) => text !== undefined && text === other[at])
 }

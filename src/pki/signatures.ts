@@ -6,7 +6,7 @@
 import type { KeyObject } from 'node:crypto'
 import type { KeyKind } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { childrenOf, derOf, oidDer, oidOf, refuse, TAG, tagOf, tlv, type Node } from './der.ts'
+import { bitStringDer, childrenOf, derOf, oidDer, oidOf, refuse, TAG, tagOf, tlv, type Node } from './der.ts'
 import { keyFacts } from './keys.ts'
 import { OID } from './oids.ts'
 
@@ -72,4 +72,4 @@ export const algorithmForKey = (publicKey: KeyObject): SignatureAlgorithm => {
 
 /** `SEQUENCE { tbs, algorithm, signature }`: a certificate, a request or a CRL. */
 export const signedDer = (tbs: Uint8Array, algorithm: SignatureAlgorithm, signature: Uint8Array): Buffer =>
-  tlv(TAG.sequence, tbs, algorithm.der, tlv(TAG.bitString, Buffer.of(0), signature))
+  tlv(TAG.sequence, tbs, algorithm.der, bitStringDer(signature))

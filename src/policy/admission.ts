@@ -17,7 +17,7 @@ import {
   type Facts,
   type Request,
 } from './case.ts'
-import type { Decision, Identity, TopicJudge } from './decision.ts'
+import type { Allowed, Decision, Denied, Identity, TopicJudge } from './decision.ts'
 import {
   CERTIFICATE_RUNGS,
   CONNECTION_RUNGS,
@@ -37,9 +37,6 @@ export {
   type SessionFacts,
   type Standing,
 } from './facts.ts'
-
-type Allowed = Extract<Decision, { allow: true }>
-type Denied = Extract<Decision, { allow: false }>
 
 const faultOf = (seen: Pick<Case, 'now' | 'held'>): Denial | undefined =>
   climb(CERTIFICATE_RUNGS, seen, undefined)

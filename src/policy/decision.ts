@@ -87,6 +87,9 @@ export type Decision =
       readonly wouldAllow?: string
     }
 
+export type Allowed = Extract<Decision, { allow: true }>
+export type Denied = Extract<Decision, { allow: false }>
+
 /** The ladder climbed once for everything but the topic. As good as any decision: until the next change, and until `notAfter`. */
 export type TopicJudge = {
   /** on everything but the topic; a denial here is every topic's */

@@ -314,7 +314,7 @@ export interface Registry
   }): Promise<Device | undefined>
   /**
    * From the inbox. `logouts`: kept as by {@link AccessMemory.revokeSessions}, of scope `device`, one row for each holder, those of the future
-   * as of `now`, with one audit entry for all, as by `system`. The others are of admitted handshakes only: keeps the newest time per device, and `inboxCursor` in the same transaction. Unknown
+   * as of `now` + MAX_AHEAD, with one audit entry for all, as by `system`. The others are of admitted handshakes only: keeps the newest time per device, and `inboxCursor` in the same transaction. Unknown
    * fingerprints and times after `now` are skipped. No audit, no change row, no new revision; except that a `pending` certificate of an
    * active device, whenever it was seen, becomes `live` unless its key is blocked, as by {@link RenewalMemory.confirmCertificate}, told as by `system`.
    */

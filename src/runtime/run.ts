@@ -74,13 +74,12 @@ const openMetrics = async (
   }
 }
 
-const serve = async (
-  desk: Program,
-  config: Config,
-  log: Log,
-  signal: AbortSignal,
-  start: (config: Config, scope: Scope) => Promise<Service>,
-): Promise<void> => {
+type Start = (config: Config, scope: Scope) => Promise<Service>
+
+/** Until the signal. */
+type Serve = (desk: Program, config: Config, log: Log, signal: AbortSignal, start: Start) => Promise<void>
+
+const serve: Serve = async (desk, config, log, signal, start) => {
   const metrics = createMetrics(desk)
   let ready: () => boolean | Promise<boolean> = () => false
   await using health = await openMetrics(config, desk, metrics, () => !signal.aborted && ready())
@@ -109,13 +108,7 @@ const serve = async (
 }
 
 /** One of several processes of a desk: whoever started it says for all of them where they listen and how they are. */
-const servePart = async (
-  desk: Program,
-  config: Config,
-  log: Log,
-  signal: AbortSignal,
-  start: (config: Config, scope: Scope) => Promise<Service>,
-): Promise<void> => {
+const servePart: Serve = async (desk, config, log, signal, start) => {
   await using service = await start(config, {
     log,
     metrics: createMetrics(desk),
@@ -139,7 +132,7 @@ const report = (log: Log, error: unknown): number => {
  */
 export const runDesk = async (
   desk: Program,
-  start: (config: Config, scope: Scope) => Promise<Service>,
+  start: Start,
   part?: Readonly<Record<string, number>>,
 ): Promise<void> => {
   const stop = listenForStop()

@@ -397,7 +397,7 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   'https.body_least': {
     kind: kinds.size(0, 1024 ** 3, 'up to 1GiB'),
     default: '4KiB',
-    doc: 'What a client sends of a body at least, per `https.origin_timeout`, until it is whole; less is 408. What the origin does not read is not held against it.',
+    doc: 'What a client sends of a body at least, per timeout of the application (`https.origin_timeout`), until it is whole; less is 408. What the origin does not read is not held against it.',
     desks: ['gateway'],
   },
 

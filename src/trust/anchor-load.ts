@@ -39,8 +39,6 @@ export type LoadedAnchors = {
   readonly until: number
 }
 
-export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
-
 /** @param chain at least one */
 export const spanOf = (chain: readonly CertificateFacts[]): Span => ({
   notBefore: Math.max(...chain.map(({ notBefore }) => notBefore)),

@@ -7,9 +7,10 @@ import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Denial } from '#fleet/denial.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { createChecks, issuedBy, verifyChain, type Checks } from '#pki/chain.ts'
+import { sameBytes } from '#pki/der.ts'
 import type { DeviceRecord, Span } from '#policy/facts.ts'
 import { judgeClientLeaf, judgeKey } from '#policy/keys.ts'
-import { readAll, sameBytes, spanOf, type Authority, type HostAnchors } from './anchor-load.ts'
+import { readAll, spanOf, type Authority, type HostAnchors } from './anchor-load.ts'
 
 /** A client's own intermediates may not be slow to verify with. */
 const MAX_SENT_RSA_BITS = 4_096

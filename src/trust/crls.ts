@@ -9,6 +9,7 @@
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { caIdOf } from '#pki/chain.ts'
 import { crlCovers, crlNames, crlPointsOf, crlReading, crlSignedBy, type CrlFacts } from '#pki/crl-read.ts'
+import { sameBytes } from '#pki/der.ts'
 import { BACKDATE } from '#policy/enrollment.ts'
 import type { RevocationFacts } from '#policy/facts.ts'
 import type { Authority } from './anchor-load.ts'
@@ -65,7 +66,7 @@ export function* crlsReading(
   for (const { anchor, issuer, der } of records) {
     const key = keyOf(issuer, anchor)
     const known = before.get(key)
-    const isSame = known !== undefined && Buffer.compare(known.der, der) === 0
+    const isSame = known !== undefined && sameBytes(known.der, der)
     const crl = isSame ? known : { der, facts: yield* reading(der), signedBy: new Map<string, boolean>() }
     read.set(key, crl)
     if (crl.facts === undefined && !isSame) problem(`a CRL of anchor "${anchor}" cannot be read`)

@@ -18,6 +18,17 @@ export type RecordOf = (fingerprint: string) => RecordOfIssuer | undefined
 /** A path on this hostname that our own signature checks have found, now or before. */
 type FindPath = (leaf: CertificateFacts, peer: Peer) => Path | undefined
 
+/** What a certificate is held against. */
+type Ground = {
+  /** undefined: a hostname without anchors */
+  readonly host: HostAnchors | undefined
+  readonly now: number
+  readonly crls: AnchorCrls
+  /** asked only for a leaf that is trusted */
+  readonly recordOf: RecordOf
+  readonly pathOf: FindPath
+}
+
 /** Worst first. */
 const SEVERITY: readonly RevocationFacts[] = ['revoked', 'issuer_revoked', 'unknown', 'good', 'unasked']
 
@@ -44,18 +55,8 @@ const revocationOn = (
   return SEVERITY.find((each) => known.includes(each)) ?? 'unknown'
 }
 
-/**
- * @param o.host undefined: a hostname without anchors
- * @param o.recordOf asked only for a leaf that is trusted
- */
-export const standingOf = (o: {
-  readonly peer: Peer
-  readonly host: HostAnchors | undefined
-  readonly now: number
-  readonly crls: AnchorCrls
-  readonly recordOf: RecordOf
-  readonly pathOf: FindPath
-}): Standing => {
+/** A certificate that was presented in a handshake. */
+export const standingOf = (o: Ground & { readonly peer: Peer }): Standing => {
   const { peer, host, now } = o
   const { leaf } = peer
   if (leaf === undefined) return { kind: 'absent' }
@@ -71,17 +72,14 @@ export const standingOf = (o: {
 }
 
 /** A certificate that did not come by a handshake here: our own check of the chain stands in for OpenSSL's. */
-export const standingWithoutHandshake = (o: {
-  readonly leaf: CertificateFacts
-  /** DER, what came along above it */
-  readonly sent: readonly Uint8Array[]
-  readonly hostname: string
-  readonly host: HostAnchors | undefined
-  readonly now: number
-  readonly crls: AnchorCrls
-  readonly recordOf: RecordOf
-  readonly pathOf: FindPath
-}): Standing => {
+export const standingWithoutHandshake = (
+  o: Ground & {
+    readonly leaf: CertificateFacts
+    /** DER, what came along above it */
+    readonly sent: readonly Uint8Array[]
+    readonly hostname: string
+  },
+): Standing => {
   const { leaf } = o
   const peer: Peer = {
     leaf,

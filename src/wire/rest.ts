@@ -95,14 +95,14 @@ export type TokenCreate = Static<typeof TokenCreate>
 export const Token = Type.Object(
   {
     id: Type.String(),
-    device_id: Type.Union([Type.String(), Type.Null()]),
+    device_id: orNull(Type.String()),
     group: Type.String(),
     uses: Type.Integer(),
     used: Type.Integer(),
     expires_at: Instant,
     created_at: Instant,
     /** null: the group's */
-    cert_ttl_seconds: Type.Union([Type.Integer(), Type.Null()]),
+    cert_ttl_seconds: orNull(Type.Integer()),
     state: literals(['usable', 'spent', 'expired', 'revoked']),
   },
   closed,
@@ -114,7 +114,7 @@ export const TokenCreated = Type.Object(
   {
     token: Type.String(),
     id: Type.String(),
-    device_id: Type.Union([Type.String(), Type.Null()]),
+    device_id: orNull(Type.String()),
     group: Type.String(),
     uses: Type.Integer(),
     expires_at: Instant,
@@ -158,13 +158,13 @@ export const Device = Type.Object(
     group: Type.String(),
     tags: Type.Record(Type.String(), Type.String()),
     created_at: Instant,
-    last_seen_at: Type.Union([Instant, Type.Null()]),
+    last_seen_at: orNull(Instant),
     /** the only key it may enrol with; null: any */
-    registered_spki: Type.Union([Hex, Type.Null()]),
+    registered_spki: orNull(Hex),
     /** of its newest confirmed certificate */
-    renew_at: Type.Union([Instant, Type.Null()]),
-    expires_at: Type.Union([Instant, Type.Null()]),
-    clone_suspected_at: Type.Union([Instant, Type.Null()]),
+    renew_at: orNull(Instant),
+    expires_at: orNull(Instant),
+    clone_suspected_at: orNull(Instant),
     revision: Type.Integer(),
     certificates: Type.Array(Certificate),
   },
@@ -204,21 +204,19 @@ export type OperatorCreated = Static<typeof OperatorCreated>
 
 // ---- authorities
 
-const InstantOrNull = orNull(Instant)
-
 /**
  * How far it has come. `fetched`, `active_devices`: counted where a count matters, else null; suspended devices count too. In a large fleet
  * counts may be some seconds old.
  */
 const offering = {
   state: literals(ISSUER_STATES),
-  common_name: Type.Union([Type.String(), Type.Null()]),
+  common_name: orNull(Type.String()),
   not_before: Instant,
   not_after: Instant,
-  offered_at: InstantOrNull,
-  offered_version: Type.Union([Type.Integer(), Type.Null()]),
-  fetched: Type.Union([Type.Integer(), Type.Null()]),
-  active_devices: Type.Union([Type.Integer(), Type.Null()]),
+  offered_at: orNull(Instant),
+  offered_version: orNull(Type.Integer()),
+  fetched: orNull(Type.Integer()),
+  active_devices: orNull(Type.Integer()),
 }
 
 /** `signs`: new certificates come from it. `key_here`: this desk can sign with it. `live_certificates`: not revoked, not expired. */
@@ -256,12 +254,12 @@ export type IssuerScan = Static<typeof IssuerScan>
 
 const MoveRequest = Type.Object({ force: Type.Optional(Type.Boolean()) }, closed)
 /** Without a body nothing is forced. */
-export const MoveBody = Type.Union([MoveRequest, Type.Null()])
+export const MoveBody = orNull(MoveRequest)
 const IssuerRevokeRequest = Type.Object(
   { reason: Type.Optional(literals(ISSUER_REVOCATION_REASONS)) },
   closed,
 )
-export const IssuerRevokeBody = Type.Union([IssuerRevokeRequest, Type.Null()])
+export const IssuerRevokeBody = orNull(IssuerRevokeRequest)
 export const TrustAnchorCreate = Type.Object({ pem: Pem }, closed)
 export type TrustAnchorCreate = Static<typeof TrustAnchorCreate>
 export const SkiParams = Type.Object({ ski: Type.String({ minLength: 1, maxLength: 128 }) }, closed)
@@ -272,7 +270,7 @@ export const FingerprintParams = Type.Object(
 
 /** `next`: give it back as `?after=`; null on the last page. */
 export const listOf = <T extends Type.TSchema>(item: T) =>
-  Type.Object({ items: Type.Array(item), next: Type.Union([Type.String(), Type.Null()]) }, closed)
+  Type.Object({ items: Type.Array(item), next: orNull(Type.String()) }, closed)
 
 // ---- what routes have in common
 
@@ -306,6 +304,6 @@ export const IdempotentHeaders = Type.Object({
 /** A body that says nothing: absent, null or {}. */
 export const NoBody = Type.Union([Type.Object({}, closed), Type.Null()])
 /** The same for a revocation: without a body it is `unspecified`. */
-export const RevokeBody = Type.Union([RevokeRequest, Type.Null()])
+export const RevokeBody = orNull(RevokeRequest)
 /** 204 */
 export const Nothing = Type.Null()

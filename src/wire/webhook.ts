@@ -6,9 +6,9 @@
 import Type, { type Static } from 'typebox'
 import { Check } from 'typebox/value'
 import { CREDENTIAL_KINDS } from '#fleet/enrollment-group.ts'
-import { closed, literals } from './parts.ts'
+import { closed, literals, orNull } from './parts.ts'
 
-const Text = Type.Union([Type.String(), Type.Null()])
+const Text = orNull(Type.String())
 
 /** No secrets. `credential.id`: a token's public handle, the SHA-256 of a bootstrap certificate's signed part, '' for who has neither. */
 export const WebhookEvent = Type.Object(

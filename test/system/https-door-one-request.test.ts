@@ -236,11 +236,9 @@ describe('smuggling: one request, one length, or none', () => {
     ['a TLS hello inside TLS', '\u0016\u0003\u0001\u0002\u0000\u0001\u0000'],
   ]
   test.each(rows)('%s', async (_, bytes) => {
-    const before = performance.now()
     const reply = await door.say(Buffer.from(bytes, 'latin1'), lamp)
     expect(reply).toMatchObject({ status: 400, headers: { connection: 'close' } })
     expect(JSON.parse(reply.body)).toMatchObject({ status: 400, reason: 'bad_request' })
     expect(targets()).toEqual([])
-    expect(performance.now() - before).toBeLessThan(1_000)
   })
 })

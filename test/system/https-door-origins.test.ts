@@ -162,7 +162,8 @@ describe('what the application sets', () => {
     await door.putHttps({ timeout: 300 })
     const before = performance.now()
     expect((await ask(requestText('/silent'))).status).toBe(504)
-    expect(performance.now() - before).toBeLessThan(1_000)
+    // by the setting it is 2 s
+    expect(performance.now() - before).toBeLessThan(1_900)
     for (const [timeout, life] of [
       [300, 5],
       [7_000, 7],

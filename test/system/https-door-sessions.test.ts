@@ -421,14 +421,14 @@ test('who is idle for too long goes', async () => {
   using client = await openRaw({ port: short.port, leaf: await short.device('lamp-1') })
   client.send(get)
   await client.reply()
-  const before = performance.now()
+  // else after a minute, which is longer than a test may take
   await client.closed()
-  expect(performance.now() - before).toBeLessThan(2_000)
 })
 
 test('stopping: who is idle goes at once, who is served is told, and what waits is not begun', async () => {
+  const slow = Promise.withResolvers<void>()
   await using stopping = await openDoorHarness({
-    answers: { '/slow': (_, response) => setTimeout(() => response.end('finished'), 150) },
+    answers: { '/slow': (_, response) => void slow.promise.then(() => response.end('finished')) },
   })
   await stopping.putHttps({}, SESSION)
   const leaf = await stopping.device('lamp-1')
@@ -440,15 +440,13 @@ test('stopping: who is idle goes at once, who is served is told, and what waits 
   await busy.reply()
   busy.send(requestText('/slow') + get)
   await stopping.origin.begun(3)
-  const before = performance.now()
   const stopped = stopping.stopDoor()
   await idle.closed()
-  expect(performance.now() - before).toBeLessThan(100)
+  slow.resolve()
   expect(await busy.reply()).toMatchObject({ body: 'finished', headers: { connection: 'close' } })
   await busy.closed()
   await stopped
   expect(stopping.origin.seen).toHaveLength(3)
-  expect(performance.now() - before).toBeLessThan(1_000)
 })
 
 describe('whoever has no certificate has no session, and no connection that is kept', () => {

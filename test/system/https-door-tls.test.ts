@@ -29,6 +29,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('%s', (version) => {
   const tls: ConnectionOptions = { minVersion: version, maxVersion: version }
   test('a session is never resumed: with the certificate a full handshake, without it 403', async () => {
     const sessions = await sessionsOf(tls)
+    expect(sessions).not.toEqual([])
     for (const session of sessions) {
       using same = await openRaw({ port: door.port, leaf: lamp, tls: { ...tls, session } })
       expect(same.socket.isSessionReused()).toBe(false)

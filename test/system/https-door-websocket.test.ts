@@ -224,10 +224,11 @@ describe('what does not become one', () => {
     const client = await openRaw({ port: door.port, leaf: lamp })
     client.send(handshake('/silent'))
     await expect.poll(() => door.origin.seen.length).toBe(1)
+    door.log.length = 0
     client[Symbol.dispose]()
-    const before = performance.now()
-    await expect.poll(() => ended).toContain('/silent')
-    expect(performance.now() - before).toBeLessThan(500)
+    await expect.poll(() => ended, { timeout: 5_000 }).toContain('/silent')
+    // it is not the origin's silence that ended it
+    expect(door.log.map(({ reason }) => reason)).not.toContain('origin_timeout')
   })
   test('of its own site, or a listed one: let in', async () => {
     await door.putHttps({ websocket: true, allowedOrigins: ['https://friend.test'] })
@@ -360,7 +361,5 @@ test('stopping: it has its time, and is ended then', async () => {
   const stopped = stopping.stopDoor()
   await client.closed()
   await stopped
-  const ms = performance.now() - before
-  expect(ms).toBeGreaterThan(290)
-  expect(ms).toBeLessThan(1_000)
+  expect(performance.now() - before).toBeGreaterThan(290)
 })

@@ -1,25 +1,15 @@
 /** `anchor crl NAME [FILE]`: how the CRLs of an anchor stand, or a new one of them. */
 
-import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { FleetError } from '#fleet/errors.ts'
 import type { AnchorCrlPut, AnchorCrls } from '#wire/access-credentials.ts'
 import { online, show, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { connect } from '../operator-api.ts'
 import { table } from '../output.ts'
+import { readGiven } from '../read-given.ts'
 
 /** PEM as it is; DER as base64. */
-const readCrl = (path: string): string => {
-  try {
-    const octets = readFileSync(path)
-    return octets.toString(octets[0] === 0x30 ? 'base64' : 'utf8')
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? 'unreadable'
-    throw new FleetError('config_invalid', `${path} cannot be read (${code})`, { cause })
-  }
-}
+const textOf = (octets: Buffer): string => octets.toString(octets[0] === 0x30 ? 'base64' : 'utf8')
 
 const lines = ({ anchor, on_stale, authorities, sources }: AnchorCrls): readonly string[] => [
   on_stale === null
@@ -59,6 +49,6 @@ export const anchorCrl = (io: Io): Command =>
       const put = (body: AnchorCrlPut) => api.call<AnchorCrls>('PUT', path, { body })
       const state = await (file === undefined
         ? api.call<AnchorCrls>('GET', path)
-        : put({ crl: readCrl(resolve(io.cwd, file)) }))
+        : put({ crl: textOf(readGiven(io, file)) }))
       show(io, options, state, () => lines(state))
     })

@@ -1,7 +1,5 @@
 /** `policy test`: would this certificate or device be let in, and by which policy? The desk judges, as the doors do. */
 
-import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { FleetError } from '#fleet/errors.ts'
 import type { PolicyTest, PolicyTested } from '#wire/policy-test.ts'
@@ -10,6 +8,7 @@ import { online, show, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { connect } from '../operator-api.ts'
 import { pairs, table } from '../output.ts'
+import { readGiven } from '../read-given.ts'
 
 const EXPECTED = ['admitted', 'refused'] as const
 
@@ -34,14 +33,6 @@ const instant = (text: string): string => {
   return new Date(ms).toISOString()
 }
 
-const readPem = (io: Io, path: string): string => {
-  try {
-    return readFileSync(resolve(io.cwd, path), 'utf8')
-  } catch (cause) {
-    throw new FleetError('config_invalid', `${path}: cannot be read`, { cause })
-  }
-}
-
 const mqttOf = ({ publish, subscribe }: Options): PolicyTest['mqtt'] => {
   if (publish !== undefined) return { act: 'publish', topic: publish }
   return subscribe === undefined ? undefined : { act: 'subscribe', topic: subscribe }
@@ -52,7 +43,7 @@ const askOf = (io: Io, o: Options): PolicyTest => {
   return {
     host: o.host,
     ...(o.device === undefined ? {} : { device_id: o.device }),
-    ...(o.certificate === undefined ? {} : { certificate: readPem(io, o.certificate) }),
+    ...(o.certificate === undefined ? {} : { certificate: readGiven(io, o.certificate).toString() }),
     ...(o.serviceToken === undefined ? {} : { service_token_id: o.serviceToken }),
     ...(o.method === undefined ? {} : { method: o.method }),
     ...(o.target === undefined ? {} : { target: o.target }),

@@ -1,7 +1,6 @@
 /** `sim run`: a simulated fleet against any Sallyport, through its public doors. The engine is #device-sim's. */
 
 import { Argument, type Command } from 'commander'
-import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseDuration } from '#fleet/duration.ts'
 import { FleetError } from '#fleet/errors.ts'
@@ -12,6 +11,7 @@ import { withFleetToken } from '../fleet-token.ts'
 import type { Io } from '../io.ts'
 import { connect } from '../operator-api.ts'
 import { pairs } from '../output.ts'
+import { readGiven } from '../read-given.ts'
 import { findUrl, hasOperatorToken, readConfig } from '../settings.ts'
 
 type Options = Online & {
@@ -91,7 +91,7 @@ export const simRun = (io: Io): Command =>
           token,
           devices: options.devices,
           scenario: scenario as ScenarioName,
-          rootPem: options.ca === undefined ? undefined : readFileSync(resolve(io.cwd, options.ca), 'utf8'),
+          rootPem: options.ca === undefined ? undefined : readGiven(io, options.ca).toString(),
           seed: options.seed,
           rounds: options.rounds,
           stateDir: options.state === undefined ? undefined : resolve(io.cwd, options.state),

@@ -1,23 +1,12 @@
 /** `trust prepare`: a further root that servers will present certificates under. Nobody is told of it yet. */
 
-import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { FleetError } from '#fleet/errors.ts'
 import type { TrustAnchor, TrustAnchorCreate } from '#wire/rest.ts'
 import { online, show, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { connect } from '../operator-api.ts'
+import { readGiven } from '../read-given.ts'
 import { TRUST_ANCHORS } from './trust-anchors.ts'
-
-const read = (path: string): string => {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? 'unreadable'
-    throw new FleetError('config_invalid', `--pem: ${path} cannot be read (${code})`, { cause })
-  }
-}
 
 export const trustPrepare = (io: Io): Command =>
   online(
@@ -28,7 +17,7 @@ export const trustPrepare = (io: Io): Command =>
     .requiredOption('--pem <file>', 'the root certificate, PEM')
     .action(async (_: unknown, self: Command) => {
       const options = self.optsWithGlobals<Online & { readonly pem: string }>()
-      const body: TrustAnchorCreate = { pem: read(resolve(io.cwd, options.pem)) }
+      const body: TrustAnchorCreate = { pem: readGiven(io, options.pem).toString() }
       const anchor = await connect(io, options).call<TrustAnchor>('POST', TRUST_ANCHORS.path, { body })
       show(io, options, anchor, () => [
         `server anchor ${anchor.fingerprint} ("${anchor.common_name ?? ''}") is ${anchor.state}`,

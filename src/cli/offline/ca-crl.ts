@@ -3,7 +3,7 @@
  * serves it. Not the CRLs of the issuing CAs: the desk makes those by itself.
  */
 
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, renameSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { Option, type Command } from 'commander'
 import type { CertificateFacts } from '#fleet/certificate.ts'
@@ -22,6 +22,7 @@ import { duration, online, show, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { connect } from '../operator-api.ts'
 import { pairs } from '../output.ts'
+import { readGiven } from '../read-given.ts'
 import { readConfig } from '../settings.ts'
 
 /** What a root says of an intermediate. A hold is not among them: a CA is not suspended. */
@@ -50,19 +51,9 @@ type Options = Online & {
 
 const several = (value: string, before: readonly string[] = []): string[] => [...before, value]
 
-const readText = (path: string): string => {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? 'unreadable'
-    throw new FleetError('config_invalid', `${path}: ${code}`, { cause })
-  }
-}
-
 /** DER, or PEM around it. */
-const readCrlFile = (path: string): Uint8Array => {
-  readText(path)
-  const octets = readFileSync(path)
+const readCrlFile = (io: Io, path: string): Uint8Array => {
+  const octets = readGiven(io, path)
   if (octets[0] === 0x30) return octets
   const [der, ...more] = fromPem(octets.toString('latin1'), 'X509 CRL')
   if (der === undefined || more.length > 0) throw new FleetError('bad_request', `${path}: expected one CRL`)
@@ -70,9 +61,9 @@ const readCrlFile = (path: string): Uint8Array => {
 }
 
 /** A certificate file, which must be the root's, or a serial. */
-const serialOf = (text: string, path: string, root: CertificateFacts): string => {
-  if (existsSync(path)) {
-    const [certificate] = readCertificates(readText(path))
+const serialOf = (io: Io, text: string, root: CertificateFacts): string => {
+  if (existsSync(resolve(io.cwd, text))) {
+    const [certificate] = readCertificates(readGiven(io, text).toString())
     if (certificate === undefined || !issuedBy(certificate, root))
       throw new FleetError(
         'bad_request',
@@ -103,10 +94,10 @@ const answerOf = (file: string, issuer: string, crl: RootCrl) => ({
  * The CRL before this one. Without it, what it revoked would be good again: so that it is missing must be meant.
  * @returns DER; undefined: this is the first
  */
-const previousOf = (path: string, options: Options): Uint8Array | undefined => {
+const previousOf = (io: Io, path: string, options: Options): Uint8Array | undefined => {
   const there = existsSync(path)
   if (options.first !== true) {
-    if (there) return readCrlFile(path)
+    if (there) return readCrlFile(io, path)
     throw new FleetError(
       'config_invalid',
       `${path}: there is no CRL before this one. Name it with --previous (the desk serves it at /crl/<root>.crl), or say --first if there was never one`,
@@ -121,7 +112,7 @@ const make = async (io: Io, options: Options): Promise<void> => {
   const config = readConfig(io, options)
   const at = (path: string): string => resolve(io.cwd, path)
   const inCerts = (name: string): string => join(config.home, 'certs', name)
-  const root = readRoot(readText(config.ca.root))
+  const root = readRoot(readGiven(io, config.ca.root).toString())
   const out = options.out === undefined ? inCerts('root.crl') : at(options.out)
   const before = options.previous === undefined ? out : at(options.previous)
   const passphrase =
@@ -132,9 +123,9 @@ const make = async (io: Io, options: Options): Promise<void> => {
       options.rootKey === undefined ? inCerts('private/root.key') : at(options.rootKey),
     ),
     passphrase: passphrase === undefined ? undefined : readPrivateFile(passphrase),
-    previous: previousOf(before, options),
+    previous: previousOf(io, before, options),
     revoke: (options.revoke ?? []).map((text) => ({
-      serial: serialOf(text, at(text), root),
+      serial: serialOf(io, text, root),
       reason: options.reason,
     })),
     now: io.clock(),
@@ -161,7 +152,7 @@ const make = async (io: Io, options: Options): Promise<void> => {
 }
 
 const give = async (io: Io, options: Options, file: string): Promise<void> => {
-  const crl = toPem('X509 CRL', readCrlFile(resolve(io.cwd, file)))
+  const crl = toPem('X509 CRL', readCrlFile(io, file))
   const taken = await connect(io, options).call<CrlItem>('POST', '/v1/crls', {
     body: options.force === true ? { crl, force: true } : { crl },
   })

@@ -49,8 +49,8 @@ export const anchorToWire = ({ name, pem, hostnames, crl }: Anchor) => ({
   ...(crl === undefined ? {} : { crl: { urls: [...crl.urls], on_stale: crl.onStale } }),
 })
 
-/** What cannot be read any more holds none: an anchor of before stands in nobody's way. */
-const certificatesOf = ({ pem }: Anchor): readonly CertificateFacts[] => {
+/** What stood in the registry before a reader became stricter, and cannot be read any more, holds none: the doors say so. */
+export const certificatesOf = ({ pem }: Anchor): readonly CertificateFacts[] => {
   try {
     return readCertificates(pem)
   } catch {
@@ -60,16 +60,16 @@ const certificatesOf = ({ pem }: Anchor): readonly CertificateFacts[] => {
 
 /**
  * A CA, by name and key, is in one anchor of a hostname: under two nobody could say whose its certificates are, and whose CRL is asked.
- * @param anchors as they will be
- * @param changed of these, the ones to look at
+ * @param stored as they are
+ * @param changed each takes the place of its namesake
  * @throws FleetError `conflict`
  */
-export const checkAnchors = (anchors: readonly Anchor[], changed: readonly Anchor[]): void => {
+export const checkAnchors = (stored: readonly Anchor[], changed: readonly Anchor[]): void => {
   const names = new Set(changed.map(({ name }) => name))
   const hostnames = new Set(changed.flatMap((anchor) => anchor.hostnames))
   /** by hostname and CA */
   const holders = new Map<string, string>()
-  for (const anchor of [...anchors.filter(({ name }) => !names.has(name)), ...changed]) {
+  for (const anchor of [...stored.filter(({ name }) => !names.has(name)), ...changed]) {
     const shared = anchor.hostnames.filter((hostname) => hostnames.has(hostname))
     if (shared.length === 0) continue
     for (const [at, ca] of certificatesOf(anchor).entries())

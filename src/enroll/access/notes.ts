@@ -3,7 +3,7 @@
  * answer, for people. One list per kind.
  */
 
-import type { AccessSnapshot, Anchor, Application, Policy, RuleGroup, Rules } from '#fleet/access.ts'
+import type { AccessSnapshot, Anchor, Application, Policy, Rules } from '#fleet/access.ts'
 import { DAY } from '#fleet/clock.ts'
 import { readCertificates } from '#pki/certificate.ts'
 import { isSelfSigned } from '#pki/chain.ts'
@@ -44,7 +44,7 @@ const unlistedOf = ({ pem, crl }: Anchor): readonly string[] =>
       ]
     : []
 
-export const anchorNotes = (anchor: Anchor, { now, before }: Surroundings): readonly string[] => [
+const anchorNotes = (anchor: Anchor, { now, before }: Surroundings): readonly string[] => [
   ...expiringOf(anchor, now),
   ...unlistedOf(anchor),
   ...(anchor.crl === undefined &&
@@ -73,7 +73,7 @@ const contestNotes = ({ name }: Application, { contests }: Surroundings): readon
   return more === 0 ? told : [...told, `there are ${more} more such places that nobody gets`]
 }
 
-export const applicationNotes = (application: Application, around: Surroundings): readonly string[] => {
+const applicationNotes = (application: Application, around: Surroundings): readonly string[] => {
   const patterns = createHostIndex(
     application.hostnames.flatMap((value) => {
       const pattern = readHostPattern(value)
@@ -114,7 +114,7 @@ const strangersIn = (rules: Rules, { access, groups }: Surroundings): readonly s
   })
 }
 
-export const policyNotes = (policy: Policy, around: Surroundings): readonly string[] => {
+const policyNotes = (policy: Policy, around: Surroundings): readonly string[] => {
   const tokensOnly = policy.include.every(
     (rule) => 'service_token' in rule || 'any_valid_service_token' in rule,
   )
@@ -126,5 +126,9 @@ export const policyNotes = (policy: Policy, around: Surroundings): readonly stri
   ]
 }
 
-export const ruleGroupNotes = (group: RuleGroup, around: Surroundings): readonly string[] =>
-  strangersIn(group, around)
+export const NOTES = {
+  anchor: anchorNotes,
+  application: applicationNotes,
+  policy: policyNotes,
+  rule_group: strangersIn,
+} as const

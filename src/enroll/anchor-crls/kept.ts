@@ -8,13 +8,13 @@ import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { Actor } from '#fleet/credentials.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { readCertificates } from '#pki/certificate.ts'
 import { caIdOf } from '#pki/chain.ts'
 import { crlReading, type CrlFacts } from '#pki/crl-read.ts'
 import type { AnchorCrlRecord, AnchorCrlSummary } from '#registry/access-memory.ts'
 import type { Registry } from '#registry/registry.ts'
 import { inTurns } from '#runtime/in-turns.ts'
 import { MAX_ANCHOR_CRL_BYTES } from '#trust/crls.ts'
+import { certificatesOf } from '../access/anchors.ts'
 import { createSerially } from '../serially.ts'
 import { judgeAnchorCrl, signerOf } from './judge.ts'
 
@@ -35,18 +35,9 @@ export interface KeptCrls {
 
 const known = new WeakMap<Anchor, readonly CertificateFacts[]>()
 
-const casIn = ({ pem }: Anchor): readonly CertificateFacts[] => {
-  try {
-    return readCertificates(pem).filter(({ isCa }) => isCa)
-  } catch {
-    // what stood in the registry before a reader became stricter: the doors say so
-    return []
-  }
-}
-
 /** The CAs of an anchor, in its order; read once for each that is on record. */
 export const casOf = (anchor: Anchor): readonly CertificateFacts[] => {
-  const cas = known.get(anchor) ?? casIn(anchor)
+  const cas = known.get(anchor) ?? certificatesOf(anchor).filter(({ isCa }) => isCa)
   known.set(anchor, cas)
   return cas
 }

@@ -11,7 +11,7 @@ import type { Metrics } from '#runtime/metrics.ts'
 import type { AnchorCrls as State } from '#wire/access-credentials.ts'
 import type { Alert } from '../alerts.ts'
 import { crlDerOf } from '../crl-text.ts'
-import { instant } from '../wire-time.ts'
+import { instantOrNull } from '../wire-time.ts'
 import { createCrlAlerts } from './alerts.ts'
 import { createCrlFetcher, MAX_FETCHED_BYTES, type CrlFetcher } from './fetch.ts'
 import { casOf, createKeptCrls } from './kept.ts'
@@ -25,8 +25,6 @@ export interface AnchorCrls extends AsyncDisposable {
    */
   upload(anchor: Anchor, text: string, actor: Actor): Promise<void>
 }
-
-const instantOrNull = (ms: number | undefined): string | null => (ms === undefined ? null : instant(ms))
 
 /**
  * Reads the registry, and begins at once.

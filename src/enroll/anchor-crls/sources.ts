@@ -21,6 +21,7 @@ import { askAgainIn, idOf, newSource, retryIn, sourcesOf, type Source, type Sour
 const EVERY = SECOND
 /** Under way at once: each may hold a whole CRL. */
 const MOST_AT_ONCE = 4
+
 /** DER, or PEM with one of them. @throws bad_request */
 const derOfOctets = (octets: Buffer): Uint8Array =>
   octets[0] === 0x30 ? octets : crlDerOf(octets.toString('latin1'), MAX_FETCHED_BYTES)

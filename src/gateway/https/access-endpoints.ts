@@ -9,11 +9,12 @@ import { FleetError } from '#fleet/errors.ts'
 import type { Denial } from '#fleet/denial.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { nameOf } from '#policy/admission.ts'
-import type { Decision, Identity } from '#policy/decision.ts'
+import type { Allowed, Denied, Identity } from '#policy/decision.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Admission } from '../admission.ts'
 import { KEPT_FOR, type KeyRing } from '../key-ring.ts'
 import { ownerOf } from '../owner.ts'
+import { loggedSubject } from '../sessions/revoked.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { prefersHtml } from './accept.ts'
 import { denialError, isForgotten } from './details.ts'
@@ -70,7 +71,7 @@ const serveCerts: Endpoint['serve'] = ({ keys }, asked) => {
   answer(asked, keys.published(), [...JSON_TYPE, 'Cache-Control', `public, max-age=${KEPT_FOR / SECOND}`])
 }
 
-const LOGGED_OUT = 'The session on this host has ended.'
+const LOGGED_OUT = 'Your sessions have ended.'
 const LOGGED_OUT_PAGE = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -84,9 +85,11 @@ const LOGGED_OUT_PAGE = `<!doctype html>
 /** Whoever holds the token may end it, without the certificate that it is bound to: it is the one thing that it is good for alone. */
 const serveLogout: Endpoint['serve'] = ({ sessions, log }, asked) => {
   const { request, host, peer, requestId } = asked
-  const session = sessions.end(request, host)?.subject.slice(0, 16)
-  if (session !== undefined)
+  const ended = sessions.end(request, host)
+  if (ended !== undefined) {
+    const session = loggedSubject(ended.subject)
     log.info({ door: 'https', host, session, address: peer.address, request_id: requestId }, 'logged out')
+  }
   const cookies = sessions.forget(undefined).flatMap((value) => ['Set-Cookie', value])
   if (prefersHtml(request.headers.accept))
     answer(asked, LOGGED_OUT_PAGE, [...PAGE_HEADERS, 'Content-Type', PAGE_TYPE, ...NO_STORE, ...cookies])
@@ -103,7 +106,7 @@ const detailsOf = (identity: Identity): Record<string, unknown> => {
 const seconds = (ms: number): number => Math.floor(ms / 1_000)
 
 const identityDocument = (
-  { identity, session }: Extract<Decision, { allow: true }>,
+  { identity, session }: Allowed,
   { peer }: AccessAsked,
 ): Record<string, unknown> => ({
   id: nameOf(identity),
@@ -122,7 +125,7 @@ const askOf = ({ request, host, path }: AccessAsked) =>
 const deny = (
   { admission }: Pick<AccessEndpointDeps, 'admission'>,
   asked: AccessAsked,
-  decision: Extract<Decision, { allow: false }>,
+  decision: Denied,
   setCookies: readonly string[],
 ): void => {
   admission.record(asked.peer, askOf(asked), decision, asked.requestId)

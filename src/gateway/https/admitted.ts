@@ -1,31 +1,29 @@
 /**
- * A request that was admitted: session, assertion, origin, answer, and the second look when something changes meanwhile. Not who is
- * admitted: exchange.ts asked. Not the bytes of a WebSocket: tunnel.ts.
+ * A request that was admitted: assertion, origin, answer, and its end when a second look (judging.ts) says no. Not who is admitted: exchange.ts
+ * asked. Not the bytes of a WebSocket: tunnel.ts.
  */
 
-import type { Application } from '#fleet/access.ts'
 import { SECOND } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { nameOf, type Credentials } from '#policy/admission.ts'
-import type { Ask, Decision } from '#policy/decision.ts'
+import { nameOf } from '#policy/admission.ts'
 import type { Target } from '#policy/target.ts'
-import type { Admission } from '../admission.ts'
 import type { Anchors } from '../anchors.ts'
 import type { Assertions } from '../assertion.ts'
 import type { Live } from '../live.ts'
-import type { Sessions } from '../sessions/sessions.ts'
 import { assertionFor } from './assertion-for.ts'
 import type { Presented } from './certificate-headers.ts'
-import type { Connection, Exchange, Turn } from './connection.ts'
+import type { Exchange } from './connection.ts'
 import { denialError } from './details.ts'
-import { isForwardedMethod, type Envelope } from './envelope.ts'
+import { isForwardedMethod } from './envelope.ts'
 import { forward } from './forward.ts'
+import { judgeAgain, type Judged, type JudgingDeps } from './judging.ts'
 import type { Origins } from './origins.ts'
+import { headText } from './reply.ts'
 import { requestHeaders } from './request-headers.ts'
 import { responseHeaders } from './response-headers.ts'
 import type { Route } from './routes.ts'
 import { groupOf, type Shares } from './shares.ts'
-import { becomeTunnel, upgradeHead } from './tunnel.ts'
+import { becomeTunnel } from './tunnel.ts'
 import { acceptsKey, webSocketKey } from './websocket.ts'
 
 /** ms that an assertion is good for at least: it is written in whole seconds, and read by another clock. */
@@ -33,11 +31,9 @@ const LEAST_LIFE = 5 * SECOND
 /** And at most: an origin reads it with the header, however long the answer may take. */
 const MOST_LIFE = 60 * SECOND
 
-export type AdmittedDeps = {
-  readonly admission: Admission
+export type AdmittedDeps = JudgingDeps & {
   readonly anchors: Anchors
   readonly assertions: Assertions
-  readonly sessions: Sessions
   readonly live: Live
   readonly origins: Origins
   readonly shares: Shares
@@ -46,17 +42,9 @@ export type AdmittedDeps = {
   readonly sighting: (fingerprint: string) => void
 }
 
-type Allowed = Extract<Decision, { allow: true }>
-
-export type AdmittedRequest = {
-  readonly connection: Connection
-  readonly turn: Turn
+export type AdmittedRequest = Judged & {
   readonly requestId: string
-  readonly ask: Ask
-  readonly credentials: Credentials
-  readonly envelope: Envelope
   readonly target: Target
-  readonly decision: Allowed
   readonly route: Route
   /** Set-Cookie of a session that begins */
   readonly cookie: string | undefined
@@ -94,50 +82,6 @@ const presentedOf = (
   if (peer.leaf === undefined || (kind !== 'device' && kind !== 'foreign')) return undefined
   if (route.forwardOn === 'first' && before > 0) return undefined
   return { leaf: peer.leaf, above: route.tellsChain ? anchors.chainAbove(peer, host) : [], host }
-}
-
-/**
- * Admission's verdict, held against sessions that were ended early: a connection within a session goes on without sending its token, and the
- * handshake is what the session began with.
- */
-export const judgeOn = (
-  { admission, sessions }: Pick<AdmittedDeps, 'admission' | 'sessions'>,
-  { peer, since }: Connection,
-  ask: Ask,
-  credentials: Credentials,
-): Decision => {
-  const decision = admission.judge(peer, ask, credentials)
-  if (!decision.allow || decision.plan.duration === 0 || !sessions.endedSince(decision, since))
-    return decision
-  return { allow: false, reason: 'session_expired', identity: decision.identity }
-}
-
-/** What runs goes to where its application was when it began. */
-const isElsewhere = (before: Application, now: Application): boolean => {
-  const originsOf = ({ https }: Application): string => JSON.stringify([https?.origin].flat())
-  return before !== now && (before.id !== now.id || originsOf(before) !== originsOf(now))
-}
-
-/** The verdict on what runs already. An answer may outlast its session, which a WebSocket may not. */
-const judgeAgain = (
-  deps: AdmittedDeps,
-  { connection, turn: { request, early }, ask, credentials, envelope, decision }: AdmittedRequest,
-): Decision => {
-  const mayOutlast = ask.door === 'https' && early === undefined
-  const now = mayOutlast ? { ...ask, running: true } : ask
-  const held =
-    mayOutlast && decision.session !== undefined
-      ? deps.sessions.credentialsOf(request, connection.peer, envelope.host, true)
-      : credentials
-  const again = judgeOn(deps, connection, now, held)
-  if (!again.allow) return again
-  const { identity, application } = decision
-  // a request would begin another session now; what runs is of the one that is gone
-  const isOver = decision.session !== undefined && again.session === undefined && again.plan.duration > 0
-  const isGone = isElsewhere(application, again.application)
-  if (!isGone && !isOver) return again
-  const reason = isGone ? 'no_application' : 'session_expired'
-  return { allow: false, reason, identity, application: application.name }
 }
 
 /** Was it judged by its certificate, and by nothing else? */
@@ -195,7 +139,7 @@ export const serveAdmitted = (deps: AdmittedDeps, admitted: AdmittedRequest): Ex
       early === undefined
         ? undefined
         : (headers, origin) => {
-            const head = upgradeHead(responseHeaders(101, headers, 'upgrade', cookie))
+            const head = headText(101, responseHeaders(101, headers, 'upgrade', cookie))
             if (!acceptsKey(headers['sec-websocket-accept'], webSocketKey(request))) {
               origin.on('error', () => {}).destroy()
               notServed(

@@ -2,7 +2,7 @@
 
 import type { IncomingMessage } from 'node:http'
 import type { CertificateFacts } from '#fleet/certificate.ts'
-import type { Decision, Identity } from '#policy/decision.ts'
+import type { Allowed, Identity } from '#policy/decision.ts'
 import type { Target } from '#policy/target.ts'
 import type { AssertionClaims, Assertions } from '../assertion.ts'
 import { ownerOf } from '../owner.ts'
@@ -26,7 +26,7 @@ const namesOf = (identity: Identity, request: IncomingMessage): Names | undefine
 export const assertionFor = (
   { mint }: Assertions,
   o: {
-    readonly decision: Extract<Decision, { allow: true }>
+    readonly decision: Allowed
     readonly request: IncomingMessage
     readonly leaf: CertificateFacts | undefined
     readonly envelope: Envelope

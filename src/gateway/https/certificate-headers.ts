@@ -5,11 +5,8 @@
 
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Forward } from '#fleet/access.ts'
-import { xfccOf } from './xfcc.ts'
+import { MAX_CHAIN, MAX_LEAF, xfccOf } from './xfcc.ts'
 
-/** A certificate is left out when it is longer, and so is a chain, as Cloudflare does. */
-const MAX_LEAF = 10 * 1_024
-const MAX_CHAIN = 16 * 1_024
 /** Of all forms together: one of the longest of each. Whoever asks for all three does not get it three times; what comes last is left out. */
 const MAX_ALL = MAX_LEAF + MAX_CHAIN
 

@@ -1,6 +1,7 @@
 /**
- * One connection of the door after its handshake: who is on it, what is being served, what waits behind, and when it has to end. Two kinds:
- * `single`, with exactly one request whatever the client does (docs/no-duration.md), and `kept`, with one after the other within a session.
+ * One connection of the door after its handshake: who is on it, what is being served, what waits behind, and when it has to end. Three
+ * kinds: `single`, with exactly one request whatever the client does (docs/no-duration.md); `kept`, with one after the other within a session;
+ * and `tunnel`, which either of them becomes with a WebSocket, and which carries none any more.
  * Its data, and the rule how it goes on; who acts on them: turns.ts.
  */
 

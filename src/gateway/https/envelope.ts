@@ -3,6 +3,8 @@
  * be read in two ways is refused here. Not the target: #policy/target.ts.
  */
 
+import { namedByConnection } from './spoofs.ts'
+
 export type Envelope = {
   /** lower case, no port, no trailing dot: held against the TLS server name */
   readonly host: string
@@ -37,12 +39,8 @@ const METHODS: ReadonlySet<string> = new Set(
 export const isForwardedMethod = (method: string): boolean => METHODS.has(method)
 
 const HOST = /^([a-z0-9](?:[a-z0-9._-]{0,252}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])\.?(?::([0-9]{1,5}))?$/i
-const NONE: ReadonlySet<string> = new Set()
 
 const refused = (problem: string): Opened => ({ ok: false, problem })
-
-const tokensOf = (fields: readonly string[]): ReadonlySet<string> =>
-  new Set(fields.flatMap((field) => field.split(',').map((token) => token.trim().toLowerCase())))
 
 /**
  * @param rawHeaders name, value, name, value, … as they came
@@ -108,7 +106,7 @@ export const openEnvelope = (
     envelope: {
       host,
       authority: port === undefined || Number(port) === 443 ? host : `${host}:${Number(port)}`,
-      connection: connection === undefined ? NONE : tokensOf(connection),
+      connection: namedByConnection(connection),
       length: octets,
       hasBody: coding !== undefined || (octets !== undefined && octets > 0),
       origin,

@@ -9,16 +9,17 @@ import type { Application } from '#fleet/access.ts'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { nameOf } from '#policy/admission.ts'
-import type { Ask, Decision } from '#policy/decision.ts'
+import type { Allowed, Ask } from '#policy/decision.ts'
 import { canonicalTarget, type Canonical, type Target } from '#policy/target.ts'
 import { limitKey } from '#runtime/address-key.ts'
 import { newRequestId } from '#runtime/request-id.ts'
 import { ownerOf } from '../owner.ts'
 import { OWN_ROOT, isOwnPath, serveAccessEndpoint, type AccessEndpointDeps } from './access-endpoints.ts'
-import { judgeOn, serveAdmitted, type AdmittedDeps, type AdmittedRequest } from './admitted.ts'
+import { serveAdmitted, type AdmittedDeps, type AdmittedRequest } from './admitted.ts'
 import type { Connection, Exchange, Turn } from './connection.ts'
 import { denialError, isForgotten } from './details.ts'
 import { openEnvelope, type Envelope } from './envelope.ts'
+import { judgeOn } from './judging.ts'
 import type { Rates } from './rates.ts'
 import { createRefusals, type RefusalDeps, type Refusals } from './refusals.ts'
 import type { Route } from './routes.ts'
@@ -35,8 +36,6 @@ export type ExchangeDeps = AdmittedDeps &
     /** undefined: there is none now */
     readonly applicationNamed: (name: string) => Application | undefined
   }
-
-type Allowed = Extract<Decision, { allow: true }>
 
 const askFor = (
   { before, since }: Connection,

@@ -105,14 +105,19 @@ export const replyProblem = (
   if (!request.complete) request.resume()
 }
 
+/** @param headers name, value, …, in which there is no line break @returns a whole header */
+export const headText = (status: number, headers: readonly string[]): string => {
+  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
+  for (let at = 0; at < headers.length; at += 2) head += `${headers[at]}: ${headers[at + 1]}\r\n`
+  return `${head}\r\n`
+}
+
 /** For a socket on which no request came to be. */
 export const replyProblemRaw = (socket: Socket, error: FleetError, requestId: string): void => {
   const { status, headers, body } = problemReply(error, requestId, CHALLENGE)
   const own = ownHeaders('close')
   if (status === 405) own.push('Allow', allowOf(error))
-  for (const [name, value] of Object.entries(headers)) own.push(name, value)
-  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
-  for (let at = 0; at < own.length; at += 2) head += `${own[at]}: ${own[at + 1]}\r\n`
-  socket.write(`${head}\r\n${body}`)
+  own.push(...Object.entries(headers).flat())
+  socket.write(`${headText(status, own)}${body}`)
   lingerOn(socket)
 }

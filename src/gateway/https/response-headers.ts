@@ -1,6 +1,6 @@
 /** The header that the client gets: the origin's, without what is not for clients, and with what this door says on every answer. */
 
-import { endsAtThisHop, isOriginSpoof, setsSessionCookie } from './spoofs.ts'
+import { endsAtThisHop, isOriginSpoof, namedByConnection, setsSessionCookie } from './spoofs.ts'
 
 /** A year, this host only: which of its subdomains speak TLS is not ours to say (RFC 6797). */
 const HSTS: readonly string[] = ['Strict-Transport-Security', 'max-age=31536000']
@@ -15,8 +15,6 @@ const FATES: Readonly<Record<Fate, readonly string[]>> = {
 }
 
 export const ownHeaders = (fate: Fate): string[] => [...FATES[fate]]
-
-const NONE: ReadonlySet<string> = new Set()
 
 /** RFC 9110 §8.6: these have no content, and say no length of it; a client that believed one would take the next answer for it. */
 const hasNoLength = (status: number): boolean => status === 204 || status < 200
@@ -33,14 +31,7 @@ export const responseHeaders = (
   cookie: string | undefined,
 ): string[] => {
   const connection = headers['connection']
-  const named =
-    connection === undefined
-      ? NONE
-      : new Set(
-          String(connection)
-            .split(',')
-            .map((token) => token.trim().toLowerCase()),
-        )
+  const named = namedByConnection(connection === undefined ? undefined : [connection].flat())
   const kept = ownHeaders(fate)
   for (const name of Object.keys(headers)) {
     if (endsAtThisHop(name, named) || isOriginSpoof(name)) continue

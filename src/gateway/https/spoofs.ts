@@ -88,7 +88,15 @@ export const isClientSpoof = (name: string): boolean => {
 
 const isHopByHop = (name: string): boolean => HOP_BY_HOP.has(name)
 
-/** Spelling counts here too: to an origin behind CGI, `Transfer_Encoding` is one. */
+const NONE: ReadonlySet<string> = new Set()
+
+/** @param fields values of Connection, as they came @returns the lower-case names that they declare hop-by-hop (RFC 9110 §7.6.1) */
+export const namedByConnection = (fields: readonly string[] | undefined): ReadonlySet<string> =>
+  fields === undefined
+    ? NONE
+    : new Set(fields.flatMap((field) => field.split(',').map((token) => token.trim().toLowerCase())))
+
+/** Spelling counts here too: to an origin behind CGI, `Transfer_Encoding` is one. @param connection of {@link namedByConnection} */
 export const endsAtThisHop = (name: string, connection: ReadonlySet<string>): boolean => {
   const lower = name.toLowerCase()
   return isHopByHop(lower) || (connection.size > 0 && connection.has(lower)) || isHopByHop(fold(lower))

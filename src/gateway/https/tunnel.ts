@@ -3,7 +3,6 @@
  * handshake before it: websocket.ts.
  */
 
-import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Connection, Turn } from './connection.ts'
 
@@ -13,13 +12,6 @@ const PROBE_AFTER = 30_000
 /** A TLS or TCP socket; undici's type knows less. */
 const probe = (socket: Duplex & { setKeepAlive?(on: boolean, after: number): unknown }): void => {
   socket.setKeepAlive?.(true, PROBE_AFTER)
-}
-
-/** @param headers name, value, …, from an HTTP parser: no line break is in them */
-export const upgradeHead = (headers: readonly string[]): string => {
-  let head = `HTTP/1.1 101 ${STATUS_CODES[101]}\r\n`
-  for (let at = 0; at < headers.length; at += 2) head += `${headers[at]}: ${headers[at + 1]}\r\n`
-  return `${head}\r\n`
 }
 
 /**

@@ -8,8 +8,9 @@ import type { CertificateFacts } from '#fleet/certificate.ts'
 import { distinguishedName } from '#pki/distinguished-name.ts'
 import { toPem } from '#pki/pem.ts'
 
-/** The field Cert is left out when it is longer, as RFC 9440's is. */
-const MAX_CERT = 10 * 1_024
+/** In any form a certificate is left out when it is longer, and so is a chain, as Cloudflare does. */
+export const MAX_LEAF = 10 * 1_024
+export const MAX_CHAIN = 16 * 1_024
 const MAX_SUBJECT = 4 * 1_024
 const MAX_NAMES = 16
 
@@ -67,7 +68,8 @@ export const xfccOf = (o: {
   const dns = leaf.sanDns.slice(0, MAX_NAMES).filter((name) => DNS_NAME.test(name))
   const names = [...uris, ...dns.map((name) => `DNS=${name}`)].flatMap(fitting)
   const cert = encoded([leaf.der])
-  const certs = cert.length <= MAX_CERT ? fitting(`Cert="${cert}"`) : []
-  certs.push(...fitting(`Chain="${encoded([leaf.der, ...o.above])}"`))
+  const chain = encoded([leaf.der, ...o.above])
+  const certs = cert.length <= MAX_LEAF ? fitting(`Cert="${cert}"`) : []
+  if (chain.length <= MAX_CHAIN) certs.push(...fitting(`Chain="${chain}"`))
   return [...whose, ...certs, ...subject, ...names].join(';')
 }

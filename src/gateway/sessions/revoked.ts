@@ -13,6 +13,9 @@ const MAX_ENDED = 10_000
 /** How the token with this `jti` is written in a revocation, and (its beginning) in the log. */
 export const subjectOfToken = (jti: string): string => hash('sha256', jti, 'hex')
 
+/** A session's name in a log line: enough of its subject to tell two apart, and to find its revocation. */
+export const loggedSubject = (subject: string): string => subject.slice(0, 16)
+
 /** What of a token is looked at. `issuedAt`: ms. */
 export type Revocable = {
   readonly subject: string

@@ -10,7 +10,7 @@ import { SECOND, type Clock } from '#fleet/clock.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { isHolder, MAX_AHEAD, type TokenBinding } from '#fleet/session.ts'
 import type { Credentials, SessionFacts, Standing } from '#policy/admission.ts'
-import type { Decision } from '#policy/decision.ts'
+import type { Allowed } from '#policy/decision.ts'
 import type { RegistryReader } from '#registry/registry.ts'
 import type { KeyRing } from '../key-ring.ts'
 import { ownerOf } from '../owner.ts'
@@ -43,7 +43,7 @@ export interface Sessions {
    * one with a name that could not log out)
    */
   begin(o: {
-    readonly decision: Extract<Decision, { allow: true }>
+    readonly decision: Allowed
     readonly peer: Peer
     readonly host: string
     readonly since: number
@@ -57,7 +57,7 @@ export interface Sessions {
    * its session began with. True also where nobody can say.
    * @param since ms: when the handshake was
    */
-  endedSince(decision: Extract<Decision, { allow: true }>, since: number): boolean
+  endedSince(decision: Allowed, since: number): boolean
   /**
    * What the holder of the token that came with the request has begun until that one is void from now on, here at once and everywhere soon.
    * @returns which token it was, when it was not over

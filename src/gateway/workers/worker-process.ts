@@ -19,7 +19,6 @@ const CONFIG_INVALID = 2
 export type Ready = { readonly url: string; readonly port: number }
 
 export type WorkerProcess = {
-  readonly number: number
   readonly pid: number | undefined
   /** resolves with the signal or exit code, and why we ended it; never rejects */
   readonly ended: Promise<string | number>
@@ -128,7 +127,6 @@ export const workerOf = (
   const isStandby = mustSay('standby').then(() => {})
   isStandby.catch(() => {})
   return {
-    number,
     pid: child.pid,
     ended,
     standby: () => isStandby,

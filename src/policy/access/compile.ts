@@ -1,6 +1,6 @@
 /**
  * A snapshot of anchors, applications, policies and rule groups, compiled once per version into what a door asks per request: which
- * application is this, and what do its policies say. Not identity, and not MQTT topics: admission.ts, topics.ts.
+ * application is this, and what do its policies say. Not identity, and not MQTT topics: case.ts, topics.ts.
  *
  * Fails closed on what it cannot read: a broken path closes its hostname, and rules.ts says what a broken rule does.
  */
@@ -32,7 +32,6 @@ type Host = {
 }
 
 export type Access = {
-  readonly version: number
   readonly hosts: HostIndex<Host>
   /** hostnames with an anchor or an application: the only ones that exist to a stranger */
   readonly known: { readonly has: (host: string) => boolean }
@@ -145,7 +144,6 @@ export const compileAccess = (snapshot: AccessSnapshot): Access => {
     snapshot.anchors.flatMap(({ hostnames }) => hostnames.map((name) => name.toLowerCase())),
   )
   return {
-    version: snapshot.version,
     hosts,
     known: { has: (host) => anchored.has(host) || hosts.find(host).length > 0 },
     problems,

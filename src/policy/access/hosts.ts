@@ -1,6 +1,6 @@
 /**
  * Hostnames of applications: a name, or one with a `*` for (a part of) a label; and which of them a hostname is. Anchors have names only.
- * Not SNI and Host, which admission.ts compares.
+ * Not SNI and Host, which ladder.ts compares.
  */
 
 /**

@@ -11,8 +11,8 @@ import { openDoorHarness, type DoorHarness } from '../../support/https-door.ts'
 import type { TestLeaf } from '../../support/pki.ts'
 import { ACTOR, serviceToken } from '../../support/registry.ts'
 import type { Heard, Who } from './attacker.ts'
-import { openByteOrigin, type ByteOrigin } from './door/byte-origin.ts'
-import { cookieIn, get, openSites, say, textOf, type Get } from './door/target.ts'
+import { openByteOrigin, switching, type ByteOrigin } from './door/byte-origin.ts'
+import { cookieIn, get, openSites, say, textOf, UPGRADE, type Get } from './door/target.ts'
 
 let door: DoorHarness
 let bytes: ByteOrigin
@@ -29,7 +29,7 @@ beforeAll(async () => {
   bytes = await openByteOrigin((request, socket) => {
     socket.write(
       request.fields.some(([name]) => name.toLowerCase() === 'upgrade')
-        ? 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n'
+        ? switching()
         : 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
     )
     if (request.fields.some(([name]) => name.toLowerCase() === 'upgrade')) socket.end()
@@ -158,12 +158,6 @@ const withToken = (n: number, secret = secretOf(n)): readonly string[] => [
   `CF-Access-Client-Id: ${tokens[n]?.clientId}`,
   `CF-Access-Client-Secret: ${secret}`,
 ]
-const WS = [
-  'Connection: Upgrade',
-  'Upgrade: websocket',
-  'Sec-WebSocket-Version: 13',
-  'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
-]
 
 describe('a page of another site', () => {
   const evil: readonly (readonly string[])[] = [
@@ -226,8 +220,12 @@ describe('a page of another site', () => {
     for (const method of ['POST', ...[0, 5, 9].map((n) => METHODS[(at + n) % METHODS.length] as string)])
       await refused(method, { method, headers: lines, body: '' }, '/x')
     await refused('to a list that has another', { method: 'POST', headers: lines, body: '' }, '/list/x')
-    await refused('Upgrade', { headers: [...lines, ...WS], close: false }, '/ws/x')
-    await refused('Upgrade where others are listed', { headers: [...lines, ...WS], close: false }, '/list/x')
+    await refused('Upgrade', { headers: [...lines, ...UPGRADE], close: false }, '/ws/x')
+    await refused(
+      'Upgrade where others are listed',
+      { headers: [...lines, ...UPGRADE], close: false },
+      '/list/x',
+    )
     expect(wrong).toEqual({})
   })
 
@@ -243,10 +241,10 @@ describe('a page of another site', () => {
     expect((await ask({ method: 'POST', body: '', headers: ['Origin: https://friend.test'] })).reason).toBe(
       'origin_denied',
     )
-    expect((await ask({ headers: [...WS, 'Origin: https://page.test'], close: false }, '/ws/x')).status).toBe(
-      101,
-    )
-    expect((await ask({ headers: WS, close: false }, '/ws/x')).status).toBe(101)
+    expect(
+      (await ask({ headers: [...UPGRADE, 'Origin: https://page.test'], close: false }, '/ws/x')).status,
+    ).toBe(101)
+    expect((await ask({ headers: UPGRADE, close: false }, '/ws/x')).status).toBe(101)
   })
 
   test('a method that travels in a header, a query or a form is the origin’s own affair, and unsafe ones do not travel by GET here', async () => {
@@ -261,13 +259,17 @@ describe('a page of another site', () => {
 
   test('an Upgrade by anything but a GET of HTTP/1.1 is none', async () => {
     for (const text of [
-      textOf('/ws/x', { host: 'page.test', method: 'POST', body: '', headers: WS, close: false }),
-      textOf('/ws/x', { host: 'page.test', method: 'HEAD', headers: WS, close: false }),
-      textOf('/ws/x', { host: 'page.test', headers: WS, close: false }).replace('HTTP/1.1', 'HTTP/1.0'),
-      textOf('/ws/x', { host: 'page.test', headers: WS.with(1, 'Upgrade: h2c'), close: false }),
-      textOf('/ws/x', { host: 'page.test', headers: WS.with(1, 'Upgrade: websocket, h2c'), close: false }),
-      textOf('/ws/x', { host: 'page.test', headers: WS.with(1, 'Upgrade: TLS/1.0'), close: false }),
-      textOf('/x', { host: 'page.test', headers: WS, close: false }),
+      textOf('/ws/x', { host: 'page.test', method: 'POST', body: '', headers: UPGRADE, close: false }),
+      textOf('/ws/x', { host: 'page.test', method: 'HEAD', headers: UPGRADE, close: false }),
+      textOf('/ws/x', { host: 'page.test', headers: UPGRADE, close: false }).replace('HTTP/1.1', 'HTTP/1.0'),
+      textOf('/ws/x', { host: 'page.test', headers: UPGRADE.with(1, 'Upgrade: h2c'), close: false }),
+      textOf('/ws/x', {
+        host: 'page.test',
+        headers: UPGRADE.with(1, 'Upgrade: websocket, h2c'),
+        close: false,
+      }),
+      textOf('/ws/x', { host: 'page.test', headers: UPGRADE.with(1, 'Upgrade: TLS/1.0'), close: false }),
+      textOf('/x', { host: 'page.test', headers: UPGRADE, close: false }),
     ]) {
       const heard = await say(door, text, { host: 'page.test', who: lamp })
       expect([text.split('\r\n')[0], heard.status]).not.toEqual([text.split('\r\n')[0], 101])

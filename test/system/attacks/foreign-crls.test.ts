@@ -11,8 +11,8 @@ import { openDoorHarness, type DoorHarness } from '../../support/https-door.ts'
 import { makeCa, type TestCa, type TestLeaf } from '../../support/pki.ts'
 import { openRaw } from '../../support/raw-https.ts'
 import { ACTOR, freshHex } from '../../support/registry.ts'
-import { openByteOrigin, type ByteOrigin } from './door/byte-origin.ts'
-import { get, openSites, sessionOf, textOf } from './door/target.ts'
+import { openByteOrigin, switching, type ByteOrigin } from './door/byte-origin.ts'
+import { endsSoon, get, openSites, sessionOf, textOf, UPGRADE } from './door/target.ts'
 
 const HOUR = 3_600_000
 const HOSTS = { fail_closed: 'closed.test', fail_open: 'open.test' } as const
@@ -24,11 +24,7 @@ let good: TestLeaf
 let bad: TestLeaf
 beforeAll(async () => {
   door = await openDoorHarness()
-  bytes = await openByteOrigin((_, socket) =>
-    socket.write(
-      'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n',
-    ),
-  )
+  bytes = await openByteOrigin((_, socket) => socket.write(switching()))
   ;({ root, devices: issuing } = door.pki.other)
   good = door.pki.device({ id: 'good-1', by: issuing })
   bad = door.pki.device({ id: 'bad-1', by: issuing })
@@ -191,22 +187,10 @@ describe('with CRLs', () => {
     const headers = [`Cookie: CF_Authorization=${session}`]
     expect((await get(door, '/x', { host, headers })).status).toBe(200)
     using client = await openRaw({ port: door.port, leaf: bad, serverName: host })
-    client.send(
-      textOf('/ws/x', {
-        host,
-        close: false,
-        headers: [
-          'Connection: Upgrade',
-          'Upgrade: websocket',
-          'Sec-WebSocket-Version: 13',
-          'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
-        ],
-      }),
-    )
+    client.send(textOf('/ws/x', { host, close: false, headers: UPGRADE }))
     await client.until(/101 Switching/)
     await keep(name, issuing, { revoked: [bad.facts.serial], number: 2, thisUpdate: Date.now() - 1_000 })
-    const late = new Promise<string>((resolve) => setTimeout(resolve, 2_500, 'still open'))
-    expect(await Promise.race([client.closed().then(() => 'ended'), late])).toBe('ended')
+    await endsSoon(client)
     await becomes('fail_closed', bad, 'certificate_revoked')
     const heard = await get(door, '/x', { host, headers })
     expect([heard.status, heard.reason]).toEqual([403, 'certificate_revoked'])

@@ -17,7 +17,7 @@ import { program, run } from '../../support/programs.ts'
 import { openRaw } from '../../support/raw-https.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 import { openByteOrigin, type ByteOrigin } from './door/byte-origin.ts'
-import { answersIn, each, openSites, say, textOf } from './door/target.ts'
+import { answersIn, each, openSites, say, textOf, UPGRADE } from './door/target.ts'
 
 let door: DoorHarness
 let bytes: ByteOrigin
@@ -50,12 +50,6 @@ beforeEach(() => {
 const HOSTS = ['a.test', 'ws.test', 'bytes.test'] as const
 type Host = (typeof HOSTS)[number]
 
-const WS = [
-  'Connection: Upgrade',
-  'Upgrade: websocket',
-  'Sec-WebSocket-Version: 13',
-  'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
-]
 const H2C = [
   'Connection: Upgrade, HTTP2-Settings',
   'Upgrade: h2c',
@@ -75,14 +69,15 @@ const costumes: Readonly<Record<string, (target: string, host: string) => string
     textOf(target, { host, method: 'POST', body: 'hi', close: false, headers: ['Expect: 200-ok'] }),
   'Expect without a body': (target, host) =>
     textOf(target, { host, close: false, headers: ['Expect: 100-continue'] }),
-  WebSocket: (target, host) => textOf(target, { host, close: false, headers: WS }),
+  WebSocket: (target, host) => textOf(target, { host, close: false, headers: UPGRADE }),
   'WebSocket of another version': (target, host) =>
-    textOf(target, { host, close: false, headers: WS.with(2, 'Sec-WebSocket-Version: 777') }),
+    textOf(target, { host, close: false, headers: UPGRADE.with(2, 'Sec-WebSocket-Version: 777') }),
   'WebSocket by POST': (target, host) =>
-    textOf(target, { host, method: 'POST', body: '', close: false, headers: WS }),
-  'WebSocket with a body': (target, host) => textOf(target, { host, body: 'hi', close: false, headers: WS }),
+    textOf(target, { host, method: 'POST', body: '', close: false, headers: UPGRADE }),
+  'WebSocket with a body': (target, host) =>
+    textOf(target, { host, body: 'hi', close: false, headers: UPGRADE }),
   'WebSocket and Expect': (target, host) =>
-    textOf(target, { host, close: false, headers: [...WS, 'Expect: 100-continue'] }),
+    textOf(target, { host, close: false, headers: [...UPGRADE, 'Expect: 100-continue'] }),
   h2c: (target, host) => textOf(target, { host, close: false, headers: H2C }),
   'WebSocket or h2c': (target, host) =>
     textOf(target, { host, close: false, headers: ['Connection: Upgrade', 'Upgrade: websocket, h2c'] }),
@@ -195,7 +190,7 @@ describe('an answer to an Upgrade that is none', () => {
     ['200, from an origin that keeps the connection', 'bytes.test'],
   ] as const)('%s: what follows is no request', async (_, host) => {
     using client = await openRaw({ port: door.port, leaf: lamp, serverName: host })
-    client.send(textOf('/first', { host, close: false, headers: WS }))
+    client.send(textOf('/first', { host, close: false, headers: UPGRADE }))
     await client.until(/HTTP\/1\.1 \d\d\d/)
     client.send(textOf('/second', { host }))
     const text = await client.closed()
@@ -516,7 +511,9 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('%s: a session', (version) => {
     await closing(socket)
     expect(door.origin.seen.map(({ target }) => target)).toEqual(['/before'])
     await door.setState(gone.id, 'revoked')
-    for (const session of [...found, ...(early === undefined ? [] : [early])])
+    const sessions = [...found, ...(early === undefined ? [] : [early])]
+    expect(sessions).not.toEqual([])
+    for (const session of sessions)
       for (const host of ['other.test', 'a.test'])
         for (const who of [undefined, gone]) {
           const { reused, text } = await resumed(session, version, host, who)

@@ -642,7 +642,7 @@ test.each([
   ['apply -f list.yaml', /expected some of/],
   ['policy test --device a', /--host/],
   ['policy test --host a --device a --certificate b', /--certificate/],
-  ['policy test --host a --certificate nothing.pem', /nothing\.pem: cannot be read/],
+  ['policy test --host a --certificate nothing.pem', /nothing\.pem cannot be read \(ENOENT\)/],
   ['policy test --host a --at noon', /Give an instant/],
   ['policy test --host a --publish t --target /', /--target/],
   ['policy test --host a --expect maybe', /maybe/],

@@ -13,6 +13,7 @@ import { makeCrl } from '../../support/crls.ts'
 import { makePki, type TestLeaf } from '../../support/pki.ts'
 import { anchor, anchorCrl, application, policy } from '../../support/registry.ts'
 import { refusal } from './access/refusal.ts'
+import { countTurns } from './turns.ts'
 
 const NOW = Date.UTC(2026, 10, 24, 12)
 const pki = makePki({ now: NOW })
@@ -151,8 +152,7 @@ it('reads a large CRL in pieces: others have their turn meanwhile', async () => 
   const by = pki.other.devices
   const der = makeCrl({ by, now: NOW, revoked: [...revoked, partner.facts.serial] }).der
   const listed = { ...anchorCrl({ anchor: 'partner' }), issuer: caIdOf(by.facts), der }
-  let turns = 0
-  const turning = setInterval(() => (turns += 1), 0)
+  const { turns, stop } = countTurns()
   const said = await testPolicy(
     {
       ...deps,
@@ -167,8 +167,8 @@ it('reads a large CRL in pieces: others have their turn meanwhile', async () => 
     },
     { host: 'a.test', certificate: partner.certPem },
   )
-  clearInterval(turning)
-  expect([said.reason, turns > 10]).toEqual(['certificate_revoked', true])
+  stop()
+  expect([said.reason, turns() > 10]).toEqual(['certificate_revoked', true])
 })
 
 const named = (it: PolicyTested, name: string) => it.policies.find((each) => each.name === name)
@@ -250,7 +250,7 @@ describe('the verdict', () => {
     [
       'a service token from its address',
       { service_token_id: 't1', address: '192.0.2.7' },
-      { allowed: true, policy: 'reports', identity: { kind: 'service', name: 'service token token-1' } },
+      { allowed: true, policy: 'reports', identity: { kind: 'service', name: 'token-1' } },
     ],
     [
       'a service token from elsewhere',

@@ -7,6 +7,7 @@ import { hasSessions } from '#policy/access/compile.ts'
 import { claimsOf, compileAccess, findHttps, findMqtt, type Access } from '#policy/access.ts'
 import { anchor, application, policy } from '../../support/registry.ts'
 import { deviceRecord, leafFacts, NOON, SKI } from '../../support/admission.ts'
+import { cpuTime } from '../../support/cpu-time.ts'
 
 const compile = (over: Partial<AccessSnapshot>): Access =>
   compileAccess({ version: 1, anchors: [], applications: [], policies: [policy()], ruleGroups: [], ...over })
@@ -261,9 +262,11 @@ describe('what cannot be read closes, and is told', () => {
     const applications = Array.from({ length: 1_000 }, (_, n) =>
       at(`n${n}`, '/*', { hostnames: [`*.*${n + 1_000}.test`, `*.*${n}x.test`, `h${n}.test`] }),
     )
-    const before = performance.now()
-    const { problems } = compile({ applications })
-    expect(performance.now() - before).toBeLessThan(1_500)
+    let problems: readonly string[] = []
+    const cost = cpuTime(() => {
+      ;({ problems } = compile({ applications }))
+    })
+    expect(cost).toBeLessThan(1_500)
     expect(problems.at(-1)).toMatch(/^there are too many patterns alike/)
   })
   test('two applications with MQTT on one host: neither', () => {

@@ -92,13 +92,15 @@ describe('BEGIN EXCLUSIVE in another process', () => {
   it('a flood of writes against a lock is refused beyond a bound, at once', async () => {
     await using _holder = await holdLock(path, EXCLUSIVE)
     const waiting = Array.from({ length: 10_000 }, () => registry.takeCrlNumber('nobody', NOW))
-    const settled = Promise.allSettled(waiting)
-    const started = performance.now()
+    let othersWait = true
+    const settled = Promise.allSettled(waiting).finally(() => {
+      othersWait = false
+    })
     await expect(registry.takeCrlNumber('nobody', NOW)).rejects.toMatchObject({
       code: 'registry_unavailable',
       detail: 'too many writes are waiting',
     })
-    expect(performance.now() - started).toBeLessThan(600)
+    expect(othersWait).toBe(true)
     expect((await settled).every(({ status }) => status === 'rejected')).toBe(true)
   })
 })

@@ -74,6 +74,18 @@ const readRequest = (text: string): { request: ByteRequest; size: number } | und
 
 export const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 
+/** The answer to {@link UPGRADE} of target.ts, and what else is to stand in it. */
+export const switching = (...lines: readonly string[]): string =>
+  [
+    'HTTP/1.1 101 Switching Protocols',
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=',
+    ...lines,
+    '',
+    '',
+  ].join('\r\n')
+
 /** @param answer called with each whole request; it writes to the socket what it likes */
 export const openByteOrigin = async (
   answer: (request: ByteRequest, socket: Socket) => void = (_, socket) => void socket.write(OK),

@@ -9,6 +9,7 @@ import type { Application, HttpsAccess, Policy } from '#fleet/access.ts'
 import { assertionKeyAad, open as unseal } from '#runtime/sealing.ts'
 import { readSecretKey } from '#runtime/secrets.ts'
 import type { DoorHarness } from '../../../support/https-door.ts'
+import type { RawClient } from '../../../support/raw-https.ts'
 import { freshHex } from '../../../support/registry.ts'
 import { speak, type Heard, type SpeakOptions, type Who } from '../attacker.ts'
 
@@ -39,12 +40,27 @@ export const textOf = (target: string, o: Get = {}): string =>
     ...(o.headers ?? []),
   ].join('\r\n')}\r\n\r\n${o.body ?? ''}`
 
+/** Header lines of a WebSocket's handshake; byte-origin.ts has the answer to them. */
+export const UPGRADE: readonly string[] = [
+  'Connection: Upgrade',
+  'Upgrade: websocket',
+  'Sec-WebSocket-Version: 13',
+  'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+]
+
 /** @returns its answer; a session stays open only where `close` is false */
 export const get = (door: DoorHarness, target: string, o: Get = {}): Promise<Heard> =>
   say(door, textOf(target, o), o)
 
 /** How many final answers are in what came. */
 export const answersIn = (raw: string): number => raw.match(/HTTP\/1\.[01] [2-9]\d\d /g)?.length ?? 0
+
+/** The door ends it, and nothing else does: an origin may be silent for much longer. @throws Error: it is still open */
+export const endsSoon = async (client: Pick<RawClient, 'closed'>): Promise<void> => {
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(() => late.reject(new Error('still open')), 5_000)
+  await Promise.race([client.closed(), late.promise]).finally(() => clearTimeout(timer))
+}
 
 /** All at once, `lanes` at a time: the order in which they end is nobody's. */
 export const each = async <T>(

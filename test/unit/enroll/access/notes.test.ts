@@ -1,7 +1,7 @@
 /** What is told with an answer, one row for each thing that may not have been meant. */
 
 import { describe, expect, it } from 'vitest'
-import { anchorNotes, applicationNotes, policyNotes, ruleGroupNotes } from '#enroll/access/notes.ts'
+import { NOTES } from '#enroll/access/notes.ts'
 import type { Application } from '#fleet/access.ts'
 import { DAY } from '#fleet/clock.ts'
 import { contestsOf } from '#policy/access.ts'
@@ -53,7 +53,7 @@ describe('anchors', () => {
       [/^it had crl, and has none now: nobody is revoked by a list any more/],
     ],
   ])('%s', (_, value, notes) => {
-    const told = anchorNotes(value, around)
+    const told = NOTES.anchor(value, around)
     expect(told).toHaveLength(notes.length)
     for (const [at, note] of notes.entries()) expect(told[at]).toMatch(note)
   })
@@ -79,7 +79,7 @@ describe('applications', () => {
       [/^http:\/\/192\.0\.2\.1:3000 is another machine/],
     ],
   ])('%s', (_, over, notes) => {
-    const told = applicationNotes(application(over), around)
+    const told = NOTES.application(application(over), around)
     expect(told).toHaveLength(notes.length)
     for (const [at, note] of notes.entries()) expect(told[at]).toMatch(note)
   })
@@ -95,7 +95,7 @@ describe('an application and another that is equally specific', () => {
     })
   const notesOf = (name: string, ...applications: readonly Application[]): readonly string[] => {
     const one = applications.find((each) => each.name === name) as Application
-    return applicationNotes(one, { ...around, contests: () => contestsOf(applications).contests })
+    return NOTES.application(one, { ...around, contests: () => contestsOf(applications).contests })
   }
 
   it.each([
@@ -136,9 +136,9 @@ describe('policies', () => {
     ['an allow for service tokens', { decision: 'allow' as const, include: tokens }, [/write non_identity/]],
   ])('%s', (_, over, notes) => {
     const value = policy(over)
-    const told = policyNotes(value, around)
+    const told = NOTES.policy(value, around)
     expect(told).toHaveLength(notes.length)
     for (const [at, note] of notes.entries()) expect(told[at]).toMatch(note)
-    if (value.decision !== 'allow') expect(ruleGroupNotes(value, around)).toEqual(told)
+    if (value.decision !== 'allow') expect(NOTES.rule_group(value, around)).toEqual(told)
   })
 })

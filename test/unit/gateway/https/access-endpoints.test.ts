@@ -211,7 +211,7 @@ describe('logout', () => {
     ])
     expect([headers.get('content-type'), text]).toEqual([
       'text/plain; charset=utf-8',
-      'The session on this host has ended.\n',
+      'Your sessions have ended.\n',
     ])
     expect(asked.end.mock.calls[0]?.[1]).toBe(HOST)
     expect(asked.lines).toEqual([

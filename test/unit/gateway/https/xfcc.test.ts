@@ -104,6 +104,11 @@ describe('bounded', () => {
     expect(names(100, 20_000)).not.toContain('Chain')
     expect(names(20_000, 0)).not.toContain('Cert')
   })
+  test('a chain of more than 16 KiB too, where there is room for it', () => {
+    const names = (above: number) => read(of({}, [new Uint8Array(above)], 26 * 1_024)).map(([name]) => name)
+    expect(names(11_000)).toContain('Chain')
+    expect(names(13_000)).not.toContain('Chain')
+  })
   test('a subject that is too long, or that cannot be read, is empty; so many names and no more', () => {
     const long = nameDer(Array.from({ length: 30 }, () => ({ oid: OID.organization, text: 'x'.repeat(900) })))
     expect(of({ subjectDer: long })).toContain(';Subject="";')

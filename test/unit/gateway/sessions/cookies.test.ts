@@ -56,11 +56,14 @@ describe('the tokens that come along', () => {
   ])('%s', (_, rawHeaders, expected) => {
     expect(presentedTokens(rawHeaders)).toEqual(expected)
   })
-  test('100 KB of cookies take no time to speak of', () => {
-    const began = performance.now()
-    for (const filler of ['a=b; ', ' ', ';', 'CF_Authorization', 'CF_Authorization=; '])
-      presentedTokens(cookie(filler.repeat(100_000 / filler.length)))
-    expect(performance.now() - began).toBeLessThan(500)
+  test.each([
+    ['a=b; ', NONE],
+    [' ', NONE],
+    [';', NONE],
+    ['CF_Authorization', NONE],
+    ['CF_Authorization=; ', 'ambiguous'],
+  ])('100 KB of %j', (filler, expected) => {
+    expect(presentedTokens(cookie(filler.repeat(100_000 / filler.length)))).toEqual(expected)
   })
 })
 

@@ -1,6 +1,6 @@
 /** Sessions through the whole ladder, with real certificates, anchors and CRLs: what a token lets in, and what it does not. */
 
-import { beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { AccessSnapshot, Anchor, Application, Policy } from '#fleet/access.ts'
 import { caIdOf } from '#pki/chain.ts'
 import type { CertificateState } from '#fleet/certificate.ts'
@@ -19,26 +19,17 @@ import type { Ask, Decision } from '#policy/decision.ts'
 import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
 import { makeCrl } from '../../../support/crls.ts'
-import { makePki, type TestLeaf, type TestPki } from '../../../support/pki.ts'
+import { makeLamps } from '../../../support/lamps.ts'
+import type { TestLeaf } from '../../../support/pki.ts'
 import { anchor, application, policy } from '../../../support/registry.ts'
 import { makeSigningKey, ringOf } from '../../../support/signing-keys.ts'
 
 const NOW = Date.UTC(2026, 10, 24, 12)
 const HOST = 'a.test'
 
-let pki: TestPki
-let lamp: TestLeaf
-let renewed: TestLeaf
-let other: TestLeaf
-let foreign: TestLeaf
-beforeAll(() => {
-  pki = makePki({ now: NOW })
-  lamp = pki.device({ id: 'lamp-1' })
-  renewed = pki.device({ id: 'lamp-1', key: lamp })
-  other = pki.device({ id: 'lamp-2' })
-  // it calls itself what a device of ours is called
-  foreign = pki.device({ by: pki.other.devices, id: 'lamp-1' })
-})
+const { pki, lamp, renewed, other } = makeLamps(NOW)
+/** it calls itself what a device of ours is called */
+const foreign = pki.device({ by: pki.other.devices, id: 'lamp-1' })
 
 type Setting = {
   readonly app?: Partial<Application>

@@ -253,7 +253,7 @@ describe('what nobody has signed for a session', () => {
     expect(read(signJws(young, head, payloadOf(mint())), two)).toBeUndefined()
   })
   test('an assertion, by the same key', () => {
-    const assertion = createAssertions({ keys: ring, clock: () => NOW, life: 30_000 }).mint({
+    const assertion = createAssertions({ keys: ring, clock: () => NOW }).mint({
       hostname: 'a.test',
       applicationId: APPLICATION,
       commonName: 'lamp-1',
@@ -263,6 +263,7 @@ describe('what nobody has signed for a session', () => {
       notAfter: NOW + HOUR,
       method: 'GET',
       uri: 'https://a.test/',
+      life: 30_000,
     }) as string
     expect(decodeProtectedHeader(assertion)).toMatchObject({ kid: 'young', typ: 'JWT' })
     expect(read(assertion)).toBeUndefined()

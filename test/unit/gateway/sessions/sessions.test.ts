@@ -1,7 +1,7 @@
 /** Sessions by the face of the room, attacked: what a request that comes with a token is said to have. */
 
 import { decodeJwt, decodeProtectedHeader } from 'jose'
-import { beforeAll, describe, expect, test, vi } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Application } from '#fleet/access.ts'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { DAY, HOUR, MINUTE } from '#fleet/clock.ts'
@@ -13,24 +13,15 @@ import { mintSession, type NewSession } from '#gateway/sessions/session-token.ts
 import { createSessions } from '#gateway/sessions/sessions.ts'
 import type { SessionFacts, Standing } from '#policy/admission.ts'
 import type { Decision, Identity } from '#policy/decision.ts'
-import { makePki, type TestLeaf, type TestPki } from '../../../support/pki.ts'
+import { makeLamps } from '../../../support/lamps.ts'
+import type { TestLeaf } from '../../../support/pki.ts'
 import { application } from '../../../support/registry.ts'
 import { makeSigningKey, ringOf } from '../../../support/signing-keys.ts'
 
 const NOW = Date.UTC(2026, 10, 24, 12)
 const HOST = 'a.test'
 
-let pki: TestPki
-let lamp: TestLeaf
-/** the same key in another certificate */
-let renewed: TestLeaf
-let other: TestLeaf
-beforeAll(() => {
-  pki = makePki({ now: NOW })
-  lamp = pki.device({ id: 'lamp-1' })
-  renewed = pki.device({ id: 'lamp-1', key: lamp })
-  other = pki.device({ id: 'lamp-2' })
-})
+const { lamp, renewed, other } = makeLamps(NOW)
 
 /** null: none was presented */
 const peerOf = (leaf: TestLeaf | null): Peer => ({

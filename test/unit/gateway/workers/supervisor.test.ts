@@ -12,6 +12,7 @@ import { createMetrics } from '#runtime/metrics.ts'
 
 /** What a worker did, and the strings that a test pulls. */
 type Fake = WorkerProcess & {
+  readonly number: number
   readonly done: string[]
   hangs: boolean
   end(how: string | number): void

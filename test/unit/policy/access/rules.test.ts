@@ -5,6 +5,7 @@ import type { DeviceId } from '#fleet/device-id.ts'
 import { createRuleCompiler } from '#policy/access/rules.ts'
 import type { Certificate, Subject } from '#policy/access/selectors.ts'
 import { deviceRecord, leafFacts, NOON, SKI } from '../../../support/admission.ts'
+import { cpuTime } from '../../../support/cpu-time.ts'
 import { policy } from '../../../support/registry.ts'
 
 const certificate: Certificate = {
@@ -366,13 +367,14 @@ test('10,000 rules are compiled in no time, and cost what one does', () => {
     ]
     return kinds[n % kinds.length] as Rule
   })
-  const before = performance.now()
-  const compiled = createRuleCompiler([])(policy({ include }))
-  const ready = performance.now()
-  for (let n = 0; n < 5_000; n += 1) compiled.matches(subject({ address: `192.0.2.${n % 256}` }))
-  // a machine may be busy: 5,000 walks along the list would be 50 million rules
-  expect(ready - before).toBeLessThan(500)
-  expect(performance.now() - ready).toBeLessThan(500)
+  const compile = () => createRuleCompiler([])(policy({ include }))
+  expect(cpuTime(compile)).toBeLessThan(500)
+  const compiled = compile()
+  const asking = cpuTime(() => {
+    for (let n = 0; n < 5_000; n += 1) compiled.matches(subject({ address: `192.0.2.${n % 256}` }))
+  })
+  // ms; 5,000 walks along the list would be 50 million rules
+  expect(asking).toBeLessThan(500)
   expect(compiled.matches(DEVICE)).toBe(false)
   const last: DeviceId = 'lamp-x9996' as DeviceId
   expect(

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Selectors } from '#fleet/access.ts'
 import { DAY, HOUR, MINUTE } from '#fleet/clock.ts'
 import { createWindows, readWindow, type Windows } from '#policy/access/times.ts'
@@ -127,8 +127,10 @@ describe('until when it says the same', () => {
 
 test('asked a million times a minute, it looks at the clock once', () => {
   const week = windows(office)
-  const before = performance.now()
-  for (let n = 0; n < 200_000; n += 1) week.open(at('2026-11-24T12:00:00Z') + (n % 1_000))
-  expect(performance.now() - before).toBeLessThan(1_000)
-  expect(week.open(at('2026-11-24T12:00:00Z') + 12 * HOUR)).toBe(false)
+  // a minute that no other test asks about
+  const noon = at('2031-11-25T12:00:00Z')
+  const looks = vi.spyOn(Intl.DateTimeFormat.prototype, 'formatToParts')
+  for (let n = 0; n < 60_000; n += 1) week.open(noon + n)
+  expect(looks).toHaveBeenCalledTimes(1)
+  expect(week.open(noon + 12 * HOUR)).toBe(false)
 })
