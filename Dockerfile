@@ -17,6 +17,7 @@ COPY src src
 # log, and lets in those of its group.
 RUN install -d -o 10001 -g 10000 -m 0750 db \
  && install -d -o 10002 -g 10000 -m 0750 inbox \
+ && install -d -o 10002 -g 10000 -m 0700 broker \
  && install -d -o 10001 -g 10000 -m 0755 claim \
  && install -d -o 10003 -g 10003 -m 0700 state \
  && install -d -o 10004 -g 10004 -m 0750 socket \

@@ -3,25 +3,18 @@
  * same context, and at nginx. Growth of the resident set, each server fresh for each round. Linux.
  */
 
-import { readFileSync } from 'node:fs'
 import { type BareTls, type BareTlsUp } from './support/bare-tls.ts'
 import { SERVER_CORE } from './support/desk.ts'
-import { HOST, openDoors, type Doors } from './support/doors.ts'
+import { openDoors, type Doors } from './support/doors.ts'
+import { HOST } from './support/home.ts'
 import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
 import type { Hold, Holding } from './support/holders.ts'
+import { residentOf } from './support/resident.ts'
 import type { Suite } from './support/suite.ts'
 
 const ROUNDS = 3
 const CONNECTIONS = 5_000
 const WARM = 200
-
-/** Of nginx the worker's, which is the master's child; of the others their own. @returns bytes */
-const residentOf = (pid: number): number => {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
-  const of = children === '' ? [pid] : children.split(' ').map(Number)
-  const kb = of.map((each) => /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${each}/status`, 'utf8'))?.[1])
-  return kb.reduce((sum, each) => sum + Number(each), 0) * 1_024
-}
 
 const growth = async (
   { leaf }: Pick<Doors, 'leaf'>,

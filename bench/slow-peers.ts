@@ -3,7 +3,8 @@
  * an octet a second: the p99, beside that of a quiet door, in turns. Linux.
  */
 
-import { HOST, openDoors } from './support/doors.ts'
+import { openDoors } from './support/doors.ts'
+import { HOST } from './support/home.ts'
 import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
 import type { Hold, Holding } from './support/holders.ts'
 import { p99, type Suite } from './support/suite.ts'

@@ -4,26 +4,20 @@
  */
 
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DAY, systemClock } from '#fleet/clock.ts'
-import type { DeviceId } from '#fleet/device-id.ts'
-import { ensureAssertionKey } from '../../test/support/assertion-key.ts'
-import { openRegistry } from '#registry/sqlite.ts'
-import { createSecretKey } from '#runtime/secrets.ts'
+import { systemClock } from '#fleet/clock.ts'
 import { makePki, type TestLeaf, type TestPki } from '../../test/support/pki.ts'
-import { ACTOR, anchor, application, claimToken, policy, reservation } from '../../test/support/registry.ts'
 import { cpuOfTree } from './cpu.ts'
-import { CHECKOUT, SERVER_CORE } from './desk.ts'
+import { SERVER_CORE } from './desk.ts'
 import type { Load, Loaded } from './handshakes.ts'
 import { CLIENT_CORE, startHelper, talkTo } from './helpers.ts'
+import { HOST, prepareHome, startGateway } from './home.ts'
 import type { OriginUp } from './ok-origin.ts'
 import { freePort, startPinned, whenUp, type Pinned } from './pinned.ts'
 
-export const HOST = 'bench.test'
 const AT_ONCE = 4
-const EVERY = 999_999_999
 
 export type DoorName = 'sallyport' | 'nginx' | 'haproxy'
 export type Door = { readonly name: DoorName; readonly port: number; readonly server: Pinned }
@@ -49,67 +43,6 @@ type Given = {
   readonly origin: string
   /** ms; 0: No Duration, one request per connection at every door */
   readonly session: number
-}
-
-/** A registry with one device, as the enroll desk would leave it. */
-const prepareHome = async ({ home, pki, leaf, origin, session }: Given): Promise<void> => {
-  await pki.writeTo(join(home, 'certs'))
-  mkdirSync(join(home, 'db'), { recursive: true })
-  const sealingKey = createSecretKey(join(home, 'certs/private/registry.key'))
-  const now = systemClock()
-  await using registry = await openRegistry({ path: join(home, 'db/sallyport.sqlite'), clock: systemClock })
-  await registry.registerIssuer(
-    { ski: pki.devices.ski, der: pki.devices.der, spkiSha256: pki.devices.facts.spkiSha256 },
-    now,
-  )
-  await ensureAssertionKey({ registry, clock: systemClock, sealingKey })
-  await registry.applyAccess(
-    {
-      anchors: [anchor({ hostnames: [HOST], pem: pki.devices.pem + pki.root.pem })],
-      applications: [
-        application({ hostnames: [HOST], https: { path: '/*', origin }, sessionDuration: session }),
-      ],
-      policies: [policy()],
-    },
-    now,
-    ACTOR,
-  )
-  const { facts } = leaf
-  const token = claimToken({ createdAt: now, expiresAt: now + DAY, deviceId: leaf.id as DeviceId })
-  await registry.createToken(token, ACTOR)
-  const credential = { kind: 'token', id: token.id } as const
-  const { serial, notBefore, notAfter, spkiSha256 } = facts
-  const issuerSki = pki.devices.ski
-  const deviceId = leaf.id as DeviceId
-  await registry.reserve(
-    reservation(credential, { now, deviceId, serial, issuerSki, spkiSha256, notBefore, notAfter }),
-  )
-  await registry.recordCertificate(serial, facts.fingerprint, leaf.der, now, 'system')
-}
-
-const startGateway = async ({ home }: Given, port: number): Promise<Pinned> => {
-  const log = openSync(join(home, 'gateway.log'), 'w')
-  const started = startPinned(
-    SERVER_CORE,
-    [process.execPath, '--openssl-config=src/runtime/openssl.cnf', 'src/gateway/main.ts'],
-    {
-      cwd: CHECKOUT,
-      stdio: ['ignore', 'ignore', log],
-      env: {
-        PATH: process.env['PATH'],
-        SALLYPORT_HOME: home,
-        SALLYPORT_ENVIRONMENT: 'development',
-        SALLYPORT_GATEWAY_HTTPS_LISTEN: `127.0.0.1:${port}`,
-        SALLYPORT_GATEWAY_MQTTS_LISTEN: '127.0.0.1:0',
-        SALLYPORT_GATEWAY_METRICS_LISTEN: '127.0.0.1:0',
-        SALLYPORT_HTTPS_CONNECTIONS_PER_ADDRESS: String(EVERY),
-        SALLYPORT_HTTPS_REQUESTS_PER_CERTIFICATE: String(EVERY),
-        SALLYPORT_LIMITS_MAX_CONNECTIONS: '20000',
-      },
-    },
-  )
-  await whenUp(async () => readFileSync(join(home, 'run/gateway.json')))
-  return started
 }
 
 const nginxConfig = ({ home, origin, session }: Given, port: number): string => `
@@ -178,8 +111,11 @@ const startHaproxy = async (given: Given, port: number): Promise<Pinned> => {
   return startPinned(SERVER_CORE, ['haproxy', '-db', '-f', file], { stdio: ['ignore', 'ignore', log] })
 }
 
+const startOurs = async ({ home }: Given, port: number): Promise<Pinned> =>
+  (await startGateway(home, { SALLYPORT_GATEWAY_HTTPS_LISTEN: `127.0.0.1:${port}` })).program
+
 const STARTS: Readonly<Record<DoorName, (given: Given, port: number) => Promise<Pinned>>> = {
-  sallyport: startGateway,
+  sallyport: startOurs,
   nginx: startNginx,
   haproxy: startHaproxy,
 }
@@ -202,7 +138,8 @@ export const openDoors = async (o: {
   const pki = makePki({ now: systemClock() })
   const leaf = pki.device({ id: 'bench-1' })
   const given: Given = { home, pki, leaf, origin: originUrl, session: o.session }
-  await prepareHome(given)
+  const access = { https: { path: '/*', origin: originUrl }, sessionDuration: o.session }
+  await prepareHome({ home, pki, leaves: [leaf], access })
   const client = opened.use(startHelper(CLIENT_CORE, 'handshakes.ts'))
 
   const doors: Door[] = []

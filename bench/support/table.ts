@@ -7,6 +7,9 @@ const pad = (cells: readonly string[], widths: readonly number[]): string =>
     .map((cell, at) => (at === 0 ? cell.padEnd(widths[at] as number) : cell.padStart(widths[at] as number)))
     .join('  ')
 
+/** Three digits that say something. */
+const show = (value: number): string => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)
+
 /** Ratios are per round, then their median: what drifts between rounds falls out. */
 export const showTable = (name: string, result: SuiteResult): string => {
   const base = result.variants[result.base] ?? []
@@ -15,8 +18,8 @@ export const showTable = (name: string, result: SuiteResult): string => {
     const range = `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`
     return [
       variant,
-      Math.min(...numbers).toFixed(0),
-      median(numbers).toFixed(0),
+      show(Math.min(...numbers)),
+      show(median(numbers)),
       variant === result.base ? '1' : median(ratios).toFixed(3),
       variant === result.base ? '' : range,
     ]

@@ -55,6 +55,9 @@ create table devices (
   state        text not null check (state = 'registered' or state = 'active' or state = 'suspended' or state = 'revoked' or state = 'retired'),
   -- when it came into `state`: the revocation date of a certificateHold
   state_since  integer not null,
+  -- when it was last suspended, revoked or retired, or a certificate of it revoked for another reason than `superseded`: what a broker keeps for
+  -- it goes. Never before a time that was on record then, so that cuts follow each other; null: never
+  cut_at       integer,
   group_name   text not null,
   tags         text not null check (json_valid(tags)),
   created_at   integer not null,
@@ -75,6 +78,9 @@ create index devices_inactive on devices (state, id) where state <> 'active';
 
 -- `renewal_due` and `expired`: an enrolment meets it once, when its certificate is recorded, and adds at its far end.
 create index devices_due on devices (renew_at, id) where state = 'active' and renew_at is not null;
+
+-- few are; a gateway that was away asks for those since then
+create index devices_cut on devices (cut_at, id) where cut_at is not null;
 
 -- Lists by group, revocation of a group.
 create index devices_by_group on devices (group_name, id);

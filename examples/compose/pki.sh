@@ -28,6 +28,12 @@ hand signer 10004 10004 root.pem intermediate.pem private/intermediate.key
 hand enroll 10001 10000 root.pem intermediate.pem chain.pem server.pem private/server.key private/registry.key
 hand gateway 10002 10000 root.pem server.pem private/server.key private/registry.key
 
+# enrolment over MQTT: the gateway's own certificate, and to enroll the CA that it is of. A PKI of before there was such has none.
+if [ -e "$certs/gateway.pem" ]; then
+  hand enroll 10001 10000 services.pem
+  hand gateway 10002 10000 gateway.pem private/gateway.key
+fi
+
 # of a volume from before there was a signer
 rm -f "$out/enroll/private/intermediate.key"
 

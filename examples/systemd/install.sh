@@ -11,7 +11,7 @@ install -D -m 0644 "$here/sallyport.sysusers.conf" "$root/usr/lib/sysusers.d/sal
 [ -n "$root" ] || systemd-sysusers sallyport.conf
 
 install -d -m 0755 "$root/etc/sallyport" "$root/etc/sallyport/issuers"
-for file in root.pem intermediate.pem server.pem; do install -m 0644 "$certs/$file" "$root/etc/sallyport/$file"; done
+for file in root.pem intermediate.pem services.pem server.pem gateway.pem; do install -m 0644 "$certs/$file" "$root/etc/sallyport/$file"; done
 [ -e "$root/etc/sallyport/sallyport.yaml" ] || install -m 0644 "$here/sallyport.yaml" "$root/etc/sallyport/sallyport.yaml"
 
 # keys USER FILE…: a folder that only that user may enter
@@ -25,7 +25,7 @@ keys() {
 }
 keys sallyport-signer intermediate.key
 keys sallyport-enroll server.key registry.key
-keys sallyport-gateway server.key registry.key
+keys sallyport-gateway server.key gateway.key registry.key
 
 install -D -m 0644 -t "$root/etc/systemd/system" "$here"/sallyport-*.service
 [ -n "$root" ] || systemctl daemon-reload

@@ -41,6 +41,7 @@ import { trustPrepare } from './commands/trust-prepare.ts'
 import { up } from './commands/up.ts'
 import type { Io } from './io.ts'
 import { caCrl } from './offline/ca-crl.ts'
+import { caGateway } from './offline/ca-gateway.ts'
 import { caInit } from './offline/ca-init.ts'
 import { caRotatePrepare } from './offline/ca-rotate-prepare.ts'
 import { caShow } from './offline/ca-show.ts'
@@ -68,6 +69,7 @@ export const program = (io: Io, json: boolean): Command => {
     group('ca', 'the certificate authority, on its files', 'ca show', [
       caInit(io),
       caCrl(io),
+      caGateway(io),
       caShow(io),
       group('rotate', 'from one issuing CA to the next, a step at a time', 'ca rotate prepare', [
         caRotatePrepare(io),

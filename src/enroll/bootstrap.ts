@@ -3,7 +3,7 @@
  * this connection proves that the peer has its key; here it is proved that a group trusts it. OpenSSL's verdict is about every CA that
  * this listener names, and says nothing of one group, so each signature is checked again, up to that group's own anchors.
  *
- * Which group that is, and what it costs: bootstrap-groups.ts. Not what the device is called, nor how often the certificate is good: that is
+ * Which group that is, and what it costs: #trust/bootstrap-groups.ts. Not what the device is called, nor how often the certificate is good: that is
  * the use case's and the registry's.
  */
 
@@ -14,10 +14,17 @@ import type { Peer } from '#fleet/peer.ts'
 import { signedPartSha256 } from '#pki/certificate.ts'
 import { attributeOf } from '#pki/names.ts'
 import { OID } from '#pki/oids.ts'
-import { judgeBootstrapKey, judgeBootstrapLeaf } from '#policy/bootstrap.ts'
+import { judgeBootstrapKey } from '#policy/bootstrap.ts'
 import type { Registry } from '#registry/registry.ts'
-import { choose, judgedByAll, nearest, takesBootstrap, type Refuse, type Shown } from './bootstrap-groups.ts'
-import { revocationOf } from './bootstrap-trust.ts'
+import {
+  checkTaken,
+  findTaker,
+  judgedByAll,
+  nearest,
+  takesBootstrap,
+  type Refuse,
+  type Shown,
+} from '#trust/bootstrap-groups.ts'
 import type { Claim } from './claim.ts'
 import type { Issuers } from './issuers.ts'
 import type { FailureLimits } from './limits.ts'
@@ -62,12 +69,8 @@ export const verifyBootstrap = (
   if (groupName !== undefined && !takesBootstrap(deps.registry.groups().get(groupName)))
     return refuse('credential_not_allowed', 'the group takes no bootstrap certificates')
 
-  const judged = judgedByAll(deps.registry.groups(), { peer, leaf }, now, refuse)
-  const { group, trust, chain, problem } = choose(judged, groupName, refuse)
-  if (chain === undefined) return refuse('certificate_untrusted', problem)
-  // what this group says, now that it is known which
-  const own = judgeBootstrapLeaf(leaf, group.bootstrap?.allowNoEku === true, now)
-  if (own !== undefined) return refuse(own, 'the bootstrap certificate has no extended key usage')
+  const taken = findTaker(deps.registry.groups(), { peer, leaf }, groupName, now, refuse)
+  const { group, chain } = taken
   // our own CA as an anchor would let every device make more
   const ours = new Set(
     deps.issuers.all().flatMap(({ certificate, root }) => [certificate.spkiSha256, root.spkiSha256]),
@@ -75,11 +78,7 @@ export const verifyBootstrap = (
   if (chain.some(({ spkiSha256 }) => ours.has(spkiSha256)))
     throw new FleetError('credential_not_allowed', 'a certificate of this CA renews, it does not enrol')
 
-  const revocation = revocationOf(chain, trust.crls, now)
-  if (revocation === 'revoked') return refuse('certificate_revoked', 'the bootstrap certificate is revoked')
-  if (revocation !== 'good')
-    return refuse('certificate_untrusted', `there is no current revocation list of "${revocation.missing}"`)
-  if (!group.enabled) throw new FleetError('group_disabled', 'the group of this certificate is disabled')
+  checkTaken(taken, now, refuse)
 
   const serialNumber = attributeOf(leaf.subjectDer, OID.serialNumber)
   return {

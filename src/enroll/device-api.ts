@@ -26,7 +26,8 @@ declare module 'fastify' {
   }
 }
 
-const responseOf = (issued: Issued, chain: string): EnrollResponse => ({
+/** An enrolment as REST answers it, and enrolment over MQTT too. */
+export const responseOf = (issued: Issued, chain: string): EnrollResponse => ({
   device_id: issued.deviceId,
   certificate: toPem('CERTIFICATE', issued.der),
   chain,
@@ -38,7 +39,7 @@ const responseOf = (issued: Issued, chain: string): EnrollResponse => ({
   pending: issued.pending,
 })
 
-const waitingOf = ({ requestId, retryAfter }: Waiting): EnrollWaiting => ({
+export const waitingOf = ({ requestId, retryAfter }: Waiting): EnrollWaiting => ({
   state: 'waiting',
   request_id: requestId,
   retry_after: retryAfter,
@@ -52,7 +53,10 @@ export const loggedOf = (answer: Issued | Waiting): Record<string, string | bool
 }
 
 export const registerDeviceApi = async (app: App, deps: IssuanceDeps): Promise<void> => {
-  await describeApi(app, { title: 'Sallyport device API', schemes: ['claim', 'certificate', 'basic'] })
+  await describeApi(app, {
+    title: 'Sallyport device API',
+    schemes: ['claim', 'certificate', 'basic', 'gateway'],
+  })
   app.decorateRequest('claim')
   app.decorateRequest('renewer')
 

@@ -10,6 +10,7 @@
 
 import { FleetError, type ErrorCode } from '#fleet/errors.ts'
 import type { Peer } from '#fleet/peer.ts'
+import type { CsrFacts } from '#pki/csr.ts'
 import { nameInGroup } from '#policy/enrollment-group.ts'
 import { isBootstrapPeer } from './asker.ts'
 import { authenticateBootstrap, refuseSharedKey } from './bootstrap.ts'
@@ -30,11 +31,11 @@ const CREDENTIAL_REFUSALS: ReadonlySet<ErrorCode> = new Set([
 ])
 
 /**
- * `csr`: PEM text, or DER. `deviceId`: what the request asks to be called. `group`: that it names, by itself or by an EST label; a
+ * `csr`: PEM text, or DER, or read already. `deviceId`: what the request asks to be called. `group`: that it names, by itself or by an EST label; a
  * credential has its own. `peer`: of this connection. `address`: remote IP. `requestId`: of the HTTP request, as in our log.
  */
 export type EnrollAsk = {
-  readonly csr: string | Uint8Array
+  readonly csr: string | Uint8Array | CsrFacts
   readonly deviceId?: string | undefined
   readonly group?: string | undefined
   readonly peer?: Peer | undefined

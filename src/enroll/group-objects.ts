@@ -14,7 +14,7 @@ import { certificateVariables, readIdTemplate } from '#policy/id-template.ts'
 import { fillProfile, unknownVariable } from '#policy/profile.ts'
 import type { GroupBody, StoredGroup } from '#wire/groups.ts'
 import { readCaPem } from './anchor-pem.ts'
-import { readBootstrapTrust } from './bootstrap-trust.ts'
+import { readBootstrapTrust } from '#trust/bootstrap-trust.ts'
 import { bad, durationOf, once, type Range } from './reading.ts'
 
 type Context = {

@@ -1,7 +1,7 @@
 /**
  * Reads what the gateway has to say and applies it by this desk's own rules: the inbox is the exposed desk's word, so it can make a
- * device "seen", and by that confirm a certificate which this desk has handed out and is waiting to hear of; and end the sessions of
- * a name, since whoever holds a token of it may; nothing more (docs/lifecycle.md). Not the file: that is #registry/inbox.ts.
+ * device "seen", and by that confirm a certificate which this desk has handed out and is waiting to hear of; end the sessions of
+ * a name, since whoever holds a token of it may; and put a device under suspicion (clone-reports.ts); nothing more (docs/lifecycle.md). Not the file: that is #registry/inbox.ts.
  */
 
 import { setTimeout as pause } from 'node:timers/promises'
@@ -9,6 +9,7 @@ import type { Clock } from '#fleet/clock.ts'
 import { isHolder } from '#fleet/session.ts'
 import type { InboxEntry, InboxReader, Logout, Registry } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
+import type { CloneReports } from './clone-reports.ts'
 import { withdrawUnconfirmed } from './withdraw-unconfirmed.ts'
 
 const EVERY = 1_000
@@ -23,6 +24,7 @@ const SHA256 = /^[0-9a-f]{64}$/
 const SANE: Readonly<Record<InboxEntry['kind'], (entry: InboxEntry) => boolean>> = {
   seen: ({ subject }) => SHA256.test(subject),
   logout: ({ subject, door }) => door === 'https' && isHolder(subject),
+  clone: ({ subject, door }) => door === 'mqtt' && SHA256.test(subject),
 }
 
 const isSane = (entry: InboxEntry): boolean =>
@@ -37,6 +39,7 @@ type Deps = {
   readonly inbox: InboxReader
   readonly clock: Clock
   readonly log: Log
+  readonly suspect: CloneReports
   /** batches in one go; for tests */
   readonly most?: number
 }
@@ -47,7 +50,7 @@ type Deps = {
  * @returns entries applied
  */
 export const drainInbox = async (
-  { registry, inbox, clock, log, most = MOST_BATCHES }: Deps,
+  { registry, inbox, clock, log, suspect, most = MOST_BATCHES }: Deps,
   signal?: AbortSignal,
 ): Promise<number> => {
   let applied = 0
@@ -57,6 +60,8 @@ export const drainInbox = async (
     const bad = malformed + entries.length - sane.length
     if (bad > 0) log.warn({ malformed: bad }, 'entries of the gateway inbox were skipped')
     if (cursor !== undefined && (entries.length > 0 || malformed > 0)) {
+      // before the cursor moves: a suspicion that comes twice is one
+      await suspect(sane.filter(({ kind }) => kind === 'clone').map(({ subject }) => subject))
       await registry.recordSightings(
         sane.filter(({ kind }) => kind === 'seen').map(sightingOf),
         cursor,

@@ -77,8 +77,12 @@ export const acceptCsr = (csr: string | Uint8Array): CsrFacts => {
 
 const together = createTogether()
 
-/** {@link acceptCsr}, next to those of the requests that came in the same turn. */
-export const acceptCsrInTurn = async (csr: string | Uint8Array): Promise<CsrFacts> => {
+/**
+ * {@link acceptCsr}, next to those of the requests that came in the same turn.
+ * @param csr as sent, or as it was read by this
+ */
+export const acceptCsrInTurn = async (csr: string | Uint8Array | CsrFacts): Promise<CsrFacts> => {
+  if (typeof csr !== 'string' && !(csr instanceof Uint8Array)) return csr
   await together()
   return acceptCsr(csr)
 }

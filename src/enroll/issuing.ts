@@ -37,10 +37,14 @@ const readPublicFile = (key: string, path: string): string => {
 }
 
 /** The first certificate of a public file. @throws FleetError `config_invalid`, with the setting */
-export const readFirst = (key: string, path: string): CertificateFacts => {
+export const readFirst = (key: string, path: string): CertificateFacts =>
+  readAllIn(key, path)[0] as CertificateFacts
+
+/** @returns one at least. @throws FleetError `config_invalid` */
+export const readAllIn = (key: string, path: string): readonly CertificateFacts[] => {
   const text = readPublicFile(key, path)
   try {
-    return readCertificates(text)[0] as CertificateFacts
+    return readCertificates(text)
   } catch (cause) {
     const why = cause instanceof FleetError ? cause.detail : 'not a certificate'
     throw invalid(`${key} (${path}): cannot be read: ${why}`, cause)

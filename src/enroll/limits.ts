@@ -27,6 +27,8 @@ export const createFailureLimits = (o: {
   readonly perMinute: number
   readonly clock: Clock
   readonly maxAddresses?: number
+  /** what is said to who has to wait */
+  readonly detail?: string
 }): FailureLimits => {
   const buckets = new Map<string, Bucket>()
   const max = o.maxAddresses ?? MAX_ADDRESSES
@@ -53,9 +55,13 @@ export const createFailureLimits = (o: {
       const excess = levelOf(bucket, o.clock()) - (o.perMinute - 1)
       if (excess <= 0) return
       const retryAfter = Math.max(1, Math.ceil(excess / perMs / 1_000))
-      throw new FleetError('rate_limited', 'too many failed credentials from your address; wait', {
-        retryAfter,
-      })
+      throw new FleetError(
+        'rate_limited',
+        o.detail ?? 'too many failed credentials from your address; wait',
+        {
+          retryAfter,
+        },
+      )
     },
     failed(address) {
       const now = o.clock()

@@ -12,6 +12,7 @@ const SCHEMES = {
   claim: { type: 'http', scheme: 'bearer', description: 'A claim token' },
   basic: { type: 'http', scheme: 'basic', description: 'Device id or nothing, and a claim token' },
   certificate: { type: 'mutualTLS', description: 'The current certificate of the device' },
+  gateway: { type: 'mutualTLS', description: 'The certificate of a gateway' },
 } as const
 
 const problems = (description: string) => ({

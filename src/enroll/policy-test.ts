@@ -4,7 +4,7 @@
  * is changed, counted or logged by asking.
  */
 
-import type { AccessSnapshot } from '#fleet/access.ts'
+import { MQTT_DEFAULTS, type AccessSnapshot, type TopicAct } from '#fleet/access.ts'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Clock } from '#fleet/clock.ts'
 import { isDeviceId, type DeviceId } from '#fleet/device-id.ts'
@@ -14,6 +14,7 @@ import { readCertificate } from '#pki/certificate.ts'
 import { fromPem } from '#pki/pem.ts'
 import { compileAccess, type PolicyExplanation } from '#policy/access.ts'
 import { admit, explainPolicies, nameOf, type Facts } from '#policy/admission.ts'
+import { clientIdFor } from '#policy/client-id.ts'
 import type { Ask, Decision, Identity } from '#policy/decision.ts'
 import type { ServiceTokenFacts, Standing } from '#policy/facts.ts'
 import type { Registry } from '#registry/registry.ts'
@@ -21,6 +22,7 @@ import { inTurns } from '#runtime/in-turns.ts'
 import { crlsReading, NO_CRLS, type AnchorCrls } from '#trust/crls.ts'
 import { asksForCrls, standAlone } from '#trust/standing.ts'
 import type { PolicyTest, PolicyTested } from '#wire/policy-test.ts'
+import { isTopicFilter, isTopicName, stripShare } from '#wire/topics.ts'
 import { bad, within } from './reading.ts'
 import { createSerially } from './serially.ts'
 import { serviceTokenState } from './service-tokens.ts'
@@ -125,10 +127,32 @@ const hostOf = (text: string): string =>
     .replace(/:\d{1,5}$/, '')
     .replace(/\.$/, '')
 
-const askOf = ({ mqtt, method = 'GET', target = '/', origin }: PolicyTest, host: string): Ask =>
-  mqtt === undefined
-    ? { door: 'https', host, method, target, ...(origin === undefined ? {} : { origin }) }
-    : { door: 'mqtt', host, act: mqtt.act, topic: mqtt.topic }
+const askOf = ({ mqtt, method = 'GET', target = '/', origin }: PolicyTest, host: string): Ask => {
+  const page = origin === undefined ? {} : { origin }
+  if (mqtt === undefined) return { door: 'https', host, method, target, ...page }
+  if (mqtt.act !== 'connect')
+    // a shared subscription is judged by what it is of
+    return { door: 'mqtt', host, act: mqtt.act, topic: topicOf(mqtt.act, mqtt.topic) }
+  const { act, client_id: clientId, websocket = false } = mqtt
+  return { door: 'mqtt', host, act, clientId, websocket, ...page }
+}
+
+/** As the door asks: what is no topic, or none of a subscription, never comes to a verdict there. @throws FleetError `bad_request` */
+const topicOf = (act: TopicAct, text: string): string => {
+  const topic = act === 'subscribe' ? stripShare(text) : text
+  const isOne = act === 'subscribe' ? isTopicFilter : isTopicName
+  if (topic === undefined || !isOne(topic))
+    throw bad('mqtt.topic', `${text} is not an MQTT topic ${act === 'subscribe' ? 'filter' : 'name'}`)
+  return topic
+}
+
+/** Which ClientID it has at the broker. */
+const clientIdOf = (ask: Ask, decision: Decision): { readonly client_id?: string } => {
+  if (ask.door !== 'mqtt' || ask.act !== 'connect' || !decision.allow) return {}
+  const { clientId, connections } = { ...MQTT_DEFAULTS, ...decision.application.mqtt }
+  const found = clientIdFor(clientId, connections, nameOf(decision.identity), ask.clientId)
+  return found.kind === 'ok' ? { client_id: found.id } : {}
+}
 
 const identityToWire = (identity: Identity): NonNullable<PolicyTested['identity']> => ({
   kind: identity.kind,
@@ -208,6 +232,7 @@ export const testPolicy = async (
     ...verdictToWire(decision),
     ...(policy === undefined ? {} : { policy }),
     ...(rule === undefined ? {} : { rule }),
+    ...clientIdOf(facts.ask, decision),
     ...(identity === undefined ? {} : { identity: identityToWire(identity) }),
     ...(leaf === undefined
       ? {}

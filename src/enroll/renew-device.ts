@@ -118,9 +118,6 @@ export const acceptHolder = (deps: Desk, peer: Peer | undefined, { lateToo = fal
 export const acceptRenewer = (deps: Desk, peer: Peer | undefined): Renewer =>
   holderOf(deps, peer, (facts, group) => judgeRenewal({ ...facts, group }), REVOKED)
 
-const readAsk = (csr: string | Uint8Array | CsrFacts): Promise<CsrFacts> | CsrFacts =>
-  typeof csr === 'string' || csr instanceof Uint8Array ? acceptCsrInTurn(csr) : csr
-
 /** What a renewal is given, beside what signing needs. */
 type RenewalDeps = Issuance & Pick<IssuanceDeps, 'alert' | 'approvals'>
 
@@ -206,7 +203,7 @@ export const renewFor = async (
   renewer: Renewer,
   ask: { readonly csr: string | Uint8Array | CsrFacts; readonly deviceId?: string | undefined },
 ): Promise<Issued | Waiting> => {
-  const csr = await readAsk(ask.csr)
+  const csr = await acceptCsrInTurn(ask.csr)
   const named = nameDevice({ bound: renewer.deviceId, asked: ask.deviceId, commonName: csr.commonName })
   if (!named.ok) throw new FleetError(named.reason, named.detail)
   const group = deps.registry.groups().get(renewer.group)

@@ -3,6 +3,7 @@
  * in reverse order. No rules, no routes.
  */
 
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import { Server as TlsServer } from 'node:https'
@@ -12,18 +13,20 @@ import { isLoopback } from '#runtime/config.ts'
 import { openInboxReader } from '#registry/inbox.ts'
 import { becomeOnlyDesk, openRegistry } from '#registry/sqlite.ts'
 import type { Registry } from '#registry/registry.ts'
+import { readCertificate } from '#pki/certificate.ts'
 import { toPem } from '#pki/pem.ts'
 import type { Log } from '#runtime/log.ts'
 import { readSecretKey } from '#runtime/secrets.ts'
 import { openServerIdentity } from '#runtime/server-identity.ts'
 import type { Scope, Service } from '#runtime/run.ts'
 import { checkNoTickets, serverOptions } from '#runtime/tls.ts'
+import { namedAnchors } from '#trust/bootstrap-trust.ts'
 import { createAlert } from './alerts.ts'
 import { createApprovals, expireRequests } from './approvals.ts'
 import { openAnchorCrls } from './anchor-crls/open.ts'
 import { createAssertionKeys, watchAssertionKeys } from './assertion-keys.ts'
-import { namedAnchors } from './bootstrap-trust.ts'
 import { watchAuthorities } from './ca-watch.ts'
+import { createCloneReports } from './clone-reports.ts'
 import { openCrlPublisher } from './crl-publisher.ts'
 import { registerDeviceApi } from './device-api.ts'
 import { registerEst } from './est.ts'
@@ -33,12 +36,15 @@ import { openImportedCrls } from './imported-crls.ts'
 import { followInbox } from './inbox.ts'
 import type { IssuanceDeps } from './issuance.ts'
 import { openIssuers } from './issuers.ts'
-import { lookForIssuers, openConfiguredIssuer, readFirst } from './issuing.ts'
+import { lookForIssuers, openConfiguredIssuer, readAllIn, readFirst } from './issuing.ts'
 import { createFailureLimits, STRANGERS_PER_MINUTE } from './limits.ts'
 import { createOcspResponder } from './ocsp-responder.ts'
 import { registerOperatorApi } from './operator-api.ts'
 import { createOverQuota } from './over-quota.ts'
 import { warnOfUnpublished } from './predecessors.ts'
+import { registerRelayApi } from './relay-api.ts'
+import { createAcceptGateway, fenceGateways } from './relay-gateway.ts'
+import { createNonces } from './relay-nonce.ts'
 import { registerRenewalApi } from './renewal-api.ts'
 import { openRestoreWatch, witnessPaths } from './restore-watch.ts'
 import { registerStatusApi } from './status-api.ts'
@@ -146,8 +152,8 @@ export const openEnrollDesk = async (
   await warnOfUnpublished({ registry, issuers: predecessors, published, clock, log, metrics })
 
   // monotonic: who guesses is not forgiven, and nobody kept out, because the clock was set
-  const limits = (perMinute = config.enroll.failures_per_minute) =>
-    createFailureLimits({ perMinute, clock: () => performance.now() })
+  const limits = (perMinute = config.enroll.failures_per_minute, detail?: string) =>
+    createFailureLimits({ perMinute, clock: () => performance.now(), ...(detail && { detail }) })
   const webhookSecretFile = config.enroll.webhook_secret_file
   const webhookSecret = webhookSecretFile === undefined ? undefined : readWebhookSecret(webhookSecretFile)
   const alert = createAlert({ log, metrics })
@@ -198,6 +204,7 @@ export const openEnrollDesk = async (
       followGroups(server, registry, again, log)
     }
     opened.defer(() => closeListener(app, server))
+    if (ca !== undefined) fenceGateways(app)
     await register(app)
     await app.ready()
     const { host, port } = await listen(server, at)
@@ -217,11 +224,28 @@ export const openEnrollDesk = async (
     log.warn('TLS 1.3 session tickets are sent (they open nothing): start node with src/runtime/openssl.cnf')
   }
 
+  const relayCa = config.enroll.relay_ca
+  const relay = {
+    deps: {
+      ...issuance,
+      failures: limits(),
+      nonces: createNonces({ secret: sealingKey, clock, random: randomBytes }),
+    },
+    acceptGateway: createAcceptGateway({
+      registry,
+      deviceKeys: () => new Set(issuers.records().map(({ der }) => readCertificate(der).spkiSha256)),
+      anchors: relayCa === undefined ? [] : readAllIn('enroll.relay_ca', relayCa),
+      clock,
+    }),
+    relays: limits(config.enroll.relays_per_minute, 'the gateway has had its share of this minute'),
+  }
+
   const devices = await serve('devices', config.enroll.devices_listen, ours, async (app) => {
     await registerDeviceApi(app, issuance)
     registerRenewalApi(app, issuance)
     await registerEst(app, issuance, trust)
     registerTrustApi(app, trust)
+    registerRelayApi(app, relay)
   })
   const crls = opened.use(
     await openCrlPublisher({
@@ -265,7 +289,8 @@ export const openEnrollDesk = async (
   )
   opened.use(await watchAuthorities({ config, registry, issuers, trust, root, clock, log, metrics }))
   opened.use(watchAssertionKeys({ keys: signingKeys, log }))
-  opened.use(followInbox({ registry, inbox, clock, log }))
+  const suspect = createCloneReports({ registry, clock, alert, log })
+  opened.use(followInbox({ registry, inbox, clock, log, suspect }))
   opened.use(forgetAnswers({ registry, clock, log }))
   opened.use(expireRequests({ registry, clock, log }))
 

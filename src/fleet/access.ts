@@ -26,6 +26,47 @@ export type TopicAct = (typeof TOPIC_ACTS)[number]
 /** `filter`: an MQTT topic filter that may hold `${device.id}` and the other templates of docs/admission.md. */
 export type TopicRule = { readonly filter: string; readonly acts: readonly TopicAct[] }
 
+/**
+ * What a ClientID may be (docs/mqtt.md). `equal`: the identity. `prefix`: that, or `<identity>@<suffix>`. `forced`: anything; the broker is told
+ * the identity.
+ */
+export const CLIENT_ID_RULES = ['equal', 'prefix', 'forced'] as const
+export type ClientIdRule = (typeof CLIENT_ID_RULES)[number]
+
+/** What a denied PUBLISH of MQTT 3.1 and 3.1.1 comes to, which know no way to say no. */
+export const DENY_PUBLISH = ['disconnect', 'drop'] as const
+export type DenyPublish = (typeof DENY_PUBLISH)[number]
+
+/** What becomes of the will of a device that is cut. */
+export const ON_REVOKE_WILL = ['discard', 'publish'] as const
+export type OnRevokeWill = (typeof ON_REVOKE_WILL)[number]
+
+/** Of an application over MQTT. What is left out: {@link MQTT_DEFAULTS}. */
+export type MqttAccess = {
+  /** Empty: the defaults of #policy/topics. */
+  readonly topics: readonly TopicRule[]
+  readonly clientId?: ClientIdRule
+  /** of one identity at a time, each with its own ClientID; one that comes with a ClientID that is there takes it over */
+  readonly connections?: number
+  readonly denyPublish?: DenyPublish
+  readonly onRevokeWill?: OnRevokeWill
+  /** undefined: mqtt.handshake_per */
+  readonly handshakePer?: 'connection' | 'message'
+  /** also over WebSocket, at `/mqtt` of the HTTPS door */
+  readonly websocket?: boolean
+  /** values of Origin that pages of other sites may send with a WebSocket, beside the application's own */
+  readonly allowedOrigins?: readonly string[]
+}
+
+export const MQTT_DEFAULTS = {
+  clientId: 'equal',
+  connections: 1,
+  denyPublish: 'disconnect',
+  onRevokeWill: 'discard',
+  websocket: true,
+  allowedOrigins: [],
+} as const satisfies Partial<MqttAccess>
+
 /** How an origin is told whose certificate it was: Cf-Client-Cert-*, Client-Cert (RFC 9440), X-Forwarded-Client-Cert (Envoy). */
 export const FORWARDS = ['cloudflare', 'rfc9440', 'xfcc'] as const
 export type Forward = (typeof FORWARDS)[number]
@@ -34,11 +75,21 @@ export type Forward = (typeof FORWARDS)[number]
 export const FORWARD_ON = ['first', 'every'] as const
 export type ForwardOn = (typeof FORWARD_ON)[number]
 
+/**
+ * What an application over HTTPS is. `proxy`: a way to its origin. `mqtt-publish`: a POST is a PUBLISH of the device (docs/mqtt-publish.md); then there
+ * is no origin, and the path is a literal prefix and `/*`.
+ */
+export const HTTPS_KINDS = ['proxy', 'mqtt-publish'] as const
+export type HttpsKind = (typeof HTTPS_KINDS)[number]
+
 /** Of an application over HTTPS. What is left out: {@link HTTPS_DEFAULTS}. */
 export type HttpsAccess = {
+  readonly kind?: HttpsKind
   /** Cloudflare's grammar: `/alpha`, `/alpha/*`, `/foo*bar`; docs/admission.md */
   readonly path: string
-  /** `http://h:p`, `https://h:p`, `unix:/path`; several: the next one when one cannot be reached */
+  /** `mqtt-publish`: may a message be retained? */
+  readonly retain?: boolean
+  /** `http://h:p`, `https://h:p`, `unix:/path`; several: the next one when one cannot be reached; `mqtt-publish`: none, an empty list */
   readonly origin: string | readonly string[]
   /** PEM: whom an https origin's certificate is verified with; undefined: the public roots */
   readonly originCa?: string
@@ -56,6 +107,8 @@ export type HttpsAccess = {
 }
 
 export const HTTPS_DEFAULTS = {
+  kind: 'proxy',
+  retain: false,
   websocket: false,
   allowedOrigins: [],
   encodedSlashes: false,
@@ -71,8 +124,8 @@ export type Application = SessionChoice & {
   readonly hostnames: readonly string[]
   /** undefined: not reachable over HTTPS */
   readonly https: HttpsAccess | undefined
-  /** undefined: not reachable over MQTT. Empty `topics`: the defaults of #policy/topics. */
-  readonly mqtt: { readonly topics: readonly TopicRule[] } | undefined
+  /** undefined: not reachable over MQTT */
+  readonly mqtt: MqttAccess | undefined
   /** names; order is evaluation order. None: nobody gets in. */
   readonly policies: readonly string[]
 }

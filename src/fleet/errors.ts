@@ -38,6 +38,7 @@ const OTHER_CODES = [
   'idempotency_mismatch',
   'unsupported',
   'unsupported_media_type',
+  'upgrade_required',
   'request_timeout',
   'body_too_large',
   'headers_too_large',

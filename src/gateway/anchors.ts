@@ -16,6 +16,7 @@ import { loadAnchors, type HostAnchors, type LoadedAnchors } from '#trust/anchor
 import { findPath, type Path } from '#trust/anchor-paths.ts'
 import { crlsReading, nextEndOf, NO_CRLS, type KeptCrl } from '#trust/crls.ts'
 import { standingOf, standingWithoutHandshake, type RecordOf } from '#trust/standing.ts'
+import { nameOfCa, type NamedCa } from './named-cas.ts'
 
 /** Paths remembered per hostname; the oldest goes first. */
 const MAX_REMEMBERED = 4_096
@@ -24,6 +25,8 @@ const MAX_REMEMBERED = 4_096
 type Host = HostAnchors & {
   readonly paths: Map<string, Path>
   context: SecureContext | undefined
+  /** the same, with CAs that are only named */
+  naming: { readonly named: readonly NamedCa[]; readonly context: SecureContext } | undefined
 }
 
 type Current = Omit<LoadedAnchors, 'hosts'> & {
@@ -41,10 +44,13 @@ export type Anchors = {
    * @returns ms: when one of them ends, and a verdict that was given by it has to be given again; Infinity: none does
    */
   setCrls(records: readonly KeptCrl[]): Promise<number>
-  /** Cached. undefined: a hostname without anchors, where nobody is trusted. Never throws. */
-  contextFor(hostname: string): SecureContext | undefined
-  /** PEM of what is trusted there; empty when nothing is. Never throws. */
-  caFor(hostname: string): readonly string[]
+  /**
+   * Cached. undefined: a hostname without anchors, where nobody is trusted. Never throws.
+   * @param named CAs that clients are told of, and that are not trusted; the same array as long as they are the same
+   */
+  contextFor(hostname: string, named?: readonly NamedCa[]): SecureContext | undefined
+  /** PEM of what is trusted there, and of what is only named; empty when nothing is. Never throws. */
+  caFor(hostname: string, named?: readonly NamedCa[]): readonly string[]
   /** Forget contexts: the certificate that this server presents has changed. */
   forgetContexts(): void
   /** @param recordOf asked only for a leaf that OpenSSL trusted; what it throws is thrown */
@@ -58,6 +64,13 @@ export type Anchors = {
   ): Standing
   /** DER of the verified certificates between a trusted leaf and its root, in TLS order, the root left out. Never throws. */
   chainAbove(peer: Peer, hostname: string): readonly Uint8Array[]
+}
+
+/** A name that is trusted here is named already. */
+const withNames = (host: HostAnchors | undefined, named: readonly NamedCa[]): readonly string[] => {
+  const { ca, authorities } = host ?? { ca: [], authorities: [] }
+  const trusted = new Set(authorities.map(({ facts }) => nameOfCa(facts)))
+  return [...ca, ...named.filter(({ name }) => !trusted.has(name)).map(({ pem }) => pem)]
 }
 
 /**
@@ -82,7 +95,7 @@ export const createAnchors = (o: {
       const { hosts, until } = loadAnchors(snapshot, issuers, now, o.problem)
       const fresh = [...hosts].map(([name, host]): [string, Host] => [
         name,
-        { ...host, paths: new Map(), context: undefined },
+        { ...host, paths: new Map(), context: undefined, naming: undefined },
       ])
       current = { snapshot, issuers, until, hosts: new Map(fresh) }
     }
@@ -124,15 +137,23 @@ export const createAnchors = (o: {
       if (call === crlCalls) crls = read
       return nextEndOf(crls, o.clock())
     },
-    contextFor: (hostname) => {
+    contextFor: (hostname, named = []) => {
       const host = latest()?.hosts.get(hostname)
       if (host === undefined) return undefined
-      host.context ??= o.makeContext(host.ca)
-      return host.context
+      if (named.length === 0) {
+        host.context ??= o.makeContext(host.ca)
+        return host.context
+      }
+      if (host.naming?.named !== named)
+        host.naming = { named, context: o.makeContext(withNames(host, named)) }
+      return host.naming.context
     },
-    caFor: (hostname) => latest()?.hosts.get(hostname)?.ca ?? [],
+    caFor: (hostname, named = []) => withNames(latest()?.hosts.get(hostname), named),
     forgetContexts: () => {
-      for (const host of current?.hosts.values() ?? []) host.context = undefined
+      for (const host of current?.hosts.values() ?? []) {
+        host.context = undefined
+        host.naming = undefined
+      }
     },
     standing: (snapshot, peer, hostname, recordOf) => {
       const host = currentFor(snapshot).hosts.get(hostname)

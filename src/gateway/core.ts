@@ -5,7 +5,7 @@
 
 import type { Application } from '#fleet/access.ts'
 import { openInboxWriter } from '#registry/inbox.ts'
-import type { Change, InboxEntry } from '#registry/registry.ts'
+import type { Change, InboxEntry, RegistryReader } from '#registry/registry.ts'
 import { openRegistryReader } from '#registry/sqlite.ts'
 import type { Config } from '#runtime/config.ts'
 import type { Scope } from '#runtime/run.ts'
@@ -21,26 +21,35 @@ import { createCrlLoads } from './crl-loads.ts'
 import { startFeed } from './feed.ts'
 import { createKeyRing, type KeyRing } from './key-ring.ts'
 import { createLive, type LiveControl } from './live.ts'
+import { createNamedCas } from './named-cas.ts'
 import { createSessions, type Sessions } from './sessions/sessions.ts'
 
-export type Core = AsyncDisposable & {
-  readonly admission: Admission
-  readonly anchors: Anchors
-  readonly assertions: Assertions
-  readonly sessions: Sessions
-  readonly keys: Pick<KeyRing, 'published'>
-  readonly live: LiveControl
-  /** @param defaultHostname whose anchors clients without SNI are held against; undefined: nobody's */
-  contexts(defaultHostname?: string): Contexts
-  /** hostnames that exist to a stranger; throws `registry_unavailable` */
-  isKnownHost(hostname: string): boolean
-  /** as it is now; undefined: there is none, or the registry cannot be read */
-  applicationNamed(name: string): Application | undefined
-  /** Can it judge? While the registry cannot be read, everybody is refused. */
-  ready(): boolean
-  readonly anonymousLines: AnonymousLines
-  sighting(door: InboxEntry['door'], fingerprint: string): void
-}
+export type Core = AsyncDisposable &
+  Pick<RegistryReader, 'groups' | 'wasCut' | 'cutDevices'> & {
+    readonly admission: Admission
+    readonly anchors: Anchors
+    readonly assertions: Assertions
+    readonly sessions: Sessions
+    readonly keys: Pick<KeyRing, 'published'>
+    readonly live: LiveControl
+    /**
+     * @param defaultHostname whose anchors clients without SNI are held against; undefined: nobody's
+     * @param o.enrolling clients are told of the CAs of enrolment groups too: ./named-cas.ts
+     */
+    contexts(defaultHostname?: string, o?: { readonly enrolling: boolean }): Contexts
+    /** hostnames that exist to a stranger; throws `registry_unavailable` */
+    isKnownHost(hostname: string): boolean
+    /** as it is now; undefined: there is none, or the registry cannot be read */
+    applicationNamed(name: string): Application | undefined
+    /** Can it judge? While the registry cannot be read, everybody is refused. */
+    ready(): boolean
+    readonly anonymousLines: AnonymousLines
+    sighting(door: InboxEntry['door'], fingerprint: string): void
+    /** Somebody else seems to hold this certificate too: two live MQTT connections have taken a ClientID from each other. The enroll desk hears of it. */
+    suspect(fingerprint: string): void
+    /** Called with every batch of changes, after what is connected has been told to judge itself again. What it throws makes the batch come again. */
+    onChanges(listener: (changes: readonly Change[]) => void): Disposable
+  }
 
 /** @throws FleetError `config_invalid`, `registry_unavailable` */
 export const openCore = async (config: Config, { log, metrics, clock }: Scope): Promise<Core> => {
@@ -105,6 +114,7 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     }),
   )
 
+  const listeners = new Set<(changes: readonly Change[]) => void>()
   const apply = async (changes: readonly Change[]): Promise<void> => {
     const kinds = new Set(changes.map(({ kind }) => kind))
     if (kinds.has('issuer') || kinds.has('reset')) anchors.setIssuers(await registry.issuers())
@@ -114,6 +124,7 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     // issuers too: the default context trusts those that stand under its anchors
     if (kinds.has('access') || kinds.has('issuer') || kinds.has('reset')) reload()
     live.recheck(changes)
+    for (const listener of listeners) listener(changes)
   }
   // the cursor first: what changes while we read is told again
   const cursor = await registry.cursor()
@@ -142,16 +153,17 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     sessions,
     keys,
     live,
-    contexts: (defaultHostname) => {
+    contexts: (defaultHostname, { enrolling } = { enrolling: false }) => {
+      const named = enrolling ? createNamedCas(() => registry.groups()) : () => []
       const contexts = createContexts({
         problem: (err) => {
           log.error({ err }, 'a door goes on with its old TLS context')
         },
-        contextFor: (hostname) => anchors.contextFor(hostname),
+        contextFor: (hostname) => anchors.contextFor(hostname, named()),
         options: () =>
           serverOptions({
             ...identity.current(),
-            ca: defaultHostname === undefined ? [] : anchors.caFor(defaultHostname),
+            ca: defaultHostname === undefined ? [] : anchors.caFor(defaultHostname, named()),
             handshakeTimeout: config.limits.handshake_timeout,
           }),
       })
@@ -171,6 +183,16 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     sighting: (door, fingerprint) => {
       inbox.append({ kind: 'seen', subject: fingerprint, at: clock(), door })
     },
+    suspect: (fingerprint) => {
+      inbox.append({ kind: 'clone', subject: fingerprint, at: clock(), door: 'mqtt' })
+    },
+    onChanges: (listener) => {
+      listeners.add(listener)
+      return { [Symbol.dispose]: () => void listeners.delete(listener) }
+    },
+    groups: () => registry.groups(),
+    wasCut: (deviceId, since) => registry.wasCut(deviceId, since),
+    cutDevices: (since, after, limit) => registry.cutDevices(since, after, limit),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }

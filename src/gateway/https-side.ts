@@ -4,17 +4,24 @@ import type { Config } from '#runtime/config.ts'
 import type { Scope } from '#runtime/run.ts'
 import type { Core } from './core.ts'
 import { openHttpsDoor, type HttpsDoor } from './https/door.ts'
+import type { Front } from './mqtt/front.ts'
 import { warnOfTickets } from './tickets.ts'
 
 export type HttpsSide = AsyncDisposable & Pick<HttpsDoor, 'url' | 'close'>
 
-/** @throws FleetError `config_invalid` when it cannot listen */
-export const openHttps = async (core: Core, config: Config, scope: Scope): Promise<HttpsSide> => {
+/** @param front of the same process: for MQTT over WebSocket. @throws FleetError `config_invalid` when it cannot listen */
+export const openHttps = async (
+  core: Core,
+  front: Front,
+  config: Config,
+  scope: Scope,
+): Promise<HttpsSide> => {
   const contexts = core.contexts()
   await warnOfTickets(contexts.server, scope.log)
   const door = await openHttpsDoor({
     ...core,
     ...scope,
+    front,
     config,
     contexts,
     sighting: (fingerprint) => {

@@ -1,5 +1,5 @@
 /**
- * The gateway desk as one resource: the core and its two doors, opened in order and closed in reverse. The HTTPS door may be served by
+ * The gateway desk as one resource: the core, the MQTT front and the two doors, opened in order and closed in reverse. The HTTPS door may be served by
  * processes of its own (`https.workers`); then this one has the MQTT door alone. Not the process: main.ts.
  */
 
@@ -8,6 +8,8 @@ import type { Scope, Service } from '#runtime/run.ts'
 import { openCore, type Core } from './core.ts'
 import { openHttps } from './https-side.ts'
 import { openMqttDoor } from './mqtt/door.ts'
+import { openFrontOf } from './mqtt-side.ts'
+import type { Front } from './mqtt/front.ts'
 import { warnOfTickets } from './tickets.ts'
 import { openWorkers } from './workers/supervisor.ts'
 import type { Times } from './workers/times.ts'
@@ -19,8 +21,8 @@ type HttpsService = AsyncDisposable & {
   reload(): void
 }
 
-const openHere = async (core: Core, config: Config, scope: Scope): Promise<HttpsService> => {
-  const https = await openHttps(core, config, scope)
+const openHere = async (core: Core, front: Front, config: Config, scope: Scope): Promise<HttpsService> => {
+  const https = await openHttps(core, front, config, scope)
   const reload = (): void => {
     scope.log.info(
       'SIGHUP: without workers there is nothing to restart; certificates, anchors and policies are read as they change',
@@ -53,6 +55,7 @@ const openElsewhere = async (
 export const openGateway = async (config: Config, scope: Scope, times?: Times): Promise<Service> => {
   await using opened = new AsyncDisposableStack()
   const core = opened.use(await openCore(config, scope))
+  const front = opened.use(await openFrontOf(core, 'gateway', config, scope))
   const doors: AsyncDisposable[] = []
   opened.defer(async () => {
     // whoever streams or subscribes hears of it before the doors wait for them
@@ -62,7 +65,7 @@ export const openGateway = async (config: Config, scope: Scope, times?: Times): 
 
   const https =
     config.https.workers === 0
-      ? await openHere(core, config, scope)
+      ? await openHere(core, front, config, scope)
       : await openElsewhere(core, config, scope, times)
   doors.push(https)
   process.on('SIGHUP', https.reload)
@@ -70,13 +73,12 @@ export const openGateway = async (config: Config, scope: Scope, times?: Times): 
     process.off('SIGHUP', https.reload)
   })
   const mqtts = await openMqttDoor({
-    ...core,
     ...scope,
+    front,
     config,
-    contexts: core.contexts(config.mqtt.default_hostname),
-    sighting: (fingerprint) => {
-      core.sighting('mqtt', fingerprint)
-    },
+    contexts: core.contexts(config.mqtt.default_hostname, {
+      enrolling: config.gateway.enroll_url !== undefined,
+    }),
   })
   doors.push(mqtts)
   const stack = opened.move()

@@ -1,6 +1,6 @@
 /**
- * Makes a PKI on disk, offline: root → devices intermediate, root → services intermediate, and server certificates from the
- * latter. Never loaded by a desk; the files it leaves are what a desk is configured with.
+ * Makes a PKI on disk, offline: root → devices intermediate, root → services intermediate, and certificates of servers and gateways from
+ * the latter. Never loaded by a desk; the files it leaves are what a desk is configured with.
  */
 
 import { createPrivateKey, createPublicKey, randomBytes, sign, type KeyObject } from 'node:crypto'
@@ -17,29 +17,40 @@ import { generateKey, sha256Hex, spkiDer } from './keys.ts'
 import { attributeOf, nameDer } from './names.ts'
 import { OID } from './oids.ts'
 import { toPem } from './pem.ts'
-import { intermediateTbs, rootTbs, serverTbs, skiOf, type Signer } from './profile.ts'
+import {
+  gatewayTbs,
+  intermediateTbs,
+  rootTbs,
+  serverTbs,
+  skiOf,
+  type Signer,
+  type Subject,
+} from './profile.ts'
 import { newSerial } from './serial.ts'
 import { algorithmForKey, signedDer } from './signatures.ts'
 
 const ROOT_LIFE = 20 * 365 * DAY
 const INTERMEDIATE_LIFE = 5 * 365 * DAY
+/** Of servers' and gateways' certificates. */
 const SERVER_DAYS = 90
 /** Clients refuse longer ones. */
 const MAX_SERVER_DAYS = 825
 /** A device whose clock is behind still accepts a PKI made a moment ago. */
 const BACKDATE = 24 * HOUR
 
-/** Paths below `certs/`. What a desk may read is outside `private/`, but for the intermediate's and the server's key. */
+/** Paths below `certs/`. What a desk may read is outside `private/`, but for the intermediate's, the server's and the gateway's key. */
 const FILES = {
   root: 'root.pem',
   intermediate: 'intermediate.pem',
   services: 'services.pem',
   chain: 'chain.pem',
   server: 'server.pem',
+  gateway: 'gateway.pem',
   rootKey: 'private/root.key',
   intermediateKey: 'private/intermediate.key',
   servicesKey: 'private/services.key',
   serverKey: 'private/server.key',
+  gatewayKey: 'private/gateway.key',
 } as const
 
 export type PkiPaths = { readonly [K in keyof typeof FILES]: string }
@@ -72,17 +83,35 @@ const newCa = (names: readonly string[]): Omit<Authority, 'der'> & { readonly sp
   }
 }
 
-const serverText = (
-  by: Authority,
-  names: readonly [string, ...string[]],
-  validity: { readonly notBefore: number; readonly notAfter: number },
-): { readonly cert: string; readonly key: string } => {
+type Validity = { readonly notBefore: number; readonly notAfter: number }
+type LeafText = { readonly cert: string; readonly key: string }
+
+/** Leaf, then its intermediate; and a key that no passphrase protects: a desk starts by itself. */
+const leafText = (by: Authority, validity: Validity, write: (subject: Subject) => Buffer): LeafText => {
   const { privateKey, publicKey } = generateKey('P-256')
-  const tbs = serverTbs(by.signer, { spkiDer: spkiDer(publicKey), serial: newSerial(), ...validity }, names)
+  const tbs = write({ spkiDer: spkiDer(publicKey), serial: newSerial(), ...validity })
   return {
     cert: toPem('CERTIFICATE', signTbs(tbs, by)) + toPem('CERTIFICATE', by.der),
     key: keyText(privateKey, undefined),
   }
+}
+
+const serverText = (by: Authority, names: readonly [string, ...string[]], validity: Validity): LeafText =>
+  leafText(by, validity, (subject) => serverTbs(by.signer, subject, names))
+
+const gatewayText = (by: Authority, id: string, validity: Validity): LeafText =>
+  leafText(by, validity, (subject) => gatewayTbs(by.signer, subject, id))
+
+/** As #policy/keys.ts reads it out of the certificate. */
+const GATEWAY_ID = /^[a-z0-9][a-z0-9-]{0,62}$/
+export const FIRST_GATEWAY = 'gateway'
+
+const gatewayIdOf = (id: string): string => {
+  if (GATEWAY_ID.test(id)) return id
+  throw new FleetError(
+    'bad_request',
+    'the id of a gateway has 1 to 63 of a-z 0-9 - and begins with a letter or digit',
+  )
 }
 
 /** With a purpose after it, within the 64 characters of a common name (RFC 5280, ub-common-name). */
@@ -137,8 +166,9 @@ const publish = async (dir: string, texts: Readonly<Record<keyof PkiPaths, strin
 
 /**
  * @param o.dir `certs/`. Made when missing; nothing in it is overwritten
- * @param o.passphrase encrypts the three CA keys (encrypted-key.ts); the server key is for a desk and stays plain
+ * @param o.passphrase encrypts the three CA keys (encrypted-key.ts); those of server and gateway are for a desk and stay plain
  * @param o.serverNames host names and addresses of the development server certificate
+ * @param o.gatewayId of the first gateway's certificate; {@link FIRST_GATEWAY} by default
  * @throws conflict when any of the files exists; bad_request for names that cannot be, or a passphrase that is too short
  */
 export const createPki = async (o: {
@@ -147,6 +177,7 @@ export const createPki = async (o: {
   readonly names?: { readonly organization?: string }
   readonly passphrase?: string
   readonly serverNames: readonly string[]
+  readonly gatewayId?: string | undefined
   /** `http://…` without a trailing slash: where intermediates say that the root's CRL is; undefined: they say nothing */
   readonly statusUrl?: string | undefined
 }): Promise<PkiPaths> => {
@@ -154,6 +185,7 @@ export const createPki = async (o: {
   if (!ORGANIZATION.test(organization))
     throw new FleetError('bad_request', 'an organization has 1 to 50 printable characters of ASCII')
   const serverNames = serverNamesOf(o.serverNames)
+  const gatewayId = gatewayIdOf(o.gatewayId ?? FIRST_GATEWAY)
   if (o.passphrase !== undefined) checkPassphrase(o.passphrase)
   const notBefore = o.now - BACKDATE
 
@@ -169,7 +201,9 @@ export const createPki = async (o: {
   }
   const devices = intermediate('devices', 'Devices')
   const services = intermediate('services', 'Services')
-  const server = serverText(services, serverNames, { notBefore, notAfter: o.now + SERVER_DAYS * DAY })
+  const leafValidity = { notBefore, notAfter: o.now + SERVER_DAYS * DAY }
+  const server = serverText(services, serverNames, leafValidity)
+  const gateway = gatewayText(services, gatewayId, leafValidity)
 
   const rootPem = toPem('CERTIFICATE', rootDer)
   const intermediatePem = toPem('CERTIFICATE', devices.der)
@@ -179,10 +213,12 @@ export const createPki = async (o: {
     services: toPem('CERTIFICATE', services.der),
     chain: intermediatePem + rootPem,
     server: server.cert,
+    gateway: gateway.cert,
     rootKey: keyText(root.key, o.passphrase),
     intermediateKey: keyText(devices.key, o.passphrase),
     servicesKey: keyText(services.key, o.passphrase),
     serverKey: server.key,
+    gatewayKey: gateway.key,
   })
 }
 
@@ -327,22 +363,23 @@ export const createIntermediate = async (o: {
   return { ski, commonName, notAfter, ...files }
 }
 
-/**
- * A server certificate with a new key from the services intermediate in `dir`. `out.cert`: leaf, then the intermediate.
- * @throws bad_request for a name or life that cannot be; not_found without a services intermediate; issuer_unusable when its key does not open, does not fit, or it ends too soon
- */
-export const issueServerCertificate = async (o: {
+type LeafOrder = {
   readonly dir: string
   readonly out: { readonly cert: string; readonly key: string }
-  readonly names: readonly string[]
   readonly now: number
   readonly days?: number
   readonly passphrase?: string
-}): Promise<void> => {
-  const names = serverNamesOf(o.names)
+}
+
+/** A leaf with a new key from the services intermediate in `dir`, in the place of the one before. */
+const issueLeaf = async (
+  o: LeafOrder,
+  what: string,
+  make: (services: Authority & { readonly facts: CertificateFacts }, validity: Validity) => LeafText,
+): Promise<void> => {
   const days = o.days ?? SERVER_DAYS
   if (!Number.isInteger(days) || days < 1 || days > MAX_SERVER_DAYS)
-    throw new FleetError('bad_request', `a server certificate lives 1 to ${MAX_SERVER_DAYS} days`)
+    throw new FleetError('bad_request', `a ${what} certificate lives 1 to ${MAX_SERVER_DAYS} days`)
   const paths = pathsIn(o.dir)
   const [certificatePem, keyPem] = await Promise.all([
     readFile(paths.services, 'utf8'),
@@ -350,18 +387,44 @@ export const issueServerCertificate = async (o: {
   ]).catch((cause: unknown) => {
     throw new FleetError('not_found', `no services intermediate and key in ${o.dir}`, { cause })
   })
-  const { facts: certificate, ...services } = openAuthority('services intermediate', {
-    ...o,
-    certificatePem,
-    keyPem,
-  })
-  const validity = {
+  const services = openAuthority('services intermediate', { ...o, certificatePem, keyPem })
+  const made = make(services, {
     notBefore: o.now - HOUR,
-    notAfter: Math.min(o.now + days * DAY, certificate.notAfter),
-  }
-  const made = serverText(services, names, validity)
+    notAfter: Math.min(o.now + days * DAY, services.facts.notAfter),
+  })
   await replaceAll([
     { path: o.out.key, text: made.key, mode: 0o600 },
     { path: o.out.cert, text: made.cert, mode: 0o644 },
   ])
+}
+
+/**
+ * A server certificate with a new key from the services intermediate in `dir`. `out.cert`: leaf, then the intermediate.
+ * @throws bad_request for a name or life that cannot be; not_found without a services intermediate; issuer_unusable when its key does not open, does not fit, or it ends too soon
+ */
+export const issueServerCertificate = async (
+  o: LeafOrder & { readonly names: readonly string[] },
+): Promise<void> => {
+  const names = serverNamesOf(o.names)
+  await issueLeaf(o, 'server', (services, validity) => serverText(services, names, validity))
+}
+
+/** May this services intermediate make certificates of gateways? One of before there were any may not. */
+export const mayIssueGateways = ({ extendedKeyUsage }: CertificateFacts): boolean =>
+  extendedKeyUsage?.includes(OID.clientAuth) === true
+
+/**
+ * The same for a gateway's own client certificate. @param o.id of the gateway
+ * @throws as {@link issueServerCertificate}; also issuer_unusable: {@link mayIssueGateways}
+ */
+export const issueGatewayCertificate = async (o: LeafOrder & { readonly id: string }): Promise<void> => {
+  const id = gatewayIdOf(o.id)
+  await issueLeaf(o, 'gateway', (services, validity) => {
+    if (!mayIssueGateways(services.facts))
+      throw new FleetError(
+        'issuer_unusable',
+        'this services intermediate is of before there were gateway certificates: it may issue those of servers only',
+      )
+    return gatewayText(services, id, validity)
+  })
 }

@@ -128,13 +128,18 @@ const read = (input: string | Uint8Array): CsrFacts => {
   }
 }
 
-/** @param input PEM text, or DER. @throws bad_csr | weak_key | csr_signature_invalid */
-export const readCsr = (input: string | Uint8Array): CsrFacts => {
+const orBadCsr = <T>(work: () => T): T => {
   try {
-    return read(input)
+    return work()
   } catch (error) {
     if (error instanceof FleetError && error.code === 'bad_request')
       throw new FleetError('bad_csr', error.detail, { cause: error.cause })
     throw error
   }
 }
+
+/** @param input PEM text, or DER. @throws bad_csr | weak_key | csr_signature_invalid */
+export const readCsr = (input: string | Uint8Array): CsrFacts => orBadCsr(() => read(input))
+
+/** What a request in PEM is in DER, and no more: nothing of it is read, and no key proved. @throws bad_csr */
+export const csrDerOf = (pem: string): Uint8Array => orBadCsr(() => derFromPem(pem))

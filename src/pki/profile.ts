@@ -36,6 +36,7 @@ const issuerUrl = (statusUrl: string, ski: string): string => `${statusUrl}/issu
 const ocspUrl = (statusUrl: string): string => `${statusUrl}/ocsp`
 
 const deviceUri = (deviceId: string): string => `urn:sallyport:device:${deviceId}`
+const gatewayUri = (gatewayId: string): string => `urn:sallyport:gateway:${gatewayId}`
 
 /** Positive, no leading zero octet: serial.ts. */
 const SERIAL = /^[4-7][0-9a-f]{31}$/
@@ -96,10 +97,11 @@ const caDer = (pathLength: number | undefined): Buffer =>
 export const DIGITAL_SIGNATURE = extensionDer(OID.keyUsage, true, tlv(TAG.bitString, Buffer.of(7, 0x80)))
 const CERT_AND_CRL_SIGN = extensionDer(OID.keyUsage, true, tlv(TAG.bitString, Buffer.of(1, 0x06)))
 
-export const usesDer = (oid: string): Buffer =>
-  extensionDer(OID.extendedKeyUsage, false, tlv(TAG.sequence, oidDer(oid)))
+export const usesDer = (...oids: readonly string[]): Buffer =>
+  extensionDer(OID.extendedKeyUsage, false, tlv(TAG.sequence, ...oids.map(oidDer)))
 const CLIENT_AUTH = usesDer(OID.clientAuth)
 const SERVER_AUTH = usesDer(OID.serverAuth)
+const SERVER_AND_CLIENT_AUTH = usesDer(OID.serverAuth, OID.clientAuth)
 
 /** O, OU and CN from the widest to the narrowest, as directories order them; one of each at most. */
 const deviceSubjectDer = (deviceId: string, { organization, organizationalUnit }: SubjectExtras): Buffer =>
@@ -186,9 +188,22 @@ export const serverTbs = (signer: Signer, subject: Subject, names: readonly [str
     extensionDer(OID.subjectAltName, false, tlv(TAG.sequence, ...names.map(serverNameDer))),
   ])
 
+/** A gateway's own certificate for the enroll desk: a client's and no server's. Its id is in its URI; no device's URI begins so. */
+export const gatewayTbs = (signer: Signer, subject: Subject, gatewayId: string): Buffer =>
+  tbs(signer, subject, nameDer([{ oid: OID.commonName, text: gatewayId }]), [
+    NOT_A_CA,
+    DIGITAL_SIGNATURE,
+    CLIENT_AUTH,
+    authorityKeyIdDer(signer.ski),
+    subjectKeyIdDer(subject.spkiDer),
+    extensionDer(OID.subjectAltName, false, tlv(TAG.sequence, uriDer(gatewayUri(gatewayId)))),
+  ])
+
 /**
- * An intermediate that may issue leaves of one purpose and nothing below: a device CA cannot make a server certificate. Never OCSPSigning in
- * a CA: it would be a responder for the root, without asking.
+ * An intermediate that may issue leaves of its purposes and nothing below: a device CA cannot make a server certificate. One of services
+ * makes servers' and gateways' certificates, so it names both uses: who verifies a leaf holds it against the uses of the CA above it (RFC 5280
+ * §4.2.1.12, as OpenSSL and others read it), and each leaf has one. Its clients are no devices: no record has them, and it is no anchor of
+ * devices. Never OCSPSigning in a CA: it would be a responder for the root, without asking.
  * @param statusUrl where the root's CRL will be served (`sallyport ca crl`); undefined: it names none
  */
 export const intermediateTbs = (
@@ -201,7 +216,7 @@ export const intermediateTbs = (
   tbs(signer, subject, subjectDer, [
     caDer(0),
     CERT_AND_CRL_SIGN,
-    purpose === 'devices' ? CLIENT_AUTH : SERVER_AUTH,
+    purpose === 'devices' ? CLIENT_AUTH : SERVER_AND_CLIENT_AUTH,
     authorityKeyIdDer(signer.ski),
     subjectKeyIdDer(subject.spkiDer),
     ...(statusUrl === undefined ? [] : [crlPointDer(signer, statusUrl)]),

@@ -4,8 +4,9 @@
  */
 
 import { sign, type KeyObject } from 'node:crypto'
+import { DAY } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { spkiDer } from './keys.ts'
+import { generateKey, spkiDer } from './keys.ts'
 import { nameDer } from './names.ts'
 import { OID } from './oids.ts'
 import { toPem } from './pem.ts'
@@ -30,9 +31,29 @@ export const selfSigned = (o: {
 }): string => {
   if (o.commonName === '' || o.commonName.length > MOST_NAME)
     throw new FleetError('internal', `a common name has 1 to ${MOST_NAME} characters`)
+  return pemOf(nameDer([{ oid: OID.commonName, text: o.commonName }]), o)
+}
+
+/**
+ * A certificate that bears a CA's name and nothing else of it: OpenSSL names to clients whatever stands among its anchors, and this is how a CA
+ * is named without being trusted. Its key is thrown away, it is no CA and may not sign certificates, and its dates were over in 1970.
+ * @param subjectDer the name
+ * @returns PEM
+ */
+export const nameBearer = (subjectDer: Uint8Array): string =>
+  pemOf(subjectDer, { ...generateKey('P-256'), notBefore: 0, notAfter: DAY })
+
+const pemOf = (
+  subjectDer: Uint8Array,
+  o: {
+    readonly privateKey: KeyObject
+    readonly publicKey: KeyObject
+    readonly notBefore: number
+    readonly notAfter: number
+  },
+): string => {
   const spki = spkiDer(o.publicKey)
   const algorithm = algorithmForKey(o.publicKey)
-  const subjectDer = nameDer([{ oid: OID.commonName, text: o.commonName }])
   const { notBefore, notAfter } = o
   const signed = tbs(
     { subjectDer, ski: skiOf(spki), algorithm },

@@ -10,6 +10,7 @@ import type { TokenBinding } from '#fleet/session.ts'
  * `authority`: the Host field, lower case, with its port; default `host`. `upgrade`: does it ask for a WebSocket? `first`: is it the first
  * request since the handshake? (default yes) `handshakeAt`: ms, when that was; undefined: a session is not older than its token. `running`: it was let in
  * before, and is being answered: the end of its session is not its own. (default no)
+ * `clientId`: as in CONNECT; empty where the server may choose. `websocket`: it came by the HTTPS door, and only then `origin` and `authority` say anything.
  */
 export type Ask =
   | {
@@ -24,7 +25,15 @@ export type Ask =
       readonly handshakeAt?: number
       readonly running?: boolean
     }
-  | { readonly door: 'mqtt'; readonly host: string; readonly act: 'connect'; readonly clientId: string }
+  | {
+      readonly door: 'mqtt'
+      readonly host: string
+      readonly act: 'connect'
+      readonly clientId: string
+      readonly websocket?: boolean
+      readonly authority?: string
+      readonly origin?: string
+    }
   | {
       readonly door: 'mqtt'
       readonly host: string

@@ -38,11 +38,36 @@ export const judgeKey = (key: KeyFacts): 'weak_key' | undefined => {
 const isSaneSerial = (serial: string): boolean =>
   serial.length >= 2 && serial.length <= 40 && !/^[89a-f]/.test(serial) && !/^(?:00)+$/.test(serial)
 
+const SERVER_AUTH = '1.3.6.1.5.5.7.3.1'
+const GATEWAY_URI = 'urn:sallyport:gateway:'
+/** As of applications and groups. */
+const GATEWAY_ID = /^[a-z0-9][a-z0-9-]{0,62}$/
+
+/** Does it call itself a gateway's, in whatever spelling (RFC 8141 §3.1)? Such a one is nobody's at any door. */
+export const namesGateway = ({ sanUris }: Pick<CertificateFacts, 'sanUris'>): boolean =>
+  sanUris.some((uri) => uri.toLowerCase().startsWith(GATEWAY_URI))
+
+/** The id in a gateway's own client certificate: its only URI. undefined: it is none, or names two. */
+export const gatewayIdOf = ({ sanUris }: Pick<CertificateFacts, 'sanUris'>): string | undefined => {
+  const [uri = '', ...more] = sanUris
+  const id = uri.startsWith(GATEWAY_URI) ? uri.slice(GATEWAY_URI.length) : ''
+  return more.length === 0 && GATEWAY_ID.test(id) ? id : undefined
+}
+
+/** A gateway's certificate for the enroll desk: a client's and not a server's too. */
+export const judgeGatewayLeaf = (leaf: CertificateFacts): Denial | undefined =>
+  gatewayIdOf(leaf) === undefined || leaf.extendedKeyUsage?.includes(SERVER_AUTH) === true
+    ? 'certificate_wrong_purpose'
+    : judgeForm(leaf)
+
 /**
  * What OpenSSL lets pass and a device gateway must not (facts: a CA:TRUE leaf with digitalSignature, a leaf without any EKU).
- * EKU clientAuth must be said; `anyExtendedKeyUsage` does not say it.
+ * EKU clientAuth must be said; `anyExtendedKeyUsage` does not say it. Nor is a gateway's own certificate one of a device.
  */
-export const judgeClientLeaf = (leaf: CertificateFacts): Denial | undefined => {
+export const judgeClientLeaf = (leaf: CertificateFacts): Denial | undefined =>
+  namesGateway(leaf) ? 'certificate_wrong_purpose' : judgeForm(leaf)
+
+const judgeForm = (leaf: CertificateFacts): Denial | undefined => {
   if (!isSaneSerial(leaf.serial)) return 'certificate_untrusted'
   if (leaf.isCa || leaf.keyUsage?.includes('keyCertSign') === true) return 'certificate_wrong_purpose'
   // RFC 5280 §4.2.1.3, and RFC 8446 §4.4.2.2: the key must be allowed to sign the handshake

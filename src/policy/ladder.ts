@@ -3,12 +3,15 @@
  * they look at: case.ts. Not what follows: admission.ts.
  */
 
+import { MQTT_DEFAULTS } from '#fleet/access.ts'
 import { isStanding } from '#fleet/certificate.ts'
 import type { Denial } from '#fleet/denial.ts'
 import type { DeviceState } from '#fleet/device.ts'
 import { findHttps } from './access/compile.ts'
 import type { CompiledPolicy } from './access/rules.ts'
 import { durationOf, nameOf, type Case, type Request } from './case.ts'
+import { clientIdFor } from './client-id.ts'
+import type { Ask } from './decision.ts'
 import { judgeClientLeaf } from './keys.ts'
 import type { DeviceRecord, RevocationFacts, Span, Standing } from './facts.ts'
 
@@ -178,6 +181,12 @@ const hasForbiddenSlash = ({ target, application }: Case): boolean =>
 /** RFC 9110 §9.2.1, without TRACE, which no door lets through. */
 const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
+/** Can a page have made a browser ask this, as the device? */
+const isFromPages = (ask: Ask): ask is Extract<Ask, { origin?: string }> => {
+  if (ask.door === 'https') return ask.upgrade === true || !SAFE_METHODS.has(ask.method)
+  return ask.act === 'connect' && ask.websocket === true
+}
+
 /** RFC 6454 §6.2: https's own port is not said. */
 const isOwnOrigin = (origin: string, authority: string): boolean =>
   origin === `https://${authority.replace(/:443$/, '')}`
@@ -203,7 +212,16 @@ export const REQUEST_RUNGS: readonly Rung<Case>[] = [
   },
   {
     reasons: ['no_application'],
-    judge: ({ application }) => (application === undefined ? 'no_application' : undefined),
+    judge: ({ ask, application }) => {
+      if (application === undefined) return 'no_application'
+      const { mqtt } = application.application
+      return ask.door === 'mqtt' &&
+        ask.act === 'connect' &&
+        ask.websocket === true &&
+        mqtt?.websocket !== true
+        ? 'no_application'
+        : undefined
+    },
   },
   {
     reasons: ['policy_denied'],
@@ -233,20 +251,21 @@ export const REQUEST_RUNGS: readonly Rung<Case>[] = [
     // a browser brings the device's certificate along for any page that asks it to; devices send no Origin
     reasons: ['origin_denied'],
     judge: ({ ask, application }) => {
-      if (ask.door !== 'https' || ask.origin === undefined) return undefined
-      if (ask.upgrade !== true && SAFE_METHODS.has(ask.method)) return undefined
+      if (!isFromPages(ask) || ask.origin === undefined) return undefined
       if (isOwnOrigin(ask.origin, ask.authority ?? ask.host)) return undefined
-      return application?.allowedOrigins.has(ask.origin) === true ? undefined : 'origin_denied'
+      return application?.allowedOrigins[ask.door].has(ask.origin) === true ? undefined : 'origin_denied'
     },
   },
   {
     reasons: ['client_id_mismatch'],
-    judge: ({ ask, identity }) =>
-      ask.door === 'mqtt' &&
-      ask.act === 'connect' &&
-      (identity === undefined || ask.clientId !== nameOf(identity))
+    judge: ({ ask, identity, application }) => {
+      if (ask.door !== 'mqtt' || ask.act !== 'connect') return undefined
+      const { clientId, connections } = { ...MQTT_DEFAULTS, ...application?.application.mqtt }
+      return identity === undefined ||
+        clientIdFor(clientId, connections, nameOf(identity), ask.clientId).kind === 'mismatch'
         ? 'client_id_mismatch'
-        : undefined,
+        : undefined
+    },
   },
 ]
 

@@ -4,7 +4,7 @@
  */
 
 import type { TopicAct, TopicRule } from '#fleet/access.ts'
-import { filterCovers, isTopicFilter } from '#wire/topics.ts'
+import { isOwnTopic, isTopicFilter, levelsCover } from '#wire/topics.ts'
 import type { Identity } from './decision.ts'
 
 /** What holds for a device when an application names no topics. */
@@ -65,16 +65,60 @@ export const expandFilter = (filter: string, identity: Identity): string | undef
 
 export type MayUse = (act: TopicAct, topic: string) => boolean
 
+type Levels = readonly string[]
+
+/** Of each rule the whole levels before its first template or wildcard. */
+const heads = new WeakMap<TopicRule, string>()
+
+const headOf = (rule: TopicRule): string => {
+  const known = heads.get(rule)
+  if (known !== undefined) return known
+  const [fixed = ''] = rule.filter.split(/\$\{|[+#]/, 1)
+  const head = fixed === rule.filter ? fixed : fixed.slice(0, Math.max(fixed.lastIndexOf('/'), 0))
+  heads.set(rule, head)
+  return head
+}
+
+/** Of one identity, each rule filled in when a topic first begins as it does: an application may have a thousand, and all are judged anew with every change. */
+class OwnTopics {
+  readonly #rules: readonly TopicRule[]
+  readonly #identity: Identity
+  /** by rule; null: it gives nothing */
+  readonly #filled: (Levels | null | undefined)[] = []
+
+  constructor(rules: readonly TopicRule[], identity: Identity) {
+    this.#rules = rules
+    this.#identity = identity
+  }
+
+  #levels(at: number, { filter }: TopicRule): Levels | null {
+    const known = this.#filled[at]
+    if (known !== undefined) return known
+    const levels = expandFilter(filter, this.#identity)?.split('/') ?? null
+    this.#filled[at] = levels
+    return levels
+  }
+
+  covers(act: TopicAct, topic: string): boolean {
+    if (isOwnTopic(topic)) return false
+    const narrows = topic.split('/')
+    for (let at = 0; at < this.#rules.length; at += 1) {
+      const rule = this.#rules[at] as TopicRule
+      if (!rule.acts.includes(act) || !topic.startsWith(headOf(rule))) continue
+      const levels = this.#levels(at, rule)
+      if (levels !== null && levelsCover(levels, narrows)) return true
+    }
+    return false
+  }
+}
+
 /**
  * Templates are filled in once, topics asked often.
  * @param rules an application's; empty means the defaults
- * @returns of a topic name; for `subscribe` a filter, without `$share/<group>/`
+ * @returns of a topic name; for `subscribe` a filter, without `$share/<group>/`. Never of the door's own topics
  */
 export const topicsOf = (rules: readonly TopicRule[], identity: Identity): MayUse => {
   const defaults = identity.kind === 'device' ? DEFAULT_TOPICS : FOREIGN_TOPICS
-  const own = (rules.length === 0 ? defaults : rules).flatMap((rule) => {
-    const filter = expandFilter(rule.filter, identity)
-    return filter === undefined ? [] : [{ acts: rule.acts, filter }]
-  })
-  return (act, topic) => own.some(({ acts, filter }) => acts.includes(act) && filterCovers(filter, topic))
+  const own = new OwnTopics(rules.length === 0 ? defaults : rules, identity)
+  return (act, topic) => own.covers(act, topic)
 }

@@ -81,6 +81,9 @@ export type AssertionKey = {
   readonly createdAt: number
 }
 
+/** `at`: ms, as {@link RegistryReader.wasCut} says. `isCut`: it still is; else it is something again, perhaps by another certificate. */
+export type Cut = { readonly deviceId: DeviceId; readonly at: number; readonly isCut: boolean }
+
 /** What the gateway may do: read. The SQLite handle behind it is opened `readonly`. */
 export interface RegistryReader extends AsyncDisposable {
   /** By SHA-256 fingerprint. undefined: not on record, or only `intended`. Throws `registry_unavailable`. */
@@ -95,6 +98,20 @@ export interface RegistryReader extends AsyncDisposable {
   serviceToken(clientId: string): ServiceToken | undefined
   /** The same array as long as nothing in it has changed. Perhaps with some that have expired. Throws `registry_unavailable`. */
   sessionRevocations(): readonly SessionRevocation[]
+  /** Bootstrap trust and all: of the enrolment groups. The same map as long as nothing in it has changed. Throws `registry_unavailable`. */
+  groups(): ReadonlyMap<string, EnrollmentGroup>
+  /**
+   * When this device was last cut (revoked, suspended, retired, or one of its certificates revoked for another reason than `superseded`), if that
+   * was at or after `since`: what is kept for it anywhere must then go. By the clock of the enroll desk, and never before a cut that was
+   * committed earlier. undefined: not since then, or no such device. Throws `registry_unavailable`.
+   * @param since ms
+   */
+  wasCut(deviceId: DeviceId, since: number): number | undefined
+  /**
+   * Devices of which {@link RegistryReader.wasCut} says a time, earliest first, those of one time by id; of the time `since` itself only those
+   * after `after`. @returns at most `limit`; fewer: there are no more
+   */
+  cutDevices(since: number, after: DeviceId | undefined, limit: number): Promise<readonly Cut[]>
   issuers(): Promise<readonly IssuerRecord[]>
   /** Of every anchor, each with its DER. */
   anchorCrls(): Promise<readonly AnchorCrlRecord[]>
@@ -440,9 +457,9 @@ export type Logout = { readonly holder: string; readonly at: number }
 
 /** The gateway's own append-only file: what it must say, and never more than that. `seen`: admission has let it in; of a refusal nothing is said. */
 export type InboxEntry = {
-  /** `logout`: the holder of a session token asked for its end */
-  readonly kind: 'seen' | 'logout'
-  /** 64 hex: the certificate's fingerprint; of a logout the holder of the session: a device id, or `<anchor>/<name>` */
+  /** `logout`: the holder of a session token asked for its end. `clone`: two live connections took a ClientID from each other, again and again */
+  readonly kind: 'seen' | 'logout' | 'clone'
+  /** 64 hex: the certificate's fingerprint, of a clone the later one's; of a logout the holder of the session: a device id, or `<anchor>/<name>` */
   readonly subject: string
   /** ms: when it was seen; of a logout the time at which the session began that came along */
   readonly at: number

@@ -10,6 +10,9 @@ import type { DeviceId } from '#fleet/device-id.ts'
 import type { Device } from '#fleet/device.ts'
 import type { CloneAction } from '#fleet/enrollment-group.ts'
 
+/** `renewal`: a certificate asked for keys that one device would not ask for. `takeovers`: two live connections took a ClientID from each other. */
+export type CloneSign = 'renewal' | 'takeovers'
+
 export interface RenewalMemory {
   /**
    * `pending` → `live`: by the certificate's own use of the desk (mutual TLS), or an operator. One transaction: state, `supersededBy` of
@@ -40,7 +43,7 @@ export interface RenewalMemory {
     | undefined
   >
   /**
-   * A superseded certificate asked for a successor with another key. Writes cloneSuspectedAt and the audit entry
+   * There are two who hold a certificate, or what it was renewed to, as far as that can be seen. Writes cloneSuspectedAt and the audit entry
    * `device.clone_suspected`, at most once an hour for a device; with `suspend` an active device is suspended in the same transaction,
    * whenever it asks. A change row where it was not under suspicion before, or is suspended. undefined: no such device
    */
@@ -48,9 +51,10 @@ export interface RenewalMemory {
     readonly deviceId: DeviceId
     /** of the certificate that was presented */
     readonly fingerprint: string
+    readonly sign: CloneSign
     /** of the key that was asked for */
-    readonly spkiSha256: string
-    readonly address: string
+    readonly spkiSha256?: string
+    readonly address?: string
     readonly action: CloneAction
     readonly now: number
   }): Promise<Device | undefined>

@@ -27,6 +27,9 @@ export type SharedPort = {
 export const showAddress = (host: string, port: number): string =>
   `${isIPv6(host) ? `[${host}]` : host}:${port}`
 
+/** `host`: a name, or an address without brackets. */
+export type BrokerAddress = { readonly tls: boolean; readonly host: string; readonly port: number }
+
 type Context = { readonly key: string; readonly home: string }
 
 export type Kind<T> = {
@@ -124,4 +127,43 @@ export const httpsBase = kind('URL', 'an https:// URL without query or fragment'
 
 export const hostname = kind('host name', 'a host name in lower case, without port', (text) =>
   HOSTNAME.test(text) && isIP(text) === 0 ? text : undefined,
+)
+
+/** Up to 255 bytes of printable text without spaces (MQTT 5 §3.2.2.3.16 says no more of it than UTF-8, and "a space-separated list"). */
+export const serverReference = kind('text', 'one host or host:port', (text) =>
+  /^[\u0021-\u007e]{1,255}$/.test(text) ? text : undefined,
+)
+
+/** One line. @param most characters */
+export const text = (most: number): Kind<string> =>
+  kind('text', `up to ${most} printable characters`, (written) =>
+    // eslint-disable-next-line no-control-regex
+    written !== '' && written.length <= most && !/[\u0000-\u001f\u007f-\u009f]/.test(written)
+      ? written
+      : undefined,
+  )
+
+const MOST_BROKERS = 32
+const BROKER_PORTS: Readonly<Record<string, number>> = { 'mqtt:': 1883, 'mqtts:': 8883 }
+
+/** IANA's ports where none is said. */
+const parseBroker = (written: string): BrokerAddress | undefined => {
+  const url = URL.parse(written)
+  const usual = BROKER_PORTS[url?.protocol ?? '']
+  if (url === null || usual === undefined || !/^mqtts?:\/\/[^/?#@]+\/?$/.test(written)) return undefined
+  const host = url.hostname.replace(/^\[|\]$/g, '').toLowerCase()
+  const sane = isIP(host) !== 0 || HOSTNAME.test(host)
+  return sane
+    ? { tls: url.protocol === 'mqtts:', host, port: url.port === '' ? usual : Number(url.port) }
+    : undefined
+}
+
+export const brokers: Kind<readonly BrokerAddress[]> = kind(
+  'URLs',
+  `up to ${MOST_BROKERS} URLs such as mqtt://broker-1:1883 or mqtts://broker-2.example.com:8883, separated by commas`,
+  (written) => {
+    const all = written.split(',').map((each) => parseBroker(each.trim()))
+    const good = all.filter((each) => each !== undefined)
+    return good.length === all.length && good.length <= MOST_BROKERS ? good : undefined
+  },
 )

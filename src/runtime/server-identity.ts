@@ -22,23 +22,29 @@ export type ServerIdentity = Disposable & {
 
 type Files = { readonly cert: string; readonly key: string }
 
-const read = (files: Files): { cert: string; key: string } => {
+/** The settings that name the files, for messages. */
+const TLS: Files = { cert: 'tls.cert', key: 'tls.key' }
+
+const read = (files: Files, settings: Files): { cert: string; key: string } => {
   let cert: string
   try {
     cert = readFileSync(files.cert, 'utf8')
   } catch (cause) {
-    throw new FleetError('config_invalid', `tls.cert: ${files.cert} cannot be read`, { cause })
+    throw new FleetError('config_invalid', `${settings.cert}: ${files.cert} cannot be read`, { cause })
   }
   const key = readPrivateFile(files.key)
   let fits: boolean
   try {
     fits = new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))
   } catch (cause) {
-    throw new FleetError('config_invalid', `tls.cert or tls.key is not PEM (${files.cert}, ${files.key})`, {
-      cause,
-    })
+    throw new FleetError(
+      'config_invalid',
+      `${settings.cert} or ${settings.key} is not PEM (${files.cert}, ${files.key})`,
+      { cause },
+    )
   }
-  if (!fits) throw new FleetError('config_invalid', `tls.key (${files.key}) is not the key of ${files.cert}`)
+  if (!fits)
+    throw new FleetError('config_invalid', `${settings.key} (${files.key}) is not the key of ${files.cert}`)
   checkIdentity({ cert, key })
   return { cert, key }
 }
@@ -51,22 +57,31 @@ const stampOf = (files: Files): string =>
     )
     .join(' ')
 
-/** @throws FleetError `config_invalid` when the files cannot be used at start */
-export const openServerIdentity = (files: Files, log: Log, lookEvery = LOOK_EVERY): ServerIdentity => {
+/**
+ * Also of a certificate that a desk presents as a client.
+ * @param settings that name the files
+ * @throws FleetError `config_invalid` when the files cannot be used at start
+ */
+export const openServerIdentity = (
+  files: Files,
+  log: Log,
+  lookEvery = LOOK_EVERY,
+  settings = TLS,
+): ServerIdentity => {
   let stamp = stampOf(files)
   let refused = ''
-  let pair = read(files)
+  let pair = read(files, settings)
   const listeners: (() => void)[] = []
   const look = (): void => {
     const seen = stampOf(files)
     if (seen === stamp || seen === refused) return
     try {
-      pair = read(files)
+      pair = read(files, settings)
       stamp = seen
     } catch (err) {
       // the certificate and its key are two files: between the two writes they do not fit, and a later look sees both
       refused = seen
-      log.warn({ err }, 'the new server certificate is not usable yet')
+      log.warn({ err }, 'the new certificate is not usable yet')
       return
     }
     log.info({ cert: files.cert }, 'the server certificate was read again')

@@ -6,7 +6,7 @@
 import { DAY, HOUR, MINUTE, SECOND } from '#fleet/clock.ts'
 import { MAX_SESSION } from '#fleet/session.ts'
 import * as kinds from './kinds.ts'
-import type { Kind, Listen } from './kinds.ts'
+import type { BrokerAddress, Kind, Listen } from './kinds.ts'
 
 /** As it is after reading: durations in ms, sizes in bytes, paths absolute. */
 export type Settings = {
@@ -47,8 +47,18 @@ export type Settings = {
     failures_per_minute: number
     certificates_per_hour: number | undefined
     webhook_secret_file: string | undefined
+    relay_ca: string | undefined
+    relays_per_minute: number
   }
-  gateway: { https_listen: Listen; mqtts_listen: Listen; metrics_listen: Listen }
+  gateway: {
+    https_listen: Listen
+    mqtts_listen: Listen
+    metrics_listen: Listen
+    enroll_url: string | undefined
+    relay_cert: string | undefined
+    relay_key: string | undefined
+    relay_ca: string | undefined
+  }
   https: {
     origin_timeout: number
     session_duration: number
@@ -67,6 +77,26 @@ export type Settings = {
     connect_timeout: number
     connect_limit: number
     frame_limit: number
+    receive_maximum: number
+    topic_alias_maximum: number
+    subscriptions: number
+    packets_per_second: number
+    bytes_per_second: number
+    denied_per_minute: number
+    max_keepalive: number | undefined
+    connections_per_address: number
+    server_reference: string | undefined
+    log_every: number
+    store: string
+    broker_socket: string
+    upstream: readonly BrokerAddress[] | undefined
+    upstream_ca: string | undefined
+    upstream_cert: string | undefined
+    upstream_key: string | undefined
+    upstream_username: string | undefined
+    upstream_password_file: string | undefined
+    upstream_proxy_protocol: 'off' | 'v2'
+    upstream_timeout: number
   }
   limits: {
     handshake_timeout: number
@@ -91,7 +121,7 @@ export type Setting<T = unknown> = {
 }
 
 type Paths<T, Prefix extends string = ''> = {
-  [K in keyof T & string]: T[K] extends Listen | string | number | undefined
+  [K in keyof T & string]: T[K] extends Listen | readonly BrokerAddress[] | string | number | undefined
     ? `${Prefix}${K}`
     : Paths<T[K], `${Prefix}${K}.`>
 }[keyof T & string]
@@ -327,6 +357,19 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
     desks: ['enroll'],
   },
 
+  'enroll.relay_ca': {
+    kind: kinds.path,
+    default: undefined,
+    doc: 'The services CA (PEM) whose gateway certificates may relay enrolments from MQTT. Unset: nobody may.',
+    desks: ['enroll'],
+  },
+  'enroll.relays_per_minute': {
+    kind: kinds.integer(1, 999_999_999),
+    default: '600',
+    doc: 'Enrolments, renewals and nonces that one gateway may relay in a minute; more are 429.',
+    desks: ['enroll'],
+  },
+
   'gateway.https_listen': {
     kind: kinds.listen,
     default: '[::]:9443',
@@ -343,6 +386,31 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
     kind: kinds.listen,
     default: '127.0.0.1:9464',
     doc: '`/metrics`, `/healthz`, `/readyz` of the gateway. A loopback address.',
+    desks: ['gateway'],
+  },
+
+  'gateway.enroll_url': {
+    kind: kinds.httpsBase,
+    default: undefined,
+    doc: 'The enroll desk\'s device listener, for enrolment over MQTT: docs/mqtt-enrollment.md. Unset: devices cannot enrol over MQTT.',
+    desks: ['gateway'],
+  },
+  'gateway.relay_cert': {
+    kind: kinds.path,
+    default: undefined,
+    doc: 'The gateway\'s own client certificate for the enroll desk (PEM, with its intermediate), of the services CA, with a SAN URI `urn:sallyport:gateway:<id>`.',
+    desks: ['gateway'],
+  },
+  'gateway.relay_key': {
+    kind: kinds.path,
+    default: undefined,
+    doc: 'The key of `gateway.relay_cert`, mode 0600.',
+    desks: ['gateway'],
+  },
+  'gateway.relay_ca': {
+    kind: kinds.path,
+    default: undefined,
+    doc: 'Root certificates (PEM) by which the enroll desk\'s server certificate is verified. Unset: `ca.root`.',
     desks: ['gateway'],
   },
 
@@ -434,7 +502,127 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   'mqtt.frame_limit': {
     kind: kinds.size(128, 256 * 1024 ** 2, 'from 128B to 256MiB'),
     default: '256KiB',
-    doc: 'Largest packet after CONNECT.',
+    doc: 'Largest packet after CONNECT. MQTT 5 clients are told it (Maximum Packet Size).',
+    desks: ['gateway'],
+  },
+  'mqtt.receive_maximum': {
+    kind: kinds.integer(1, 65_535),
+    default: '256',
+    doc: 'QoS 1 and 2 messages of one client that may be under way. MQTT 5 clients are told it (Receive Maximum); of others no more is read until one is acknowledged.',
+    desks: ['gateway'],
+  },
+  'mqtt.topic_alias_maximum': {
+    kind: kinds.integer(0, 65_535),
+    default: '16',
+    doc: 'Topic aliases that an MQTT 5 client may set. They end at the door. `0`: none.',
+    desks: ['gateway'],
+  },
+  'mqtt.subscriptions': {
+    kind: kinds.integer(1, 100_000),
+    default: '100',
+    doc: 'Subscriptions of one connection; more are refused.',
+    desks: ['gateway'],
+  },
+  'mqtt.packets_per_second': {
+    kind: kinds.integer(1, 999_999_999),
+    default: '10000',
+    doc: 'Packets of one connection per second. One that sends more is read from more slowly.',
+    desks: ['gateway'],
+  },
+  'mqtt.bytes_per_second': {
+    kind: kinds.size(1_024, 1024 ** 4, 'from 1KiB to 1024GiB'),
+    default: '16MiB',
+    doc: 'Bytes of one connection per second. One that sends more is read from more slowly.',
+    desks: ['gateway'],
+  },
+  'mqtt.denied_per_minute': {
+    kind: kinds.integer(0, 999_999_999),
+    default: '100',
+    doc: 'PUBLISH packets that may be denied to one connection in a minute; one more ends it (MQTT 5: 0x87). Where `deny_publish` is `disconnect`, the first one ends a connection of MQTT 3.1.1.',
+    desks: ['gateway'],
+  },
+  'mqtt.max_keepalive': {
+    kind: kinds.duration(SECOND, 65_535 * SECOND, 'from 1s to 65535s'),
+    default: undefined,
+    doc: 'Longest Keep Alive. MQTT 5 clients that ask for more, or for none, are told this one (Server Keep Alive). Unset: the client decides.',
+    desks: ['gateway'],
+  },
+  'mqtt.connections_per_address': {
+    kind: kinds.integer(1, 999_999_999),
+    default: '60000',
+    doc: 'New connections per minute from one IPv4 address or IPv6 /64; more are closed before their handshake. The default stops a flood and nothing else: set what your clients need.',
+    desks: ['gateway'],
+  },
+  'mqtt.server_reference': {
+    kind: kinds.serverReference,
+    default: undefined,
+    doc: 'Where MQTT 5 clients are sent when this gateway stops (0x9D, Server Reference). Unset: they are told that it stops (0x8B).',
+    desks: ['gateway'],
+  },
+  'mqtt.log_every': {
+    kind: kinds.integer(0, 999_999_999),
+    default: '10000',
+    doc: 'Of so many allowed packets one has a log line. `0`: none. What is refused is logged by other rules: docs/mqtt.md.',
+    desks: ['gateway'],
+  },
+  'mqtt.store': {
+    kind: kinds.path,
+    default: 'db/gateway-broker.sqlite',
+    doc: 'What the embedded broker keeps: sessions, queued and retained messages.',
+    desks: ['gateway'],
+  },
+  'mqtt.broker_socket': {
+    kind: kinds.path,
+    default: 'run/broker.sock',
+    doc: 'The socket, mode 0600, by which `https.workers` reach the embedded broker.',
+    desks: ['gateway'],
+  },
+  'mqtt.upstream': {
+    kind: kinds.brokers,
+    default: undefined,
+    doc: 'Brokers behind the door, `mqtt://host:port` or `mqtts://host:port`, separated by commas: any one of them will do. Unset: the embedded broker.',
+    desks: ['gateway'],
+  },
+  'mqtt.upstream_ca': {
+    kind: kinds.path,
+    default: undefined,
+    doc: 'Root certificates (PEM) by which the certificates of `mqtts://` brokers are verified. Unset: the public ones.',
+    desks: ['gateway'],
+  },
+  'mqtt.upstream_cert': {
+    kind: kinds.path,
+    default: undefined,
+    doc: 'The gateway\'s client certificate for `mqtts://` brokers (PEM).',
+    desks: ['gateway'],
+  },
+  'mqtt.upstream_key': {
+    kind: kinds.path,
+    default: undefined,
+    doc: 'The key of `mqtt.upstream_cert`, mode 0600.',
+    desks: ['gateway'],
+  },
+  'mqtt.upstream_username': {
+    kind: kinds.text(256),
+    default: undefined,
+    doc: 'The User Name that every connection has at the brokers. Unset: the identity of the device.',
+    desks: ['gateway'],
+  },
+  'mqtt.upstream_password_file': {
+    kind: kinds.path,
+    default: undefined,
+    doc: 'A file with the Password for the brokers, mode 0600. Unset: none.',
+    desks: ['gateway'],
+  },
+  'mqtt.upstream_proxy_protocol': {
+    kind: kinds.choice('off', 'v2'),
+    default: 'off',
+    doc: '`v2`: each connection to a broker begins with a PROXY protocol header that says the client\'s address and, as its common name, who it is.',
+    desks: ['gateway'],
+  },
+  'mqtt.upstream_timeout': {
+    kind: kinds.duration(1, 10 * MINUTE, 'from 1ms to 10m'),
+    default: '10s',
+    doc: 'For a broker to accept a connection and to answer CONNECT.',
     desks: ['gateway'],
   },
 

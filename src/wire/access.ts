@@ -5,7 +5,17 @@
  */
 
 import Type, { type Static } from 'typebox'
-import { FORWARD_ON, FORWARDS, ON_STALE, POLICY_DECISIONS, TOPIC_ACTS } from '#fleet/access.ts'
+import {
+  CLIENT_ID_RULES,
+  DENY_PUBLISH,
+  FORWARD_ON,
+  FORWARDS,
+  HTTPS_KINDS,
+  ON_REVOKE_WILL,
+  ON_STALE,
+  POLICY_DECISIONS,
+  TOPIC_ACTS,
+} from '#fleet/access.ts'
 import { SAME_SITES, TOKEN_BINDINGS } from '#fleet/session.ts'
 import { Group } from './groups.ts'
 import { closed, Duration, Hex, literals, Name } from './parts.ts'
@@ -43,21 +53,34 @@ export const AnchorBody = Type.Object(
 )
 export type AnchorBody = Static<typeof AnchorBody>
 
+/** of pages */
+const allowed_origins = Type.Optional(
+  Type.Array(Type.String({ maxLength: 300 }), { maxItems: 100, examples: [['https://app.example.com']] }),
+)
+
 const https = Type.Object(
   {
+    kind: Type.Optional(
+      literals(HTTPS_KINDS, {
+        description:
+          'proxy (the default): a way to its origin; mqtt-publish: a POST is a PUBLISH of the device',
+      }),
+    ),
     path: Type.String({ maxLength: 1_024, examples: ['/*', '/api/v1/*'] }),
     /** `http://host:port`, `https://host:port` or `unix:/path`; several of one kind: the next when one cannot be reached */
-    origin: Type.Union([url, Type.Array(url, { minItems: 1, maxItems: 16 })], {
-      examples: ['http://127.0.0.1:3000'],
-    }),
+    origin: Type.Optional(
+      Type.Union([url, Type.Array(url, { minItems: 1, maxItems: 16 })], {
+        description: 'of a proxy: needed; of mqtt-publish: there is none',
+        examples: ['http://127.0.0.1:3000'],
+      }),
+    ),
+    retain: Type.Optional(Type.Boolean({ description: 'of mqtt-publish: may a message be retained?' })),
     origin_ca: Type.Optional(certificates),
     timeout: Type.Optional(Duration),
     /** octets, or a size such as `10MiB` */
     body_limit: Type.Optional(Type.Union([Type.Integer({ minimum: 0 }), Type.String({ maxLength: 32 })])),
     websocket: Type.Optional(Type.Boolean()),
-    allowed_origins: Type.Optional(
-      Type.Array(Type.String({ maxLength: 300 }), { maxItems: 100, examples: [['https://app.example.com']] }),
-    ),
+    allowed_origins,
     encoded_slashes: Type.Optional(Type.Boolean()),
     forward: Type.Optional(Type.Array(literals(FORWARDS), { maxItems: FORWARDS.length })),
     forward_on: Type.Optional(literals(FORWARD_ON)),
@@ -79,6 +102,13 @@ const mqtt = Type.Object(
         { maxItems: 1_000 },
       ),
     ),
+    client_id: Type.Optional(literals(CLIENT_ID_RULES)),
+    connections: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
+    deny_publish: Type.Optional(literals(DENY_PUBLISH)),
+    on_revoke_will: Type.Optional(literals(ON_REVOKE_WILL)),
+    handshake_per: Type.Optional(literals(['connection', 'message'])),
+    websocket: Type.Optional(Type.Boolean()),
+    allowed_origins,
   },
   closed,
 )

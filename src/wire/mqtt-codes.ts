@@ -1,5 +1,6 @@
 /**
- * The one table from a refusal to what an MQTT client sees (MQTT 3.1.1 §3.2.2.3, §3.9.3; MQTT 5 §2.4). docs/problems.md is held against it.
+ * The one table from a refusal to what an MQTT client sees (MQTT 3.1.1 §3.2.2.3, §3.9.3; MQTT 5 §2.4), and the codes by name. docs/problems.md
+ * is held against it.
  * Not the table of HTTP statuses: that is ./problems.ts.
  */
 
@@ -13,6 +14,7 @@ export type MqttReason =
   | 'body_too_large'
   | 'request_timeout'
   | 'unsupported'
+  | 'quota_exceeded'
   | 'target_unreachable'
   | 'internal'
 
@@ -29,8 +31,83 @@ export const CONNACK = {
 /** The only refusal that a SUBACK of MQTT 3.1.1 knows [MQTT-3.9.3-2]; MQTT 3.1 knows none, so it gets the same. */
 export const SUBACK_FAILURE = 0x80
 
+/**
+ * MQTT 5 table 2-6, and the tables of §3.2.2.2, §3.4.2.1 … §3.14.2.1: every reason code and the packets in which it may stand. `disconnect`:
+ * anybody's DISCONNECT; `dismissal`: only a server's. AUTH and its codes are not spoken here.
+ */
+const REASONS = [
+  [0x00, 'success', 'connack', 'puback', 'pubrec', 'pubrel', 'pubcomp', 'suback', 'unsuback', 'disconnect'],
+  [0x01, 'grantedQos1', 'suback'],
+  [0x02, 'grantedQos2', 'suback'],
+  [0x04, 'disconnectWithWill', 'disconnect'],
+  [0x10, 'noMatchingSubscribers', 'puback', 'pubrec'],
+  [0x11, 'noSubscriptionExisted', 'unsuback'],
+  [0x80, 'unspecifiedError', 'connack', 'puback', 'pubrec', 'suback', 'unsuback', 'disconnect'],
+  [0x81, 'malformedPacket', 'connack', 'disconnect'],
+  [0x82, 'protocolError', 'connack', 'disconnect'],
+  [0x83, 'implementationSpecificError', 'connack', 'puback', 'pubrec', 'suback', 'unsuback', 'disconnect'],
+  [0x84, 'unsupportedProtocolVersion', 'connack'],
+  [0x85, 'clientIdentifierNotValid', 'connack'],
+  [0x86, 'badUserNameOrPassword', 'connack'],
+  [0x87, 'notAuthorized', 'connack', 'puback', 'pubrec', 'suback', 'unsuback', 'dismissal'],
+  [0x88, 'serverUnavailable', 'connack'],
+  [0x89, 'serverBusy', 'connack', 'dismissal'],
+  [0x8a, 'banned', 'connack'],
+  [0x8b, 'serverShuttingDown', 'dismissal'],
+  [0x8c, 'badAuthenticationMethod', 'connack'],
+  [0x8d, 'keepAliveTimeout', 'dismissal'],
+  [0x8e, 'sessionTakenOver', 'dismissal'],
+  [0x8f, 'topicFilterInvalid', 'suback', 'unsuback', 'dismissal'],
+  [0x90, 'topicNameInvalid', 'connack', 'puback', 'pubrec', 'disconnect'],
+  [0x91, 'packetIdentifierInUse', 'puback', 'pubrec', 'suback', 'unsuback'],
+  [0x92, 'packetIdentifierNotFound', 'pubrel', 'pubcomp'],
+  [0x93, 'receiveMaximumExceeded', 'disconnect'],
+  [0x94, 'topicAliasInvalid', 'disconnect'],
+  [0x95, 'packetTooLarge', 'connack', 'disconnect'],
+  [0x96, 'messageRateTooHigh', 'disconnect'],
+  [0x97, 'quotaExceeded', 'connack', 'puback', 'pubrec', 'suback', 'disconnect'],
+  [0x98, 'administrativeAction', 'disconnect'],
+  [0x99, 'payloadFormatInvalid', 'connack', 'puback', 'pubrec', 'disconnect'],
+  [0x9a, 'retainNotSupported', 'connack', 'dismissal'],
+  [0x9b, 'qosNotSupported', 'connack', 'dismissal'],
+  [0x9c, 'useAnotherServer', 'connack', 'dismissal'],
+  [0x9d, 'serverMoved', 'connack', 'dismissal'],
+  [0x9e, 'sharedSubscriptionsNotSupported', 'suback', 'dismissal'],
+  [0x9f, 'connectionRateExceeded', 'connack', 'dismissal'],
+  [0xa0, 'maximumConnectTime', 'dismissal'],
+  [0xa1, 'subscriptionIdentifiersNotSupported', 'suback', 'dismissal'],
+  [0xa2, 'wildcardSubscriptionsNotSupported', 'suback', 'dismissal'],
+] as const
+
+type ReasonRow = (typeof REASONS)[number]
+
+/** Reason codes of MQTT 5 by name. Those from 0x80 on are failures. */
+export const REASON = Object.fromEntries(REASONS.map(([code, name]) => [name, code])) as {
+  readonly [Row in ReasonRow as Row[1]]: Row[0]
+}
+
+const reasonsIn = (...places: readonly string[]): ReadonlySet<number> =>
+  new Set(
+    REASONS.filter(([, , ...allowed]) => allowed.some((place) => places.includes(place))).map(
+      ([code]) => code,
+    ),
+  )
+
+/** Which reason codes may stand in which packet of MQTT 5. `disconnect`: a client's; `dismissal`: a server's. */
+export const REASONS_IN = {
+  connack: reasonsIn('connack'),
+  puback: reasonsIn('puback'),
+  pubrec: reasonsIn('pubrec'),
+  pubrel: reasonsIn('pubrel'),
+  pubcomp: reasonsIn('pubcomp'),
+  suback: reasonsIn('suback'),
+  unsuback: reasonsIn('unsuback'),
+  disconnect: reasonsIn('disconnect'),
+  dismissal: reasonsIn('disconnect', 'dismissal'),
+} as const
+
 /** The v5 CONNACK's word for "not this protocol version". */
-export const V5_UNSUPPORTED_VERSION = 0x84
+export const V5_UNSUPPORTED_VERSION = REASON.unsupportedProtocolVersion
 
 export type MqttCodes = {
   /** CONNACK return code of 3.1 and 3.1.1; `close`: the connection is closed without one */
@@ -90,6 +167,8 @@ export const MQTT_CODES: Readonly<Record<MqttReason, MqttCodes>> = {
   body_too_large: row('close', 0x95, 0x97, 0x97, 0x95),
   request_timeout: row('close', 0x80, 0x80, 0x80, 0x8d),
   unsupported: row(unacceptableProtocol, 0x84, 0x80, 0x80, 0x82),
+  // subscriptions, connections of one identity, messages under way
+  quota_exceeded: row(serverUnavailable, 0x97, 0x97, 0x97, 0x97),
   target_unreachable: row(serverUnavailable, 0x88, 0x83, 0x83, 0x8b),
   internal: row(serverUnavailable, 0x80, 0x80, 0x80, 0x80),
 } satisfies Partial<Record<ErrorCode, MqttCodes>>

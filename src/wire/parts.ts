@@ -5,8 +5,10 @@ import Type from 'typebox'
 /** Nothing but what is named: what is not known is refused, never ignored. */
 export const closed = { additionalProperties: false } as const
 
-export const literals = <const T extends readonly string[]>(values: T) =>
-  Type.Unsafe<T[number]>(Type.Enum([...values]))
+export const literals = <const T extends readonly string[]>(
+  values: T,
+  about: { readonly description?: string } = {},
+) => Type.Unsafe<T[number]>(Type.Enum([...values], about))
 
 export const orNull = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()])
 

@@ -7,7 +7,8 @@ import { closed, Duration, Instant, literals, Name, Pem } from './parts.ts'
 
 /**
  * `certificate`: the leaf first, perhaps with its intermediates; or `device_id`: its newest usable one; neither: none is presented. `host`: as
- * in SNI and Host. `address`: without it no rule about addresses holds. `at`: default now. `mqtt`: at that door; then nothing of HTTPS counts.
+ * in SNI and Host. `address`: without it no rule about addresses holds. `at`: default now. `mqtt`: at that door; then nothing of HTTPS counts, but the
+ * `origin` of a page that opens a WebSocket. `topic`: of `subscribe` a filter.
  */
 export const PolicyTest = Type.Object(
   {
@@ -21,7 +22,17 @@ export const PolicyTest = Type.Object(
     address: Type.Optional(Type.String({ maxLength: 64 })),
     at: Type.Optional(Instant),
     mqtt: Type.Optional(
-      Type.Object({ act: literals(TOPIC_ACTS), topic: Type.String({ maxLength: 1_024 }) }, closed),
+      Type.Union([
+        Type.Object({ act: literals(TOPIC_ACTS), topic: Type.String({ maxLength: 1_024 }) }, closed),
+        Type.Object(
+          {
+            act: literals(['connect']),
+            client_id: Type.String({ maxLength: 4_096 }),
+            websocket: Type.Optional(Type.Boolean()),
+          },
+          closed,
+        ),
+      ]),
     ),
   },
   closed,
@@ -60,7 +71,7 @@ const Identity = Type.Object(
 
 /**
  * `reason`, when it is not allowed. `application`: whose policies were asked. `policy`, `rule`: what decided; absent where nothing did, or
- * where something else refused. `would_deny`, `would_allow`: the report-only policy that would have decided otherwise.
+ * where something else refused. `client_id`: at the broker, of a CONNECT that is admitted. `would_deny`, `would_allow`: the report-only policy that would have decided otherwise.
  */
 export const PolicyTested = Type.Object(
   {
@@ -70,6 +81,7 @@ export const PolicyTested = Type.Object(
     policy: Type.Optional(Name),
     rule: Type.Optional(Type.String()),
     session_duration: Type.Optional(Duration),
+    client_id: Type.Optional(Type.String()),
     identity: Type.Optional(Identity),
     would_deny: Type.Optional(Name),
     would_allow: Type.Optional(Name),

@@ -69,6 +69,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, Row>> = {
   idempotency_mismatch: row(422, 'The Idempotency-Key was used for another request'),
   unsupported: row(422, 'Not supported'),
   unsupported_media_type: row(415, 'The media type is not supported'),
+  upgrade_required: row(426, 'Another version of the protocol is needed'),
   request_timeout: row(408, 'The request took too long to arrive'),
   body_too_large: row(413, 'The body is too large'),
   headers_too_large: row(431, 'The headers are too large'),

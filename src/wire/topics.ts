@@ -36,16 +36,15 @@ export const stripShare = (filter: string): string | undefined => {
   return group === undefined ? undefined : rest
 }
 
-/**
- * Does every topic that `narrow` matches also match `wide`? `narrow` may hold wildcards (a subscription), so this is what a SUBSCRIBE is
- * judged by; a topic name is the filter that matches itself alone, so it is matching too. Wildcards at the first level never match
- * a topic that begins with `$` [MQTT-4.7.2-1].
- */
-export const filterCovers = (wide: string, narrow: string): boolean => {
-  if (/^[+#]/.test(wide) && narrow.startsWith('$')) return false
-  const wides = wide.split('/')
-  const narrows = narrow.split('/')
-  for (const [at, w] of wides.entries()) {
+/** The door's own topics: `$sallyport` and what is below. No broker ever sees one, whatever a rule says. */
+export const isOwnTopic = (text: string): boolean => text === '$sallyport' || text.startsWith('$sallyport/')
+
+/** {@link filterCovers} of filters and names that have been split into their levels. */
+export const levelsCover = (wides: readonly string[], narrows: readonly string[]): boolean => {
+  const first = wides[0] as string
+  if ((first === '+' || first === '#') && (narrows[0] as string).startsWith('$')) return false
+  for (let at = 0; at < wides.length; at += 1) {
+    const w = wides[at]
     // `a/#` also matches `a` itself: the parent level is included [MQTT-4.7.1-2, example]
     if (w === '#') return true
     const n = narrows[at]
@@ -54,3 +53,11 @@ export const filterCovers = (wide: string, narrow: string): boolean => {
   }
   return wides.length === narrows.length
 }
+
+/**
+ * Does every topic that `narrow` matches also match `wide`? `narrow` may hold wildcards (a subscription), so this is what a SUBSCRIBE is
+ * judged by; a topic name is the filter that matches itself alone, so it is matching too. Wildcards at the first level never match
+ * a topic that begins with `$` [MQTT-4.7.2-1].
+ */
+export const filterCovers = (wide: string, narrow: string): boolean =>
+  levelsCover(wide.split('/'), narrow.split('/'))

@@ -44,6 +44,15 @@ export const groupContract = (name: string, build: () => Promise<Built>): void =
       expect(after.get('pumps')).toMatchObject({ idTemplate: 'pump-${csr.cn}', quotas: { devices: 5 } })
     })
 
+    it('and the other desk sees the same', async () => {
+      const before = built.reader.groups()
+      expect(before).toEqual(registry.groups())
+      expect(built.reader.groups()).toBe(before)
+      await put({ onClone: 'suspend' })
+      expect(built.reader.groups()).toEqual(registry.groups())
+      expect(built.reader.groups().get('pumps')).toMatchObject({ onClone: 'suspend' })
+    })
+
     it('keeps a group that a device is in, until that is retired', async () => {
       await put()
       const { id } = await givenDevice(registry, { group: 'pumps' })

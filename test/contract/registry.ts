@@ -8,6 +8,7 @@ import { ACTOR, claimToken } from '../support/registry.ts'
 import { accessContract } from './registry/access.ts'
 import { anchorCrlContract } from './registry/anchor-crls.ts'
 import { credentialContract } from './registry/credentials.ts'
+import { cutContract } from './registry/cuts.ts'
 import { deviceListContract } from './registry/device-lists.ts'
 import { deviceContract } from './registry/devices.ts'
 import { feedContract } from './registry/feed.ts'
@@ -33,6 +34,7 @@ const PARTS = [
   linesContract,
   renewalContract,
   deviceContract,
+  cutContract,
   deviceListContract,
   issuerContract,
   accessContract,

@@ -17,6 +17,8 @@ type ServiceEntry = {
   readonly entrypoint?: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
   readonly network_mode?: string
+  readonly networks?: Readonly<Record<string, unknown>>
+  readonly profiles?: readonly string[]
   readonly group_add?: readonly string[]
   readonly ports?: readonly { readonly published: number; readonly target: number }[]
   readonly volumes: readonly string[]
@@ -55,8 +57,8 @@ describe.skipIf(compose === undefined)('docker-compose.yml', () => {
     )
   })
 
-  it('gives the gateway the registry to read, its own inbox to write, and no key of the CA', () => {
-    expect(mounts('gateway').toSorted()).toEqual(['db:ro', 'gateway-certs:ro', 'inbox:rw'])
+  it('gives the gateway the registry to read, its own inbox and broker to write, and no key of the CA', () => {
+    expect(mounts('gateway').toSorted()).toEqual(['broker:rw', 'db:ro', 'gateway-certs:ro', 'inbox:rw'])
     expect(mounts('enroll')).toContain('inbox:ro')
     expect(mounting('pki')).toEqual(['pki'])
     expect(mounting('enroll-certs').toSorted()).toEqual(['access', 'enroll', 'pki'])
@@ -112,6 +114,16 @@ describe.skipIf(compose === undefined)('docker-compose.yml', () => {
   it('publishes the doors, and neither the operator API nor metrics nor the origin', () => {
     const published = Object.values(services).flatMap(({ ports = [] }) => ports.map(({ target }) => target))
     expect(published.toSorted((a, b) => a - b)).toEqual([8081, 8443, 8883, 9443])
+  })
+
+  it('has a cluster of brokers that only the gateway reaches, and only when it is asked for', () => {
+    const nodes = ['nats-1', 'nats-2', 'nats-3']
+    for (const node of nodes) expect(service(node).profiles).toEqual(['cluster'])
+    const there = Object.keys(services).filter((name) =>
+      Object.hasOwn(service(name).networks ?? {}, 'brokers'),
+    )
+    expect(there.toSorted()).toEqual(['gateway', ...nodes])
+    for (const node of nodes) expect(Object.keys(service(node).networks ?? {})).toEqual(['brokers'])
   })
 
   it('asks every lasting service but the simulator how it is', () => {
@@ -172,6 +184,7 @@ it.skipIf(!ROOT_USER)(
       'enroll/private/registry.key': '10001:10000 600',
       'gateway/private/server.key': '10002:10000 600',
       'gateway/private/registry.key': '10002:10000 600',
+      'gateway/private/gateway.key': '10002:10000 600',
     })
     expect(who(`enroll/issuers/${ski}.pem`)).toBe('10001:10000 644')
     for (const name of ['signer', 'enroll', 'gateway'].map((each) => `${each}/private`))

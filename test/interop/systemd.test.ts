@@ -127,6 +127,7 @@ it('install.sh gives each its own keys', async () => {
   expect(keys).toEqual([
     'enroll/registry.key',
     'enroll/server.key',
+    'gateway/gateway.key',
     'gateway/registry.key',
     'gateway/server.key',
     'signer/intermediate.key',

@@ -14,12 +14,13 @@ import { MAX_SESSION, type SessionRevocation } from '#fleet/session.ts'
 import type { SessionChoice } from '#fleet/session.ts'
 import { ensureAssertionKey } from './assertion-key.ts'
 import { openCore, type Core } from '#gateway/core.ts'
-import { openHttpsDoor } from '#gateway/https/door.ts'
+import { openHttpsDoor, type HttpsDoorOptions } from '#gateway/https/door.ts'
 import type { Registry } from '#registry/registry.ts'
 import { openRegistry } from '#registry/sqlite.ts'
 import { loadConfig, type Config } from '#runtime/config.ts'
 import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
+import type { Scope } from '#runtime/run.ts'
 import { createSecretKey } from '#runtime/secrets.ts'
 import { makePki, type LeafOptions, type TestLeaf, type TestPki } from './pki.ts'
 import { sayRaw, type RawOptions, type RawReply } from './raw-https.ts'
@@ -69,7 +70,11 @@ export type DoorHarnessOptions = {
   readonly idleWithin?: number
   /** false: the enroll desk has not made one yet */
   readonly assertionKey?: boolean
+  /** the way to a broker; default: there is none. Closed by the harness, after the door */
+  readonly front?: (core: Core, config: Config, scope: Scope) => Promise<DoorFront>
 }
+
+export type DoorFront = NonNullable<HttpsDoorOptions['front']> & AsyncDisposable
 
 /** A leaf of ours on record, as the enroll desk leaves it. */
 export const record = async (registry: Registry, pki: TestPki, leaf: TestLeaf): Promise<void> => {
@@ -139,11 +144,13 @@ export const openDoorHarness = async (o: DoorHarnessOptions = {}): Promise<DoorH
   const metrics = createMetrics('gateway')
   const scope = { log: logger, metrics, clock, signal: new AbortController().signal }
   const core = opened.use(await openCore(config, scope))
+  const front = opened.use(await o.front?.(core, config, scope))
   const door = opened.use(
     await openHttpsDoor({
       ...core,
       ...scope,
       config,
+      front,
       contexts: core.contexts(),
       sighting: (fingerprint) => {
         core.sighting('https', fingerprint)

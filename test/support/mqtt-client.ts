@@ -18,7 +18,7 @@ export type MqttClient = Disposable & {
   readonly ended: boolean
   /** what has come and was not given out, now */
   readonly waiting: readonly Packet[]
-  /** CONNECT and its answer; @returns the return code, undefined when there was none */
+  /** CONNECT and its answer; @returns the return code, in MQTT 5 the reason code, undefined when there was none */
   connect(over?: Partial<IConnectPacket>): Promise<number | undefined>
   /** comes back once everything sent before has been dealt with */
   ping(): Promise<Packet[]>
@@ -34,8 +34,10 @@ export const connectPacket = (over: Partial<IConnectPacket> = {}): IConnectPacke
   ...over,
 })
 
-export const mqttClient = (stream: Duplex): MqttClient => {
-  const reader = parser()
+/** @param version of MQTT: packets are read and written by it */
+export const mqttClient = (stream: Duplex, version: 3 | 4 | 5 = 4): MqttClient => {
+  const protocolVersion = version
+  const reader = parser({ protocolVersion })
   const waiting: Packet[] = []
   let ended = false
   let wake: (() => void)[] = []
@@ -63,7 +65,11 @@ export const mqttClient = (stream: Duplex): MqttClient => {
       return ended
     },
     send: (...what) => {
-      stream.write(Buffer.concat(what.map((one) => (one instanceof Uint8Array ? one : generate(one)))))
+      stream.write(
+        Buffer.concat(
+          what.map((one) => (one instanceof Uint8Array ? one : generate(one, { protocolVersion }))),
+        ),
+      )
     },
     next: async () => {
       for (;;) {
@@ -84,9 +90,10 @@ export const mqttClient = (stream: Duplex): MqttClient => {
       return waiting.splice(0)
     },
     connect: async (over) => {
-      client.send(connectPacket(over))
+      client.send(connectPacket({ protocolVersion: version, ...over }))
       try {
-        return (await client.until('connack')).returnCode
+        const { returnCode, reasonCode } = await client.until('connack')
+        return version === 5 ? reasonCode : returnCode
       } catch {
         return undefined
       }

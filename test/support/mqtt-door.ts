@@ -8,6 +8,7 @@ import { connect as connectTcp } from 'node:net'
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import { connectAsync, type IClientOptions, type MqttClient as MqttJs } from 'mqtt'
 import { openMqttDoor } from '#gateway/mqtt/door.ts'
+import { openFront, type Front } from '#gateway/mqtt/front.ts'
 import type { Config } from '#runtime/config.ts'
 import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
@@ -24,11 +25,13 @@ export type MqttHarness = Omit<DoorHarness, 'url' | 'port' | 'log' | 'metrics'> 
   readonly log: Record<string, unknown>[]
   readonly coreLog: Record<string, unknown>[]
   readonly sightings: string[]
+  readonly suspects: string[]
+  readonly front: Front
   metrics(): Promise<string>
   /** TLS, and nothing said yet. `serverName` null: no SNI */
   dial(
     leaf: Identity | undefined,
-    o?: ConnectionOptions & { serverName?: string | null },
+    o?: ConnectionOptions & { serverName?: string | null; version?: 3 | 4 | 5 },
   ): Promise<MqttClient>
   /** TLS, CONNECT, and CONNACK 0 */
   enter(leaf: Identity, packet?: Parameters<MqttClient['connect']>[0]): Promise<MqttClient>
@@ -59,19 +62,26 @@ export const openMqttHarness = async (
   const sightings: string[] = []
   const { core } = base
   const config = { ...base.config, mqtt: { ...base.config.mqtt, ...mqtt } }
-  const door = await openMqttDoor({
-    config,
+  const suspects: string[] = []
+  const scope = {
     log: createLog('gateway', 'debug', {
       write: (line) => void log.push(JSON.parse(line) as Record<string, unknown>),
     }),
     metrics,
     clock: () => Date.now(),
-    admission: core.admission,
-    live: core.live,
-    anonymousLines: core.anonymousLines,
-    contexts: core.contexts(config.mqtt.default_hostname),
-    sighting: (fingerprint) => void sightings.push(fingerprint),
-  })
+  }
+  const front = opened.use(
+    await openFront({
+      ...core,
+      ...scope,
+      config,
+      place: 'gateway',
+      sighting: (fingerprint) => void sightings.push(fingerprint),
+      suspect: (fingerprint) => void suspects.push(fingerprint),
+    }),
+  )
+  const contexts = core.contexts(config.mqtt.default_hostname)
+  const door = await openMqttDoor({ ...scope, config, front, contexts })
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
     closing ??= Promise.resolve(door[Symbol.asyncDispose]())
@@ -84,7 +94,7 @@ export const openMqttHarness = async (
     for (const client of clients) client[Symbol.dispose]()
   })
 
-  const dial: MqttHarness['dial'] = async (leaf, { serverName = 'a.test', ...tls } = {}) => {
+  const dial: MqttHarness['dial'] = async (leaf, { serverName = 'a.test', version, ...tls } = {}) => {
     const socket: TLSSocket = connect({
       host: '127.0.0.1',
       port,
@@ -95,7 +105,7 @@ export const openMqttHarness = async (
       ...tls,
     })
     await once(socket, 'secureConnect')
-    const client = mqttClient(socket)
+    const client = mqttClient(socket, version)
     clients.add(client)
     return client
   }
@@ -107,6 +117,8 @@ export const openMqttHarness = async (
     log,
     coreLog: base.log,
     sightings,
+    suspects,
+    front,
     metrics: () => metrics.text(),
     dial,
     enter: async (leaf, packet) => {

@@ -4,98 +4,27 @@
  */
 
 import { duplexPair } from 'node:stream'
-import type { Denial } from '#fleet/denial.ts'
 import { systemClock } from '#fleet/clock.ts'
-import type { TopicRule } from '#fleet/access.ts'
-import type { CertificateFacts } from '#fleet/certificate.ts'
-import type { DeviceId } from '#fleet/device-id.ts'
-import type { Peer } from '#fleet/peer.ts'
-import type { Admission } from '#gateway/admission.ts'
 import { createLive, type LiveControl } from '#gateway/live.ts'
 import { serveConnection } from '#gateway/mqtt/connection.ts'
 import type { DoorParts } from '#gateway/mqtt/door-parts.ts'
 import { openEmbeddedBroker } from '#gateway/mqtt/embedded/broker.ts'
 import type { MemoryLimits } from '#gateway/mqtt/embedded/memory.ts'
-import { createHolders } from '#gateway/mqtt/holders.ts'
+import { createDiscard } from '#gateway/mqtt/discard.ts'
+import { createHolders, type Holders } from '#gateway/mqtt/holders.ts'
+import { createPlaces } from '#gateway/mqtt/places.ts'
 import { createSleepers } from '#gateway/mqtt/sleepers.ts'
+import { createTakeovers } from '#gateway/mqtt/takeovers.ts'
 import { createTally, type Tally } from '#gateway/mqtt/tally.ts'
+import { createTimers } from '#gateway/mqtt/timers.ts'
 import type { Upstream } from '#gateway/mqtt/upstream.ts'
-import type { Ask, Decision } from '#policy/decision.ts'
-import { topicsOf } from '#policy/topics.ts'
+import type { Config } from '#runtime/config.ts'
 import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
+import { createFakeAdmission, fakePeer, type FakeAdmission } from './fake-admission.ts'
 import { mqttClient, type MqttClient } from './mqtt-client.ts'
-import { application } from './registry.ts'
 
-export type FakeAdmission = Admission & {
-  /** by device id */
-  readonly denied: Map<string, Denial>
-  rules: readonly TopicRule[]
-  /** what was judged, and what was recorded */
-  readonly asked: Ask[]
-  readonly recorded: { readonly ask: Ask; readonly decision: Decision }[]
-  /** what the feed does when something has changed */
-  changed(): void
-}
-
-export const createFakeAdmission = (): FakeAdmission => {
-  let epoch = 0
-  const admission: FakeAdmission = {
-    denied: new Map(),
-    rules: [],
-    asked: [],
-    recorded: [],
-    changed: () => {
-      epoch++
-    },
-    epoch: () => epoch,
-    whoIs: (peer) => judge(peer, undefined),
-    record: (_, ask, decision) => void admission.recorded.push({ ask, decision }),
-    judgeTopics: (peer, host) => ({
-      standing: judge(peer, undefined),
-      judge: (act, topic) => admission.judge(peer, { door: 'mqtt', host, act, topic }),
-    }),
-    judge: (peer, ask) => {
-      admission.asked.push(ask)
-      return judge(peer, ask)
-    },
-  }
-  /** @param ask undefined: of no topic */
-  const judge = (peer: Peer, ask: Ask | undefined): Decision => {
-    const { leaf } = peer
-    const id = leaf?.commonName
-    if (leaf === undefined || id === undefined) return { allow: false, reason: 'certificate_required' }
-    const identity = { kind: 'device', id: id as DeviceId, group: 'lamps', tags: {} } as const
-    const deny = (reason: Denial): Decision => ({ allow: false, reason, identity })
-    const reason = admission.denied.get(id)
-    if (reason !== undefined) return deny(reason)
-    if (ask?.door === 'https') return deny('no_application')
-    if (ask?.act === 'connect' && ask.clientId !== id) return deny('client_id_mismatch')
-    if (ask !== undefined && ask.act !== 'connect')
-      if (!topicsOf(admission.rules, identity)(ask.act, ask.topic)) return deny('topic_denied')
-    return {
-      allow: true,
-      identity,
-      application: application(),
-      policy: 'valid',
-      notAfter: leaf.notAfter,
-      plan: { duration: 0, binding: 'certificate' },
-    }
-  }
-  return admission
-}
-
-export const fakePeer = (id: string | undefined, notAfter = Number.MAX_SAFE_INTEGER): Peer => ({
-  leaf:
-    id === undefined
-      ? undefined
-      : ({ commonName: id, fingerprint: `of ${id}`, notAfter } as CertificateFacts),
-  sentChain: [],
-  trusted: id !== undefined,
-  resumed: false,
-  serverName: 'a.test',
-  address: '192.0.2.1',
-})
+export { createFakeAdmission, fakePeer, type FakeAdmission }
 
 export type Front = AsyncDisposable & {
   readonly admission: FakeAdmission
@@ -103,21 +32,54 @@ export type Front = AsyncDisposable & {
   readonly log: Record<string, unknown>[]
   readonly tally: Tally
   readonly sightings: string[]
+  /** certificates that were suspected */
+  readonly suspects: string[]
+  readonly holders: Holders
   /** connections that have not ended */
   readonly open: number
   metrics(): Promise<string>
   /** a stream to the door, as a device; nothing said yet */
   dial(
     id: string | undefined,
-    o?: { readonly notAfter?: number; readonly host?: string | undefined },
+    o?: { readonly notAfter?: number; readonly host?: string | undefined; readonly version?: 3 | 4 | 5 },
   ): MqttClient
   /** and CONNECT with its CONNACK */
   enter(id: string, over?: Parameters<MqttClient['connect']>[0]): Promise<MqttClient>
-  sweep(now: number): void
+}
+
+/** Settings as their defaults are, where connections are short. */
+export const MQTT_SETTINGS: Config['mqtt'] = {
+  default_hostname: 'a.test',
+  max_connection: 86_400_000,
+  handshake_per: 'connection',
+  connect_timeout: 10_000,
+  connect_limit: 4_096,
+  frame_limit: 256 * 1024,
+  receive_maximum: 256,
+  topic_alias_maximum: 16,
+  subscriptions: 100,
+  packets_per_second: 1_000_000,
+  bytes_per_second: 1024 ** 3,
+  denied_per_minute: 100,
+  max_keepalive: undefined,
+  connections_per_address: 60_000,
+  server_reference: undefined,
+  log_every: 0,
+  store: '/nowhere/broker.sqlite',
+  broker_socket: '/nowhere/broker.sock',
+  upstream: undefined,
+  upstream_ca: undefined,
+  upstream_cert: undefined,
+  upstream_key: undefined,
+  upstream_username: undefined,
+  upstream_password_file: undefined,
+  upstream_proxy_protocol: 'off',
+  upstream_timeout: 5_000,
 }
 
 export const openFront = async (
-  over: Partial<DoorParts> & {
+  over: Partial<Omit<DoorParts, 'mqtt'>> & {
+    readonly mqtt?: Partial<Config['mqtt']>
     readonly makeUpstream?: () => Promise<Upstream>
     readonly memory?: Partial<MemoryLimits>
   } = {},
@@ -126,12 +88,14 @@ export const openFront = async (
   const metrics = createMetrics('gateway')
   const connections = new Set<ReturnType<typeof serveConnection>>()
   const tally = createTally(metrics, () => connections.size)
-  const frameLimit = over.frameLimit ?? 256 * 1024
+  const mqtt = { ...MQTT_SETTINGS, ...over.mqtt }
+  const clock = over.clock ?? systemClock
   const upstream =
     (await over.makeUpstream?.()) ??
     (await openEmbeddedBroker({
-      frameLimit,
-      clock: over.clock ?? systemClock,
+      frameLimit: mqtt.frame_limit,
+      clock,
+      log: { info: () => {}, warn: () => {} },
       dropped: tally.dropped,
       expired: () => {},
       ...(over.memory === undefined ? {} : { limits: over.memory }),
@@ -139,7 +103,12 @@ export const openFront = async (
   const admission = createFakeAdmission()
   const live = createLive()
   const sightings: string[] = []
-  const holders = createHolders(upstream)
+  const suspects: string[] = []
+  const holders = createHolders(createDiscard(upstream))
+  const timers = createTimers()
+  const lines = createLog('gateway', 'debug', {
+    write: (line) => void log.push(JSON.parse(line) as Record<string, unknown>),
+  })
   const parts: DoorParts = {
     admission,
     live,
@@ -147,19 +116,23 @@ export const openFront = async (
     holders,
     sleepers: createSleepers(admission, live, holders),
     tally,
-    log: createLog('gateway', 'debug', {
-      write: (line) => void log.push(JSON.parse(line) as Record<string, unknown>),
+    places: createPlaces(),
+    takeovers: createTakeovers({
+      clock,
+      log: lines,
+      metrics,
+      suspect: (fingerprint) => void suspects.push(fingerprint),
     }),
-    clock: systemClock,
+    timers,
+    log: lines,
+    clock,
     random: () => 0.5,
     sighting: (fingerprint) => void sightings.push(fingerprint),
     anonymousLine: () => true,
-    connectTimeout: 10_000,
-    connectLimit: 4_096,
-    frameLimit,
-    maxConnection: 86_400_000,
-    handshakePer: 'connection',
+    claims: undefined,
+    openLocal: undefined,
     ...over,
+    mqtt,
   }
   const streams = new Set<MqttClient>()
   const dial: Front['dial'] = (id, o = {}) => {
@@ -173,7 +146,7 @@ export const openFront = async (
       ended: () => connections.delete(connection),
     })
     connections.add(connection)
-    const client = mqttClient(near)
+    const client = mqttClient(near, o.version)
     streams.add(client)
     return client
   }
@@ -183,6 +156,8 @@ export const openFront = async (
     log,
     tally,
     sightings,
+    suspects,
+    holders,
     get open() {
       return connections.size
     },
@@ -192,17 +167,16 @@ export const openFront = async (
     },
     dial,
     enter: async (id, packet) => {
-      const client = dial(id)
+      const version = (packet?.protocolVersion ?? 4) as 3 | 4 | 5
+      const client = dial(id, { version })
       const code = await client.connect({ clientId: id, ...packet })
       if (code !== 0) throw new Error(`CONNACK ${code}`)
       return client
     },
-    sweep: (now) => {
-      for (const connection of connections) connection.sweep(now)
-    },
     async [Symbol.asyncDispose]() {
       for (const client of streams) client[Symbol.dispose]()
       await upstream[Symbol.asyncDispose]()
+      timers[Symbol.dispose]()
     },
   }
 }

@@ -302,15 +302,17 @@ export type TestPki = {
   readonly root: TestCa
   /** pathLen 0, EKU clientAuth */
   readonly devices: TestCa
-  /** pathLen 0, EKU serverAuth */
+  /** pathLen 0, EKU serverAuth and clientAuth */
   readonly services: TestCa
   /** another CA with the same names throughout: only the keys differ */
   readonly other: { readonly root: TestCa; readonly devices: TestCa }
   device(options?: LeafOptions): TestLeaf
   server(names?: readonly string[], options?: LeafOptions): TestLeaf
+  /** its own client certificate, from the services intermediate */
+  gateway(id?: string, options?: LeafOptions): TestLeaf
   /** a real issuer over `devices` */
   openIssuer(options?: { readonly statusUrl?: string; readonly now?: number }): Promise<Issuer>
-  /** root.pem, intermediate.pem, services.pem, chain.pem, server.pem and private/*.key, as the ceremony leaves them */
+  /** root.pem, intermediate.pem, services.pem, chain.pem, server.pem, gateway.pem and private/*.key, as the ceremony leaves them */
   writeTo(dir: string): Promise<void>
 }
 
@@ -330,7 +332,7 @@ const makeTree = (now: number): { root: TestCa; devices: TestCa; services: TestC
       now,
       by: root,
       pathLength: 0,
-      extendedKeyUsage: [OID.serverAuth],
+      extendedKeyUsage: [OID.serverAuth, OID.clientAuth],
     }),
   }
 }
@@ -351,6 +353,13 @@ export const makePki = (o: { readonly now: number }): TestPki => {
       { ...LEAF, extendedKeyUsage: [OID.serverAuth], id: names[0] ?? 'server', names },
       options,
     )
+  const gateway = (id = 'gateway', options: LeafOptions = {}): TestLeaf =>
+    makeLeaf(
+      o.now,
+      tree.services,
+      { ...LEAF, extendedKeyUsage: [OID.clientAuth], id, names: [`urn:sallyport:gateway:${id}`] },
+      options,
+    )
   return {
     now: o.now,
     ...tree,
@@ -358,6 +367,7 @@ export const makePki = (o: { readonly now: number }): TestPki => {
     device: (options = {}) =>
       makeLeaf(o.now, tree.devices, { ...LEAF, extendedKeyUsage: [OID.clientAuth] }, options),
     server,
+    gateway,
     openIssuer: ({ statusUrl = 'http://status.test:8081', now = o.now } = {}) =>
       openIssuer({
         rootPem: tree.root.pem,
@@ -369,16 +379,19 @@ export const makePki = (o: { readonly now: number }): TestPki => {
     async writeTo(dir) {
       await mkdir(join(dir, 'private'), { recursive: true, mode: 0o700 })
       const leaf = server()
+      const relay = gateway()
       const files = {
         'root.pem': tree.root.pem,
         'intermediate.pem': tree.devices.pem,
         'services.pem': tree.services.pem,
         'chain.pem': tree.devices.pem + tree.root.pem,
         'server.pem': leaf.fullPem,
+        'gateway.pem': relay.fullPem,
         'private/root.key': tree.root.keyPem,
         'private/intermediate.key': tree.devices.keyPem,
         'private/services.key': tree.services.keyPem,
         'private/server.key': leaf.keyPem,
+        'private/gateway.key': relay.keyPem,
       }
       for (const [name, text] of Object.entries(files))
         await writeFile(join(dir, name), text, { mode: name.startsWith('private/') ? 0o600 : 0o644 })

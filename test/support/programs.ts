@@ -9,7 +9,8 @@ import { delimiter, join } from 'node:path'
 
 /** @returns the path of the program, or undefined when it is not on PATH. @throws under CI=true when it is not */
 export const program = (name: string): string | undefined => {
-  for (const dir of (process.env['PATH'] ?? '').split(delimiter)) {
+  // servers are where only root looks
+  for (const dir of [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin']) {
     // our own node_modules/.bin is not where other people's programs live
     if (dir === '' || dir.includes('node_modules')) continue
     const path = join(dir, name)

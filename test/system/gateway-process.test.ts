@@ -72,7 +72,11 @@ test('opens both doors, gives no ticket, cannot start twice on a port, and stops
   const second = startDeskProcess({
     main: 'src/gateway/main.ts',
     home,
-    env: { ...SETTINGS, SALLYPORT_GATEWAY_HTTPS_LISTEN: `127.0.0.1:${port}` },
+    env: {
+      ...SETTINGS,
+      SALLYPORT_GATEWAY_HTTPS_LISTEN: `127.0.0.1:${port}`,
+      SALLYPORT_MQTT_STORE: 'db/second.sqlite',
+    },
   })
   await expect(second).rejects.toThrow(/ended with 2.*gateway\.https_listen/s)
 

@@ -376,6 +376,25 @@ describe('sockets', () => {
     expect(await client.closed()).toEqual([])
   })
 
+  test('of one address that come too fast are closed before their handshake', async () => {
+    await using own = await openMqttHarness({ SALLYPORT_MQTT_CONNECTIONS_PER_ADDRESS: '3' })
+    const leaf = await own.device('lamp-1')
+    const client = await own.enter(leaf)
+    await Promise.all([own.tcp(), own.tcp()])
+    await expect(own.dial(leaf)).rejects.toThrow()
+    expect(await client.ping()).toEqual([])
+    expect(await own.metrics()).toMatch(/connections_refused_total\{door="mqtt",desk="gateway"\} 1/)
+  })
+
+  test('that are half closed are closed', async () => {
+    const silent = await door.dial(undefined)
+    const admitted = await door.enter(lamp)
+    for (const client of [silent, admitted]) {
+      client.stream.end()
+      expect(await client.closed()).toEqual([])
+    }
+  })
+
   test('of strangers make room when there is none, the longest first, and never those of devices', async () => {
     await using own = await openMqttHarness({ SALLYPORT_LIMITS_MAX_CONNECTIONS: '3' })
     const [one, two] = [await own.device('lamp-1'), await own.device('lamp-2')]

@@ -42,6 +42,8 @@ const anchors: Kind<Anchor> = {
   none: 'No anchors: no certificate is trusted. Add one: npx sallyport apply -f fleet.yaml',
 }
 
+const originsOf = ({ origin = [] }: NonNullable<Application['https']>): string => [origin].flat().join(', ')
+
 const applications: Kind<Application> = {
   about: 'applications: what the gateway protects, and who may reach it',
   example: 'example',
@@ -50,7 +52,9 @@ const applications: Kind<Application> = {
   row: ({ name, hostnames, https, mqtt, session_duration, policies: named }) => [
     name,
     hostnames.join(', '),
-    https === undefined ? '-' : `${https.path} -> ${[https.origin].flat().join(', ')}`,
+    https === undefined
+      ? '-'
+      : `${https.path} -> ${https.kind === 'mqtt-publish' ? 'MQTT' : originsOf(https)}`,
     mqtt === undefined ? '-' : mqtt.topics?.map(({ filter }) => filter).join(', ') || 'default topics',
     sessionOf(session_duration),
     named.join(', ') || '(nobody)',

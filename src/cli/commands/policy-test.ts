@@ -1,6 +1,7 @@
 /** `policy test`: would this certificate or device be let in, and by which policy? The desk judges, as the doors do. */
 
 import { InvalidArgumentError, Option, type Command } from 'commander'
+import { TOPIC_ACTS } from '#fleet/access.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { PolicyTest, PolicyTested } from '#wire/policy-test.ts'
 import { PROBLEMS } from '#wire/problems.ts'
@@ -24,6 +25,9 @@ type Options = Online & {
   readonly at?: string
   readonly publish?: string
   readonly subscribe?: string
+  readonly receive?: string
+  readonly clientId?: string
+  readonly websocket?: boolean
   readonly expect?: (typeof EXPECTED)[number]
 }
 
@@ -33,9 +37,14 @@ const instant = (text: string): string => {
   return new Date(ms).toISOString()
 }
 
-const mqttOf = ({ publish, subscribe }: Options): PolicyTest['mqtt'] => {
-  if (publish !== undefined) return { act: 'publish', topic: publish }
-  return subscribe === undefined ? undefined : { act: 'subscribe', topic: subscribe }
+const mqttOf = (o: Options): PolicyTest['mqtt'] => {
+  if (o.clientId !== undefined)
+    return { act: 'connect', client_id: o.clientId, ...(o.websocket === true ? { websocket: true } : {}) }
+  for (const act of TOPIC_ACTS) {
+    const topic = o[act]
+    if (topic !== undefined) return { act, topic }
+  }
+  return undefined
 }
 
 const askOf = (io: Io, o: Options): PolicyTest => {
@@ -82,6 +91,7 @@ const lines = (it: PolicyTested): readonly string[] => [
       '  identity',
       it.identity === undefined ? undefined : [it.identity.kind, it.identity.name].filter(Boolean).join(' '),
     ],
+    ['  ClientID', it.client_id],
     ['  certificate', it.certificate && `${it.certificate.serial}, until ${it.certificate.not_after}`],
     ['  session', it.session_duration === '0s' ? 'No Duration' : it.session_duration],
     ['  report only', it.would_deny && `${it.would_deny} would refuse`],
@@ -102,6 +112,14 @@ const lines = (it: PolicyTested): readonly string[] => [
       ]),
 ]
 
+/** One question at a time, and nothing of HTTPS beside it. */
+const QUESTIONS = ['publish', 'subscribe', 'receive', 'clientId', 'target', 'method', 'origin']
+
+const atBroker = (flags: string, about: string, but: readonly string[] = []): Option => {
+  const option = new Option(flags, about)
+  return option.conflicts(QUESTIONS.filter((name) => name !== option.attributeName() && !but.includes(name)))
+}
+
 export const policyTest = (io: Io): Command =>
   online(
     'test',
@@ -119,16 +137,18 @@ export const policyTest = (io: Io): Command =>
     .option('--origin <origin>', 'as a page of this Origin')
     .option('--address <ip>', 'from this address')
     .option('--at <instant>', 'at another time than now', instant)
+    .addOption(atBroker('--publish <topic>', 'at the MQTT door: may it publish?'))
+    .addOption(atBroker('--subscribe <filter>', 'at the MQTT door: may it subscribe?'))
+    .addOption(atBroker('--receive <topic>', 'at the MQTT door: is it sent what others publish?'))
     .addOption(
-      new Option('--publish <topic>', 'at the MQTT door').conflicts([
-        'subscribe',
-        'target',
-        'method',
-        'origin',
-      ]),
+      atBroker('--client-id <id>', 'at the MQTT door: may it connect under this ClientID?', ['origin']),
     )
     .addOption(
-      new Option('--subscribe <filter>', 'at the MQTT door').conflicts(['target', 'method', 'origin']),
+      new Option('--websocket', 'the CONNECT comes in a WebSocket').conflicts([
+        'publish',
+        'subscribe',
+        'receive',
+      ]),
     )
     .addOption(new Option('--expect <verdict>', 'exit with 1 when it is another one').choices(EXPECTED))
     .action(async (_: unknown, self: Command) => {

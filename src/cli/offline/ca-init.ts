@@ -16,6 +16,7 @@ type Options = Common & {
   readonly serverName?: readonly string[]
   readonly passphraseFile?: string
   readonly statusUrl?: string
+  readonly gatewayId?: string
 }
 
 const several = (value: string, before: readonly string[] = []): string[] => [...before, value]
@@ -23,7 +24,7 @@ const several = (value: string, before: readonly string[] = []): string[] => [..
 export const caInit = (io: Io): Command =>
   command(
     'init',
-    'make a root, its two intermediates and a server certificate',
+    'make a root, its two intermediates, a server certificate and one of a gateway',
     'ca init --server-name gw.example.com',
   )
     .option('--organization <name>', 'in the names of the CAs (default: Sallyport)')
@@ -31,6 +32,10 @@ export const caInit = (io: Io): Command =>
       '--server-name <name>',
       'a name or address of the desks; may be repeated (default: this machine)',
       several,
+    )
+    .option(
+      '--gateway-id <id>',
+      "in the gateway's own client certificate, for enrolment over MQTT (default: gateway)",
     )
     .option(
       '--passphrase-file <file>',
@@ -45,13 +50,14 @@ export const caInit = (io: Io): Command =>
       const options = self.optsWithGlobals<Options>()
       const config = readConfig(io, options)
       const passphraseFile = options.passphraseFile ?? config.ca.passphrase_file
-      const { server, serverKey, servicesKey, rootKey, ...rest } = await createPki({
+      const { server, serverKey, gateway, gatewayKey, servicesKey, rootKey, ...rest } = await createPki({
         dir: join(config.home, 'certs'),
         now: io.clock(),
         ...(options.organization === undefined ? {} : { names: { organization: options.organization } }),
         ...(passphraseFile === undefined ? {} : { passphrase: readPrivateFile(passphraseFile) }),
         serverNames: options.serverName ?? serverNames(hostname()),
         statusUrl: options.statusUrl,
+        gatewayId: options.gatewayId,
       })
       ensureRegistryKey(config)
       const answer = {
@@ -64,6 +70,8 @@ export const caInit = (io: Io): Command =>
         chain: rest.chain,
         server_cert: server,
         server_key: serverKey,
+        gateway_cert: gateway,
+        gateway_key: gatewayKey,
         registry_key: config.secrets.key_file,
       }
       show(io, options, answer, () => [

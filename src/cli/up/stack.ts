@@ -13,7 +13,7 @@ import { systemClock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { loadConfig, type Config, type Listen } from '#runtime/config.ts'
 import { environmentName } from '#runtime/settings.ts'
-import { ensureDevelopmentPki, hostnames } from '../offline/development.ts'
+import { ensureDevelopmentPki, hostnames, relaySettings } from '../offline/development.ts'
 import { ensureOperatorToken } from '../offline/operator-token.ts'
 import { operatorApi } from '../operator-api.ts'
 import { startDesk, type DeskProcess } from './desk-process.ts'
@@ -90,21 +90,31 @@ const freePort = async (): Promise<number> => {
   }
 }
 
-/** As settings in the environment. The status listener's port stands in every certificate, so it must be known before it listens. */
+/**
+ * As settings in the environment. The status listener's port stands in every certificate and the devices' in the gateway's settings, so they
+ * must be known before they listen.
+ */
 const freePorts = async (config: Config): Promise<Record<string, string>> => {
   const { devices_listen, status_listen, operator_listen, metrics_listen } = config.enroll
   const { gateway } = config
   const anyOf = (listen: Listen): [string, string] => [environmentName(listen.key), at(listen, 0)]
-  const status = await freePort()
+  const [status, devices] = [await freePort(), await freePort()]
   return {
     ...Object.fromEntries(
-      [devices_listen, operator_listen, metrics_listen, gateway.https_listen, gateway.mqtts_listen]
+      [operator_listen, metrics_listen, gateway.https_listen, gateway.mqtts_listen]
         .concat(gateway.metrics_listen)
         .map(anyOf),
     ),
     [environmentName(status_listen.key)]: at(status_listen, status),
+    [environmentName(devices_listen.key)]: at(devices_listen, devices),
     [environmentName('enroll.status_url')]: `http://localhost:${status}`,
   }
+}
+
+/** As it will listen; 0: not known yet. */
+const devicesPort = ({ enroll }: Config, free: Readonly<Record<string, string>>): number => {
+  const { key, port } = enroll.devices_listen
+  return Number(free[environmentName(key)]?.split(':').at(-1) ?? port)
 }
 
 const need = (desk: DeskProcess, key: string): string => {
@@ -151,13 +161,20 @@ export const startStack = async (o: StackOptions): Promise<Stack> => {
   const given = { ...environment, ...(o.env ?? process.env), SALLYPORT_HOME: home }
   const config = loadConfig({ desk: 'cli', env: given, cwd, configPath: o.configPath })
   const free = o.ports === 0 ? await freePorts(config) : {}
-  // a desk has no use for an operator's secret
-  const env = { NODE_COMPILE_CACHE: COMPILE_CACHE, ...given, ...free, SALLYPORT_OPERATOR_TOKEN: undefined }
   const machine = hostname()
 
   await using scope = new AsyncDisposableStack()
   scope.use(await lockHome(home))
   if (o.development) await ensureDevelopmentPki({ config, machine, now: systemClock() })
+  const relay = o.development ? relaySettings(config, devicesPort(config, free)) : {}
+  // what was said stays; and a desk has no use for an operator's secret
+  const env = {
+    NODE_COMPILE_CACHE: COMPILE_CACHE,
+    ...relay,
+    ...given,
+    ...free,
+    SALLYPORT_OPERATOR_TOKEN: undefined,
+  }
   const operatorToken = o.development ? await ensureOperatorToken({ config, clock: systemClock }) : undefined
 
   const start = (name: DeskProcess['name'], args: readonly string[]): Promise<DeskProcess> =>

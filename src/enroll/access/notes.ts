@@ -3,7 +3,14 @@
  * answer, for people. One list per kind.
  */
 
-import type { AccessSnapshot, Anchor, Application, Policy, Rules } from '#fleet/access.ts'
+import {
+  MQTT_DEFAULTS,
+  type AccessSnapshot,
+  type Anchor,
+  type Application,
+  type Policy,
+  type Rules,
+} from '#fleet/access.ts'
 import { DAY } from '#fleet/clock.ts'
 import { readCertificates } from '#pki/certificate.ts'
 import { isSelfSigned } from '#pki/chain.ts'
@@ -19,7 +26,7 @@ const MOST_CONTESTS = 5
 
 /** As it is afterwards. `before`: as it was. */
 export type Surroundings = {
-  readonly access: Pick<AccessSnapshot, 'anchors'>
+  readonly access: Pick<AccessSnapshot, 'anchors' | 'applications'>
   readonly before: Pick<AccessSnapshot, 'anchors'>
   /** names of enrolment groups */
   readonly groups: ReadonlySet<string>
@@ -66,6 +73,45 @@ const clearOrigins = ({ https }: Application): readonly string[] =>
         return url?.protocol === 'http:' && !isLoopback(url.hostname.replace(/^\[|\]$/g, ''))
       })
 
+type Hosts = ReturnType<typeof hostsOf>
+
+const hostsOf = (hostnames: readonly string[]) =>
+  createHostIndex(
+    hostnames.flatMap((value) => {
+      const pattern = readHostPattern(value)
+      return pattern === undefined ? [] : [{ pattern, value }]
+    }),
+  )
+
+/** Of a pattern some name that it covers. */
+const aName = (hostname: string): string => hostname.replaceAll('*', 'x')
+
+const meets = (hosts: Hosts, hostname: string): boolean => hosts.find(aName(hostname)).length > 0
+
+/** A PUBLISH over HTTPS is judged as the MQTT application of the hostname says. */
+const publishNotes = ({ https, hostnames }: Application, { access }: Surroundings): readonly string[] => {
+  if (https?.kind !== 'mqtt-publish') return []
+  const served = access.applications.flatMap((other) => (other.mqtt === undefined ? [] : other.hostnames))
+  const servedHosts = hostsOf(served)
+  const deaf = hostnames.filter(
+    (hostname) => !meets(servedHosts, hostname) && !served.some((name) => meets(hostsOf([hostname]), name)),
+  )
+  return deaf.length === 0
+    ? []
+    : [
+        `no application has mqtt on ${deaf.join(', ')}: whose topics a device may publish to is said there, so nothing is published`,
+      ]
+}
+
+const mqttNotes = ({ mqtt }: Application): readonly string[] => {
+  const { clientId, connections } = { ...MQTT_DEFAULTS, ...mqtt }
+  return clientId === 'equal' && connections > 1
+    ? [
+        `mqtt.connections is ${connections}, and client_id equal leaves one ClientID, which one connection holds: write prefix or forced`,
+      ]
+    : []
+}
+
 const contestNotes = ({ name }: Application, { contests }: Surroundings): readonly string[] => {
   const all = contests().filter(({ applications }) => applications.includes(name))
   const told = all.slice(0, MOST_CONTESTS).map(({ text }) => text)
@@ -74,12 +120,7 @@ const contestNotes = ({ name }: Application, { contests }: Surroundings): readon
 }
 
 const applicationNotes = (application: Application, around: Surroundings): readonly string[] => {
-  const patterns = createHostIndex(
-    application.hostnames.flatMap((value) => {
-      const pattern = readHostPattern(value)
-      return pattern === undefined ? [] : [{ pattern, value }]
-    }),
-  )
+  const patterns = hostsOf(application.hostnames)
   const anchored = around.access.anchors.flatMap(({ hostnames }) => hostnames)
   const covered = new Set(anchored.flatMap((name) => patterns.find(name).map(({ value }) => value)))
   const bare = application.hostnames.filter((name) => !covered.has(name))
@@ -96,6 +137,8 @@ const applicationNotes = (application: Application, around: Surroundings): reado
     ...clearOrigins(application).map(
       (origin) => `${origin} is another machine, without TLS: who listens on the way reads what devices send`,
     ),
+    ...publishNotes(application, around),
+    ...mqttNotes(application),
     ...contestNotes(application, around),
   ]
 }

@@ -1,5 +1,5 @@
 /**
- * Where an application's requests go (`https.origin`), and whose pages may send them (`https.allowed_origins`). One word, two things: the
+ * Where an application's requests go (`https.origin`), and whose pages may send them (`allowed_origins` of `https` and `mqtt`). One word, two things: the
  * server behind the door, and the Origin of a page (RFC 6454). Not the talking to either: #gateway.
  */
 
@@ -59,8 +59,7 @@ export const readOrigins = (given: string | readonly string[]): ReadOrigins => {
 const SERIALIZED = /^[a-z][a-z0-9+.-]*:\/\/[^/?#@\\\s*]+$/
 
 /** As a browser writes the Origin of a page: lower case, without the scheme's own port. */
-const readPageOrigin = (text: string): string => {
-  const where = 'https.allowed_origins'
+const readPageOrigin = (where: string, text: string): string => {
   const shape = `${text} is not an origin: write scheme://host or scheme://host:port`
   if (text === '*' || text.includes('*'))
     throw bad(where, `${text}: list each origin; a page of any site could send requests with the session`)
@@ -77,6 +76,12 @@ const readPageOrigin = (text: string): string => {
   throw bad(where, `write ${url.origin}, as browsers do`)
 }
 
-/** @throws FleetError `bad_request` */
-export const readPageOrigins = (given: readonly string[]): readonly string[] =>
-  once('https.allowed_origins', given.map(readPageOrigin))
+/**
+ * @param where `https.allowed_origins` or `mqtt.allowed_origins`
+ * @throws FleetError `bad_request`
+ */
+export const readPageOrigins = (where: string, given: readonly string[]): readonly string[] =>
+  once(
+    where,
+    given.map((text) => readPageOrigin(where, text)),
+  )

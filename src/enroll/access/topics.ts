@@ -4,7 +4,7 @@ import type { TopicRule } from '#fleet/access.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { Identity } from '#policy/decision.ts'
 import { expandFilter } from '#policy/topics.ts'
-import { isTopicFilter } from '#wire/topics.ts'
+import { isOwnTopic, isTopicFilter } from '#wire/topics.ts'
 import { bad } from '../reading.ts'
 
 const WHERE = 'mqtt.topics'
@@ -22,6 +22,21 @@ const isTemplate = (name: string): boolean => {
   return somebody.some((who) => expandFilter(`\${${name}}`, who) !== undefined)
 }
 
+/** What begins with `$` is open only to who names it, letter by letter; and some of it to nobody. */
+const checkDollar = (filter: string): void => {
+  if (!filter.startsWith('$') || filter.startsWith('${')) return
+  const [first = ''] = filter.split('/', 1)
+  if (first.includes('${'))
+    throw bad(WHERE, `${filter}: a first level that begins with $ is written out, without templates`)
+  if (isOwnTopic(filter))
+    throw bad(WHERE, `${filter}: topics below $sallyport are the door's own, and open to no rule`)
+  if (first === '$share')
+    throw bad(
+      WHERE,
+      `${filter}: write what stands behind $share/<group>/; a shared subscription is judged by it`,
+    )
+}
+
 /** @throws FleetError `bad_request` */
 export const readTopic = ({ filter, acts }: TopicRule): TopicRule => {
   for (const [whole, name = ''] of filter.matchAll(TEMPLATE))
@@ -29,5 +44,6 @@ export const readTopic = ({ filter, acts }: TopicRule): TopicRule => {
   const filled = filter.replace(TEMPLATE, 'x')
   if (filled.includes('${')) throw bad(WHERE, `${filter} holds a template that does not end`)
   if (!isTopicFilter(filled)) throw bad(WHERE, `${filter} is not an MQTT topic filter`)
+  checkDollar(filter)
   return { filter, acts: [...new Set(acts)] }
 }

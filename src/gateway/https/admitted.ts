@@ -85,7 +85,7 @@ const presentedOf = (
 }
 
 /** Was it judged by its certificate, and by nothing else? */
-const isCertificateOnly = ({ decision, turn }: AdmittedRequest): boolean =>
+export const isCertificateOnly = ({ decision, turn }: AdmittedRequest): boolean =>
   decision.plan.duration === 0 &&
   decision.session === undefined &&
   (decision.identity.kind === 'device' || decision.identity.kind === 'foreign') &&

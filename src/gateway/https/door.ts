@@ -18,11 +18,14 @@ import { addressOf } from '#runtime/peer.ts'
 import { newRequestId } from '#runtime/request-id.ts'
 import type { Contexts } from '../contexts.ts'
 import { createCrowd } from '../crowd.ts'
+import type { Front } from '../mqtt/front.ts'
+import { createPublisher } from '../mqtt/publisher.ts'
 import { connectionOf, noteHandshake, type Expectation } from './connection.ts'
 import { startExchange, type ExchangeDeps } from './exchange.ts'
 import { createHttpServer, parserError, responseOn } from './http-server.ts'
+import { createMqttWebSockets } from './mqtt-websocket.ts'
 import { createOrigins } from './origins.ts'
-import { createRates } from './rates.ts'
+import { createRates } from '../rates.ts'
 import { replyProblem, replyProblemRaw } from './reply.ts'
 import { createRoutes } from './routes.ts'
 import { createShares } from './shares.ts'
@@ -37,12 +40,23 @@ const IDLE = MINUTE
 
 export type HttpsDoorOptions = Omit<
   ExchangeDeps,
-  'origins' | 'shares' | 'rates' | 'routeOf' | 'failed' | 'bodyLeast' | 'ports'
+  | 'origins'
+  | 'shares'
+  | 'rates'
+  | 'routeOf'
+  | 'failed'
+  | 'bodyLeast'
+  | 'ports'
+  | 'publisher'
+  | 'frameLimit'
+  | 'mqttWebSockets'
 > & {
   readonly config: Config
   readonly metrics: Metrics
   readonly clock: Clock
   readonly contexts: Contexts
+  /** the MQTT door's; undefined: MQTT over WebSocket and messages to a broker are not served */
+  readonly front?: Pick<Front, 'serve' | 'upstream'> | undefined
   readonly drainWithin?: number
   readonly idleWithin?: number
 }
@@ -58,8 +72,8 @@ export type HttpsDoor = AsyncDisposable & {
 
 /** @throws FleetError `config_invalid` when it cannot listen */
 export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => {
-  const { config, log, metrics, contexts, clock } = o
-  const { limits, https } = config
+  const { config, log, metrics, contexts, clock, front } = o
+  const { limits, https, mqtt } = config
   const failures = metrics.counter('sallyport_https_failures_total', 'Requests not served, by reason', [
     'reason',
   ])
@@ -86,6 +100,17 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
     routeOf: createRoutes({ timeout: https.origin_timeout, bodyLimit: https.body_limit }),
     bodyLeast: https.body_least,
     ports,
+    publisher:
+      front && createPublisher({ upstream: front.upstream, log, metrics, clock, random: Math.random }),
+    frameLimit: mqtt.frame_limit,
+    mqttWebSockets:
+      front &&
+      createMqttWebSockets({
+        front,
+        largest: Math.max(mqtt.frame_limit, mqtt.connect_limit),
+        clock,
+        isDraining: () => closed !== undefined,
+      }),
     failed: (reason) => {
       failures.inc({ reason })
     },
@@ -206,7 +231,7 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
     // its watch over slow headers
     server.close()
     turns[Symbol.dispose]()
-    await origins[Symbol.asyncDispose]()
+    await Promise.all([origins[Symbol.asyncDispose](), deps.publisher?.[Symbol.asyncDispose]()])
   }
   return { url: urlFor('https', host, port), close, [Symbol.asyncDispose]: () => close() }
 }

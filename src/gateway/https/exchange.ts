@@ -19,13 +19,16 @@ import { serveAdmitted, type AdmittedDeps, type AdmittedRequest } from './admitt
 import type { Connection, Exchange, Turn } from './connection.ts'
 import { denialError, isForgotten } from './details.ts'
 import { openEnvelope, type Envelope } from './envelope.ts'
+import type { MqttWebSockets } from './mqtt-websocket.ts'
+import { servePublish, type PublishDeps } from './publish-request.ts'
 import { judgeOn } from './judging.ts'
-import type { Rates } from './rates.ts'
+import type { Rates } from '../rates.ts'
 import { createRefusals, type RefusalDeps, type Refusals } from './refusals.ts'
 import type { Route } from './routes.ts'
 import { withoutSessionCookie } from './spoofs.ts'
 
 export type ExchangeDeps = AdmittedDeps &
+  PublishDeps &
   AccessEndpointDeps &
   RefusalDeps & {
     /** of requests, by certificate, or by whoever has none */
@@ -35,6 +38,8 @@ export type ExchangeDeps = AdmittedDeps &
     readonly ports: readonly number[]
     /** undefined: there is none now */
     readonly applicationNamed: (name: string) => Application | undefined
+    /** undefined: this process has no way to a broker */
+    readonly mqttWebSockets: MqttWebSockets | undefined
   }
 
 const askFor = (
@@ -108,9 +113,11 @@ const serveAllowed = (
   const hasSession = decision.plan.duration > 0 && ownerOf(identity) !== undefined
   if (hasSession) connection.keep()
   const cookie = beginSession(deps, connection, decision, envelope.host)
-  return serveAdmitted(deps, {
+  const route = deps.routeOf(decision.application)
+  const serve = route.publishing === undefined ? serveAdmitted : servePublish
+  return serve(deps, {
     ...admitted,
-    route: deps.routeOf(decision.application),
+    route,
     cookie,
     shareName,
     denied: refusals.denied,
@@ -166,5 +173,7 @@ export const startExchange = (
   if (isOwnPath(path)) connection.close()
   if (serveAccessEndpoint(deps, { request, response, requestId, peer, host, path, denied, notServed }))
     return undefined
-  return judge(deps, { connection, turn, requestId, envelope, target, refusals })
+  const asked = { connection, turn, requestId, envelope, target, refusals }
+  const taken = deps.mqttWebSockets?.take(deps, asked)
+  return taken === undefined ? judge(deps, asked) : taken.exchange
 }

@@ -63,6 +63,9 @@ const USUAL = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 const allowOf = (error: unknown): string =>
   ((error instanceof FleetError ? error.allow : undefined) ?? USUAL).join(', ')
 
+/** RFC 9110 §15.5.22, RFC 6455 §4.4: a 426 says which protocol, and which version of it. The door upgrades to nothing else. */
+const NEEDED = ['Upgrade', 'websocket', 'Sec-WebSocket-Version', '13']
+
 /** Names and values that describe a page in place of a problem document. */
 const asPage = (headers: Readonly<Record<string, string>>, page: string): string[] => {
   const { 'content-type': _, 'content-length': __, ...rest } = headers
@@ -98,6 +101,7 @@ export const replyProblem = (
   if (fate === 'close') answerEarly(request)
   const own = ownHeaders(fate)
   if (status === 405) own.push('Allow', allowOf(error))
+  if (status === 426) own.push(...NEEDED)
   for (const cookie of cookies) own.push('Set-Cookie', cookie)
   own.push(...(page === undefined ? Object.entries(headers).flat() : asPage(headers, page)))
   response.writeHead(status, own)

@@ -3,7 +3,7 @@
 import { endsAtThisHop, isOriginSpoof, namedByConnection, setsSessionCookie } from './spoofs.ts'
 
 /** A year, this host only: which of its subdomains speak TLS is not ours to say (RFC 6797). */
-const HSTS: readonly string[] = ['Strict-Transport-Security', 'max-age=31536000']
+export const HSTS: readonly string[] = ['Strict-Transport-Security', 'max-age=31536000']
 
 /** What becomes of the connection. `open`: Node says so, and for how long. */
 export type Fate = 'close' | 'open' | 'upgrade'

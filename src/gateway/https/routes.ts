@@ -3,6 +3,10 @@
 import { HTTPS_DEFAULTS, type Application, type Forward, type ForwardOn } from '#fleet/access.ts'
 import { tellsChain } from './certificate-headers.ts'
 import { originAddress, type OriginAddress } from './origins.ts'
+import { prefixOf } from './publish-target.ts'
+
+/** `prefix`: of the path, decoded, with its last slash; the topic follows. undefined: it cannot be read, and nothing can be published */
+export type Publishing = { readonly prefix: string | undefined; readonly retain: boolean }
 
 export type Route = {
   readonly addresses: readonly OriginAddress[]
@@ -15,6 +19,8 @@ export type Route = {
   /** does one of them hold the chain? */
   readonly tellsChain: boolean
   readonly forwardOn: ForwardOn
+  /** undefined: it is a way to its origin */
+  readonly publishing: Publishing | undefined
 }
 
 /** @returns a function of an application that is reachable over HTTPS */
@@ -36,6 +42,10 @@ export const createRoutes = (defaults: {
       forms,
       tellsChain: tellsChain(forms),
       forwardOn: https.forwardOn ?? HTTPS_DEFAULTS.forwardOn,
+      publishing:
+        https.kind === 'mqtt-publish'
+          ? { prefix: prefixOf(https.path), retain: https.retain ?? HTTPS_DEFAULTS.retain }
+          : undefined,
     }
   }
 

@@ -1,31 +1,73 @@
 /**
- * CONNECT, of MQTT 3.1 and 3.1.1: read strictly, and written again with the name that admission gave. Of other versions only that
- * they are others. Not who the client is: what stands here is what it says of itself.
+ * CONNECT, of MQTT 3.1, 3.1.1 and 5: read strictly, and written again with the name that admission gave. Not who the client is: what stands here is
+ * what it says of itself. Of its user name and password only that they fit.
  */
 
 import { isTopicName } from '#wire/topics.ts'
-import { decodeText, number16, packet, readText, text16, TYPE, type Level } from './packets.ts'
+import {
+  decodeText,
+  field16,
+  fieldEnd,
+  number16,
+  packet,
+  read16,
+  readText,
+  text16,
+  TYPE,
+  type Level,
+} from './packets.ts'
+import {
+  isTheirs,
+  NO_PROPERTIES,
+  numberOf,
+  readProperties,
+  textOf,
+  userProperty,
+  writeProperties,
+  type Property,
+} from './properties.ts'
 
 export type Will = {
   readonly topic: string
   readonly payload: Buffer
   readonly qos: 0 | 1 | 2
   readonly retain: boolean
+  /** MQTT 5, a topic name */
+  readonly responseTopic?: string
+  /** MQTT 5: those that go on, a whole section */
+  readonly properties?: Buffer
+}
+
+/** What only MQTT 5 says. Aliases of the broker end here, so the Topic Alias Maximum does not go on. */
+export type ConnectV5 = {
+  /** seconds; 0: the session ends with the connection; 0xffffffff: never */
+  readonly sessionExpiry: number
+  readonly receiveMaximum: number
+  /** bytes; undefined: no limit */
+  readonly maximumPacketSize: number | undefined
+  readonly requestProblemInformation: boolean
+  /** its user properties, without ours */
+  readonly properties: readonly Property[]
+  /** it wants to be authenticated beside its certificate, which nobody here does */
+  readonly authenticationMethod?: string
 }
 
 export type Connect = {
   readonly level: Level
   readonly clientId: string
+  /** Clean Session, in MQTT 5 Clean Start */
   readonly clean: boolean
   /** seconds; 0: none */
   readonly keepalive: number
   readonly will: Will | undefined
+  /** level 5 */
+  readonly v5?: ConnectV5
 }
 
-/** `version`: a protocol that is not spoken here; `five`: it is MQTT 5. */
+/** `version`: a protocol level that is no version of MQTT, or not under this name. */
 export type ConnectReading =
   | { readonly kind: 'connect'; readonly connect: Connect }
-  | { readonly kind: 'version'; readonly five: boolean }
+  | { readonly kind: 'version'; readonly level: number }
   | { readonly kind: 'malformed'; readonly detail: string }
 
 const NAMES: Readonly<Record<string, { readonly levels: readonly number[] }>> = {
@@ -45,30 +87,37 @@ const FLAG = {
 
 const malformed = (detail: string): ConnectReading => ({ kind: 'malformed', detail })
 
-/** The payload's fields, in the order of MQTT 3.1.1 §3.1.3; `read` gives undefined once anything did not fit. */
+/** The fields behind the keep-alive, one after the other; each gives undefined, and so does all that follows, once anything did not fit. */
 const fieldsOf = (bytes: Buffer, from: number, end: number) => {
   let at = from
   let broken = false
-  const next = (): { from: number; until: number } | undefined => {
+  /** @returns where the content of a field with its length begins; it ends at `at` */
+  const next = (): number | undefined => {
     const start = at + 2
-    const until = at + 2 > end ? end + 1 : start + bytes.readUInt16BE(at)
-    if (until > end) {
+    const until = broken ? -1 : fieldEnd(bytes, at, end)
+    if (until === -1) {
       broken = true
       return undefined
     }
     at = until
-    return { from: start, until }
+    return start
   }
   return {
     text: (): string | undefined => {
-      const span = next()
-      const text = span && decodeText(bytes, span.from, span.until)
+      const start = next()
+      const text = start === undefined ? undefined : decodeText(bytes, start, at)
       if (text === undefined) broken = true
       return text
     },
     data: (): Buffer | undefined => {
-      const span = next()
-      return span && Buffer.from(bytes.subarray(span.from, span.until))
+      const start = next()
+      return start === undefined ? undefined : Buffer.from(bytes.subarray(start, at))
+    },
+    properties: (where: 'connect' | 'will'): readonly Property[] | undefined => {
+      const read = broken ? undefined : readProperties(bytes, at, end, where)
+      if (read === undefined) broken = true
+      else at = read.next
+      return read?.list
     },
     atEnd: () => at === end,
     broken: () => broken,
@@ -84,25 +133,33 @@ export const readConnect = (bytes: Buffer, body: number, end: number): ConnectRe
   if (name.next >= end) return malformed('the protocol level is missing')
   const level = bytes[name.next] as number
   // the rest of a version that is not spoken here is not read either
-  if (level === 5 && known.levels.includes(5)) return { kind: 'version', five: true }
-  if (!known.levels.includes(level)) return { kind: 'version', five: false }
+  if (!known.levels.includes(level)) return { kind: 'version', level }
   const rest = name.next + 1
   if (rest + 3 > end) return malformed('the packet ends in its variable header')
   return readRest(bytes, rest, end, level as Level)
 }
 
+/** @returns why these flags may not be */
+const flagsWrong = (flags: number, level: Level): string | undefined => {
+  const has = (flag: number): boolean => (flags & flag) !== 0
+  if (level > 3 && has(FLAG.reserved)) return 'the reserved flag is set' // [MQTT-3.1.2-3]
+  if ((flags & FLAG.willQos) === FLAG.willQos) return 'the will has QoS 3' // [MQTT-3.1.2-14; MQTT 5: MQTT-3.1.2-12]
+  if (!has(FLAG.will) && has(FLAG.willQos | FLAG.willRetain)) return 'will flags without a will' // [MQTT-3.1.2-11, -13, -15]
+  // [MQTT-3.1.2-22]; MQTT 5 lets a password stand for other credentials (§3.1.2.9)
+  if (level === 4 && has(FLAG.password) && !has(FLAG.username)) return 'a password without a username'
+  return undefined
+}
+
 const readRest = (bytes: Buffer, at: number, end: number, level: Level): ConnectReading => {
   const flags = bytes[at] as number
   const has = (flag: number): boolean => (flags & flag) !== 0
-  const qos = (flags & FLAG.willQos) >> 3
-  if (level === 4 && has(FLAG.reserved)) return malformed('the reserved flag is set') // [MQTT-3.1.2-3]
-  if (qos === 3) return malformed('the will has QoS 3') // [MQTT-3.1.2-14]
-  if (!has(FLAG.will) && has(FLAG.willQos | FLAG.willRetain)) return malformed('will flags without a will') // [MQTT-3.1.2-11]
-  if (level === 4 && has(FLAG.password) && !has(FLAG.username))
-    return malformed('a password without a username') // [MQTT-3.1.2-22]
+  const wrong = flagsWrong(flags, level)
+  if (wrong !== undefined) return malformed(wrong)
 
   const fields = fieldsOf(bytes, at + 3, end)
+  const properties = level === 5 ? fields.properties('connect') : undefined
   const clientId = fields.text()
+  const willProperties = level === 5 && has(FLAG.will) ? fields.properties('will') : undefined
   const topic = has(FLAG.will) ? fields.text() : undefined
   const payload = has(FLAG.will) ? fields.data() : undefined
   // Read for their form only: the certificate says who it is. MQTT 3.1 §3.1: the flags may promise more than there is.
@@ -111,39 +168,142 @@ const readRest = (bytes: Buffer, at: number, end: number, level: Level): Connect
   if (optional(FLAG.password)) fields.data()
   if (fields.broken() || clientId === undefined) return malformed('the payload does not fit its fields')
   if (!fields.atEnd()) return malformed('bytes are left over')
-  if (topic !== undefined && !isTopicName(topic)) return malformed('the will topic is not a topic name')
+
+  const will =
+    topic === undefined || payload === undefined
+      ? undefined
+      : {
+          topic,
+          payload,
+          qos: ((flags & FLAG.willQos) >> 3) as Will['qos'],
+          retain: has(FLAG.willRetain),
+          ...willV5(willProperties),
+        }
+  if (will !== undefined && !isTopicName(will.topic)) return malformed('the will topic is not a topic name')
+  // [MQTT-3.1.3-12]
+  if (will?.responseTopic !== undefined && !isTopicName(will.responseTopic))
+    return malformed("the will's response topic is not a topic name")
+  // [MQTT-3.1.2-30] (§3.1.2.11.10)
+  if (properties !== undefined && lacksMethod(properties))
+    return malformed('authentication data without a method')
   return {
     kind: 'connect',
     connect: {
       level,
       clientId,
       clean: has(FLAG.clean),
-      keepalive: bytes.readUInt16BE(at + 1),
-      will:
-        topic === undefined || payload === undefined
-          ? undefined
-          : { topic, payload, qos: qos as Will['qos'], retain: has(FLAG.willRetain) },
+      keepalive: read16(bytes, at + 1),
+      will,
+      ...(properties === undefined ? {} : { v5: v5Of(properties) }),
     },
   }
 }
 
-/** CONNECT as the broker gets it. @param name ClientID and username: the identity, whatever the client called itself */
-export const makeConnect = ({ level, clean, keepalive, will }: Connect, name: string): Buffer => {
+const has = (list: readonly Property[], name: Property['name']): boolean =>
+  list.some((property) => property.name === name)
+
+const lacksMethod = (list: readonly Property[]): boolean =>
+  has(list, 'authenticationData') && !has(list, 'authenticationMethod')
+
+const willV5 = (list: readonly Property[] | undefined): Pick<Will, 'responseTopic' | 'properties'> => {
+  if (list === undefined) return {}
+  const responseTopic = textOf(list, 'responseTopic')
+  return {
+    properties: writeProperties(list.filter(isTheirs)),
+    ...(responseTopic === undefined ? {} : { responseTopic }),
+  }
+}
+
+/** What is said when nothing is (§3.1.2.11). */
+const DEFAULT = { sessionExpiry: 0, receiveMaximum: 65_535, requestProblemInformation: 1 }
+
+const v5Of = (list: readonly Property[]): ConnectV5 => {
+  const authenticationMethod = textOf(list, 'authenticationMethod')
+  return {
+    sessionExpiry: numberOf(list, 'sessionExpiryInterval') ?? DEFAULT.sessionExpiry,
+    receiveMaximum: numberOf(list, 'receiveMaximum') ?? DEFAULT.receiveMaximum,
+    maximumPacketSize: numberOf(list, 'maximumPacketSize'),
+    requestProblemInformation:
+      (numberOf(list, 'requestProblemInformation') ?? DEFAULT.requestProblemInformation) === 1,
+    properties: list.filter((property) => property.name === 'userProperty' && isTheirs(property)),
+    ...(authenticationMethod === undefined ? {} : { authenticationMethod }),
+  }
+}
+
+/** What the door says to a broker of itself and of the client. */
+export type Introduction = {
+  /** at the broker */
+  readonly clientId: string
+  readonly username: string
+  readonly password?: Uint8Array | undefined
+  /** seconds; undefined: what the client asked */
+  readonly keepalive?: number
+  /** MQTT 5: said as the user property `sallyport-identity` */
+  readonly identity?: string
+}
+
+const propertiesOf = (v5: ConnectV5, identity: string | undefined): Buffer => {
+  const list: Property[] = []
+  if (v5.sessionExpiry !== DEFAULT.sessionExpiry)
+    list.push({ name: 'sessionExpiryInterval', value: v5.sessionExpiry })
+  if (v5.receiveMaximum !== DEFAULT.receiveMaximum)
+    list.push({ name: 'receiveMaximum', value: v5.receiveMaximum })
+  if (v5.maximumPacketSize !== undefined)
+    list.push({ name: 'maximumPacketSize', value: v5.maximumPacketSize })
+  if (!v5.requestProblemInformation) list.push({ name: 'requestProblemInformation', value: 0 })
+  list.push(...v5.properties)
+  if (identity !== undefined) list.push(userProperty(IDENTITY, identity))
+  return writeProperties(list)
+}
+
+const IDENTITY = 'sallyport-identity'
+
+const NOTHING_SAID: ConnectV5 = {
+  sessionExpiry: 0,
+  receiveMaximum: DEFAULT.receiveMaximum,
+  maximumPacketSize: undefined,
+  requestProblemInformation: true,
+  properties: [],
+}
+
+/** CONNECT as the broker gets it: the client's wishes, under the name that is given here. */
+export const makeConnect = (
+  { level, clean, keepalive, will, v5 = NOTHING_SAID }: Omit<Connect, 'clientId'>,
+  as: Introduction,
+): Buffer => {
+  const five = level === 5
   const flags =
     FLAG.username |
+    (as.password === undefined ? 0 : FLAG.password) |
     (clean ? FLAG.clean : 0) |
     (will === undefined ? 0 : FLAG.will | (will.qos << 3) | (will.retain ? FLAG.willRetain : 0))
   return packet(
     TYPE.connect << 4,
     text16(level === 3 ? 'MQIsdp' : 'MQTT'),
     Uint8Array.of(level, flags),
-    number16(keepalive),
-    text16(name),
-    ...(will === undefined ? [] : [text16(will.topic), number16(will.payload.length), will.payload]),
-    text16(name),
+    number16(as.keepalive ?? keepalive),
+    ...(five ? [propertiesOf(v5, as.identity)] : []),
+    text16(as.clientId),
+    ...(will === undefined
+      ? []
+      : [...(five ? [will.properties ?? NO_PROPERTIES] : []), text16(will.topic), field16(will.payload)]),
+    text16(as.username),
+    ...(as.password === undefined ? [] : [field16(as.password)]),
   )
 }
 
-/** Ends what a broker remembers of `name`: a clean session has nothing before it [MQTT-3.1.2-6]. */
-export const makeCleanConnect = (name: string): Buffer =>
-  makeConnect({ level: 4, clientId: name, clean: true, keepalive: 0, will: undefined }, name)
+/**
+ * Ends what a broker remembers of a ClientID, and no will comes of it: CONNECT, and DISCONNECT behind its CONNACK. In MQTT 5 the session is gone on
+ * with and ends then: a clean start would make the broker publish a will that it has been told to delay. One message at a time may come meanwhile.
+ * In 3.x a clean session has nothing before it [MQTT-3.1.2-6].
+ */
+export const makeForget = (
+  level: Level,
+  clientId: string,
+  login: { readonly username: string; readonly password?: Uint8Array | undefined },
+): { readonly connect: Buffer } => ({
+  connect: makeConnect(
+    { level, clean: level < 5, keepalive: 0, will: undefined, v5: { ...NOTHING_SAID, receiveMaximum: 1 } },
+    { clientId, ...login },
+  ),
+})

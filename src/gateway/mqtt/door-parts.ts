@@ -1,20 +1,30 @@
-/** What all connections of an MQTT door share. Not how it is made: ./door.ts. */
+/** What all connections of a front share. Not how it is made: ./front.ts. */
 
 import type { Clock } from '#fleet/clock.ts'
+import type { Config } from '#runtime/config.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Admission } from '../admission.ts'
 import type { Live } from '../live.ts'
+import type { Claims } from './claims.ts'
 import type { Holders } from './holders.ts'
+import type { OpenLocalTopics } from './local-topics.ts'
+import type { Places } from './places.ts'
 import type { Sleepers } from './sleepers.ts'
+import type { Takeovers } from './takeovers.ts'
 import type { Tally } from './tally.ts'
+import type { Timers } from './timers.ts'
 import type { Upstream } from './upstream.ts'
 
 export type DoorParts = {
+  readonly mqtt: Config['mqtt']
   readonly admission: Admission
   readonly live: Live
   readonly upstream: Upstream
   readonly holders: Holders
   readonly sleepers: Sleepers
+  readonly places: Places
+  readonly takeovers: Takeovers
+  readonly timers: Timers
   readonly tally: Tally
   readonly log: Log
   readonly clock: Clock
@@ -24,12 +34,8 @@ export type DoorParts = {
   readonly sighting: (fingerprint: string) => void
   /** may a line be logged about a client of whom nobody knows who it is? */
   readonly anonymousLine: () => boolean
-  /** ms from the end of the handshake to a whole CONNECT */
-  readonly connectTimeout: number
-  /** bytes: the largest CONNECT, and the largest packet after it */
-  readonly connectLimit: number
-  readonly frameLimit: number
-  /** ms, ± 10 % */
-  readonly maxConnection: number
-  readonly handshakePer: 'connection' | 'message'
+  /** undefined: nobody enrols over MQTT */
+  readonly claims: Claims | undefined
+  /** undefined: `$sallyport/…` is closed to devices too */
+  readonly openLocal: OpenLocalTopics | undefined
 }

@@ -1,34 +1,29 @@
 /**
- * The MQTT door: a TLS listener, and a policy-enforcing front before a broker (docs/architecture.md). Stateless: sessions live in the broker, verdicts
- * in admission. Not a connection's life, which is ./connection.ts.
+ * The MQTT door: a TLS listener before the front. Who may come in, which context a server name gets, and how it stops in order. Not what is done
+ * with a connection: ./front.ts.
  */
 
 import type { Socket } from 'node:net'
 import { isIP } from 'node:net'
 import { createSecureContext, createServer, type SecureContext, type TLSSocket } from 'node:tls'
 import { MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
+import type { Peer } from '#fleet/peer.ts'
+import { limitKey } from '#runtime/address-key.ts'
 import type { Config } from '#runtime/config.ts'
 import { listen, urlFor } from '#runtime/listen.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
-import { addressOf, readPeer } from '#runtime/peer.ts'
-import type { Admission } from '../admission.ts'
-import type { AnonymousLines } from '../anonymous-lines.ts'
+import { addressOf, readPeerOf } from '#runtime/peer.ts'
 import type { Contexts } from '../contexts.ts'
 import { createCrowd } from '../crowd.ts'
-import type { Live } from '../live.ts'
-import { serveConnection, type Connection } from './connection.ts'
-import type { DoorParts } from './door-parts.ts'
-import { openEmbeddedBroker } from './embedded/broker.ts'
-import { createHolders } from './holders.ts'
-import { createSleepers } from './sleepers.ts'
-import { createTally } from './tally.ts'
+import { createRates } from '../rates.ts'
+import type { Front } from './front.ts'
 
-/** ms between two looks at what has no timer of its own */
-const SWEEP = SECOND
 /** ms for clients to read what they were sent, when the door closes; for those who were not admitted */
 const DRAIN = 2 * SECOND
 const GRACE = 250
+/** ms of silence after which the kernel asks whether a client is still there: one without a keep-alive of its own is not held for ever */
+const TCP_KEEP_ALIVE = MINUTE
 
 export type MqttDoor = AsyncDisposable & {
   /** `mqtts://…` */
@@ -40,69 +35,31 @@ export type MqttDoorOptions = {
   readonly log: Log
   readonly metrics: Metrics
   readonly clock: Clock
-  readonly admission: Admission
-  readonly live: Live
-  readonly anonymousLines: Pick<AnonymousLines, 'take'>
+  readonly front: Pick<Front, 'serve' | 'drain' | 'tally'>
   /** `server`: its default context is for clients without SNI, and trusts whom `mqtt.default_hostname` trusts */
   readonly contexts: Pick<Contexts, 'server' | 'contextFor' | 'onReload'>
-  /** a device was admitted with this certificate */
-  sighting(fingerprint: string): void
-}
-
-/** Says once a minute at most that messages are lost, and of whom one was. */
-const createFullLog = (log: Log, clock: Clock): ((clientId: string | undefined) => void) => {
-  let quietUntil = 0
-  return (clientId) => {
-    const now = clock()
-    if (now < quietUntil) return
-    quietUntil = now + MINUTE
-    log.warn(
-      { door: 'mqtt', client_id: clientId },
-      'the queues of all sessions are full: the oldest messages of the largest are dropped',
-    )
-  }
 }
 
 /** A literal address is not a name (RFC 6066 §3), though some clients send it as one. */
 const nameIn = (serverName: string | undefined): string | undefined =>
   serverName === undefined || isIP(serverName) !== 0 ? undefined : serverName
 
+const peerOf = (socket: TLSSocket): Peer => {
+  const read = readPeerOf(socket)
+  const serverName = nameIn(read.serverName)
+  return serverName === read.serverName ? read : { ...read, serverName }
+}
+
 /** @throws FleetError `config_invalid` when the port is taken */
 export const openMqttDoor = async (o: MqttDoorOptions): Promise<MqttDoor> => {
-  const { config, log, metrics, clock, contexts } = o
+  const { config, log, contexts, front } = o
   const { mqtt, limits } = config
-  const connections = new Set<Connection>()
-  const tally = createTally(metrics, () => connections.size)
-  const full = createFullLog(log, clock)
-  const upstream = await openEmbeddedBroker({
-    frameLimit: mqtt.frame_limit,
-    clock,
-    dropped: (what, clientId) => {
-      tally.dropped(what)
-      if (what === 'evicted') full(clientId)
-    },
-    expired: (clientId) => sleepers.forget(clientId),
-  })
-  const holders = createHolders(upstream)
-  const sleepers = createSleepers(o.admission, o.live, holders)
-  const parts: DoorParts = {
-    admission: o.admission,
-    live: o.live,
-    upstream,
-    holders,
-    sleepers,
-    tally,
-    log,
-    clock,
-    random: Math.random,
-    sighting: o.sighting,
-    anonymousLine: o.anonymousLines.take,
-    connectTimeout: mqtt.connect_timeout,
-    connectLimit: mqtt.connect_limit,
-    frameLimit: mqtt.frame_limit,
-    maxConnection: mqtt.max_connection,
-    handshakePer: mqtt.handshake_per,
-  }
+  const { tally } = front
+  const refused = o.metrics.counter(
+    'sallyport_connections_refused_total',
+    'Connections of an address that had too many in a minute',
+    ['door'],
+  )
 
   /** For a name that is nobody's: not the default context, whose anchors are another host's. Made anew with the server's certificate. */
   const makeNobody = (options: typeof contexts.server): SecureContext =>
@@ -134,7 +91,16 @@ export const openMqttDoor = async (o: MqttDoorOptions): Promise<MqttDoor> => {
     most: limits.max_connections,
     dropped: () => tally.ended('max_connections'),
   })
-  server.on('connection', (raw: Socket) => crowd.enter(raw))
+  const arrivals = createRates({ perMinute: mqtt.connections_per_address, clock: o.clock })
+  server.on('connection', (raw: Socket) => {
+    if (arrivals.take(limitKey(addressOf(raw))) > 0) {
+      refused.inc({ door: 'mqtt' })
+      raw.destroy()
+      return
+    }
+    raw.setKeepAlive(true, TCP_KEEP_ALIVE)
+    crowd.enter(raw)
+  })
   server.on('tlsClientError', (error, socket) => {
     tally.ended('handshake_failed')
     log.debug({ door: 'mqtt', err: error, address: addressOf(socket) }, 'handshake failed')
@@ -142,49 +108,30 @@ export const openMqttDoor = async (o: MqttDoorOptions): Promise<MqttDoor> => {
   })
   server.on('secureConnection', (socket: TLSSocket) => {
     socket.setNoDelay(true)
-    const read = readPeer(socket)
-    const serverName = nameIn(read.serverName)
-    const connection = serveConnection(
-      parts,
-      socket,
-      { ...read, serverName },
-      serverName ?? mqtt.default_hostname,
-      {
-        admitted: () => crowd.admit(socket),
-        ended: () => connections.delete(connection),
-      },
-    )
-    connections.add(connection)
+    const peer = peerOf(socket)
+    front.serve(socket, peer, peer.serverName ?? mqtt.default_hostname, {
+      admitted: () => crowd.admit(socket),
+      ended: () => {},
+    })
   })
 
-  const sweep = setInterval(() => {
-    const now = clock()
-    for (const connection of connections) connection.sweep(now)
-    tally.flush()
-  }, SWEEP).unref()
-
-  const at = await listen(server, config.gateway.mqtts_listen).catch(async (error: unknown) => {
-    clearInterval(sweep)
-    await upstream[Symbol.asyncDispose]()
-    throw error
+  const at = await listen(server, config.gateway.mqtts_listen)
+  server.on('error', (err) => {
+    log.error({ door: 'mqtt', err }, 'the MQTT listener failed')
   })
 
-  return {
-    url: urlFor('mqtts', at.host, at.port),
-    async [Symbol.asyncDispose]() {
-      clearInterval(sweep)
-      const closed = new Promise<void>((resolve) => {
-        server.close(() => resolve())
-      })
-      for (const connection of connections) connection.drain()
-      const grace = setTimeout(crowd.dismiss, GRACE)
-      // whatever is left then: clients that do not read
-      const deadline = setTimeout(crowd.close, DRAIN)
-      await closed
-      clearTimeout(grace)
-      clearTimeout(deadline)
-      await upstream[Symbol.asyncDispose]()
-      tally.flush()
-    },
+  let closed: Promise<void> | undefined
+  const close = async (): Promise<void> => {
+    closed ??= new Promise<void>((resolve) => {
+      server.close(() => resolve())
+    })
+    front.drain()
+    const grace = setTimeout(crowd.dismiss, GRACE)
+    // whatever is left then: clients that do not read
+    const deadline = setTimeout(crowd.close, DRAIN)
+    await closed
+    clearTimeout(grace)
+    clearTimeout(deadline)
   }
+  return { url: urlFor('mqtts', at.host, at.port), [Symbol.asyncDispose]: close }
 }

@@ -1,40 +1,48 @@
 /**
- * Every packet from the broker, on its way down: deliveries judged, SUBACKs made whole. A delivery to a topic that is not allowed is dropped,
- * and acknowledged to the broker here, so that its window never fills with messages nobody may have. When it is not the topic that is
+ * Every packet from the broker, on its way down: deliveries judged, answers made whole. A delivery to a topic that is not allowed is dropped, and
+ * acknowledged to the broker here, so that its window never fills with messages nobody may have. When it is not the topic that is
  * refused, the connection ends and nothing is acknowledged: what the broker keeps, waits.
  */
 
-import { CONNACK } from '#wire/mqtt-codes.ts'
+import { stripShare } from '#wire/topics.ts'
+import { makeAck, readAck, readDisconnect } from './ack-packets.ts'
+import { readConnack, type Connack } from './connack-packet.ts'
+import type { Exchange } from './exchange.ts'
 import type { Decide, Refusal, Step } from './frames.ts'
-import type { OneMessage } from './one-message.ts'
-import { makeAck, makeSuback, readId, TYPE, type Level } from './packets.ts'
-import { mergeCodes, type Plan } from './subscribing.ts'
+import { TYPE } from './packets.ts'
+import { numberOf } from './properties.ts'
+import { readPublish } from './publish-packet.ts'
+import { makeSuback, makeUnsuback, makeUnsubscribe, readSuback, readUnsuback } from './subscribe-packets.ts'
+import { giveBack, MAX_FILTERS, mergeCodes } from './subscribing.ts'
+import type { Tally } from './tally.ts'
 import type { TopicVerdict, Verdicts } from './verdicts.ts'
 
 export type Below = {
+  readonly exchange: Exchange
   readonly verdicts: Verdicts
-  readonly level: Level
-  readonly plans: Map<number, Plan>
-  readonly oneMessage: OneMessage | undefined
+  readonly tally: Tally
   /** to the broker, from the door itself */
   answer(bytes: Buffer): void
-  /** the broker has accepted the client */
-  opened(): void
-  unsubscribed(): void
-  /** a delivery was dropped */
-  dropped(): void
+  /** The broker's CONNACK, once. @returns what the client gets, when it has been accepted; else why the connection ends */
+  connack(connack: Connack): Buffer | Refusal
+  /** What the client has sent behind a `hold` may go on, when the packets at hand have gone down. */
+  goOn(): void
+  /** one line about this connection */
+  note(message: string, more: Record<string, unknown>): void
 }
-
-const broken = (detail: string): Refusal => ({ reason: 'target_unreachable', detail })
 
 type State = {
   /** packet ids of dropped QoS 2 deliveries, until their PUBREL */
-  readonly swallowed: Set<number>
+  swallowed: Set<number> | undefined
   open: boolean
   /** what the broker said before its CONNACK */
   early: Buffer[]
   earlyBytes: number
+  /** {@link Verdicts.generation} by which all subscriptions have been looked at */
+  sweptAt: number
 }
+
+const broken = (detail: string): Refusal => ({ reason: 'target_unreachable', detail })
 
 /** Verdicts that will be the same tomorrow, whatever becomes of the client, the registry and the rest of the policy. */
 const ABOUT_THE_TOPIC: ReadonlySet<TopicVerdict> = new Set(['topic_denied', 'bad_request'])
@@ -42,60 +50,158 @@ const ABOUT_THE_TOPIC: ReadonlySet<TopicVerdict> = new Set(['topic_denied', 'bad
 /** Bytes that the broker may say before its CONNACK. */
 const EARLY_LIMIT = 1024 * 1024
 
-type Judge = (below: Below, state: State, bytes: Buffer, start: number, body: number, end: number) => Step
+/** Subscriptions that are looked at when a policy has changed. */
+const SWEPT = 1_000
 
-const onPublish: Judge = (below, { swallowed }, bytes, start, body, end) => {
-  const until = body + 2 > end ? end + 1 : body + 2 + bytes.readUInt16BE(body)
-  if (until > end) return broken('the broker sent a PUBLISH that does not fit')
-  const verdict = below.verdicts.topic('receive', bytes, body + 2, until)
-  if (verdict === 'allowed') return 'forward'
-  const qos = ((bytes[start] as number) >> 1) & 3
+/** One that nothing of the client's has. Clients count from below. */
+const freeId = ({ flows, questions }: Exchange): number => {
+  let id = 0xffff
+  while (id > 1 && (!flows.isFree(id) || questions.has(id))) id--
+  return id
+}
+
+/** Subscriptions that are no longer allowed are ended at the broker as well, or it would go on queueing for them. Once for each change. */
+const sweep = ({ exchange, verdicts, answer }: Below, state: State): void => {
+  if (state.sweptAt === verdicts.generation) return
+  state.sweptAt = verdicts.generation
+  const { level, subscriptions, questions } = exchange
+  const over = [...subscriptions.some(SWEPT)].filter(
+    (filter) => !verdicts.mayKeep(stripShare(filter) ?? filter),
+  )
+  for (const filter of over) subscriptions.delete(filter)
+  for (let at = 0; at < over.length; at += MAX_FILTERS) {
+    const id = freeId(exchange)
+    questions.unsubscribe(id, undefined)
+    answer(makeUnsubscribe(level, { id, filters: over.slice(at, at + MAX_FILTERS) }))
+  }
+}
+
+const drop = (
+  below: Below,
+  state: State,
+  verdict: TopicVerdict,
+  qos: number,
+  id: number,
+  dup: boolean,
+): Step => {
+  const { level } = below.exchange
+  if (verdict !== 'allowed') below.tally.denied('receive', verdict)
   if (qos > 0 && !ABOUT_THE_TOPIC.has(verdict))
-    return { reason: verdict, detail: 'a delivery could not be judged or may not be made', recorded: true }
-  below.dropped()
-  if (qos === 0) return 'skip'
-  const id = readId(bytes, until, end)
-  if (id === 0) return broken('the broker sent a PUBLISH without a packet id')
-  if (qos === 2) swallowed.add(id)
-  below.answer(makeAck(qos === 1 ? TYPE.puback : TYPE.pubrec, id))
+    return {
+      reason: verdict as Refusal['reason'],
+      detail: 'a delivery could not be judged or may not be made',
+      recorded: true,
+    }
+  below.tally.dropped('denied')
+  if (qos > 0) below.answer(makeAck(level, qos === 1 ? TYPE.puback : TYPE.pubrec, id))
+  // one that is sent again may have reached the client on another connection: its PUBREL goes there, or the client would hold on to the id
+  if (qos === 2 && !dup) (state.swallowed ??= new Set()).add(id)
+  if (verdict === 'topic_denied') sweep(below, state)
   return 'skip'
 }
 
+const onPublish: Judge = (below, state, bytes, start, body, end) => {
+  const head = readPublish(bytes, start, body, end, below.exchange.level, 'broker')
+  if (typeof head === 'string') return broken(`the broker sent a PUBLISH: ${head}`)
+  const { qos, id, dup, topicFrom, topicUntil } = head
+  // it was told that it may use none
+  if (head.alias !== 0) return broken('the broker sent a topic alias')
+  const verdict = below.verdicts.topic('receive', bytes, topicFrom, topicUntil)
+  if (verdict !== 'allowed') return drop(below, state, verdict, qos, id, dup)
+  // the id of a message that was dropped, and whose PUBREL has not come: the same message
+  if (qos === 2 && state.swallowed?.has(id) === true) {
+    below.answer(makeAck(below.exchange.level, TYPE.pubrec, id))
+    return 'skip'
+  }
+  if (below.tally.sampled())
+    below.note('allowed', {
+      act: 'receive',
+      topic: bytes.toString('utf8', topicFrom, topicUntil),
+      one_in: below.exchange.limits.log_every,
+    })
+  return 'forward'
+}
+
 const onPubrel: Judge = (below, { swallowed }, bytes, _start, body, end) => {
-  const id = readId(bytes, body, end)
-  if (!swallowed.delete(id)) return 'forward'
-  below.answer(makeAck(TYPE.pubcomp, id))
+  const { level } = below.exchange
+  const ack = readAck(bytes, body, end, level, TYPE.pubrel)
+  if (ack === undefined) return broken('the broker sent a malformed PUBREL')
+  if (swallowed?.delete(ack.id) !== true) return 'forward'
+  below.answer(makeAck(level, TYPE.pubcomp, ack.id))
   return 'skip'
 }
 
 const onAck: Judge = (below, _state, bytes, start, body, end) => {
-  below.oneMessage?.acknowledged((bytes[start] as number) >> 4, readId(bytes, body, end))
+  const { exchange } = below
+  const type = (bytes[start] as number) >> 4
+  const ack = readAck(bytes, body, end, exchange.level, type)
+  if (ack === undefined) return broken('the broker sent a malformed acknowledgement')
+  exchange.flows.answered(type, ack.id, ack.code)
+  exchange.oneMessage?.acknowledged(type, ack.id, ack.code)
+  if (exchange.waitsFor === 'window' && !exchange.flows.crowded) goOn(below)
   return 'forward'
+}
+
+const goOn = (below: Below): void => {
+  below.exchange.waitsFor = undefined
+  below.goOn()
 }
 
 const onSuback: Judge = (below, _state, bytes, _start, body, end) => {
-  const id = readId(bytes, body, end)
-  const plan = below.plans.get(id)
+  const { level, questions, subscriptions } = below.exchange
+  const suback = readSuback(bytes, body, end, level)
+  if (suback === undefined) return broken('the broker sent a malformed SUBACK')
+  const { id, codes, properties } = suback
+  const plan = questions.subscribed(id)
   if (plan === undefined) return 'forward'
-  below.plans.delete(id)
-  return makeSuback(id, mergeCodes(plan, bytes.subarray(body + 2, end)))
+  giveBack(plan, codes, subscriptions)
+  return plan.whole ? 'forward' : makeSuback(level, id, mergeCodes(plan, codes), properties)
 }
 
-const onUnsuback: Judge = (below) => {
-  below.unsubscribed()
+const onUnsuback: Judge = (below, _state, bytes, _start, body, end) => {
+  const { exchange } = below
+  const unsuback = readUnsuback(bytes, body, end, exchange.level)
+  if (unsuback === undefined) return broken('the broker sent a malformed UNSUBACK')
+  const { id, codes, properties } = unsuback
+  const parting = exchange.questions.unsubscribed(id)
+  if (parting === 'own') return 'skip'
+  if (parting !== undefined) return makeUnsuback(exchange.level, id, mergeCodes(parting, codes), properties)
+  if (exchange.waitsFor === 'unsuback') goOn(below)
   return 'forward'
 }
 
-const onConnack: Judge = (below, state, bytes, start, body, end) => {
-  if (state.open || end - body !== 2) return broken('the broker sent a CONNACK that is not one')
-  const code = bytes[body + 1] as number
-  if (code !== CONNACK.accepted) return broken(`the broker refuses the client (CONNACK ${code})`)
-  const connack = Buffer.from(bytes.subarray(start, end))
-  // MQTT 3.1 §3.2: the byte is reserved, session present came with 3.1.1
-  if (below.level === 3) connack[2] = 0
+const onPingresp: Judge = ({ exchange }, _state, _bytes, _start, body, end) => {
+  if (end !== body) return broken('the broker sent a PINGRESP that is not empty')
+  if (exchange.pings === 0) return 'forward'
+  // which of several was asked by whom makes no difference
+  exchange.pings--
+  return 'skip'
+}
+
+/** MQTT 5: the broker says why it leaves. The client is told the code, and nothing else of what it says. */
+const onDisconnect: Judge = ({ exchange: { level } }, _state, bytes, _start, body, end) => {
+  const leave = readDisconnect(bytes, body, end, level, 'broker')
+  if (leave === undefined) return broken('the broker sent a malformed DISCONNECT')
+  const code = leave.code.toString(16).padStart(2, '0')
+  return { ...broken(`the broker ends the connection (0x${code})`), code: leave.code }
+}
+
+const onConnack: Judge = (below, state, bytes, _start, body, end) => {
+  const { exchange } = below
+  const connack = state.open ? undefined : readConnack(bytes, body, end, exchange.level)
+  if (connack === undefined) return broken('the broker sent a CONNACK that is not one')
+  const { properties } = connack
+  if (exchange.level === 5) {
+    exchange.sharedSubscriptions = numberOf(properties, 'sharedSubscriptionAvailable') !== 0
+    exchange.maximumPacketSize = numberOf(properties, 'maximumPacketSize') ?? Infinity
+    exchange.flows.limit = Math.min(exchange.flows.limit, numberOf(properties, 'receiveMaximum') ?? Infinity)
+  }
+  const told = below.connack(connack)
+  if ('reason' in told) return told
   state.open = true
-  below.opened()
-  return Buffer.concat([connack, ...state.early.splice(0)])
+  const { early } = state
+  state.early = []
+  return early.length === 0 ? told : Buffer.concat([told, ...early])
 }
 
 /** Nothing goes down before the CONNACK [MQTT-3.2.0-1], whatever the broker does. */
@@ -105,7 +211,9 @@ const onEarly = (state: State, packet: Buffer): Step => {
   return state.earlyBytes > EARLY_LIMIT ? broken('the broker says too much before its CONNACK') : 'skip'
 }
 
-const JUDGES: Readonly<Record<number, Judge>> = {
+type Judge = (below: Below, state: State, bytes: Buffer, start: number, body: number, end: number) => Step
+
+const judgesByType: Readonly<Record<number, Judge>> = {
   [TYPE.connack]: onConnack,
   [TYPE.publish]: onPublish,
   [TYPE.puback]: onAck,
@@ -114,17 +222,23 @@ const JUDGES: Readonly<Record<number, Judge>> = {
   [TYPE.pubcomp]: onAck,
   [TYPE.suback]: onSuback,
   [TYPE.unsuback]: onUnsuback,
-  [TYPE.pingresp]: () => 'forward',
+  [TYPE.pingresp]: onPingresp,
+  [TYPE.disconnect]: onDisconnect,
 }
 
-/** @param seen counts packets by type */
-export const judgeDownward = (below: Below, seen: Uint32Array): Decide => {
-  const state: State = { swallowed: new Set(), open: false, early: [], earlyBytes: 0 }
+/** AUTH too: no authentication method goes up [MQTT-4.12.0-6]. */
+const notFromBrokers: Judge = () => broken('a packet that no broker sends')
+
+const JUDGES = Array.from({ length: 16 }, (_, type) => judgesByType[type] ?? notFromBrokers)
+
+export const judgeDownward = (below: Below): Decide => {
+  const { down } = below.tally
+  const state: State = { swallowed: undefined, open: false, early: [], earlyBytes: 0, sweptAt: -1 }
   return (bytes, start, body, end) => {
     const type = (bytes[start] as number) >> 4
-    seen[type] = (seen[type] as number) + 1
-    const step =
-      JUDGES[type]?.(below, state, bytes, start, body, end) ?? broken('a packet that no broker sends')
+    down.packets[type] = (down.packets[type] as number) + 1
+    down.bytes += end - start
+    const step = (JUDGES[type] as Judge)(below, state, bytes, start, body, end)
     return state.open || step !== 'forward' ? step : onEarly(state, bytes.subarray(start, end))
   }
 }

@@ -16,6 +16,8 @@ export type Refusal = {
   readonly detail: string
   /** admission has said it, and it stands in the log */
   readonly recorded?: boolean
+  /** DISCONNECT reason code of MQTT 5, where it says more than that of `reason` (#wire/mqtt-codes.ts) */
+  readonly code?: number
 }
 
 /** `bytes[start..end)` is one whole packet, its variable header begins at `body`. Read it now: the memory is not the reader's to keep. */
@@ -46,160 +48,174 @@ const isRefusal = (step: Uint8Array | Refusal): step is Refusal => 'reason' in s
 /** Bytes of a packet that has not arrived whole. Grows with what has arrived, never to what was announced. */
 const FIRST_ROOM = 256
 
-/**
- * @param o.out takes runs of whole packets, in order. Whoever keeps them must copy.
- * @param o.share one unit is spent for each packet; whoever decides may spend more. Without it nothing waits for a turn.
- */
-export const createFramer = (o: {
+export type FramerOptions = {
   readonly limit: number
   readonly opens: (first: number) => boolean
   readonly decide: Decide
+  /** takes runs of whole packets, in order. Whoever keeps them must copy. */
   readonly out: (run: Buffer | Uint8Array) => void
+  /** One unit is spent for each packet; whoever decides may spend more. Without it nothing waits for a turn. */
   readonly share?: Share
-}): Framer => {
-  const { share } = o
-  let room: Buffer | undefined
-  let filled = 0
-  let held: Buffer | undefined
-  let waits: Framer['waits']
-  let count = 0
+}
 
-  /** Header of the packet at `at`: its length in all, 0 when the header has not arrived whole. `bodyAt` is set beside it. */
-  let bodyAt = 0
-  const measure = (bytes: Buffer, at: number, until: number): number | Refusal => {
-    if (!framer.opens(bytes[at] as number))
+/** A class, for there are two of these for every connection, and most of them have nothing to do. */
+class StreamFramer implements Framer {
+  limit: number
+  opens: (first: number) => boolean
+  decide: Decide
+  waits: Framer['waits'] = undefined
+  count = 0
+  private readonly out: (run: Buffer | Uint8Array) => void
+  private readonly share: Share | undefined
+  /** the packet that has not arrived whole, and how much of it is here; undefined: there is none */
+  private room: Buffer | undefined = undefined
+  private filled = 0
+  /** what came while it waited */
+  private held: Buffer | undefined = undefined
+  /** set by {@link StreamFramer.measure}, beside what it returns */
+  private bodyAt = 0
+
+  constructor(o: FramerOptions) {
+    this.limit = o.limit
+    this.opens = o.opens
+    this.decide = o.decide
+    this.out = o.out
+    this.share = o.share
+  }
+
+  get partial(): boolean {
+    return this.room !== undefined
+  }
+
+  push(chunk: Buffer): Refusal | undefined {
+    if (this.waits !== undefined) {
+      this.held = this.held === undefined ? chunk : Buffer.concat([this.held, chunk])
+      return undefined
+    }
+    let from = 0
+    if (this.room !== undefined) {
+      const took = this.fill(this.room, chunk)
+      if (typeof took !== 'number') return took
+      from = took
+    }
+    if (!this.waiting() && from < chunk.length) {
+      const end = this.walk(chunk, from, chunk.length)
+      if (typeof end !== 'number') return end
+      from = end
+    }
+    if (from < chunk.length) {
+      if (this.waiting()) this.held = chunk.subarray(from)
+      else this.keep(chunk.subarray(from))
+    }
+    return undefined
+  }
+
+  resume(): Refusal | undefined {
+    this.waits = undefined
+    const rest = this.held
+    this.held = undefined
+    return rest === undefined ? undefined : this.push(rest)
+  }
+
+  /** Asked anew: what a decision does can change it. */
+  private waiting(): boolean {
+    return this.waits !== undefined
+  }
+
+  /** @returns the length in all of the packet at `at`; 0 when its header has not arrived whole */
+  private measure(bytes: Buffer, at: number, until: number): number | Refusal {
+    if (!this.opens(bytes[at] as number))
       return malformed(`a packet of type and flags 0x${(bytes[at] as number).toString(16)} is not expected`)
     let length = 0
     for (let digits = 0; digits < 4; digits++) {
       const next = at + 1 + digits
       if (next >= until) return 0
       const digit = bytes[next] as number
-      length += (digit & 0x7f) * 128 ** digits
+      length |= (digit & 0x7f) << (7 * digits)
       if (digit < 128) {
-        // the shortest form only (MQTT 5 §1.5.5): two readings of one header are one too many
+        // the shortest form only [MQTT-1.5.5-1]: two readings of one header are one too many
         if (digit === 0 && digits > 0) return malformed('the remaining length is not in its shortest form')
         const total = 2 + digits + length
-        if (total > framer.limit)
-          return { reason: 'body_too_large', detail: `a packet of ${total} bytes, ${framer.limit} allowed` }
-        bodyAt = next + 1
+        if (total > this.limit)
+          return { reason: 'body_too_large', detail: `a packet of ${total} bytes, ${this.limit} allowed` }
+        this.bodyAt = next + 1
         return total
       }
     }
     return malformed('the remaining length has more than four digits')
   }
 
+  private flush(bytes: Buffer, from: number, until: number): void {
+    if (from < until) this.out(bytes.subarray(from, until))
+  }
+
   /** @returns where it stopped: after the last whole packet, or after the one that made it wait */
-  const walk = (bytes: Buffer, from: number, until: number): number | Refusal => {
+  private walk(bytes: Buffer, from: number, until: number): number | Refusal {
+    const { share } = this
     let run = from
     let at = from
-    const flush = (): void => {
-      if (run < at) o.out(bytes.subarray(run, at))
-    }
     while (at < until) {
-      const total = measure(bytes, at, until)
+      const total = this.measure(bytes, at, until)
       if (typeof total !== 'number') {
-        flush()
+        this.flush(bytes, run, at)
         return total
       }
       if (total === 0 || at + total > until) break
-      count++
+      this.count++
       share?.spend(1)
-      const step = framer.decide(bytes, at, bodyAt, at + total)
-      if (step === 'hold' || step === 'forward-hold') waits = 'packet'
-      else if (share?.spent === true) waits = 'turn'
+      const step = this.decide(bytes, at, this.bodyAt, at + total)
+      if (step === 'hold' || step === 'forward-hold') this.waits = 'packet'
+      else if (share?.spent === true) this.waits = 'turn'
       const on = step === 'forward' || step === 'forward-hold'
       if (on) at += total
-      if (step === 'forward' && waits === undefined) continue
-      flush()
+      if (step === 'forward' && !this.waiting()) continue
+      this.flush(bytes, run, at)
       if (!on) at += total
       run = at
       if (typeof step !== 'string') {
         if (isRefusal(step)) return step
-        o.out(step)
+        this.out(step)
       }
-      if (waits !== undefined) return at
+      if (this.waiting()) return at
     }
-    flush()
+    this.flush(bytes, run, at)
     return at
   }
 
-  const keep = (bytes: Buffer): void => {
-    room = Buffer.allocUnsafeSlow(Math.min(framer.limit, Math.max(FIRST_ROOM, 2 * bytes.length)))
-    filled = bytes.copy(room)
+  private keep(bytes: Buffer): void {
+    this.room = Buffer.allocUnsafeSlow(Math.min(this.limit, Math.max(FIRST_ROOM, 2 * bytes.length)))
+    this.filled = bytes.copy(this.room)
   }
 
   /** Adds to the packet that is not whole. @returns how many bytes of `chunk` it took */
-  const fill = (chunk: Buffer): number | Refusal => {
+  private fill(first: Buffer, chunk: Buffer): number | Refusal {
+    let room = first
     let took = 0
-    while (room !== undefined && took < chunk.length) {
-      const total = measure(room, 0, filled)
+    while (took < chunk.length) {
+      const total = this.measure(room, 0, this.filled)
       if (typeof total !== 'number') return total
       // without a whole header, a byte at a time: it has five at most
-      const want = total === 0 ? 1 : Math.min(total - filled, chunk.length - took)
-      if (filled + want > room.length) {
+      const want = total === 0 ? 1 : Math.min(total - this.filled, chunk.length - took)
+      if (this.filled + want > room.length) {
+        const needed = this.filled + want
         const wider = Buffer.allocUnsafeSlow(
-          Math.min(Math.max(framer.limit, filled + want), Math.max(2 * room.length, filled + want)),
+          Math.min(Math.max(this.limit, needed), Math.max(2 * room.length, needed)),
         )
-        room.copy(wider, 0, 0, filled)
-        room = wider
+        room.copy(wider, 0, 0, this.filled)
+        this.room = room = wider
       }
-      chunk.copy(room, filled, took, took + want)
-      filled += want
+      chunk.copy(room, this.filled, took, took + want)
+      this.filled += want
       took += want
-      const now = measure(room, 0, filled)
+      const now = this.measure(room, 0, this.filled)
       if (typeof now !== 'number') return now
-      if (now === 0 || filled < now) continue
-      const whole = room.subarray(0, filled)
-      room = undefined
-      const end = walk(whole, 0, whole.length)
-      if (typeof end !== 'number') return end
+      if (now === 0 || this.filled < now) continue
+      this.room = undefined
+      const end = this.walk(room, 0, this.filled)
+      return typeof end === 'number' ? took : end
     }
     return took
   }
-
-  const push = (chunk: Buffer): Refusal | undefined => {
-    if (waits !== undefined) {
-      held = held === undefined ? chunk : Buffer.concat([held, chunk])
-      return undefined
-    }
-    let from = 0
-    if (room !== undefined) {
-      const took = fill(chunk)
-      if (typeof took !== 'number') return took
-      from = took
-    }
-    if (waits === undefined && from < chunk.length) {
-      const end = walk(chunk, from, chunk.length)
-      if (typeof end !== 'number') return end
-      from = end
-    }
-    if (from < chunk.length) {
-      if (waits !== undefined) held = chunk.subarray(from)
-      else keep(chunk.subarray(from))
-    }
-    return undefined
-  }
-
-  const framer: Framer = {
-    limit: o.limit,
-    opens: o.opens,
-    decide: o.decide,
-    push,
-    resume: () => {
-      waits = undefined
-      const rest = held
-      held = undefined
-      return rest === undefined ? undefined : push(rest)
-    },
-    get waits() {
-      return waits
-    },
-    get partial() {
-      return room !== undefined
-    },
-    get count() {
-      return count
-    },
-  }
-  return framer
 }
+
+export const createFramer = (o: FramerOptions): Framer => new StreamFramer(o)

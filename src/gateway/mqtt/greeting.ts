@@ -1,26 +1,56 @@
-/** CONNECT: read, judged, and answered when the answer is no. The one moment at which it is said who a connection is. */
+/**
+ * CONNECT: read, judged, and answered when the answer is no. The one moment at which it is said who a connection is, and under which ClientID
+ * the broker knows it. Not what the broker says to it: ./welcome.ts.
+ */
 
+import { MQTT_DEFAULTS, type Application, type MqttAccess } from '#fleet/access.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { nameOf } from '#policy/admission.ts'
-import type { Ask, Decision, Identity } from '#policy/decision.ts'
+import { clientIdFor } from '#policy/client-id.ts'
+import type { Allowed, Ask, Decision, Identity } from '#policy/decision.ts'
 import { newRequestId } from '#runtime/request-id.ts'
-import { CONNACK, MQTT_CODES, V5_UNSUPPORTED_VERSION, type MqttReason } from '#wire/mqtt-codes.ts'
+import { CONNACK, MQTT_CODES, type MqttReason } from '#wire/mqtt-codes.ts'
+import { isOwnTopic } from '#wire/topics.ts'
 import type { Admission } from '../admission.ts'
-import { readConnect, type Connect } from './connect-packet.ts'
-import { makeConnack, makeConnack5 } from './packets.ts'
-import type { Verdicts } from './verdicts.ts'
+import type { Claims } from './claims.ts'
+import { readConnect, type Connect, type Will } from './connect-packet.ts'
+import { makeConnack } from './connack-packet.ts'
+import type { Level } from './packets.ts'
+import type { Upstream } from './upstream.ts'
+import type { TopicVerdict, Verdicts } from './verdicts.ts'
 
 export type ConnectAsk = Extract<Ask, { act: 'connect' }>
 
+export type MqttSettings = MqttAccess & Required<Omit<MqttAccess, 'handshakePer'>>
+
+const settings = new WeakMap<Application, MqttSettings>()
+
+/** What an application says of MQTT, with the defaults; one object for all its connections. */
+export const settingsOf = (application: Application): MqttSettings => {
+  const known = settings.get(application)
+  if (known !== undefined) return known
+  const made: MqttSettings = { topics: [], ...MQTT_DEFAULTS, ...application.mqtt }
+  settings.set(application, made)
+  return made
+}
+
+/** Who is admitted, and as whom the broker knows it. */
+export type Admitted = {
+  readonly kind: 'admitted'
+  readonly connect: Connect
+  /** what is asked again when something changes: with `clientId` */
+  readonly ask: ConnectAsk
+  readonly decision: Allowed
+  readonly identity: Identity
+  /** of the identity, as nameOf writes it */
+  readonly name: string
+  readonly clientId: string
+  /** the client left its ClientID to the door */
+  readonly assigned: boolean
+}
+
 export type Greeting =
-  | {
-      readonly kind: 'admitted'
-      readonly connect: Connect
-      readonly ask: ConnectAsk
-      readonly identity: Identity
-      /** ms: when the certificates end that admitted it */
-      readonly notAfter: number
-    }
+  | Admitted
   | {
       readonly kind: 'refused'
       readonly reason: MqttReason
@@ -28,14 +58,29 @@ export type Greeting =
       /** what admission has not recorded, because it was not asked */
       readonly detail?: string
     }
+  /** of somebody whom admission does not know, and who may come to enrol: ./claims.ts */
+  | { readonly kind: 'claim'; readonly connect: Connect }
   /** not answered, only closed */
   | { readonly kind: 'malformed'; readonly detail: string }
 
-/** CONNACK of 3.1 and 3.1.1. Of reasons that close without one, "not authorized" says least. */
-export const refusalOf = (reason: MqttReason): Buffer => {
-  const { connack3 } = MQTT_CODES[reason]
-  return makeConnack(connack3 === 'close' ? CONNACK.notAuthorized : connack3)
+/** Of reasons that close without one in 3.x, "not authorized" says least. @param level of the client */
+export const refusalOf = (level: Level, reason: MqttReason): Buffer => {
+  const { connack3, connack5 } = MQTT_CODES[reason]
+  if (level === 5) return makeConnack(5, connack5)
+  return makeConnack(level, connack3 === 'close' ? CONNACK.notAuthorized : connack3)
 }
+
+/** MQTT 5 §4.12: a client that wants to be asked who it is gets this one. A certificate is all that counts here. */
+const BAD_AUTHENTICATION_METHOD = 0x8c
+
+/** Denials of a certificate that no device has, behind which may stand one that comes to get one. */
+const STRANGERS = new Set<string>([
+  'certificate_untrusted',
+  'certificate_unknown',
+  'no_application',
+  // who is nobody's device yet may know no name of ours to send
+  'host_mismatch',
+])
 
 const askFor = (host: string, clientId: string): ConnectAsk => ({
   door: 'mqtt',
@@ -44,61 +89,110 @@ const askFor = (host: string, clientId: string): ConnectAsk => ({
   clientId,
 })
 
-/** @param host undefined: the client named none and there is no default */
-const judge = (
-  admission: Admission,
-  peer: Peer,
-  host: string | undefined,
-  { clientId, clean, level }: Connect,
-): { readonly ask: ConnectAsk; readonly decision: Decision } => {
-  const ask = askFor(host ?? '', clientId)
-  if (host === undefined) return { ask, decision: { allow: false, reason: 'host_mismatch' } }
-  const decision = admission.judge(peer, ask)
-  // An empty ClientID asks the server for one [MQTT-3.1.3-6], and there is only one to give. Not for a session that outlives the
-  // connection [MQTT-3.1.3-8]; and MQTT 3.1 does not know it.
-  const asksForName = clientId === '' && clean && level >= 4
-  if (decision.allow || decision.reason !== 'client_id_mismatch' || !asksForName) return { ask, decision }
-  if (decision.identity === undefined) return { ask, decision }
-  const named = askFor(host, nameOf(decision.identity))
-  return { ask: named, decision: admission.judge(peer, named) }
+const refused = (level: Level, reason: MqttReason, detail?: string): Greeting => ({
+  kind: 'refused',
+  reason,
+  connack: refusalOf(level, reason),
+  ...(detail === undefined ? {} : { detail }),
+})
+
+/** MQTT 5 has a word for a CONNECT that says its version and then does not keep to it. */
+const saysFive = (bytes: Buffer, body: number, end: number): boolean =>
+  body + 7 <= end && bytes.toString('latin1', body, body + 7) === '\0\x04MQTT\x05'
+
+/**
+ * An empty ClientID asks the server for one [MQTT-3.1.3-6]. In 3.1.1 not for a session that outlives the connection [MQTT-3.1.3-8]; and MQTT
+ * 3.1 does not know it.
+ */
+const mayBeNamed = ({ clientId, clean, level }: Connect): boolean =>
+  clientId !== '' || level === 5 || (level === 4 && clean)
+
+type Names = Pick<Admitted, 'name' | 'clientId' | 'assigned'>
+
+const namesOf = (connect: Connect, { identity, application }: Allowed): Names | undefined => {
+  if (!mayBeNamed(connect)) return undefined
+  const { clientId: rule, connections } = settingsOf(application)
+  const name = nameOf(identity)
+  const given = clientIdFor(rule, connections, name, connect.clientId)
+  return given.kind === 'ok' ? { name, clientId: given.id, assigned: given.assigned } : undefined
+}
+
+/** May it be published, and may whoever answers it be made to write to its response topic? */
+const judgeWill = (verdicts: Greeter['verdicts'], { topic, responseTopic }: Will): TopicVerdict => {
+  if ([topic, responseTopic ?? ''].some(isOwnTopic)) {
+    verdicts.refused('publish', topic, 'topic_denied')
+    return 'topic_denied'
+  }
+  const verdict = verdicts.will(topic)
+  if (verdict !== 'allowed' || responseTopic === undefined) return verdict
+  const response = Buffer.from(responseTopic)
+  return verdicts.topic('receive', response, 0, response.length)
+}
+
+export type Greeter = {
+  readonly admission: Admission
+  readonly peer: Peer
+  /** undefined: the client named none and there is no default */
+  readonly host: string | undefined
+  readonly verdicts: Pick<Verdicts, 'will' | 'topic' | 'refused'>
+  readonly levels: Upstream['levels']
+  readonly claims: Pick<Claims, 'takes'> | undefined
+}
+
+/** Not by the broker behind: it is not asked about who comes to enrol, whom the door answers itself in every version. */
+const speaks = ({ levels, claims, peer }: Greeter, level: Level): boolean =>
+  levels.has(level) || claims?.takes(peer) === true
+
+const judge = ({ admission, peer, host, verdicts, claims, levels }: Greeter, connect: Connect): Greeting => {
+  const { level, will } = connect
+  const ask = askFor(host ?? '', connect.clientId)
+  const record = (decision: Decision): void => admission.record(peer, ask, decision, newRequestId())
+  const deny = (decision: Extract<Decision, { allow: false }>): Greeting => {
+    record(decision)
+    return refused(level, decision.reason)
+  }
+
+  const decision: Decision =
+    host === undefined ? { allow: false, reason: 'host_mismatch' } : admission.judge(peer, ask)
+  if (!decision.allow) {
+    const isClaim = STRANGERS.has(decision.reason) && claims?.takes(peer) === true
+    return isClaim ? { kind: 'claim', connect } : deny(decision)
+  }
+  if (!levels.has(level)) return refused(level, 'unsupported', `protocol level ${level}`)
+  const { identity, application } = decision
+  const names = namesOf(connect, decision)
+  if (names === undefined)
+    return deny({
+      allow: false,
+      reason: 'client_id_mismatch',
+      identity,
+      application: application.name,
+    })
+  // the verdict on a topic is recorded where it is made
+  const willVerdict = will === undefined ? 'allowed' : judgeWill(verdicts, will)
+  if (willVerdict !== 'allowed') return refused(level, willVerdict)
+  record(decision)
+  return { kind: 'admitted', connect, ask: askFor(ask.host, names.clientId), decision, identity, ...names }
 }
 
 /** @param body where the variable header of the CONNECT begins */
-export const greet = (
-  {
-    admission,
-    peer,
-    host,
-    verdicts,
-  }: {
-    readonly admission: Admission
-    readonly peer: Peer
-    readonly host: string | undefined
-    readonly verdicts: Verdicts
-  },
-  bytes: Buffer,
-  body: number,
-  end: number,
-): Greeting => {
+export const greet = (by: Greeter, bytes: Buffer, body: number, end: number): Greeting => {
+  const five = saysFive(bytes, body, end)
+  // the rest of a version that is not spoken here is not read either
+  if (five && !speaks(by, 5)) return refused(5, 'unsupported', 'MQTT 5')
   const reading = readConnect(bytes, body, end)
-  if (reading.kind === 'malformed') return reading
-  if (reading.kind === 'version')
+  if (reading.kind === 'malformed')
+    return five ? refused(5, 'bad_request', `CONNECT: ${reading.detail}`) : reading
+  if (reading.kind === 'version') return refused(4, 'unsupported', `protocol level ${reading.level}`)
+  const { connect } = reading
+  if (!speaks(by, connect.level))
+    return refused(connect.level, 'unsupported', `protocol level ${connect.level}`)
+  if (connect.v5?.authenticationMethod !== undefined)
     return {
       kind: 'refused',
       reason: 'unsupported',
-      detail: reading.five ? 'MQTT 5' : 'a protocol level that is not MQTT 3.1 or 3.1.1',
-      connack: reading.five ? makeConnack5(V5_UNSUPPORTED_VERSION) : refusalOf('unsupported'),
+      connack: makeConnack(5, BAD_AUTHENTICATION_METHOD),
+      detail: 'an authentication method',
     }
-  const { connect } = reading
-  const { ask, decision } = judge(admission, peer, host, connect)
-  if (!decision.allow) {
-    admission.record(peer, ask, decision, newRequestId())
-    const { reason } = decision
-    return { kind: 'refused', reason, connack: refusalOf(reason) }
-  }
-  const will = connect.will === undefined ? 'allowed' : verdicts.will(connect.will.topic)
-  if (will !== 'allowed') return { kind: 'refused', reason: will, connack: refusalOf(will) }
-  admission.record(peer, ask, decision, newRequestId())
-  const { identity, notAfter } = decision
-  return { kind: 'admitted', connect, ask, identity, notAfter }
+  return judge(by, connect)
 }

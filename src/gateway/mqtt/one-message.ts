@@ -1,12 +1,13 @@
 /** `mqtt.handshake_per: message`: one handshake carries one PUBLISH, and the connection is over with its last acknowledgement. */
 
 import { TYPE } from './packets.ts'
+import { NO } from './windows.ts'
 
 export type OneMessage = {
   /** @returns false: it is not the one. The same packet sent again is. */
   published(qos: number, id: number): boolean
-  /** a packet from the broker */
-  acknowledged(type: number, id: number): void
+  /** a packet from the broker, or from the door in its place. @param code of MQTT 5; else 0 */
+  acknowledged(type: number, id: number, code: number): void
   readonly over: boolean
 }
 
@@ -23,8 +24,10 @@ export const createOneMessage = (): OneMessage => {
       over = qos === 0
       return true
     },
-    acknowledged: (type, id) => {
-      if (sent !== undefined && sent.id === id && type === LAST_WORD[sent.qos]) over = true
+    acknowledged: (type, id, code) => {
+      if (sent?.id !== id) return
+      // a PUBREC that says no is the last word too (MQTT 5 §4.3.3)
+      if (type === LAST_WORD[sent.qos] || (type === TYPE.pubrec && code >= NO)) over = true
     },
     get over() {
       return over

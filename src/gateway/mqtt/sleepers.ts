@@ -18,15 +18,15 @@ export type Sleeper = {
 }
 
 export type Sleepers = {
-  /** The connection that held `name` has gone, and its session stays. */
-  sleep(name: string, sleeper: Sleeper): void
+  /** The connection that held this ClientID (at the broker) has gone, and its session stays. */
+  sleep(clientId: string, sleeper: Sleeper): void
   /**
-   * A connection has come for `name`: if the last one would no longer be welcome, the session ends before it is gone on with.
+   * A connection has come for it: if the last one would no longer be welcome, the session ends before it is gone on with.
    * @returns who slept, to be put back if the connection comes to nothing
    */
-  wake(name: string): Sleeper | undefined
+  wake(clientId: string): Sleeper | undefined
   /** There is no session any more. */
-  forget(name: string): void
+  forget(clientId: string): void
 }
 
 /** The registry's word that this device is no longer wanted: nothing that the broker keeps may wait for its return. */
@@ -49,39 +49,52 @@ const undated = (peer: Peer): Peer =>
     ? peer
     : { ...peer, leaf: { ...peer.leaf, notBefore: -Infinity, notAfter: Infinity } }
 
-export const createSleepers = (admission: Admission, live: Live, holders: Holders): Sleepers => {
+/** Sessions watched, 0.5 KB each. The one that has slept longest is ended when there are more: what nobody watches must not be kept. */
+const MOST = 200_000
+
+/** @param most watched at a time */
+export const createSleepers = (
+  admission: Admission,
+  live: Live,
+  holders: Pick<Holders, 'discard'>,
+  most = MOST,
+): Sleepers => {
   const entries = new Map<string, { readonly sleeper: Sleeper; readonly watch: Disposable }>()
 
-  const forget = (name: string): void => {
-    entries.get(name)?.watch[Symbol.dispose]()
-    entries.delete(name)
+  const forget = (clientId: string): void => {
+    entries.get(clientId)?.watch[Symbol.dispose]()
+    entries.delete(clientId)
   }
 
-  const recheck = (name: string): void => {
-    const entry = entries.get(name)
+  const recheck = (clientId: string): void => {
+    const entry = entries.get(clientId)
     if (entry === undefined) return
     const decision = admission.judge(undated(entry.sleeper.peer), entry.sleeper.ask)
     if (decision.allow || !endsSession(decision.reason)) return
-    forget(name)
-    holders.discard(name)
+    forget(clientId)
+    holders.discard(clientId)
   }
 
   return {
-    sleep: (name, sleeper) => {
-      forget(name)
+    sleep: (clientId, sleeper) => {
+      forget(clientId)
       const watch = live.add({
         deviceId: sleeper.deviceId,
-        recheck: () => recheck(name),
+        recheck: () => recheck(clientId),
         drain: () => {},
         asleep: true,
         certificateOnly: true,
       })
-      entries.set(name, { sleeper, watch })
+      entries.set(clientId, { sleeper, watch })
+      if (entries.size <= most) return
+      const oldest = entries.keys().next().value as string
+      forget(oldest)
+      holders.discard(oldest)
     },
-    wake: (name) => {
-      recheck(name)
-      const sleeper = entries.get(name)?.sleeper
-      forget(name)
+    wake: (clientId) => {
+      recheck(clientId)
+      const sleeper = entries.get(clientId)?.sleeper
+      forget(clientId)
       return sleeper
     },
     forget,

@@ -1,52 +1,199 @@
 /**
- * One SUBSCRIBE with filters of both kinds, and the one SUBACK it gets [MQTT-3.8.4-5]: what the broker is asked, and how its answer and
- * ours become one. Not the verdicts themselves.
+ * SUBSCRIBE and UNSUBSCRIBE of one connection: what the broker is asked of a packet with filters of both kinds, how its answer and ours become the
+ * one that the client gets [MQTT-3.8.4-5; MQTT 5: MQTT-3.8.4-6], and how many subscriptions there are. Not the verdicts themselves.
  */
 
-import { SUBACK_FAILURE } from '#wire/mqtt-codes.ts'
-import { isTopicFilter, stripShare } from '#wire/topics.ts'
-import type { Filter } from './packets.ts'
+import { MQTT_CODES, SUBACK_FAILURE, type MqttReason } from '#wire/mqtt-codes.ts'
+import { isOwnTopic, isTopicFilter, stripShare } from '#wire/topics.ts'
+import type { Level } from './packets.ts'
+import type { Filter } from './subscribe-packets.ts'
+import { NO } from './windows.ts'
 
 /** Filters in one SUBSCRIBE that are looked at; those after them fail. */
 export const MAX_FILTERS = 100
 
-/**
- * `asked`: what the broker is asked, each filter once. `answer`: per filter of the client's packet, its place in `asked`, or
- * undefined: failed here.
- */
-export type Plan = {
-  readonly asked: readonly Filter[]
-  readonly answer: readonly (number | undefined)[]
-  /** the broker may have the packet, and the client the broker's answer, as they are */
-  readonly whole: boolean
+/** Filters in SUBSCRIBEs that the broker has not answered yet. */
+const MAX_ASKED = 10_000
+
+/** Reason codes of MQTT 5 that no {@link MqttReason} has (§3.9.3, §3.11.3). */
+const CODE = { noSubscription: 0x11, sharedUnsupported: 0x9e } as const
+
+/** Of one connection. What a resumed session holds beside it is not known. */
+export class Subscriptions {
+  readonly #most: number
+  #filters: Set<string> | undefined
+
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  /** @param filter with its `$share/<group>/`: that is a subscription of its own */
+  add(filter: string): 'new' | 'known' | 'full' {
+    this.#filters ??= new Set()
+    if (this.#filters.has(filter)) return 'known'
+    if (this.#filters.size >= this.#most) return 'full'
+    this.#filters.add(filter)
+    return 'new'
+  }
+
+  delete(filter: string): void {
+    this.#filters?.delete(filter)
+  }
+
+  /** @param most of them at most */
+  *some(most: number): Generator<string> {
+    let left = most
+    for (const filter of this.#filters ?? []) {
+      if (left-- === 0) return
+      yield filter
+    }
+  }
 }
 
-/** @param allowed of a filter without its `$share/<group>/`. @param shared does the broker know shared subscriptions? */
-export const planSubscribe = (
-  filters: readonly Filter[],
-  shared: boolean,
-  allowed: (filter: string) => boolean,
-): Plan => {
+/** What the client is told of one of its filters: what the broker says of one that it was asked, or a code from here. */
+type Answer = { readonly place: number } | { readonly code: number }
+
+/** `asked`: of the broker, each filter once. `answers`: for each filter of the client's packet. */
+export type Plan = {
+  readonly asked: readonly Filter[]
+  readonly answers: readonly Answer[]
+  /** the broker may have the packet, and the client the broker's answer, as they are */
+  readonly whole: boolean
+  /** of `asked`, those that were not subscribed to before */
+  readonly fresh: ReadonlySet<string>
+}
+
+/** What a plan is made by. */
+export type Planner = {
+  readonly level: Level
+  /** does the broker know shared subscriptions? */
+  readonly shared: boolean
+  readonly subscriptions: Subscriptions
+  /** of a filter without its `$share/<group>/` */
+  verdict(filter: string): 'allowed' | MqttReason
+  /** may the door itself be subscribed to by this filter? */
+  grants(filter: string): boolean
+  /** @param judged admission has said it, and recorded it */
+  denied(reason: MqttReason, filter: string, judged: boolean): void
+}
+
+type Failure = { readonly reason: MqttReason; readonly code?: number; readonly judged?: boolean }
+
+const failureCode = (level: Level, { reason, code }: Failure): number =>
+  level === 5 ? (code ?? MQTT_CODES[reason].suback5) : SUBACK_FAILURE
+
+/** Why it cannot be, before anybody is asked whether it may be. @param plain without its `$share/<group>/` */
+const formFailure = (filter: string, plain: string | undefined, shared: boolean): Failure | undefined => {
+  // `$share/g/$share/h/x` is a name no broker should be left to make sense of
+  if (plain === undefined || (plain !== filter && plain.startsWith('$share/')) || !isTopicFilter(plain))
+    return { reason: 'bad_request' }
+  // its levels and bytes count as they are sent
+  if (plain !== filter && !isTopicFilter(filter)) return { reason: 'bad_request' }
+  return plain !== filter && !shared ? { reason: 'unsupported', code: CODE.sharedUnsupported } : undefined
+}
+
+export const planSubscribe = (filters: readonly Filter[], by: Planner): Plan => {
   const asked: Filter[] = []
   const places = new Map<string, number>()
-  const answer = filters.map(({ filter, qos }, at) => {
+  const fresh = new Set<string>()
+
+  const failure = (filter: string): Failure | undefined => {
     const plain = stripShare(filter)
-    if (at >= MAX_FILTERS || plain === undefined || (plain !== filter && !shared)) return undefined
-    // `$share/g/$share/h/x` is a name no broker should be left to make sense of
-    if (plain !== filter && plain.startsWith('$share/')) return undefined
-    if (!isTopicFilter(plain) || !allowed(plain)) return undefined
+    const malformed = formFailure(filter, plain, by.shared)
+    if (malformed !== undefined) return malformed
+    const verdict = by.verdict(plain as string)
+    if (verdict !== 'allowed') return { reason: verdict, judged: true }
+    const added = by.subscriptions.add(filter)
+    if (added === 'new') fresh.add(filter)
+    return added === 'full' ? { reason: 'quota_exceeded' } : undefined
+  }
+
+  const answers = filters.map((each, at): Answer => {
+    const { filter } = each
+    if (isOwnTopic(filter) && by.grants(filter)) return { code: 0 }
     const known = places.get(filter)
     if (known !== undefined) {
       // as if one SUBSCRIBE after the other [MQTT-3.8.4-3, -4]: the last one stands
-      asked[known] = { filter, qos }
-      return known
+      asked[known] = each
+      return { place: known }
+    }
+    const failed = at < MAX_FILTERS ? failure(filter) : ({ reason: 'quota_exceeded' } as const)
+    if (failed !== undefined) {
+      by.denied(failed.reason, filter, failed.judged === true)
+      return { code: failureCode(by.level, failed) }
     }
     places.set(filter, asked.length)
-    return asked.push({ filter, qos }) - 1
+    return { place: asked.push(each) - 1 }
   })
-  return { asked, answer, whole: asked.length === filters.length }
+  return { asked, answers, fresh, whole: asked.length === filters.length }
 }
 
 /** @param codes the broker's, one for each that it was asked; a missing one failed */
-export const mergeCodes = ({ answer }: Plan, codes: Uint8Array): number[] =>
-  answer.map((place) => (place === undefined ? SUBACK_FAILURE : (codes[place] ?? SUBACK_FAILURE)))
+export const mergeCodes = ({ answers }: Pick<Plan, 'answers'>, codes: readonly number[]): number[] =>
+  answers.map((answer) => ('code' in answer ? answer.code : (codes[answer.place] ?? SUBACK_FAILURE)))
+
+/** What the broker has not granted is not subscribed to. */
+export const giveBack = (
+  { asked, fresh }: Plan,
+  codes: readonly number[],
+  subscriptions: Subscriptions,
+): void => {
+  for (const [at, { filter }] of asked.entries()) {
+    if (fresh.has(filter) && (codes[at] ?? SUBACK_FAILURE) >= NO) subscriptions.delete(filter)
+  }
+}
+
+export type Parting = { readonly asked: readonly string[]; readonly answers: readonly Answer[] }
+
+/** UNSUBSCRIBE. What is the door's own is not the broker's. @param forget was it subscribed to? */
+export const planUnsubscribe = (filters: readonly string[], forget: (filter: string) => boolean): Parting => {
+  const asked: string[] = []
+  const answers = filters.map((filter): Answer => {
+    if (isOwnTopic(filter)) return { code: forget(filter) ? 0 : CODE.noSubscription }
+    return { place: asked.push(filter) - 1 }
+  })
+  return { asked, answers }
+}
+
+/** What the broker has been asked and not answered, by packet id. */
+export class Questions {
+  #plans: Map<number, Plan> | undefined
+  #partings: Map<number, Parting> | undefined
+  #own: Set<number> | undefined
+  #filters = 0
+
+  /** of the client's own */
+  has(id: number): boolean {
+    return this.#plans?.has(id) === true || this.#partings?.has(id) === true
+  }
+
+  /** @returns false: too much is unanswered */
+  subscribe(id: number, plan: Plan): boolean {
+    this.#filters += plan.asked.length
+    this.#plans ??= new Map()
+    this.#plans.set(id, plan)
+    return this.#filters <= MAX_ASKED
+  }
+
+  subscribed(id: number): Plan | undefined {
+    const plan = this.#plans?.get(id)
+    if (plan === undefined) return undefined
+    this.#plans?.delete(id)
+    this.#filters -= plan.asked.length
+    return plan
+  }
+
+  /** @param parting undefined: the door asks by itself, and nobody else is to hear the answer */
+  unsubscribe(id: number, parting: Parting | undefined): void {
+    if (parting === undefined) (this.#own ??= new Set()).add(id)
+    else (this.#partings ??= new Map()).set(id, parting)
+  }
+
+  /** `own`: the answer is the door's */
+  unsubscribed(id: number): Parting | 'own' | undefined {
+    if (this.#own?.delete(id) === true) return 'own'
+    const parting = this.#partings?.get(id)
+    this.#partings?.delete(id)
+    return parting
+  }
+}

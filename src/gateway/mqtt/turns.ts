@@ -15,7 +15,7 @@ const tick = (): void => {
 }
 
 /** The number of this turn. Asked for in one turn it is the same, and in one that began by setImmediate after it another. */
-const thisTurn = (): number => {
+export const thisTurn = (): number => {
   if (!ticking) {
     ticking = true
     setImmediate(tick)
@@ -23,26 +23,38 @@ const thisTurn = (): number => {
   return turn
 }
 
-export type Share = {
-  spend(units: number): void
-  /** enough for this turn */
-  readonly spent: boolean
-}
+/** Of one client. */
+export class Share {
+  readonly #size: number
+  #of = -1
+  #used = 0
 
-export const createShare = (size = SHARE): Share => {
-  let of = -1
-  let used = 0
-  return {
-    spend: (units) => {
-      const now = thisTurn()
-      if (now !== of) {
-        of = now
-        used = 0
-      }
-      used += units
-    },
-    get spent() {
-      return used >= size && of === turn
-    },
+  constructor(size = SHARE) {
+    this.#size = size
+  }
+
+  spend(units: number): void {
+    this.#renew()
+    this.#used += units
+  }
+
+  /** As if enough had been spent: the packet at hand is the last one of this turn. */
+  exhaust(): void {
+    this.#renew()
+    this.#used = this.#size
+  }
+
+  /** enough for this turn */
+  get spent(): boolean {
+    return this.#used >= this.#size && this.#of === turn
+  }
+
+  #renew(): void {
+    const now = thisTurn()
+    if (now === this.#of) return
+    this.#of = now
+    this.#used = 0
   }
 }
+
+export const createShare = (size?: number): Share => new Share(size)

@@ -1,14 +1,19 @@
 /**
- * The broker behind the door, as the door sees it: a stream of MQTT bytes per client. The embedded one is ./embedded/broker.ts; a
- * broker on a socket is another file with this shape. Not who may use it: whatever reaches a link has been judged.
+ * The broker behind the door, as the door sees it: a stream of MQTT bytes per client. The embedded one is ./embedded/broker.ts, brokers on
+ * sockets are ./brokers/. Not who may use it: whatever reaches a link has been judged.
  */
+
+import type { Level } from './packets.ts'
 
 export type LinkEvents = {
   /** Whole packets or not, in order. */
   data(bytes: Buffer): void
   /** after a {@link Link.write} that said false */
   drain(): void
-  /** Once, and the last: the broker has finished with this client, its will is out or void, and its ClientID is free. */
+  /**
+   * Once, and the last: the broker has finished with this client, as far as that can be known from here. Of the embedded one: its will is out
+   * or void, and its ClientID is free.
+   */
   closed(): void
 }
 
@@ -29,9 +34,23 @@ export interface Link {
   end(how: Ending): void
 }
 
+/** Of whom a link is. `clientId`: at the broker. `identity`: as #policy/admission.ts nameOf writes it. `address`: where the client is; undefined: the door's own. */
+export type LinkAbout = {
+  readonly clientId: string
+  readonly identity: string
+  readonly level: Level
+  readonly address: string | undefined
+}
+
+/** What a CONNECT says to the broker. */
+export type Login = { readonly username: string; readonly password: Uint8Array | undefined }
+
 export interface Upstream extends AsyncDisposable {
-  /** Does it know `$share/<group>/<filter>`? */
+  /** versions that it speaks, as far as is known before anybody asks it */
+  readonly levels: ReadonlySet<Level>
+  /** Does it know `$share/<group>/<filter>` in MQTT 3.1.1? (In MQTT 5 its CONNACK says.) */
   readonly sharedSubscriptions: boolean
+  login(identity: string): Login
   /** Never throws: a broker that cannot be reached is a link that closes. No event before it returns. */
-  open(events: LinkEvents): Link
+  open(events: LinkEvents, about: LinkAbout): Link
 }

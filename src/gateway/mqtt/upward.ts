@@ -1,145 +1,206 @@
 /**
- * Every packet from an admitted client, judged in place: PUBLISH and SUBSCRIBE by admission, the rest by its form. A table by type.
- * Not CONNECT, and nothing is sent from here but through {@link Above}.
+ * Every packet from an admitted client, judged in place, in MQTT 3.1, 3.1.1 and 5: PUBLISH (./publishing.ts) and SUBSCRIBE by admission, the rest by its
+ * form and the limits. A table by type. Not CONNECT.
  */
 
 import { isTopicFilter } from '#wire/topics.ts'
-import type { Decide, Refusal, Step } from './frames.ts'
-import type { OneMessage } from './one-message.ts'
+import {
+  malformed,
+  noteAllowed,
+  protocolError,
+  stayAwake,
+  type UpJudge,
+  type UpState,
+  type Above,
+} from './above.ts'
+import { makeAck, readAck, readDisconnect } from './ack-packets.ts'
+import type { Decide, Step } from './frames.ts'
+import { PacketRates } from './packet-rates.ts'
+import { number16, packet, TYPE } from './packets.ts'
+import { isTheirs, readProperties, writeProperties, type PropertyPlace } from './properties.ts'
+import { onPublish } from './publishing.ts'
 import {
   makeSuback,
   makeSubscribe,
-  readId,
+  makeUnsuback,
+  makeUnsubscribe,
   readSubscribe,
   readUnsubscribe,
-  TYPE,
-  type Filter,
-  type FilterList,
-} from './packets.ts'
-import { MAX_FILTERS, mergeCodes, planSubscribe, type Plan } from './subscribing.ts'
-import type { Share } from './turns.ts'
-import type { Verdicts } from './verdicts.ts'
-
-export type Above = {
-  readonly verdicts: Verdicts
-  readonly sharedSubscriptions: boolean
-  /** SUBSCRIBEs that the broker has been asked in part, by packet id */
-  readonly plans: Map<number, Plan>
-  /** undefined: a connection may carry any number of messages */
-  readonly oneMessage: OneMessage | undefined
-  /** what a packet costs beyond the one that each of them does */
-  readonly share: Share
-  /** to the client, from the door itself */
-  answer(bytes: Buffer): void
-  /** the client takes its leave in order */
-  goodbye(): void
-}
+} from './subscribe-packets.ts'
+import { MAX_FILTERS, mergeCodes, planSubscribe, planUnsubscribe } from './subscribing.ts'
 
 const DUP = 0x08
 
-const malformed = (detail: string): Refusal => ({ reason: 'bad_request', detail })
-
-/** Where the topic of a PUBLISH ends. @returns 0 when it does not fit */
-const topicEnd = (bytes: Buffer, body: number, end: number): number => {
-  if (body + 2 > end) return 0
-  const until = body + 2 + bytes.readUInt16BE(body)
-  return until > end ? 0 : until
-}
-
-const onPublish = (above: Above, bytes: Buffer, start: number, body: number, end: number): Step => {
-  const qos = ((bytes[start] as number) >> 1) & 3
-  const until = topicEnd(bytes, body, end)
-  if (until === 0) return malformed('PUBLISH: the topic does not fit')
-  const id = qos === 0 ? 0 : readId(bytes, until, end)
-  if (qos > 0 && id === 0) return malformed('PUBLISH: no packet id')
-  const verdict = above.verdicts.topic('publish', bytes, body + 2, until)
-  // 3.1.1 has no way to say no [MQTT-3.3.5-2]: the connection is closed
-  if (verdict !== 'allowed')
-    return { reason: verdict, detail: 'PUBLISH: refused by its topic', recorded: verdict !== 'bad_request' }
-  if (above.oneMessage !== undefined && !above.oneMessage.published(qos, id))
-    return { reason: 'session_expired', detail: 'one message for each handshake' }
-  return 'forward'
-}
-
-/** MQTT 3.1 lets a client set DUP here; 3.1.1 made the bit reserved, and a broker of today may hold to that. */
+/** MQTT 3.1 lets a client set DUP here; later versions made the bit reserved, and a broker of today may hold to that. */
 const withoutDup = (bytes: Buffer, start: number): void => {
   bytes[start] = (bytes[start] as number) & ~DUP
 }
 
-const failed = (list: FilterList<Filter>): Plan => ({
-  asked: [],
-  answer: list.filters.map(() => undefined),
-  whole: false,
-})
+/** A section of properties that has been read, without what only the door may say. @returns undefined: there is nothing of that kind */
+const withoutOurs = (section: Buffer, where: PropertyPlace): Buffer | undefined => {
+  if (section.length < 2) return undefined
+  const list = readProperties(section, 0, section.length, where)?.list ?? []
+  const theirs = list.filter(isTheirs)
+  return theirs.length === list.length ? undefined : writeProperties(theirs)
+}
 
-const onSubscribe = (above: Above, bytes: Buffer, start: number, body: number, end: number): Step => {
-  const list = readSubscribe(bytes, body, end)
-  if (list === undefined) return malformed('SUBSCRIBE: malformed')
-  above.share.spend(list.filters.length)
-  if (above.plans.has(list.id)) return malformed('SUBSCRIBE: the packet id is in use')
+const onAck: UpJudge = ({ exchange: { level } }, _state, bytes, start, body, end) => {
+  const type = (bytes[start] as number) >> 4
+  const ack = readAck(bytes, body, end, level, type)
+  if (ack === undefined) return malformed('a malformed acknowledgement')
   withoutDup(bytes, start)
-  const plan =
-    above.oneMessage === undefined
-      ? planSubscribe(
-          list.filters,
-          above.sharedSubscriptions,
-          (filter) => above.verdicts.filter(filter) === 'allowed',
-        )
-      : failed(list)
-  if (plan.whole) return 'forward'
+  if (end <= body + 4) return 'forward'
+  const cleaned = withoutOurs(bytes.subarray(body + 3, end), ACK_PLACE[type] ?? 'puback')
+  return cleaned === undefined
+    ? 'forward'
+    : packet(bytes[start] as number, number16(ack.id), Uint8Array.of(ack.code), cleaned)
+}
+
+const ACK_PLACE: Readonly<Record<number, PropertyPlace>> = {
+  [TYPE.puback]: 'puback',
+  [TYPE.pubrec]: 'pubrec',
+  [TYPE.pubrel]: 'pubrel',
+  [TYPE.pubcomp]: 'pubcomp',
+}
+
+const onPubrel: UpJudge = (above, state, bytes, start, body, end) => {
+  const { level, flows, oneMessage } = above.exchange
+  const id = readAck(bytes, body, end, level, TYPE.pubrel)?.id ?? 0
+  if (id === 0 || !flows.release(id)) return onAck(above, state, bytes, start, body, end)
+  above.answer(makeAck(level, TYPE.pubcomp, id))
+  oneMessage?.acknowledged(TYPE.pubcomp, id, 0)
+  stayAwake(above, state)
+  return 'skip'
+}
+
+const onSubscribe: UpJudge = (above, state, bytes, start, body, end) => {
+  const { exchange, verdicts } = above
+  const { level, questions } = exchange
+  const list = readSubscribe(bytes, body, end, level)
+  if (list === undefined) return malformed('SUBSCRIBE: malformed')
+  const { id, filters } = list
+  above.share.spend(filters.length)
+  if (questions.has(id)) return protocolError('SUBSCRIBE: the packet id is in use')
+  withoutDup(bytes, start)
+  const plan = planSubscribe(filters, {
+    level,
+    shared: exchange.sharedSubscriptions,
+    subscriptions: exchange.subscriptions,
+    // nothing is delivered on a connection for one message
+    verdict: (filter) => (exchange.oneMessage === undefined ? verdicts.filter(filter) : 'topic_denied'),
+    grants: (filter) =>
+      exchange.oneMessage === undefined &&
+      verdicts.standing() === 'allowed' &&
+      above.local?.grants(filter) === true,
+    denied: (reason, filter, judged) => {
+      above.tally.denied('subscribe', reason)
+      if (!judged || exchange.oneMessage !== undefined) verdicts.refused('subscribe', filter, reason)
+    },
+  })
   if (plan.asked.length === 0) {
-    above.answer(makeSuback(list.id, mergeCodes(plan, new Uint8Array(0))))
+    above.answer(makeSuback(level, id, mergeCodes(plan, [])))
+    stayAwake(above, state)
     return 'skip'
   }
-  above.plans.set(list.id, plan)
-  return makeSubscribe({ id: list.id, filters: plan.asked })
+  if (!questions.subscribe(id, plan))
+    return { reason: 'quota_exceeded', detail: 'too many SUBSCRIBEs that the broker has not answered' }
+  if (above.tally.sampled()) noteAllowed(above, 'subscribe', plan.asked[0]?.filter ?? '')
+  const cleaned = withoutOurs(list.properties, 'subscribe')
+  return plan.whole && cleaned === undefined
+    ? 'forward'
+    : makeSubscribe(level, { id, filters: plan.asked, properties: cleaned ?? list.properties })
 }
 
-const onUnsubscribe = (above: Above, bytes: Buffer, start: number, body: number, end: number): Step => {
-  const list = readUnsubscribe(bytes, body, end)
+const onUnsubscribe: UpJudge = (above, state, bytes, start, body, end) => {
+  const { exchange } = above
+  const { level, questions, subscriptions } = exchange
+  const list = readUnsubscribe(bytes, body, end, level)
   if (list === undefined || list.filters.length > MAX_FILTERS) return malformed('UNSUBSCRIBE: malformed')
-  if (!list.filters.every(isTopicFilter)) return malformed('UNSUBSCRIBE: not a filter')
-  above.share.spend(list.filters.length)
+  const { id, filters } = list
+  if (!filters.every(isTopicFilter)) return malformed('UNSUBSCRIBE: not a filter')
+  above.share.spend(filters.length)
+  if (questions.has(id)) return protocolError('UNSUBSCRIBE: the packet id is in use')
   withoutDup(bytes, start)
-  // aedes takes its time over it, and a SUBSCRIBE that overtakes it would be undone: wait for the UNSUBACK
-  return 'forward-hold'
+  const parting = planUnsubscribe(filters, (filter) => above.local?.forget(filter) === true)
+  for (const filter of parting.asked) subscriptions.delete(filter)
+  if (parting.asked.length === 0) {
+    above.answer(makeUnsuback(level, id, mergeCodes(parting, [])))
+    stayAwake(above, state)
+    return 'skip'
+  }
+  const cleaned = withoutOurs(list.properties, 'unsubscribe')
+  if (parting.asked.length === filters.length && cleaned === undefined) {
+    // aedes takes its time over it, and a SUBSCRIBE that overtakes it would be undone: wait for the UNSUBACK
+    exchange.waitsFor = 'unsuback'
+    return 'forward-hold'
+  }
+  questions.unsubscribe(id, parting)
+  return makeUnsubscribe(level, { id, filters: parting.asked, properties: cleaned ?? list.properties })
 }
 
-const onAck = (_: Above, bytes: Buffer, start: number, body: number, end: number): Step => {
-  if (end - body !== 2 || readId(bytes, body, end) === 0)
-    return malformed('an acknowledgement without a packet id')
-  withoutDup(bytes, start)
-  return 'forward'
+const onPingreq: UpJudge = (_above, _state, _bytes, _start, body, end) =>
+  end === body ? 'forward' : malformed('PINGREQ: not empty')
+
+const onDisconnect: UpJudge = (above, _state, bytes, start, body, end) => {
+  const { level } = above.exchange
+  const leave = readDisconnect(bytes, body, end, level, 'client')
+  if (leave === undefined) return malformed('DISCONNECT: malformed')
+  // §3.14.2.2.2
+  if (above.sessionExpiry === 0 && (leave.sessionExpiry ?? 0) > 0)
+    return protocolError('DISCONNECT: a session that ends with the connection cannot be kept')
+  above.goodbye(leave)
+  // all codes but 0 want the will published, and it is judged when it would be
+  const { willTopic, verdicts } = above
+  const noWill = leave.code !== 0 && willTopic !== undefined && verdicts.will(willTopic) !== 'allowed'
+  const section = bytes.subarray(body + 1, end)
+  const cleaned = withoutOurs(section, 'disconnect')
+  if (!noWill && cleaned === undefined) return 'forward-hold'
+  // nothing behind it is looked at
+  above.share.exhaust()
+  const properties = cleaned ?? (section.length === 0 ? Uint8Array.of(0) : section)
+  return packet(bytes[start] as number, Uint8Array.of(noWill ? 0 : leave.code), properties)
 }
 
-const empty =
-  (then: (above: Above) => Step) =>
-  (above: Above, _bytes: Buffer, _start: number, body: number, end: number): Step =>
-    end === body ? then(above) : malformed('a packet that must be empty is not')
-
-type Judge = (above: Above, bytes: Buffer, start: number, body: number, end: number) => Step
-
-/** What is not here is refused by its first byte, before its body is read. */
-const JUDGES: Readonly<Record<number, Judge>> = {
+const judgesByType: Readonly<Record<number, UpJudge>> = {
   [TYPE.publish]: onPublish,
   [TYPE.puback]: onAck,
   [TYPE.pubrec]: onAck,
-  [TYPE.pubrel]: onAck,
+  [TYPE.pubrel]: onPubrel,
   [TYPE.pubcomp]: onAck,
   [TYPE.subscribe]: onSubscribe,
   [TYPE.unsubscribe]: onUnsubscribe,
-  [TYPE.pingreq]: empty(() => 'forward'),
-  [TYPE.disconnect]: empty((above) => {
-    above.goodbye()
-    return 'forward-hold'
-  }),
+  [TYPE.pingreq]: onPingreq,
+  [TYPE.disconnect]: onDisconnect,
 }
 
-/** @param seen counts packets by type */
-export const judgeUpward =
-  (above: Above, seen: Uint32Array): Decide =>
-  (bytes, start, body, end) => {
-    const type = (bytes[start] as number) >> 4
-    seen[type] = (seen[type] as number) + 1
-    return JUDGES[type]?.(above, bytes, start, body, end) ?? malformed('a packet that no client sends')
+/** AUTH is refused too: it is for those who have named a method [MQTT-4.12.0-6], and CONNECT with one is not accepted. */
+const notFromClients: UpJudge = () => protocolError('a packet that no client sends')
+
+const JUDGES = Array.from({ length: 16 }, (_, type) => judgesByType[type] ?? notFromClients)
+
+const stops = (step: Step): boolean =>
+  step === 'hold' || step === 'forward-hold' || (typeof step !== 'string' && 'reason' in step)
+
+export const judgeUpward = (above: Above): Decide => {
+  const { limits } = above.exchange
+  const { up } = above.tally
+  const state: UpState = {
+    rates: undefined,
+    aliases: undefined,
+    denials: undefined,
+    pingedAt: above.clock(),
   }
+  return (bytes, start, body, end) => {
+    const type = (bytes[start] as number) >> 4
+    up.packets[type] = (up.packets[type] as number) + 1
+    up.bytes += end - start
+    const step = (JUDGES[type] as UpJudge)(above, state, bytes, start, body, end)
+    state.rates ??= new PacketRates({ ...limits, clock: above.clock })
+    const ms = state.rates.spend(end - start)
+    if (ms > 0 && !stops(step)) {
+      above.share.exhaust()
+      above.wait(ms)
+    }
+    return step
+  }
+}

@@ -1,4 +1,4 @@
-/** A worker's life as one resource: a core of its own and the HTTPS door, opened and closed as the gateway says. Not the process: main.ts. */
+/** A worker's life as one resource: a core and a front of its own and the HTTPS door, opened and closed as the gateway says. Not the process: main.ts. */
 
 import type { SendHandle } from 'node:child_process'
 import type { Server } from 'node:net'
@@ -6,6 +6,7 @@ import type { Config } from '#runtime/config.ts'
 import type { Scope, Service } from '#runtime/run.ts'
 import { openCore } from '../core.ts'
 import { openHttps, type HttpsSide } from '../https-side.ts'
+import { openFrontOf } from '../mqtt-side.ts'
 import { kindOf, socketOf, type Kind, type Order, type Word } from './messages.ts'
 import { shareOf } from './share.ts'
 
@@ -27,6 +28,7 @@ export const openWorker = async (
   process.channel?.ref()
   const share = shareOf(config, o.workers)
   const core = opened.use(await openCore(share, scope))
+  const front = opened.use(await openFrontOf(core, 'worker', share, scope))
 
   let server: Server | undefined
   let https: HttpsSide | undefined
@@ -70,7 +72,8 @@ export const openWorker = async (
     server = its
   }
   const https_listen = { ...share.gateway.https_listen, host, port, shared: { inherited, bound } }
-  https = opened.use(await openHttps(core, { ...share, gateway: { ...share.gateway, https_listen } }, scope))
+  const ownConfig = { ...share, gateway: { ...share.gateway, https_listen } }
+  https = opened.use(await openHttps(core, front, ownConfig, scope))
   say({ kind: 'ready', url: https.url, port: Number(new URL(https.url).port) })
   const stack = opened.move()
   return { urls: { https: https.url }, [Symbol.asyncDispose]: () => stack.disposeAsync() }

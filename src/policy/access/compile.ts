@@ -5,7 +5,7 @@
  * Fails closed on what it cannot read: a broken path closes its hostname, and rules.ts says what a broken rule does.
  */
 
-import { HTTPS_DEFAULTS, type AccessSnapshot, type Application } from '#fleet/access.ts'
+import { HTTPS_DEFAULTS, MQTT_DEFAULTS, type AccessSnapshot, type Application } from '#fleet/access.ts'
 import { contestsAmong, type Claims } from './contests.ts'
 import { inOrder, isDecision } from './evaluate.ts'
 import { createHostIndex, readHostPattern, type HostIndex, type HostPattern } from './hosts.ts'
@@ -20,7 +20,8 @@ export type CompiledApplication = {
   readonly policies: readonly CompiledPolicy[]
   /** with those of report-only; undefined: there are none */
   readonly withReports: readonly CompiledPolicy[] | undefined
-  readonly allowedOrigins: ReadonlySet<string>
+  /** of whose pages, by door: over HTTPS, and over MQTT in a WebSocket */
+  readonly allowedOrigins: { readonly https: ReadonlySet<string>; readonly mqtt: ReadonlySet<string> }
   /** durations of its policies that can begin a session, ms; undefined: https.session_duration's */
   readonly durations: readonly (number | undefined)[]
 }
@@ -46,14 +47,15 @@ const compileApplication = (
   const all = inOrder(given.policies.flatMap((name) => compiled.get(name) ?? []))
   const policies = all.filter(({ policy }) => policy.reportOnly !== true)
   const https = given.https === undefined ? undefined : { ...HTTPS_DEFAULTS, ...given.https }
+  const mqtt = given.mqtt === undefined ? undefined : { ...MQTT_DEFAULTS, ...given.mqtt }
   const beginning = policies.filter(
     ({ policy: { decision } }) => decision === 'allow' || decision === 'non_identity',
   )
   return {
-    application: { ...given, https },
+    application: { ...given, https, mqtt },
     policies,
     withReports: all.length === policies.length ? undefined : all,
-    allowedOrigins: new Set(https?.allowedOrigins),
+    allowedOrigins: { https: new Set(https?.allowedOrigins), mqtt: new Set(mqtt?.allowedOrigins) },
     durations: [...new Set(beginning.map(({ policy }) => policy.sessionDuration ?? given.sessionDuration))],
   }
 }

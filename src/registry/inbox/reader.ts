@@ -32,7 +32,7 @@ const HIGHEST = 999_999_999_999_999
 const FILE_ID = /^[0-9a-f]{32}$/
 const SHA256 = /^[0-9a-f]{64}$/
 
-/** Which door may say what, and of what: a session is HTTPS's. */
+/** Which door may say what, and of what: a session is HTTPS's, and a ClientID MQTT's. */
 const KINDS: Readonly<
   Record<
     InboxEntry['kind'],
@@ -41,6 +41,7 @@ const KINDS: Readonly<
 > = {
   seen: { doors: ['https', 'mqtt'], names: (subject) => SHA256.test(subject) },
   logout: { doors: ['https'], names: isHolder },
+  clone: { doors: ['mqtt'], names: (subject) => SHA256.test(subject) },
 }
 
 const isKind = (kind: string | null): kind is InboxEntry['kind'] =>

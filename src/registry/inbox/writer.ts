@@ -72,10 +72,15 @@ export const openInboxWriter = async (o: {
   )
 
   /**
-   * By certificate (or name) and door: only what is of the latest time counts, so a busy device takes one place. Oldest first. Logouts have a
-   * place of their own, before the others: no crowd of sightings takes it from them.
+   * By certificate (or name) and door: only what is of the latest time counts, so a busy device takes one place. Oldest first. Each kind has places
+   * of its own, and those of few words go first: no crowd of sightings takes them from them.
    */
-  const queues = { logout: new Map<string, InboxEntry>(), seen: new Map<string, InboxEntry>() }
+  const queues: Readonly<Record<InboxEntry['kind'], Map<string, InboxEntry>>> = {
+    logout: new Map(),
+    clone: new Map(),
+    seen: new Map(),
+  }
+  const inTurn = Object.values(queues)
   let dropped = 0
   let timer: NodeJS.Timeout | undefined
 
@@ -85,11 +90,11 @@ export const openInboxWriter = async (o: {
     forgetMost.run(MOST_KEPT)
   })
 
-  const waiting = (): number => queues.logout.size + queues.seen.size
+  const waiting = (): number => inTurn.reduce((sum, { size }) => sum + size, 0)
 
   /** @throws SqliteError: the batch is still in the queue */
   const writeBatch = (): void => {
-    const batch = [...queues.logout, ...queues.seen].slice(0, BATCH)
+    const batch = inTurn.flatMap((queue) => [...queue]).slice(0, BATCH)
     writeAll.immediate(batch.map(([, entry]) => entry))
     for (const [key, { kind }] of batch) queues[kind].delete(key)
   }

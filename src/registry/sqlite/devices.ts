@@ -5,6 +5,7 @@ import type { DeviceId } from '#fleet/device-id.ts'
 import { DEVICE_MOVES, type DeviceState, isEnded } from '#fleet/device.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { MOST_SHOWN } from '../registry.ts'
+import { CUT_AT } from './cuts.ts'
 import { createDeviceList } from './device-list.ts'
 import { createEnding } from './ending.ts'
 import { createGroupSizes } from './group-sizes.ts'
@@ -42,6 +43,7 @@ export const deviceVerbs = (
   const move = database.prepare(
     'update devices set state = ?, state_since = ?, revision = revision + 1 where id = ?',
   )
+  const cut = database.prepare(`update devices set ${CUT_AT} where id = ?`)
   const hasCertificate = database
     .prepare<[string], 1>('select 1 from certificates where device_id = +? limit 1')
     .pluck()
@@ -122,6 +124,7 @@ export const deviceVerbs = (
           // learnt late: the certificates are void, but nobody knows why, and the key could be certified again
           if (unreported.get({ id }) === undefined) return device
           revise.run(id)
+          cut.run(now, id)
           const { details } = end(id, reason, now)
           tell({ id, now, actor, action: 'device.key_compromised', details })
           return found(id)
@@ -132,6 +135,7 @@ export const deviceVerbs = (
         // An `intended` row counts: its id is somebody's, who may come back for it.
         const state = asked === 'active' && hasCertificate.get(id) === undefined ? 'registered' : asked
         move.run(state, now, id)
+        if (state === 'suspended' || isEnded(state)) cut.run(now, id)
         sizes.move(device, { ...device, state })
         const details = isEnded(state) ? end(id, reason, now).details : {}
         tell({ id, now, actor, action: ACTIONS[state], details })

@@ -5,6 +5,7 @@
 
 import type { AssertionAlgorithm, AssertionKey, RegistryReader } from '../registry.ts'
 import { createAnchorCrls } from './anchor-crls.ts'
+import { createCuts } from './cuts.ts'
 import { createLook, type Look } from './doors.ts'
 import { asFleetError } from './failures.ts'
 import { createFeed } from './feed.ts'
@@ -14,7 +15,7 @@ import { patiently } from './patience.ts'
 import { ISSUER_COLUMNS, type IssuerRow, toIssuer } from './rows.ts'
 import { createServiceTokenByClient } from './service-tokens.ts'
 import { createRevokedSessions } from './session-revocations.ts'
-import { createSnapshots } from './snapshot.ts'
+import { createGroupsReader, createSnapshots } from './snapshot.ts'
 
 export type Questions = Omit<RegistryReader, typeof Symbol.asyncDispose>
 
@@ -54,6 +55,8 @@ export const createQuestions = (database: Handle): Questions => {
   const look = createLook(database)
   const snapshots = createSnapshots(database)
   const revokedSessions = createRevokedSessions(database)
+  const groups = createGroupsReader(database)
+  const cuts = createCuts(database)
 
   /** The last look, while the turn that it was made in lasts: a request asks three things, and each look is two locks. */
   let seen: (Look & { readonly fingerprint: string }) | undefined
@@ -72,6 +75,9 @@ export const createQuestions = (database: Handle): Questions => {
     access: atOnce((about) => snapshots(about === undefined ? seen?.accessStamp : lookAt(about).accessStamp)),
     serviceToken: atOnce(createServiceTokenByClient(database)),
     sessionRevocations: atOnce(() => revokedSessions(seen?.revocationsStamp)),
+    groups: atOnce(() => groups(seen?.accessStamp)),
+    wasCut: atOnce(cuts.wasCut),
+    cutDevices: (...args) => patiently(() => cuts.cutDevices(...args)),
     issuers: () => patiently(() => issuers.all().map(toIssuer)),
     anchorCrls: createAnchorCrls(database),
     liveCertificates: createLiveCount(database),

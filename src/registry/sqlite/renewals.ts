@@ -6,6 +6,7 @@
 import { HOUR } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { RenewalMemory } from '../renewals.ts'
+import { CUT_AT } from './cuts.ts'
 import { createKeys } from './keys.ts'
 import { refuse, refuseState } from './refusals.ts'
 import {
@@ -65,7 +66,9 @@ export const renewalVerbs = ({ database, journal, write, read }: Tools): Renewal
   const suspect = database.prepare(
     'update devices set clone_suspected_at = ?, revision = revision + 1 where id = ?',
   )
-  const suspend = database.prepare("update devices set state = 'suspended', state_since = ? where id = ?")
+  const suspend = database.prepare(
+    `update devices set state = 'suspended', state_since = ?, ${CUT_AT} where id = ?`,
+  )
 
   /** The column does not tell case apart: 001_registry.sql. */
   const deviceOf = (id: DeviceId): DeviceRow | undefined => {
@@ -140,7 +143,7 @@ export const renewalVerbs = ({ database, journal, write, read }: Tools): Renewal
         }
       }),
 
-    recordCloneSuspicion: ({ deviceId, fingerprint, spkiSha256, address, action, now }) =>
+    recordCloneSuspicion: ({ deviceId, fingerprint, sign, spkiSha256, address, action, now }) =>
       write(() => {
         const device = deviceOf(deviceId)
         if (device === undefined) return undefined
@@ -153,10 +156,10 @@ export const renewalVerbs = ({ database, journal, write, read }: Tools): Renewal
           actor: 'system',
           action: 'device.clone_suspected',
           subject: deviceId,
-          details: { fingerprint, spki_sha256: spkiSha256, address, action },
+          details: { fingerprint, sign, spki_sha256: spkiSha256, address, action },
         })
         if (suspends) {
-          suspend.run(now, deviceId)
+          suspend.run(now, now, deviceId)
           journal.audit({
             at: now,
             actor: 'system',

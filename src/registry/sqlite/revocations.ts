@@ -6,6 +6,7 @@ import type { DeviceId } from '#fleet/device-id.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { RevocationReason } from '#fleet/revocation-reason.ts'
 import type { RevocationMemory, RevokedSerial, SerialStatus } from '../revocations.ts'
+import { CUT_AT } from './cuts.ts'
 import { COMPROMISE_KEY, createEnding } from './ending.ts'
 import { asFleetError } from './failures.ts'
 import { rowsToRead } from './pages.ts'
@@ -74,6 +75,7 @@ export const revocationVerbs = (tools: Tools): RevocationMemory => {
     where serial = +:serial`)
   const compromise = database.prepare(COMPROMISE_KEY)
   const revise = database.prepare('update devices set revision = revision + 1 where id = ?')
+  const cut = database.prepare(`update devices set ${CUT_AT} where id = ?`)
   const newRevocation = database.prepare(
     'update issuers set revocation_version = revocation_version + 1 where ski = ?',
   )
@@ -83,7 +85,7 @@ export const revocationVerbs = (tools: Tools): RevocationMemory => {
     )
     .pluck()
   const endDevice = database.prepare(
-    "update devices set state = 'revoked', state_since = ?, revision = revision + 1 where id = ?",
+    `update devices set state = 'revoked', state_since = ?, ${CUT_AT}, revision = revision + 1 where id = ?`,
   )
   const end = createEnding(tools)
   const isTaken = database.prepare<[string], 1>('select 1 from certificates where serial = ?').pluck()
@@ -185,6 +187,7 @@ export const revocationVerbs = (tools: Tools): RevocationMemory => {
         if (late && (!compromised || (revocationReason === 'keyCompromise' && keys === 0))) return before
         revoke.run({ serial, reason, now })
         revise.run(deviceId)
+        if (reason !== 'superseded') cut.run(now, deviceId)
         newRevocation.run(issuerSki)
         const action = late ? 'certificate.key_compromised' : 'certificate.revoked'
         const details = { device_id: deviceId, issuer_ski: issuerSki, reason, keys }
@@ -228,7 +231,7 @@ export const revocationVerbs = (tools: Tools): RevocationMemory => {
         const ids = standing.all(group, after ?? '', limit)
         const touched = new Set<string>()
         for (const id of ids) {
-          endDevice.run(now, id)
+          endDevice.run(now, now, id)
           const { details, issuers } = end(id, reason, now)
           for (const ski of issuers) touched.add(ski)
           journal.audit({ at: now, actor, action: 'device.revoked', subject: id, details })

@@ -33,27 +33,42 @@ export const createSnapshots = (database: Handle): ((stampNow?: string) => Acces
   }
 }
 
+type Groups = ReadonlyMap<string, EnrollmentGroup>
+
+/** With the one that is always there. */
+const createGroupsTaking = (database: Handle): (() => Groups) => {
+  const values = database
+    .prepare<[], string>("select value from access where kind = 'group' order by name")
+    .pluck()
+  return () =>
+    new Map(
+      [
+        { ...GROUP_DEFAULTS, name: FIRST_GROUP },
+        ...values.all().map((json): EnrollmentGroup => ({ ...GROUP_DEFAULTS, ...JSON.parse(json) })),
+      ].map((group) => [group.name, group]),
+    )
+}
+
+/** @returns a function that throws SqliteError; as {@link createSnapshots}' */
+export const createGroupsReader = (database: Handle): ((stampNow?: string) => Groups) => {
+  const stamp = database.prepare<[], string>('select stamp from access_version').pluck()
+  const groups = createGroupsTaking(database)
+  const take = database.transaction(() => ({ stamp: stamp.get(), groups: groups() }))
+  let kept: ReturnType<typeof take> | undefined
+  return (stampNow) => {
+    if (kept === undefined || kept.stamp !== (stampNow ?? stamp.get())) kept = take()
+    return kept.groups
+  }
+}
+
 /**
  * For the one process that writes groups, and knows when it has.
  * @param changes rises when access may have changed
  * @returns a function that throws SqliteError
  */
-export const createGroups = (
-  database: Handle,
-  changes: () => number,
-): (() => ReadonlyMap<string, EnrollmentGroup>) => {
-  const values = database
-    .prepare<[], string>("select value from access where kind = 'group' order by name")
-    .pluck()
-  const take = () => ({
-    at: changes(),
-    groups: new Map(
-      [
-        { ...GROUP_DEFAULTS, name: FIRST_GROUP },
-        ...values.all().map((json): EnrollmentGroup => ({ ...GROUP_DEFAULTS, ...JSON.parse(json) })),
-      ].map((group) => [group.name, group]),
-    ),
-  })
+export const createGroups = (database: Handle, changes: () => number): (() => Groups) => {
+  const groups = createGroupsTaking(database)
+  const take = () => ({ at: changes(), groups: groups() })
   let kept: ReturnType<typeof take> | undefined
   return () => {
     if (kept === undefined || kept.at !== changes()) kept = take()

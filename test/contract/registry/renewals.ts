@@ -341,6 +341,7 @@ export const renewalContract = (at: Ground): void => {
       at.registry.recordCloneSuspicion({
         deviceId: id,
         fingerprint,
+        sign: 'renewal',
         spkiSha256: freshHex(32),
         address: '192.0.2.7',
         action: 'alert',

@@ -2,7 +2,7 @@
 
 import { describe, expect, test, vi } from 'vitest'
 import * as crypto from 'node:crypto'
-import { namedAnchors } from '#enroll/bootstrap-trust.ts'
+import { namedAnchors } from '#trust/bootstrap-trust.ts'
 import {
   authenticateBootstrap,
   checkBootstrap,

@@ -16,6 +16,8 @@ const seen = (change: Partial<InboxEntry> = {}): InboxEntry => ({
 })
 const logout = (change: Partial<InboxEntry> = {}): InboxEntry =>
   seen({ kind: 'logout', subject: 'lamp-1', at: NOW - HOUR, ...change })
+const clone = (change: Partial<InboxEntry> = {}): InboxEntry =>
+  seen({ kind: 'clone', door: 'mqtt', ...change })
 const SIGHTING = { fingerprint: FINGERPRINT, at: NOW }
 
 /** An inbox of pages, and a registry that remembers what it was told. */
@@ -54,9 +56,14 @@ const setUp = (pages: readonly (readonly InboxEntry[])[], malformed = 0) => {
       return Promise.resolve(0)
     },
   })
+  const suspected: (readonly string[])[] = []
+  const suspect = (fingerprints: readonly string[]) => {
+    if (fingerprints.length > 0) suspected.push(fingerprints)
+    return Promise.resolve()
+  }
   const lines: string[] = []
   const log = createLog('enroll', 'debug', { write: (line) => lines.push(line) })
-  return { told, lines, withdrawals, deps: { registry, inbox, clock: () => NOW, log } }
+  return { told, lines, withdrawals, suspected, deps: { registry, inbox, clock: () => NOW, log, suspect } }
 }
 
 it('applies what is there, and goes on where it was', async () => {
@@ -83,6 +90,15 @@ it('tells whose sessions are over since their holder has logged out, and which o
   ])
 })
 
+it('tells which certificates somebody else seems to hold, before it moves on', async () => {
+  const { deps, told, suspected } = setUp([[clone(), seen()], [clone()]])
+  const failing = () => Promise.reject(new Error('locked'))
+  await expect(drainInbox({ ...deps, suspect: failing })).rejects.toThrow('locked')
+  expect(told).toEqual([])
+  expect(await drainInbox(deps)).toBe(2)
+  expect([suspected, told]).toEqual([[[FINGERPRINT]], [{ entries: [SIGHTING], logouts: [], cursor: '1' }]])
+})
+
 it('reads page after page', async () => {
   const page = Array.from({ length: 1_000 }, () => seen())
   const { deps, told } = setUp([page, page, [seen()]])
@@ -100,6 +116,8 @@ it.each<[string, Partial<InboxEntry>]>([
   ['a kind that is not known', { kind: 'revoke' as 'seen' }],
   ['a kind of every object', { kind: 'constructor' as 'seen' }],
   ['a logout at the other door, which has no sessions', { kind: 'logout', subject: 'lamp-1', door: 'mqtt' }],
+  ['a clone at the other door, which has no ClientIDs', { kind: 'clone', door: 'https' }],
+  ['a device that is cloned in place of its certificate', { kind: 'clone', subject: 'lamp-1', door: 'mqtt' }],
   ['a logout of nobody', { kind: 'logout', subject: '' }],
   ['a logout of a whole anchor', { kind: 'logout', subject: 'partner/' }],
   ['a logout of an anchor that cannot be', { kind: 'logout', subject: '-partner/x' }],

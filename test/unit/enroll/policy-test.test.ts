@@ -282,6 +282,40 @@ describe('the verdict', () => {
       { device_id: 'pump-7', mqtt: { act: 'subscribe', topic: 'devices/#' } },
       { allowed: false, reason: 'topic_denied' },
     ],
+    [
+      'the MQTT door, what it is sent',
+      { device_id: 'pump-7', mqtt: { act: 'receive', topic: 'fleet/broadcast/x' } },
+      { allowed: true },
+    ],
+    [
+      'the MQTT door, a shared subscription',
+      { device_id: 'pump-7', mqtt: { act: 'subscribe', topic: '$share/pumps/devices/pump-7/#' } },
+      { allowed: true },
+    ],
+    [
+      'the MQTT door, its own topics',
+      { device_id: 'pump-7', mqtt: { act: 'publish', topic: '$sallyport/certificates/renew' } },
+      { allowed: false, reason: 'topic_denied' },
+    ],
+    [
+      'the MQTT door, a ClientID',
+      { device_id: 'pump-7', mqtt: { act: 'connect', client_id: 'pump-8' } },
+      { allowed: false, reason: 'client_id_mismatch' },
+    ],
+    [
+      'the MQTT door, whichever ClientID',
+      { device_id: 'pump-7', mqtt: { act: 'connect', client_id: '' } },
+      { allowed: true, client_id: 'pump-7' },
+    ],
+    [
+      'MQTT from a page',
+      {
+        device_id: 'pump-7',
+        origin: 'https://b.test',
+        mqtt: { act: 'connect', client_id: 'pump-7', websocket: true },
+      },
+      { allowed: false, reason: 'origin_denied' },
+    ],
   ])('%s', async (_, asked, said) => {
     const answer = await ask(asked)
     expect(answer).toMatchObject(said)

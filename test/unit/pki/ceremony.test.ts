@@ -4,10 +4,19 @@ import { basename, dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { DAY } from '#fleet/clock.ts'
 import { readCertificates } from '#pki/certificate.ts'
-import { createIntermediate, createPki, issueServerCertificate, type PkiPaths } from '#pki/ceremony.ts'
+import type { CertificateFacts } from '#fleet/certificate.ts'
+import {
+  createIntermediate,
+  createPki,
+  issueGatewayCertificate,
+  issueServerCertificate,
+  type PkiPaths,
+} from '#pki/ceremony.ts'
 import { verifyChain } from '#pki/chain.ts'
 import { openIssuer } from '#pki/issuer.ts'
 import { OID } from '#pki/oids.ts'
+import { judgeClientLeaf, judgeGatewayLeaf } from '#policy/keys.ts'
+import { makeCa } from '../../support/pki.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 
 const now = Date.UTC(2026, 10, 24, 8)
@@ -35,7 +44,7 @@ describe('createPki', () => {
     ])
     expect([devices, services].map((ca) => [ca?.isCa, ca?.pathLength, ca?.extendedKeyUsage])).toEqual([
       [true, 0, [OID.clientAuth]],
-      [true, 0, [OID.serverAuth]],
+      [true, 0, [OID.serverAuth, OID.clientAuth]],
     ])
     const pool = [devices, services].flatMap((ca) => ca ?? [])
     for (const leaf of [devices, services, server])
@@ -84,14 +93,17 @@ describe('createPki', () => {
       'services.pem': '644',
       'chain.pem': '644',
       'server.pem': '644',
+      'gateway.pem': '644',
       'root.key': '600',
       'intermediate.key': '600',
       'services.key': '600',
       'server.key': '600',
+      'gateway.key': '600',
     })
     expect((await stat(dirname(paths.rootKey))).mode & 0o777).toBe(0o700)
     expect((await readdir(join(folder.path, 'certs'))).toSorted()).toEqual([
       'chain.pem',
+      'gateway.pem',
       'intermediate.pem',
       'private',
       'root.pem',
@@ -224,6 +236,65 @@ describe('issueServerCertificate', () => {
     })
     await writeFile(paths.servicesKey, await text((await ceremony(other.path)).servicesKey))
     await expect(issueServerCertificate(ask)).rejects.toMatchObject({ code: 'issuer_unusable' })
+  })
+})
+
+describe('the certificate of a gateway', () => {
+  const inFolder = async (path: string) => {
+    const paths = await ceremony(path, { gatewayId: 'gw-1' })
+    const out = { cert: join(path, 'out/gw.pem'), key: join(path, 'out/private/gw.key') }
+    return { paths, out, ask: { dir: join(path, 'certs'), out, id: 'gw-2', now } }
+  }
+
+  test('a client only, with its id in its URI, under the services CA; the ceremony makes the first', async () => {
+    using folder = temporaryFolder()
+    const { paths, out, ask } = await inFolder(folder.path)
+    await issueGatewayCertificate(ask)
+    const root = await first(paths.root)
+    for (const [path, id] of [
+      [paths.gateway, 'gw-1'],
+      [out.cert, 'gw-2'],
+    ] as const) {
+      const [leaf, services] = readCertificates(await text(path)) as [CertificateFacts, CertificateFacts]
+      expect(leaf).toMatchObject({
+        commonName: id,
+        sanUris: [`urn:sallyport:gateway:${id}`],
+        sanDns: [],
+        extendedKeyUsage: [OID.clientAuth],
+        isCa: false,
+        notAfter: now + 90 * DAY,
+      })
+      expect(judgeGatewayLeaf(leaf)).toBeUndefined()
+      expect(judgeClientLeaf(leaf)).toBe('certificate_wrong_purpose')
+      expect(verifyChain({ leaf, pool: [services], roots: [root], now }).ok).toBe(true)
+      expect((await stat(path === out.cert ? out.key : paths.gatewayKey)).mode & 0o777).toBe(0o600)
+    }
+  })
+
+  test.each(['', 'GW', 'a b', '-a', 'a'.repeat(64), 'a/b'])('not for the id %j', async (id) => {
+    using folder = temporaryFolder()
+    const { ask } = await inFolder(folder.path)
+    await expect(issueGatewayCertificate({ ...ask, id })).rejects.toMatchObject({ code: 'bad_request' })
+    using other = temporaryFolder()
+    if (id !== '')
+      await expect(ceremony(other.path, { gatewayId: id })).rejects.toMatchObject({ code: 'bad_request' })
+  })
+
+  test('not from a services CA of before, which may make servers only', async () => {
+    using folder = temporaryFolder()
+    const { paths, ask } = await inFolder(folder.path)
+    const root = makeCa({ name: 'Old Root', now })
+    const old = makeCa({
+      name: 'Old Services',
+      now,
+      by: root,
+      pathLength: 0,
+      extendedKeyUsage: [OID.serverAuth],
+    })
+    await writeFile(paths.services, old.pem)
+    await writeFile(paths.servicesKey, old.keyPem)
+    await expect(issueGatewayCertificate(ask)).rejects.toMatchObject({ code: 'issuer_unusable' })
+    await issueServerCertificate({ ...ask, names: ['localhost'] })
   })
 })
 

@@ -43,6 +43,8 @@ const https = (path: string, over: Partial<Application['https']>): Application['
   origin: 'http://127.0.0.1:1',
   ...over,
 })
+const broker = (host: string, over: Partial<Application['mqtt']>): Application =>
+  application({ name: host, hostnames: [host], https: undefined, mqtt: { topics: [], ...over } })
 const DEVICE_ONLY: Policy = policy({ name: 'allow', decision: 'allow' })
 const HERE = { ip: { ip: '192.0.2.0/24' } }
 
@@ -70,6 +72,9 @@ const snapshot: AccessSnapshot = {
     at('trial', '/trial/*', { policies: ['would deny', 'allow'] }),
     at('later', '/later/*', { policies: ['would bypass', 'would allow'] }),
     at('hours', '/hours/*', { policies: ['hours'] }),
+    broker('suffixes.test', { clientId: 'prefix', connections: 5, allowedOrigins: ['https://b.test'] }),
+    broker('forced.test', { clientId: 'forced' }),
+    broker('sockets.test', { websocket: false }),
   ],
   policies: [
     policy(),
@@ -108,7 +113,24 @@ const get = (target: string, host = 'a.test', over: Partial<HttpsAsk> = {}): Ask
   target,
   ...over,
 })
-const connect = (clientId: string, host = 'a.test'): Ask => ({ door: 'mqtt', host, act: 'connect', clientId })
+type ConnectAsk = Extract<Ask, { act: 'connect' }>
+const connect = (clientId: string, host = 'a.test', over: Partial<ConnectAsk> = {}): Ask => ({
+  door: 'mqtt',
+  host,
+  act: 'connect',
+  clientId,
+  ...over,
+})
+/** At the MQTT door of another hostname. */
+const connectAt = (host: string, clientId: string, over: Partial<ConnectAsk> = {}): Over => ({
+  peer: { serverName: host },
+  ask: connect(clientId, host, over),
+})
+const page = (origin: string, over: Partial<ConnectAsk> = {}): Partial<ConnectAsk> => ({
+  websocket: true,
+  origin,
+  ...over,
+})
 const publish = (topic: string): Ask => ({ door: 'mqtt', host: 'a.test', act: 'publish', topic })
 
 const NO_CERTIFICATE = { peer: { leaf: undefined }, standing: { kind: 'absent' } } as const
@@ -283,7 +305,13 @@ const rows: readonly (readonly [what: string, Over, Denial])[] = [
   ],
   ['another device', { ask: get('/picky/x') }, 'policy_denied'],
   ['another ClientID', { ask: connect('lamp-2') }, 'client_id_mismatch'],
-  ['no ClientID', { ask: connect('') }, 'client_id_mismatch'],
+  ['a ClientID with a suffix', { ask: connect('lamp-1@a') }, 'client_id_mismatch'],
+  ['another device’s ClientID with a suffix', connectAt('suffixes.test', 'lamp-2@a'), 'client_id_mismatch'],
+  [
+    'a foreign certificate with a suffix',
+    { ...connectAt('suffixes.test', 'partner/lamp-1@a'), standing: foreign() },
+    'client_id_mismatch',
+  ],
   ['a ClientID in other case', { ask: connect('LAMP-1') }, 'client_id_mismatch'],
   [
     'a foreign certificate under a name of ours',
@@ -410,6 +438,22 @@ const rows: readonly (readonly [what: string, Over, Denial])[] = [
     { ...NO_CERTIFICATE, ask: get('/public/x', 'a.test', { method: 'POST', origin: 'https://b.test' }) },
     'origin_denied',
   ],
+  ['MQTT from a page', { ask: connect('lamp-1', 'a.test', page('https://b.test')) }, 'origin_denied'],
+  [
+    'MQTT from its own name without TLS',
+    { ask: connect('lamp-1', 'a.test', page('http://a.test')) },
+    'origin_denied',
+  ],
+  [
+    'MQTT from a page that another application lists',
+    connectAt('forced.test', 'lamp-1', page('https://b.test')),
+    'origin_denied',
+  ],
+  [
+    'MQTT in a WebSocket where there is none',
+    connectAt('sockets.test', 'lamp-1', { websocket: true }),
+    'no_application',
+  ],
 
   // ---- sessions
   [
@@ -512,6 +556,34 @@ describe('admitted', () => {
     ['MQTT', { ask: connect('lamp-1') }, device, 'valid'],
     ['MQTT without SNI', { ask: connect('lamp-1'), peer: { serverName: undefined } }, device, 'valid'],
     ['MQTT, foreign', { ask: connect('partner/lamp-1'), standing: foreign() }, stranger, 'valid'],
+    ['MQTT, and the ClientID is the server’s to choose', { ask: connect('') }, device, 'valid'],
+    ['MQTT, with a suffix', connectAt('suffixes.test', 'lamp-1@a'), device, 'valid'],
+    ['MQTT, under whatever name', connectAt('forced.test', 'lamp-2'), device, 'valid'],
+    [
+      'MQTT, foreign, under whatever name',
+      { ...connectAt('forced.test', 'lamp-1'), standing: foreign() },
+      stranger,
+      'valid',
+    ],
+    ['MQTT in a WebSocket', { ask: connect('lamp-1', 'a.test', { websocket: true }) }, device, 'valid'],
+    [
+      'MQTT from a page of its own',
+      { ask: connect('lamp-1', 'a.test', page('https://a.test:9443', { authority: 'a.test:9443' })) },
+      device,
+      'valid',
+    ],
+    [
+      'MQTT from a page that is listed',
+      connectAt('suffixes.test', 'lamp-1', page('https://b.test')),
+      device,
+      'valid',
+    ],
+    [
+      'MQTT where a WebSocket is none, and this is none',
+      connectAt('sockets.test', 'lamp-1'),
+      device,
+      'valid',
+    ],
     ['its own topic', { ask: publish('devices/lamp-1/up') }, device, 'valid'],
     [
       'a pending certificate, as a live one',
@@ -656,6 +728,7 @@ describe('any number of topics, judged once', () => {
     'devices/lamp-2/up',
     'foreign/partner/lamp-1/up',
     'fleet/broadcast/x',
+    '$sallyport/certificates/create-from-csr',
     '',
   ]
   const everybody: readonly (readonly [string, Over])[] = [
@@ -673,6 +746,15 @@ describe('any number of topics, judged once', () => {
         if (!judged.standing.allow) expect(whole).toEqual(judged.standing)
       }
   })
+})
+
+test('a topic is judged without a CONNECT, whatever ClientIDs and WebSockets there are, and however long sessions last', () => {
+  const host = 'sockets.test'
+  const { ask: _, ...facts } = factsOf({ peer: { serverName: host }, sessionDuration: HOUR })
+  const { standing, judge } = judgeTopics({ ...facts, host })
+  expect(standing).toMatchObject({ allow: true, notAfter: leaf.notAfter, plan: { duration: HOUR } })
+  expect(judge('publish', 'devices/lamp-1/up')).toBe(standing)
+  expect(judge('publish', 'devices/lamp-2/up')).toMatchObject({ allow: false, reason: 'topic_denied' })
 })
 
 describe('what runs already may outlast its session', () => {

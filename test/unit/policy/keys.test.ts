@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { CertificateFacts, KeyFacts } from '#fleet/certificate.ts'
-import { judgeClientLeaf, judgeKey } from '#policy/keys.ts'
+import { gatewayIdOf, judgeClientLeaf, judgeGatewayLeaf, judgeKey } from '#policy/keys.ts'
 
 const good: CertificateFacts = {
   der: new Uint8Array(),
@@ -53,6 +53,12 @@ describe('client leaves', () => {
       ['server only', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.1'] }, 'certificate_wrong_purpose'],
       ['any extended key usage', { extendedKeyUsage: ['2.5.29.37.0'] }, 'certificate_wrong_purpose'],
       ['a CA', { isCa: true }, 'certificate_wrong_purpose'],
+      ['a gateway', { sanUris: ['urn:sallyport:gateway:gw-1'] }, 'certificate_wrong_purpose'],
+      [
+        'a gateway, too',
+        { sanUris: ['urn:sallyport:device:a', 'URN:Sallyport:GATEWAY:x'] },
+        'certificate_wrong_purpose',
+      ],
       [
         'it may sign certificates',
         { keyUsage: ['digitalSignature', 'keyCertSign'] },
@@ -70,5 +76,39 @@ describe('client leaves', () => {
     ]
   test.each(rows)('%s', (_, facts, verdict) => {
     expect(judgeClientLeaf({ ...good, ...facts })).toBe(verdict)
+  })
+})
+
+describe('gateways', () => {
+  const gateway = { ...good, sanUris: ['urn:sallyport:gateway:gw-1'] }
+  test.each<[string, Partial<CertificateFacts>, ReturnType<typeof judgeGatewayLeaf>]>([
+    ['a good one', {}, undefined],
+    ['a device', { sanUris: ['urn:sallyport:device:gw-1'] }, 'certificate_wrong_purpose'],
+    ['two names', { sanUris: [...gateway.sanUris, 'urn:x'] }, 'certificate_wrong_purpose'],
+    [
+      'a server, too',
+      { extendedKeyUsage: ['1.3.6.1.5.5.7.3.2', '1.3.6.1.5.5.7.3.1'] },
+      'certificate_wrong_purpose',
+    ],
+    ['a server', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.1'] }, 'certificate_wrong_purpose'],
+    ['no use', { extendedKeyUsage: undefined }, 'certificate_wrong_purpose'],
+    ['a CA', { isCa: true }, 'certificate_wrong_purpose'],
+    ['a weak key', { key: { kind: 'RSA', bits: 1_024 } }, 'certificate_weak_key'],
+  ])('%s', (_, over, verdict) => {
+    expect(judgeGatewayLeaf({ ...gateway, ...over })).toBe(verdict)
+  })
+
+  test.each([
+    ['urn:sallyport:gateway:gw-1', 'gw-1'],
+    [`urn:sallyport:gateway:${'a'.repeat(63)}`, 'a'.repeat(63)],
+    [`urn:sallyport:gateway:${'a'.repeat(64)}`, undefined],
+    ['urn:sallyport:gateway:', undefined],
+    ['urn:sallyport:gateway:-a', undefined],
+    ['urn:sallyport:gateway:A', undefined],
+    ['urn:sallyport:gateway:a/b', undefined],
+    ['URN:sallyport:gateway:a', undefined],
+    ['urn:sallyport:device:a', undefined],
+  ])('%s is %s', (uri, id) => {
+    expect(gatewayIdOf({ sanUris: [uri] })).toBe(id)
   })
 })

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { TopicAct, TopicRule } from '#fleet/access.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { Identity } from '#policy/decision.ts'
+import { filterCovers } from '#wire/topics.ts'
 import { DEFAULT_TOPICS, expandFilter, topicsOf } from '#policy/topics.ts'
 
 const device = (over: Partial<Extract<Identity, { kind: 'device' }>> = {}): Identity => ({
@@ -139,6 +140,66 @@ describe('rules', () => {
     const named: TopicRule[] = [{ filter: '$SYS/#', acts: ['receive'] }]
     expect(topicsOf(named, device())('receive', '$SYS/x')).toBe(true)
   })
+
+  test.each(['$sallyport', '$sallyport/#', '$sallyport/certificates/create-from-csr', '$sallyport/+/x'])(
+    'the door’s own are open to none: %s',
+    (topic) => {
+      const all: TopicRule[] = ['#', '$sallyport/#', '$sallyport', topic].map((filter) => ({
+        filter,
+        acts: ['publish', 'subscribe', 'receive'],
+      }))
+      for (const act of ['publish', 'subscribe', 'receive'] as const)
+        expect(topicsOf(all, device())(act, topic)).toBe(false)
+    },
+  )
+
+  test('are heard wherever they begin to differ', () => {
+    const filters = ['+/x', 'a/${device.id}/#', 'a', 'a/b', 'ab/#', '${device.group}', 'z-${device.id}/y']
+    const open = (topic: string) =>
+      filters.filter((filter) => topicsOf([{ filter, acts: ['publish'] }], device())('publish', topic))
+    expect(
+      ['a', 'a/b', 'a/lamp-1', 'a/x', 'ab', 'ab/c', 'lamps', 'z-lamp-1/y', 'z-lamp-2/y'].map(open),
+    ).toEqual([
+      ['a'],
+      ['a/b'],
+      ['a/${device.id}/#'],
+      ['+/x'],
+      ['ab/#'],
+      ['ab/#'],
+      ['${device.group}'],
+      ['z-${device.id}/y'],
+      [],
+    ])
+  })
+})
+
+test('asked of many topics it says what each rule by itself says', () => {
+  const pieces = fc.constantFrom(
+    'a',
+    'b',
+    '+',
+    '$SYS',
+    '$sallyport',
+    '${device.id}',
+    'lamp-1',
+    'x${device.group}',
+  )
+  const filters = fc.array(pieces, { minLength: 1, maxLength: 4 }).map((levels) => levels.join('/'))
+  const plain = fc.constantFrom('a', 'b', '$SYS', '$sallyport', 'lamp-1', 'xlamps')
+  const topics = fc.array(plain, { minLength: 1, maxLength: 4 }).map((levels) => levels.join('/'))
+  fc.assert(
+    fc.property(fc.array(filters), fc.array(topics), (all, names) => {
+      const rules = all.map((filter): TopicRule => ({ filter, acts: ['publish'] }))
+      const mayUse = topicsOf([...rules, { filter: 'never', acts: ['receive'] }], device())
+      for (const name of names) {
+        const covered = all.some((filter) => {
+          const own = expandFilter(filter, device())
+          return own !== undefined && filterCovers(own, name)
+        })
+        expect(mayUse('publish', name)).toBe(covered && !name.split('/')[0]?.startsWith('$sallyport'))
+      }
+    }),
+  )
 })
 
 test('no value of any kind leads out of its level', () => {

@@ -108,6 +108,13 @@ describe('from writer to reader', () => {
     expect((await read()).entries[0]).toEqual(logout)
   })
 
+  it('nor do sightings take the place of clones, and each of them is told once', async () => {
+    const clone = seen({ kind: 'clone', door: 'mqtt' })
+    const sightings = Array.from({ length: 10_001 }, () => seen())
+    await write(clone, { ...clone, at: NOW + 5 }, ...sightings)
+    expect((await read()).entries[0]).toEqual({ ...clone, at: NOW + 5 })
+  })
+
   it('keeps only one logout of a name, that of the latest session', async () => {
     const logout: InboxEntry = { kind: 'logout', subject: 'partner/Pumpe 7 (Süd)', at: NOW, door: 'https' }
     await write(logout, { ...logout, at: NOW - 5 }, { ...logout, subject: 'lamp-1' })
@@ -187,19 +194,23 @@ describe('a hostile file', () => {
       `${COLUMNS} ('seen', char(0) || '${good.slice(1)}', 1, 'https')`,
       `${COLUMNS} (printf('%.*c', 100000, 'x'), printf('%.*c', 5000000, 'x'), 1, 'https')`,
       `${COLUMNS} ('logout', 'lamp-1', 1, 'mqtt')`,
+      `${COLUMNS} ('clone', '${good}', 1, 'https')`,
+      `${COLUMNS} ('clone', 'lamp-1', 1, 'mqtt')`,
       `${COLUMNS} ('logout', 'partner/', 1, 'https')`,
       `${COLUMNS} ('logout', 'partner/' || printf('%.*c', 313, 'x'), 1, 'https')`,
       `${COLUMNS} ('logout', 'partner/a' || char(10), 1, 'https')`,
       `${COLUMNS} ('constructor', '${good}', 1, 'https')`,
       `${COLUMNS} ('seen', '${good}', 5, 'mqtt')`,
       `${COLUMNS} ('logout', 'partner/' || printf('%.*c', 312, 'x'), 6, 'https')`,
+      `${COLUMNS} ('clone', '${good}', 7, 'mqtt')`,
     )
     const got = await read()
     expect(got.entries.slice(1)).toEqual([
       { kind: 'seen', subject: good, at: 5, door: 'mqtt' },
       { kind: 'logout', subject: `partner/${'x'.repeat(312)}`, at: 6, door: 'https' },
+      { kind: 'clone', subject: good, at: 7, door: 'mqtt' },
     ])
-    expect(got.malformed).toBe(14)
+    expect(got.malformed).toBe(16)
     expect((await read(got.cursor)).entries).toEqual([])
   })
 

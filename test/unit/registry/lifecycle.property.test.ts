@@ -226,6 +226,7 @@ const createWorld = async () => {
       registry.recordCloneSuspicion({
         deviceId: ids[at] as DeviceId,
         fingerprint: freshHex(32),
+        sign: 'renewal',
         spkiSha256: freshHex(32),
         address: '::1',
         action,

@@ -114,11 +114,14 @@ describe('cannot write', () => {
       'assertionKeys',
       'changesSince',
       'cursor',
+      'cutDevices',
+      'groups',
       'issuers',
       'liveCertificates',
       'serviceToken',
       'sessionRevocations',
       'status',
+      'wasCut',
     ])
   })
 

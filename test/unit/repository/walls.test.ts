@@ -32,6 +32,7 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
   'pki/x.ts': ['#fleet/x.ts', 'node-forge', 'node:crypto'],
   'pki/ceremony.ts': ['#fleet/x.ts', 'node-forge', ...NODE],
   'policy/x.ts': ['#fleet/x.ts', '#wire/x.ts'],
+  'policy/client-id.ts': ['#fleet/x.ts', '#wire/x.ts', 'node:crypto'],
   'trust/x.ts': ['#fleet/x.ts', '#pki/x.ts', '#policy/x.ts'],
   'registry/x.ts': ['#fleet/x.ts', 'better-sqlite3', ...NODE],
   'runtime/x.ts': ['#fleet/x.ts', '#wire/x.ts', '#pki/x.ts', 'pino', 'prom-client', 'yaml', ...NODE],
@@ -52,6 +53,7 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
     'jose',
     'mqtt-packet',
     'aedes',
+    'ws',
     ...NODE,
   ],
   'device-sim/x.ts': [

@@ -4,12 +4,25 @@
  */
 
 import { Aedes, type AedesOptions, type Client, type PublishPacket } from 'aedes'
+import type { Duplex } from 'node:stream'
 import { HOUR, MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
+import { openBrokerStore, type BrokerStore } from '#registry/broker-store.ts'
+import type { Log } from '#runtime/log.ts'
+import type { Level } from '../packets.ts'
 import type { Upstream } from '../upstream.ts'
+import { createJournal, NO_JOURNAL, type Journal } from './journal.ts'
 import { createMemory, type MemoryLimits } from './memory.ts'
-import { createPipe, type Pipe, type PipeLimits } from './pipe.ts'
-import type { BrokerPacket } from './stored.ts'
-import { createTopicTree, type TopicTree } from './topic-tree.ts'
+import { Outbox } from './outbox.ts'
+import { Pipe, type PipeLimits } from './pipe.ts'
+import {
+  createRouting,
+  Seat,
+  takeOverPuback,
+  type BrokerEndOfClient,
+  type Emitter,
+  type LivePacket,
+} from './routing.ts'
+import { KINDS } from './stored.ts'
 
 const MIB = 1024 ** 2
 
@@ -17,6 +30,7 @@ const MEMORY: MemoryLimits = {
   queuedPerSession: 10_000,
   queuedBytesPerSession: 8 * MIB,
   queuedBytes: 256 * MIB,
+  incomingPerSession: 4_096,
   away: 24 * HOUR,
   retained: 100_000,
   retainedBytes: 64 * MIB,
@@ -30,65 +44,55 @@ const SWEEP = MINUTE
 /** One publication costs as many deliveries as one client has filters that match it, until the last of them finds the duplicate. */
 const SUBSCRIPTIONS_PER_CLIENT = 100
 
-/** Messages that a client is remembered to have got, so that overlapping subscriptions deliver once. */
-const WINDOW = 1_024
+const LEVELS: ReadonlySet<Level> = new Set([3, 4])
 
-/** aedes' own check keeps the highest number seen, and so throws away a message that another has overtaken. Always 0: it finds nothing. */
-const NO_DUPLICATES = new Proxy<Record<string, number>>(
-  {},
-  { get: () => 0, set: () => true, deleteProperty: () => true },
-)
-
-/** The parts of aedes' client that its types leave out. */
-type Insides = Client & {
-  duplicates: Record<string, number>
-  will: unknown
-  deliver0(packet: BrokerPacket, done: () => void): void
-}
-
-type Seat = {
-  readonly pipe: Pipe
-  /** granted filters and their QoS */
-  readonly filters: TopicTree<number>
-  granted: Map<string, number>
-  seen: Float64Array | undefined
-}
-
-/** Has this client got message `counter` already? If not, it has now. */
-const sawBefore = (seat: Seat, counter: number): boolean => {
-  const seen = (seat.seen ??= new Float64Array(WINDOW))
-  const slot = counter % WINDOW
-  if (seen[slot] === counter) return true
-  seen[slot] = counter
-  return false
-}
-
-/** The highest QoS at which the client's filters match, -1 when none does. */
-const grantedFor = (seat: Seat, topic: string): number => {
-  let best = -1
-  seat.filters.matching(topic, (qos) => {
-    if (qos > best) best = qos
-  })
-  return best
-}
+/** Of aedes itself; and what another broker would take for a shared subscription. Other topics with `$` are the policy's to close. */
+const isClosed = (topic: string): boolean => /^\$(?:SYS|share)(?:\/|$)/.test(topic)
 
 export type EmbeddedBroker = Upstream & {
-  /** waits until everyone has been told */
+  /** ClientIDs of all sessions of an identity, also of those that are away. What ends one: a CONNECT with a clean session. */
+  sessionsOf(identity: string): readonly string[]
+  /** waits until everyone has been told, and everything that is to be kept is on the disk */
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/**
- * @param o.frameLimit largest packet a client may send
- * @param o.dropped a message was not kept, or not delivered to a slow client; `clientId`: in whose session it is missing
- * @param o.expired a session has ended because its client stayed away
- */
-export const openEmbeddedBroker = async (o: {
+type Options = {
+  /** the file; undefined: nothing outlives the process, for tests */
+  readonly path?: string | undefined
+  /** in place of the file, for tests */
+  readonly store?: BrokerStore
+  /** largest packet a client may send */
   readonly frameLimit: number
+  /** filters of one client; default 100 */
+  readonly subscriptions?: number
   readonly clock: Clock
+  readonly log: Pick<Log, 'warn' | 'info'>
+  /** a message was not kept, or not delivered to a slow client; `clientId`: in whose session it is missing */
   readonly dropped: (what: 'queue' | 'evicted' | 'retained' | 'slow', clientId?: string) => void
+  /** a session has ended because its client stayed away */
   readonly expired: (clientId: string) => void
   readonly limits?: Partial<MemoryLimits>
-}): Promise<EmbeddedBroker> => {
+}
+
+const openJournal = (store: BrokerStore, log: Options['log']): Journal =>
+  createJournal({
+    store,
+    kinds: KINDS,
+    trouble: (error) =>
+      log.warn(
+        { err: error },
+        'the store of the embedded broker cannot be written: what it would promise waits',
+      ),
+    recovered: () => log.info({}, 'the store of the embedded broker can be written again'),
+  })
+
+/**
+ * @throws FleetError `config_invalid`: the file is another gateway's, damaged or newer; `registry_unavailable`: it cannot be opened or written
+ */
+export const openEmbeddedBroker = async (o: Options): Promise<EmbeddedBroker> => {
+  const { path, clock } = o
+  const store = o.store ?? (path === undefined ? undefined : await openBrokerStore({ path, clock }))
+  const journal = store === undefined ? NO_JOURNAL : openJournal(store, o.log)
   const seats = new WeakMap<object, Seat>()
   const seatOf = (client: object): Seat => {
     const seat = seats.get(client)
@@ -97,18 +101,25 @@ export const openEmbeddedBroker = async (o: {
     return seat
   }
   const pipeLimits: PipeLimits = { backlog: Math.max(4 * MIB, 16 * o.frameLimit) }
+  const mostFilters = o.subscriptions ?? SUBSCRIPTIONS_PER_CLIENT
 
   const memory = createMemory({
     limits: { ...MEMORY, ...o.limits },
-    clock: o.clock,
+    clock,
+    journal,
     dropped: o.dropped,
     expired: o.expired,
     granted: (client, filter) => seatOf(client).granted.has(filter),
-    pace: (client) => seats.get(client)?.pipe.pace(),
+  })
+  const routing = createRouting({
+    memory,
+    journal,
+    seatOf: (client) => seats.get(client),
+    dropped: (clientId) => o.dropped('slow', clientId),
   })
 
   const options: AedesOptions = {
-    persistence: memory,
+    persistence: memory.persistence,
     // 100, the default, lets a hundred stuck deliveries stall every client
     concurrency: 10_000,
     // the pipe lets nobody wait that long; in case it is wrong
@@ -116,101 +127,115 @@ export const openEmbeddedBroker = async (o: {
     connectTimeout: 10 * SECOND,
     // MQTT 3.1's 23 characters are for the names that clients choose; these are ours
     maxClientsIdLength: 65_535,
-    preConnect: (client, _packet, done) => {
-      const insides = client as Insides
-      insides.duplicates = NO_DUPLICATES
+    // memory.arrived counts them, for as long as the session lives
+    maxInflightInbound: 0,
+    preConnect: (_client, packet, done) => {
+      // the door holds clients to it
+      packet.keepalive = 0
       done(null, true)
     },
     authorizePublish: (client, packet, done) => {
-      if (packet.topic.startsWith('$')) return done(new Error('topics of the broker itself are closed'))
+      if (isClosed(packet.topic)) return done(new Error('topics of the broker itself are closed'))
       if (client !== null) {
-        if ((client as Insides).will === packet && seatOf(client).pipe.willVoid)
-          return done(new Error('the will is void'))
-        // so that the store knows whose retained message it is
-        Object.assign(packet, { clientId: client.id })
+        if ((client as BrokerEndOfClient).will === packet) {
+          if (seatOf(client).pipe.willVoid) return done(new Error('the will is void'))
+        } else if (packet.qos === 1) takeOverPuback(packet)
       }
       done(null)
     },
     authorizeSubscribe: (client, subscription, done) => {
       const { topic, qos } = subscription
       const seat = seatOf(client)
-      if (topic.startsWith('$')) return done(null, null)
-      if (!seat.granted.has(topic) && seat.granted.size >= SUBSCRIPTIONS_PER_CLIENT) return done(null, null)
-      seat.granted.set(topic, qos)
-      seat.filters.set(topic, '', qos)
+      if (isClosed(topic)) return done(null, null)
+      if (!seat.granted.has(topic) && seat.granted.size >= mostFilters) return done(null, null)
+      seat.grant(topic, qos)
       done(null, subscription)
-    },
-    authorizeForward: (client, packet) => {
-      // from the queue of a session: chosen already, and its QoS is settled
-      if (packet.messageId !== undefined) return packet
-      const seat = seatOf(client)
-      // a retained message has no number
-      const live = packet.brokerId !== null && packet.brokerId !== undefined
-      if (live && sawBefore(seat, packet.brokerCounter)) return null
-      // aedes looks up the exact topic only, so a wildcard's QoS would not bind it [MQTT-3.8.4-6]
-      const granted = packet.qos === 0 ? 0 : grantedFor(seat, packet.topic)
-      if (granted >= 0 && granted < packet.qos) packet.qos = granted as 0 | 1 | 2
-      // at a higher QoS it is sent whether its queue had room for it or not: it is not sent again then, and that is all
-      if (packet.qos > 0 || !seat.pipe.slow) return packet
-      o.dropped('slow')
-      return null
     },
   }
 
   const broker = new Aedes(options)
-  // news of itself on `$SYS/…`: nobody may subscribe to it, and JSON per connection is not free
   type Publish = (packet: PublishPacket, client: unknown, done?: (error?: Error) => void) => void
-  const publish = (broker.publish as Publish).bind(broker)
-  const withoutNews: Publish = (packet, client, done) => {
-    if (!packet.topic.startsWith('$SYS/')) return publish(packet, client, done)
-    const callback = typeof client === 'function' ? (client as () => void) : done
-    callback?.()
+  const publish: Publish = (packet, client, done) => {
+    const callback = (typeof client === 'function' ? client : done) as ((error?: Error) => void) | undefined
+    const then = callback ?? (() => {})
+    // news of itself: nobody may subscribe to it, and JSON per connection is not free
+    if (packet.topic.startsWith('$SYS/')) return then()
+    const by = typeof client === 'object' ? (client as Client | null) : null
+    routing.publish(broker as unknown as Emitter, packet as LivePacket, by, then)
   }
-  broker.publish = withoutNews as typeof broker.publish
+  broker.publish = publish as typeof broker.publish
   broker.on('unsubscribe', (filters, client) => {
     const seat = seats.get(client)
-    if (seat === undefined) return
-    for (const filter of filters) {
-      seat.granted.delete(filter)
-      seat.filters.delete(filter, '')
-    }
+    if (seat !== undefined) for (const filter of filters) seat.revoke(filter)
   })
-  broker.on('client', ({ id }) => memory.arrived(id))
-  broker.on('clientDisconnect', ({ id }) => memory.left(id))
-  const sweep = setInterval(memory.sweep, SWEEP).unref()
+  broker.on('client', (client) => {
+    const session = client.clean ? undefined : memory.sessions.find(client.id)
+    seatOf(client).session = session
+    if (session !== undefined) memory.sessions.arrived(session)
+  })
+  broker.on('clientReady', (client) => {
+    const seat = seatOf(client)
+    const { session } = seat
+    if (session === undefined || session.gone || (client as BrokerEndOfClient).closed) return
+    const outbox = new Outbox(session, seat.pipe, journal, routing.framesOf)
+    session.reader = outbox
+    seat.stop = () => outbox.stop()
+  })
+  broker.on('clientDisconnect', (client) => {
+    const { session, stop } = seatOf(client)
+    stop?.()
+    if (session !== undefined) memory.sessions.left(session)
+  })
+
+  const failed = async (): Promise<void> => {
+    await store?.[Symbol.asyncDispose]()
+  }
+  try {
+    store?.load((stored) => {
+      ;(broker as unknown as Emitter).counter = memory.load(stored)
+    })
+    memory.sessions.sweep()
+  } catch (error) {
+    await failed()
+    throw error
+  }
+  const sweep = setInterval(memory.sessions.sweep, SWEEP).unref()
   await broker.listen()
 
   // one turn of the loop, one flush for all: a fan-out to a thousand clients schedules one callback
-  let dirty: (() => void)[] = []
+  let dirty: Pipe[] = []
   const flushAll = (): void => {
-    const flushes = dirty
+    const pipes = dirty
     dirty = []
-    for (const flush of flushes) flush()
+    for (const pipe of pipes) pipe.flush()
   }
-  const later = (flush: () => void): void => {
-    if (dirty.push(flush) === 1) setImmediate(flushAll)
+  const later = (pipe: Pipe): void => {
+    if (dirty.push(pipe) === 1) setImmediate(flushAll)
   }
 
   return {
+    levels: LEVELS,
     sharedSubscriptions: false,
+    login: (identity) => ({ username: identity, password: undefined }),
+    sessionsOf: memory.sessions.sessionsOf,
     open: (events) => {
-      const pipe = createPipe(events, pipeLimits, later)
-      const client = broker.handle(pipe.conn) as Insides
+      const pipe = new Pipe(events, pipeLimits, later)
+      const client = broker.handle(pipe.conn as unknown as Duplex) as BrokerEndOfClient
       pipe.attach(client)
-      const seat: Seat = { pipe, filters: createTopicTree(), granted: new Map(), seen: undefined }
+      const seat = new Seat(pipe)
       seats.set(client, seat)
-      // with overlapping subscriptions the one with the highest QoS delivers [MQTT-3.3.5-1]; this one would have been first, at 0
-      const deliver0 = client.deliver0
-      client.deliver0 = (packet, done) => {
-        if (packet.qos > 0 && grantedFor(seat, packet.topic) > 0) setImmediate(done)
-        else deliver0(packet, done)
-      }
+      const deliver = routing.deliver(client, seat)
+      client.deliver0 = deliver
+      client.deliverQoS = deliver
       return pipe
     },
-    [Symbol.asyncDispose]: () =>
-      new Promise((resolve) => {
-        clearInterval(sweep)
+    async [Symbol.asyncDispose]() {
+      clearInterval(sweep)
+      await new Promise<void>((resolve) => {
         broker.close(resolve)
-      }),
+      })
+      await journal.close()
+      await store?.[Symbol.asyncDispose]()
+    },
   }
 }

@@ -1,10 +1,12 @@
 /**
- * One client's way to the embedded broker, without a socket: the stream that aedes reads and writes, and the {@link Link} that the door
- * holds. Gathers what aedes writes in crumbs, and keeps a slow client from holding up whoever publishes to it.
+ * One client's way to the embedded broker, without a socket: the {@link Link} that the door holds. Gathers what aedes writes in crumbs, and
+ * keeps a slow client from holding up whoever publishes to it. What aedes holds: ./broker-end.ts.
+ *
+ * There is one for each client, idle most of the time: no closures, and nothing that is not needed yet.
  */
 
-import { Duplex } from 'node:stream'
-import type { Link, LinkEvents } from '../upstream.ts'
+import type { Ending, Link, LinkEvents } from '../upstream.ts'
+import { BrokerEnd, type OtherEnd } from './broker-end.ts'
 
 /** Bytes waiting for the client; beyond it the broker is told to wait. And as much is said to the door in one turn, about. */
 const HIGH_WATER = 256 * 1024
@@ -23,235 +25,236 @@ export type PipeLimits = {
   readonly backlog: number
 }
 
-/** What aedes calls a connection. `write` takes the crumbs of mqtt-packet; nothing waits for a callback. */
-class BrokerEnd extends Duplex {
-  readonly #pipe: { take(bytes: Buffer): boolean; room(): void; destroyed(): void }
-  /** bytes were given out, and whoever took them may still be at it */
-  #reading = false
-  #askedAgain = false
-
-  constructor(pipe: { take(bytes: Buffer): boolean; room(): void; destroyed(): void }) {
-    super({ readableHighWaterMark: HIGH_WATER / 4, emitClose: true, autoDestroy: false })
-    this.#pipe = pipe
-    // mqtt-packet corks each packet and uncorks it on the next tick, if there is a cork: gathering here makes both superfluous
-    Object.defineProperty(this, 'cork', { value: undefined })
-  }
-
-  override write(chunk: Buffer | string): boolean {
-    return this.#pipe.take(typeof chunk === 'string' ? Buffer.from(chunk) : chunk)
-  }
-
-  override _read(): void {
-    this.#pipe.room()
-  }
-
-  /**
-   * Nothing while what was read last is being parsed: aedes reads on from inside its parser when a packet is done at once, and mqtt-packet's
-   * parser, entered twice, skips bytes. It would find packets inside payloads, which nobody has judged.
-   */
-  override read(size?: number): Buffer | null {
-    if (this.#reading) {
-      this.#askedAgain = true
-      return null
-    }
-    const bytes = super.read(size) as Buffer | null
-    if (bytes === null) return null
-    this.#reading = true
-    // microtasks wait for the whole of the present call, whoever made it
-    queueMicrotask(() => {
-      this.#reading = false
-      const asked = this.#askedAgain
-      this.#askedAgain = false
-      if (asked && !this.destroyed) this.emit('readable')
-    })
-    return bytes
-  }
-
-  override destroy(error?: Error): this {
-    super.destroy(error)
-    this.#pipe.destroyed()
-    return this
-  }
-}
-
 /** What of an aedes client says that it has ended and been forgotten. */
 export type BrokerClient = {
   readonly closed: boolean
   readonly connected: boolean
   readonly connecting: boolean
+  /** packets that it has read and not done with */
+  readonly _parsingBatch?: number
   close(done?: () => void): void
 }
 
-export type Pipe = Link & {
-  readonly conn: Duplex
-  /** The broker's client on the other end; before the first write. */
-  attach(client: BrokerClient): void
-  /** QoS 0 is not for it now. */
-  readonly slow: boolean
-  /** the will must not be published, whatever aedes thinks */
-  readonly willVoid: boolean
-  /** Resolves when the client can take more; undefined: now. */
-  pace(): Promise<void> | undefined
-}
-
-export const createPipe = (
-  events: LinkEvents,
-  limits: PipeLimits,
-  /** runs once, soon, after everything else of this turn */
-  later: (flush: () => void) => void,
-): Pipe => {
-  let client: BrokerClient | undefined
-  let crumbs: Buffer[] = []
+export class Pipe implements Link, OtherEnd {
+  readonly conn: BrokerEnd
+  readonly #events: LinkEvents
+  readonly #limits: PipeLimits
+  readonly #later: (pipe: Pipe) => void
+  #client: BrokerClient | undefined
+  #crumbs: Buffer[] = []
   /** older than the crumbs */
-  let pieces: Buffer[] = []
-  let waiting = 0
-  let scheduled = false
-  let paused = false
-  let brokerWaits = false
-  let doorWaits = false
-  let hadGrace = false
-  let slow = false
-  let willVoid = false
-  let ended = false
-  let gone = false
-  let grace: NodeJS.Timeout | undefined
-  let linger: NodeJS.Timeout | undefined
-  let paced: PromiseWithResolvers<void> | undefined
+  #pieces: Buffer[] | undefined
+  #waiting = 0
+  #scheduled = false
+  #paused = false
+  #brokerWaits = false
+  #doorWaits = false
+  #hadGrace = false
+  #slow = false
+  #tooSlow = false
+  #willVoid = false
+  #ended = false
+  #gone = false
+  #timer: NodeJS.Timeout | undefined
+  /** whoever publishes to this client, and is told to wait */
+  #publishers: (() => void)[] | undefined
+  /** whoever has more for it, and waits until it has read all */
+  #paced: (() => void)[] | undefined
 
-  const closed = (): void => {
-    if (gone) return
-    gone = true
-    clearTimeout(grace)
-    clearTimeout(linger)
-    paced?.resolve()
-    crumbs = []
-    pieces = []
-    waiting = 0
-    events.closed()
+  /** @param later calls {@link Pipe.flush} once, soon, after everything else of this turn */
+  constructor(events: LinkEvents, limits: PipeLimits, later: (pipe: Pipe) => void) {
+    this.#events = events
+    this.#limits = limits
+    this.#later = later
+    this.conn = new BrokerEnd(this)
   }
 
-  const letBrokerGoOn = (): void => {
-    clearTimeout(grace)
-    grace = undefined
-    if (!brokerWaits) return
-    brokerWaits = false
-    conn.emit('drain')
+  /** The broker's client on the other end; before the first write. */
+  attach(client: BrokerClient): void {
+    this.#client = client
   }
 
-  const gather = (): void => {
-    if (crumbs.length > 0) pieces.push(crumbs.length === 1 ? (crumbs[0] as Buffer) : Buffer.concat(crumbs))
-    crumbs = []
+  // ---- to the client
+
+  /** QoS 0 is not for it now. */
+  get slow(): boolean {
+    return this.#slow
   }
 
-  const schedule = (): void => {
-    if (scheduled) return
-    scheduled = true
-    later(flush)
+  /** May more be written that would otherwise wait elsewhere? */
+  get hasRoom(): boolean {
+    return this.#waiting < HIGH_WATER
   }
 
-  const flush = (): void => {
-    scheduled = false
-    if (paused || gone || waiting === 0) return
-    gather()
+  /** Calls `act` when the client has taken all that waits; never when it goes. */
+  whenEmpty(act: () => void): void {
+    ;(this.#paced ??= []).push(act)
+  }
+
+  /** Calls `act` when its publishers need not wait for this client: now, as a rule. */
+  goOn(act: () => void): void {
+    if (!this.#mustWait()) return act()
+    ;(this.#publishers ??= []).push(act)
+  }
+
+  /** @returns false: wait for `drain` */
+  take(bytes: Buffer): boolean {
+    // said to a client that has gone: true, so that a publication on its way through aedes is not lost with its acknowledgement
+    if (this.#gone || this.#tooSlow || this.conn.destroyed) return true
+    this.#crumbs.push(bytes)
+    if (this.#crumbs.length >= CRUMBS) this.#gather()
+    this.#waiting += bytes.length
+    if (!this.#paused) this.#schedule()
+    if (this.#waiting > this.#limits.backlog) {
+      this.#tooSlow = true
+      // not now: a publication may be on its way to many, and must not meet this one's will
+      setImmediate(() => this.conn.destroy(new Error('the client is too slow')))
+      return true
+    }
+    return !this.#mustWait()
+  }
+
+  flush(): void {
+    this.#scheduled = false
+    if (this.#paused || this.#gone || this.#waiting === 0) return
+    this.#gather()
+    const pieces = this.#pieces ?? []
     let [size, count] = [0, 0]
     while (count < pieces.length && size < HIGH_WATER) size += (pieces[count++] as Buffer).length
     const some = pieces.splice(0, count)
-    waiting -= size
-    events.data(some.length === 1 ? (some[0] as Buffer) : Buffer.concat(some, size))
+    if (pieces.length === 0) this.#pieces = undefined
+    this.#waiting -= size
+    this.#events.data(some.length === 1 ? (some[0] as Buffer) : Buffer.concat(some, size))
     // the door may have said pause to these very bytes
-    if (paused) return
-    if (waiting > 0) return schedule()
-    slow = false
-    paced?.resolve()
-    paced = undefined
-    letBrokerGoOn()
+    if (this.#paused) return
+    if (this.#waiting > 0) return this.#schedule()
+    this.#slow = false
+    const paced = this.#paced
+    this.#paced = undefined
+    if (paced !== undefined) for (const act of paced) act()
+    this.#letBrokerGoOn()
   }
 
-  const take = (bytes: Buffer): boolean => {
-    // said to a client that has gone: true, so that a publication on its way through aedes is not lost with its acknowledgement
-    if (gone || conn.destroyed) return true
-    crumbs.push(bytes)
-    if (crumbs.length >= CRUMBS) gather()
-    waiting += bytes.length
-    if (!paused) schedule()
-    if (waiting > limits.backlog) {
-      conn.destroy(new Error('the client is too slow'))
-      return true
+  // ---- what the broker says
+
+  /** The will must not be published, whatever aedes thinks. */
+  get willVoid(): boolean {
+    return this.#willVoid
+  }
+
+  get brokerIsBusy(): boolean {
+    return (this.#client?._parsingBatch ?? 0) > 0
+  }
+
+  brokerRead(): void {
+    if (!this.#doorWaits) return
+    this.#doorWaits = false
+    if (!this.#ended) this.#events.drain()
+  }
+
+  /** aedes' last act for a client, after its will and its place in the list, is to destroy the connection. */
+  brokerDestroyed(): void {
+    const client = this.#client
+    if (client?.closed === true && !client.connected && !client.connecting) setImmediate(() => this.#closed())
+  }
+
+  // ---- what the door says
+
+  write(bytes: Uint8Array): boolean {
+    if (this.#ended || this.conn.destroyed) return true
+    const own = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#doorWaits = !this.conn.push(own)
+    return !this.#doorWaits
+  }
+
+  pause(): void {
+    this.#paused = true
+    // publishers wait for what it has just stopped to read: from here on no longer than its grace
+    if (this.#brokerWaits) setImmediate(() => this.#limitWait())
+  }
+
+  resume(): void {
+    this.#paused = false
+    if (this.#waiting > 0) this.#schedule()
+  }
+
+  end(how: Ending): void {
+    if (this.#gone) return
+    if (how !== 'abort') this.#willVoid = true
+    if (how === 'drop') {
+      this.#ended = true
+      this.#client?.close()
+    } else if (!this.#ended) {
+      this.#ended = true
+      this.conn.pushEnd()
+    } else return
+    clearTimeout(this.#timer)
+    this.#letBrokerGoOn()
+    this.#timer = setTimeout(() => this.#giveUp(), LINGER)
+  }
+
+  // ----
+
+  #gather(): void {
+    const crumbs = this.#crumbs
+    if (crumbs.length > 0)
+      (this.#pieces ??= []).push(crumbs.length === 1 ? (crumbs[0] as Buffer) : Buffer.concat(crumbs))
+    this.#crumbs = []
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    this.#later(this)
+  }
+
+  #mustWait(): boolean {
+    if (this.#waiting < HIGH_WATER || this.#gone || this.#ended || this.conn.destroyed) return false
+    if (this.#paused) {
+      if (this.#hadGrace) this.#slow = true
+      if (this.#slow) return false
+      this.#timer ??= setTimeout(() => {
+        this.#hadGrace = true
+        this.#slow = true
+        this.#letBrokerGoOn()
+      }, GRACE)
     }
-    if (waiting < HIGH_WATER) return true
-    if (!paused) {
-      brokerWaits = true
-      return false
+    this.#brokerWaits = true
+    return true
+  }
+
+  #limitWait(): void {
+    if (this.#paused && this.#brokerWaits && !this.#mustWait()) this.#letBrokerGoOn()
+  }
+
+  #letBrokerGoOn(): void {
+    if (!this.#ended) {
+      clearTimeout(this.#timer)
+      this.#timer = undefined
     }
-    if (hadGrace) slow = true
-    if (slow) return true
-    brokerWaits = true
-    grace ??= setTimeout(() => {
-      hadGrace = true
-      slow = true
-      letBrokerGoOn()
-    }, GRACE)
-    return false
+    if (!this.#brokerWaits) return
+    this.#brokerWaits = false
+    const publishers = this.#publishers
+    this.#publishers = undefined
+    if (publishers !== undefined) for (const act of publishers) act()
+    this.conn.emit('drain')
   }
 
-  const conn = new BrokerEnd({
-    take,
-    room: () => {
-      if (!doorWaits) return
-      doorWaits = false
-      if (!ended) events.drain()
-    },
-    // aedes' last act for a client, after its will and its place in the list, is to destroy the connection
-    destroyed: () => {
-      if (client?.closed === true && !client.connected && !client.connecting) setImmediate(closed)
-    },
-  })
-
-  const giveUp = (): void => {
-    if (client === undefined) return closed()
-    client.close(closed)
-    conn.destroy()
+  #giveUp(): void {
+    if (this.#client === undefined) return this.#closed()
+    this.#client.close(() => this.#closed())
+    this.conn.destroy()
   }
 
-  return {
-    conn,
-    attach: (broker) => {
-      client = broker
-    },
-    get slow() {
-      return slow
-    },
-    get willVoid() {
-      return willVoid
-    },
-    pace: () => {
-      if (gone || waiting < HIGH_WATER / 4) return undefined
-      paced ??= Promise.withResolvers()
-      return paced.promise
-    },
-    write: (bytes) => {
-      if (ended || conn.destroyed) return true
-      doorWaits = !conn.push(bytes)
-      return !doorWaits
-    },
-    pause: () => {
-      paused = true
-    },
-    resume: () => {
-      paused = false
-      schedule()
-    },
-    end: (how) => {
-      if (gone) return
-      if (how !== 'abort') willVoid = true
-      if (how === 'drop') {
-        ended = true
-        client?.close()
-      } else if (!ended) {
-        ended = true
-        conn.push(null)
-      }
-      linger ??= setTimeout(giveUp, LINGER)
-    },
+  #closed(): void {
+    if (this.#gone) return
+    this.#gone = true
+    clearTimeout(this.#timer)
+    this.#crumbs = []
+    this.#pieces = undefined
+    this.#paced = undefined
+    this.#waiting = 0
+    this.#letBrokerGoOn()
+    this.#events.closed()
   }
 }

@@ -1,7 +1,8 @@
-/** The embedded broker's retained messages: one for each topic, bounded for each client that publishes them, and for all. In memory. */
+/** The embedded broker's retained messages: one for each topic, bounded for each client that publishes them, and for all. */
 
-import { Readable } from 'node:stream'
-import { compact, sizeOf, type BrokerPacket } from './stored.ts'
+import type { StoredBroker } from '#registry/broker-store.ts'
+import type { Journal } from './journal.ts'
+import { alone, fresh, loaded, RETAINED, sizeOf, type Retained } from './stored.ts'
 import { createTopicTree } from './topic-tree.ts'
 
 export type RetainedLimits = {
@@ -16,12 +17,26 @@ const NOTHING: Sum = { messages: 0, bytes: 0 }
 const plus = (a: Sum, b: Sum): Sum => ({ messages: a.messages + b.messages, bytes: a.bytes + b.bytes })
 const minus = (a: Sum, b: Sum): Sum => ({ messages: a.messages - b.messages, bytes: a.bytes - b.bytes })
 
-const ownerOf = (packet: BrokerPacket): string => packet.clientId ?? ''
+export type RetainedMessages = {
+  /**
+   * An empty payload ends what is there [MQTT-3.3.1-10, -11].
+   * @param owner who published it
+   * @returns whether there is anything new to keep
+   */
+  keep(topic: string, payload: Buffer, qos: number, owner: string): boolean
+  /** Those that one of the filters matches. */
+  under(filters: readonly string[]): Retained[]
+  load(stored: StoredBroker): void
+}
 
 /** @param dropped a message was not kept; the one before it stays */
-export const createRetained = (limits: RetainedLimits, dropped: () => void) => {
-  const tree = createTopicTree<BrokerPacket>()
-  const byTopic = new Map<string, BrokerPacket>()
+export const createRetained = (
+  limits: RetainedLimits,
+  journal: Journal,
+  dropped: () => void,
+): RetainedMessages => {
+  const tree = createTopicTree<Retained>()
+  const byTopic = new Map<string, Retained>()
   const byOwner = new Map<string, Sum>()
   let all = NOTHING
 
@@ -31,44 +46,58 @@ export const createRetained = (limits: RetainedLimits, dropped: () => void) => {
     else byOwner.set(owner, sum)
   }
 
-  const forget = (old: BrokerPacket): void => {
+  const forget = (old: Retained): void => {
     const sum = { messages: 1, bytes: sizeOf(old) }
-    setSum(ownerOf(old), minus(sumOf(ownerOf(old)), sum))
+    setSum(old.owner, minus(sumOf(old.owner), sum))
     all = minus(all, sum)
     byTopic.delete(old.topic)
     tree.delete(old.topic, '')
+    old.gone = true
+    journal.note(RETAINED, old)
+  }
+
+  const add = (entry: Retained): void => {
+    const sum = { messages: 1, bytes: sizeOf(entry) }
+    byTopic.set(entry.topic, entry)
+    tree.set(entry.topic, '', entry)
+    setSum(entry.owner, plus(sumOf(entry.owner), sum))
+    all = plus(all, sum)
   }
 
   return {
-    storeRetained: async (packet: BrokerPacket): Promise<void> => {
-      const { topic } = packet
-      const owner = ownerOf(packet)
+    keep: (topic, payload, qos, owner) => {
       const old = byTopic.get(topic)
-      // [MQTT-3.3.1-10, -11]
-      if (packet.payload.length === 0) return old === undefined ? undefined : forget(old)
-      const sum = { messages: 1, bytes: sizeOf(packet) }
+      if (payload.length === 0) {
+        if (old !== undefined) forget(old)
+        return old !== undefined
+      }
+      const sum = { messages: 1, bytes: sizeOf({ topic, payload }) }
       const room = old === undefined ? NOTHING : { messages: 1, bytes: sizeOf(old) }
       const total = plus(minus(all, room), sum)
-      const owns = sumOf(owner)
-      const owned = plus(old !== undefined && ownerOf(old) === owner ? minus(owns, room) : owns, sum)
+      const owned = plus(old?.owner === owner ? minus(sumOf(owner), room) : sumOf(owner), sum)
       if (
         total.messages > limits.retained ||
         total.bytes > limits.retainedBytes ||
         owned.messages > limits.retainedPerClient ||
         owned.bytes > limits.retainedBytesPerClient
-      )
-        return dropped()
+      ) {
+        dropped()
+        return false
+      }
       if (old !== undefined) forget(old)
-      const kept = compact(packet)
-      byTopic.set(topic, kept)
-      tree.set(topic, '', kept)
-      setSum(owner, owned)
-      all = total
+      const entry: Retained = { ...fresh(), topic, payload: alone(payload), qos, owner }
+      add(entry)
+      journal.note(RETAINED, entry)
+      return true
     },
-    createRetainedStreamCombi: (filters: readonly string[]): Readable => {
-      const found: BrokerPacket[] = []
-      for (const filter of filters) tree.under(filter, (packet) => found.push(packet))
-      return Readable.from(found)
+    under: (filters) => {
+      const found: Retained[] = []
+      for (const filter of filters) tree.under(filter, (entry) => found.push(entry))
+      return found
+    },
+    load: (stored) => {
+      for (const { topic, payload, qos, owner } of stored.retained)
+        add({ ...loaded(), topic, payload, qos, owner })
     },
   }
 }

@@ -1,86 +1,59 @@
 /**
- * The embedded broker's persistent sessions: subscriptions, and queues of what is not acknowledged. In memory, bounded for each session and
- * for all; a session whose client stays away ends. When all of it is full, the largest give way, and those that are away before others.
- * Not whether a client gets a message while it is connected: it does, queued or not.
+ * The embedded broker's persistent sessions: subscriptions, queues of what is not acknowledged, ids of what came at QoS 2. Bounded for each
+ * session and for all; a session whose client stays away ends. When all of it is full, the largest give way, and those that are away before
+ * others. Everything that must outlive the process is noted in the journal. Not how anything is sent: ./outbox.ts.
  */
 
-import { Readable } from 'node:stream'
 import type { Clock } from '#fleet/clock.ts'
+import type { StoredBroker } from '#registry/broker-store.ts'
+import { identityOf } from '../discard.ts'
 import { createBySize } from './by-size.ts'
-import { compact, sizeOf, type BrokerPacket } from './stored.ts'
+import type { Journal } from './journal.ts'
+import { loadSessions } from './load-sessions.ts'
+import { MAX_QUEUED_ID, type Publication, type Session, type SessionLimits } from './session.ts'
+import {
+  alone,
+  fresh,
+  INCOMING,
+  MESSAGE,
+  QUEUED,
+  SESSION,
+  sizeOf,
+  SUBSCRIPTION,
+  type Incoming,
+  type Message,
+  type Queued,
+  type SessionRow,
+  type Subscription,
+} from './stored.ts'
 import { createTopicTree } from './topic-tree.ts'
 
-export type SessionLimits = {
-  /** unacknowledged and waiting messages of one session, and their bytes */
-  readonly queuedPerSession: number
-  readonly queuedBytesPerSession: number
-  readonly queuedBytes: number
-  /** ms that a client may be away */
-  readonly away: number
-}
-
-export type Subscription = { readonly topic: string; readonly qos: number }
-export type ClientRef = { readonly id: string }
-/** `clientId` holds `topic`, at `qos`. */
-type Match = { clientId: string; topic: string; qos: number }
-
-type Queued = {
-  packet: BrokerPacket
-  messageId: number | undefined
-  /** the connection it was last sent on, as the session counts them; 0: not sent yet */
-  sentOn: number
-  /** PUBREC has come */
-  released: boolean
-}
-
-type Session = {
-  readonly id: string
-  readonly subscriptions: Map<string, number>
-  /** by brokerCounter, oldest first */
-  readonly queue: Map<number, Queued>
-  readonly byMessageId: Map<number, Queued>
-  bytes: number
-  /** rises with each connection */
-  connection: number
-  /** undefined: its client is connected */
-  awaySince: number | undefined
-}
-
-const MAX_ID = 0xffff
-
-/** An id that no message of this session has. A new connection counts its ids from anywhere, and may come upon one that is in flight. */
-const freeId = ({ byMessageId }: Session, wanted = 1): number => {
-  let id = wanted
-  while (byMessageId.has(id)) id = id >= MAX_ID ? 1 : id + 1
-  return id
-}
-
-/** PUBLISH again with DUP [MQTT-3.3.1-1]; from PUBREC on only PUBREL is said again. */
-const again = ({ packet, messageId, sentOn, released }: Queued): BrokerPacket => ({
-  ...packet,
-  ...(released ? { cmd: 'pubrel' } : { dup: sentOn > 0 }),
-  ...(messageId === undefined ? {} : { messageId }),
-})
+/** A queue is never longer, or there would be no free id. */
+const LONGEST_QUEUE = 0x7000
 
 export type SessionOptions = {
   readonly limits: SessionLimits
   readonly clock: Clock
+  readonly journal: Journal
   /** A message was not queued, or it was and gives way to another. */
   readonly dropped: (what: 'queue' | 'evicted', clientId: string) => void
   /** a session has ended because its client stayed away */
   readonly expired: (clientId: string) => void
-  /** Did the broker grant this client this filter? aedes hands over the refused ones of a SUBSCRIBE too. */
-  readonly granted: (client: ClientRef, filter: string) => boolean
-  /** Resolves when the client can take more; undefined: now. */
-  readonly pace: (client: ClientRef) => Promise<void> | undefined
 }
 
+export type Sessions = ReturnType<typeof createSessions>
+
 export const createSessions = (o: SessionOptions) => {
-  const { limits, clock } = o
+  const { limits, clock, journal } = o
+  const longest = Math.min(limits.queuedPerSession, LONGEST_QUEUE)
   const sessions = new Map<string, Session>()
-  const subscribers = createTopicTree<Match>()
+  /** ClientIDs with a suffix, by identity */
+  const suffixed = new Map<string, Set<string>>()
+  const byNumber = new Map<number, Session>()
+  const subscribers = createTopicTree<Subscription>()
   const bySize = { away: createBySize<Session>(), here: createBySize<Session>() }
   let queuedBytes = 0
+  let nextNumber = 1
 
   const sizesOf = ({ awaySince }: Session) => (awaySince === undefined ? bySize.here : bySize.away)
 
@@ -98,33 +71,75 @@ export const createSessions = (o: SessionOptions) => {
     if (session.bytes > 0) sizesOf(session).set(session, session.bytes)
   }
 
-  const sessionOf = (id: string): Session => {
-    let session = sessions.get(id)
-    if (session === undefined) {
-      session = {
-        id,
-        subscriptions: new Map(),
-        queue: new Map(),
-        byMessageId: new Map(),
-        bytes: 0,
-        connection: 0,
-        awaySince: clock(),
-      }
-      sessions.set(id, session)
+  const add = (row: SessionRow): Session => {
+    const session: Session = Object.assign(row, {
+      subscriptions: new Map(),
+      queue: new Map(),
+      byPacketId: new Map(),
+      incoming: new Map(),
+      bytes: 0,
+      nextId: 1,
+      completedIn: 0,
+      reader: undefined,
+    })
+    sessions.set(session.id, session)
+    byNumber.set(session.number, session)
+    const identity = identityOf(session.id)
+    if (identity !== session.id) {
+      const ids = suffixed.get(identity) ?? new Set()
+      suffixed.set(identity, ids.add(session.id))
     }
     return session
   }
 
-  const forget = (session: Session): void => {
-    for (const filter of session.subscriptions.keys()) subscribers.delete(filter, session.id)
-    resize(session, -session.bytes)
-    sessions.delete(session.id)
+  const sessionOf = (id: string): Session => {
+    const known = sessions.get(id)
+    if (known !== undefined) return known
+    const session = add({ ...fresh(), number: nextNumber++, id, awaySince: clock(), sentUpTo: 0 })
+    journal.note(SESSION, session)
+    return session
+  }
+
+  /** One queue less has it. */
+  const letGo = (message: Message): void => {
+    message.refs--
+    if (message.refs > 0) return
+    message.gone = true
+    journal.note(MESSAGE, message)
   }
 
   const remove = (session: Session, queued: Queued): void => {
-    session.queue.delete(queued.packet.brokerCounter)
-    if (queued.messageId !== undefined) session.byMessageId.delete(queued.messageId)
-    resize(session, -sizeOf(queued.packet))
+    session.queue.delete(queued.message.number)
+    session.byPacketId.delete(queued.packetId)
+    resize(session, -sizeOf(queued.message))
+    queued.gone = true
+    journal.note(QUEUED, queued)
+    letGo(queued.message)
+  }
+
+  const forget = (session: Session): void => {
+    for (const { filter } of session.subscriptions.values()) subscribers.delete(filter, session.id)
+    resize(session, -session.bytes)
+    sessions.delete(session.id)
+    byNumber.delete(session.number)
+    const identity = identityOf(session.id)
+    const ids = suffixed.get(identity)
+    ids?.delete(session.id)
+    if (ids?.size === 0) suffixed.delete(identity)
+    // its rows go with it; one that has not been written need not be
+    const children: readonly Iterable<Subscription | Queued | Incoming>[] = [
+      session.subscriptions.values(),
+      session.queue.values(),
+      session.incoming.values(),
+    ]
+    for (const rows of children)
+      for (const row of rows) {
+        row.gone = true
+        row.stored = false
+      }
+    for (const { message } of session.queue.values()) letGo(message)
+    session.gone = true
+    journal.note(SESSION, session)
   }
 
   /** Nobody gives way to one who has more. @returns false: there is no room */
@@ -140,45 +155,172 @@ export const createSessions = (o: SessionOptions) => {
     return true
   }
 
-  const enqueue = (match: Match, packet: BrokerPacket): void => {
-    const session = sessionOf(match.clientId)
-    const size = sizeOf(packet)
-    if (
-      session.queue.size >= limits.queuedPerSession ||
-      session.bytes + size > limits.queuedBytesPerSession ||
-      !makeRoom(size, session)
-    )
-      return o.dropped('queue', session.id)
-    const copy = { ...compact(packet), qos: Math.min(packet.qos, match.qos), retain: false, dup: false }
-    session.queue.set(packet.brokerCounter, {
-      packet: copy,
-      messageId: undefined,
-      sentOn: 0,
-      released: false,
-    })
-    resize(session, size)
+  const freeId = (session: Session): number => {
+    let id = session.nextId
+    while (session.byPacketId.has(id)) id = id >= MAX_QUEUED_ID ? 1 : id + 1
+    session.nextId = id >= MAX_QUEUED_ID ? 1 : id + 1
+    return id
   }
 
-  async function* waiting(client: ClientRef, queue: readonly Queued[]): AsyncGenerator<BrokerPacket> {
-    for (const queued of queue) {
-      // oxlint-disable-next-line no-await-in-loop -- one after the other is the point
-      await o.pace(client)
-      const session = sessions.get(client.id)
-      // it may have been delivered on this very connection meanwhile, or acknowledged
-      if (session?.queue.get(queued.packet.brokerCounter) === queued && queued.sentOn !== session.connection)
-        yield again(queued)
+  const put = (session: Session, queued: Queued): void => {
+    session.queue.set(queued.message.number, queued)
+    session.byPacketId.set(queued.packetId, queued)
+    queued.message.refs++
+    // making room for one session may have taken it out of another's queue
+    queued.message.gone = false
+    resize(session, sizeOf(queued.message))
+  }
+
+  /** @returns undefined: there is no room for it */
+  const enqueue = (session: Session, message: Message, qos: number, retain: boolean): Queued | undefined => {
+    const size = sizeOf(message)
+    if (
+      session.queue.size >= longest ||
+      session.bytes + size > limits.queuedBytesPerSession ||
+      !makeRoom(size, session)
+    ) {
+      o.dropped('queue', session.id)
+      return undefined
     }
+    const queued: Queued = {
+      ...fresh(),
+      session: session.number,
+      message,
+      qos,
+      packetId: freeId(session),
+      retain,
+      sent: false,
+      released: false,
+      batch: journal.promise(),
+    }
+    put(session, queued)
+    journal.note(MESSAGE, message)
+    journal.note(QUEUED, queued)
+    session.reader?.queued(queued)
+    return queued
+  }
+
+  const messageOf = ({ number, topic, payload }: Publication): Message => ({
+    ...fresh(),
+    number,
+    topic,
+    payload: alone(payload),
+    refs: 0,
+  })
+
+  /** @returns the sessions that want it, each at its highest QoS [MQTT-3.3.5-1] */
+  const wantedBy = (topic: string): Map<number, Subscription> | undefined => {
+    let best: Map<number, Subscription> | undefined
+    subscribers.matching(topic, (subscription) => {
+      best ??= new Map()
+      const other = best.get(subscription.session)
+      if (other === undefined || other.qos < subscription.qos) best.set(subscription.session, subscription)
+    })
+    return best
+  }
+
+  /** Messages are queued for it from now on, if it is still there. At QoS 0 nothing is. */
+  const activate = (session: Session, filter: string): void => {
+    const entry = session.subscriptions.get(filter)
+    if (entry === undefined || session.gone) return
+    if (entry.qos > 0) subscribers.set(filter, session.id, entry)
+    else subscribers.delete(filter, session.id)
   }
 
   return {
-    /** The broker has this client, or has done with it. A client without a session is nobody's concern here. */
-    arrived: (id: string): void => {
-      const session = sessions.get(id)
-      if (session !== undefined) setAway(session, undefined)
+    find: (id: string): Session | undefined => sessions.get(id),
+
+    /** Every session of an identity, whatever its suffix. */
+    sessionsOf: (identity: string): readonly string[] => [
+      ...(sessions.has(identity) ? [identity] : []),
+      ...(suffixed.get(identity) ?? []),
+    ],
+
+    /**
+     * A message for whoever wants it, at QoS 1 or 2, connected or not.
+     * @returns numbers of the sessions that have it now: then it is worth an acknowledgement only when it is on the disk
+     */
+    publish: (publication: Publication): ReadonlySet<number> | undefined => {
+      const wanted = wantedBy(publication.topic)
+      if (wanted === undefined) return undefined
+      const message = messageOf(publication)
+      const queuedFor = new Set<number>()
+      for (const { session: number, qos } of wanted.values()) {
+        const session = byNumber.get(number)
+        // 0: it has just been lowered
+        if (session === undefined || qos === 0) continue
+        if (enqueue(session, message, Math.min(qos, publication.qos), false)) queuedFor.add(number)
+      }
+      return queuedFor.size > 0 ? queuedFor : undefined
     },
-    left: (id: string): void => {
+    /** For one session alone: a retained message that a new subscription brings. @returns undefined: there is no room */
+    give: (session: Session, publication: Publication): Queued | undefined =>
+      enqueue(session, messageOf(publication), publication.qos, true),
+
+    /** PUBACK or PUBCOMP. An id that is not of a queued message is nobody's concern here. */
+    acknowledged: (id: string, packetId: number): void => {
       const session = sessions.get(id)
-      if (session !== undefined) setAway(session, clock())
+      const queued = session?.byPacketId.get(packetId)
+      if (session !== undefined && queued !== undefined) remove(session, queued)
+    },
+    /** PUBREC. @returns the batch before which PUBREL may not be said */
+    released: (id: string, packetId: number): number => {
+      const queued = sessions.get(id)?.byPacketId.get(packetId)
+      if (queued === undefined || queued.released) return queued?.batch ?? 0
+      queued.released = true
+      queued.batch = journal.promise()
+      journal.note(QUEUED, queued)
+      return queued.batch
+    },
+
+    // ---- QoS 2 on the way in: the id is all that must be remembered, for the message has gone on already
+
+    /** @returns undefined: there is no room for more */
+    incoming: (session: Session, packetId: number): Incoming | undefined => {
+      if (session.incoming.size >= limits.incomingPerSession) return undefined
+      const entry: Incoming = { ...fresh(), session: session.number, packetId, batch: journal.promise() }
+      session.incoming.set(packetId, entry)
+      journal.note(INCOMING, entry)
+      return entry
+    },
+    /** PUBREL. @returns the batch before which PUBCOMP may not be said */
+    completed: (session: Session, packetId: number): number => {
+      const entry = session.incoming.get(packetId)
+      if (entry === undefined) return session.completedIn
+      session.incoming.delete(packetId)
+      entry.gone = true
+      journal.note(INCOMING, entry)
+      session.completedIn = journal.promise()
+      return session.completedIn
+    },
+
+    // ---- coming and going
+
+    /** A connection that goes on with its session, or begins one. */
+    resume: (id: string): { readonly session: Session; readonly isNew: boolean } => {
+      const isNew = !sessions.has(id)
+      const session = sessionOf(id)
+      // it is about to be told that its session is here
+      if (session.awaySince !== undefined) setAway(session, clock())
+      return { session, isNew }
+    },
+    /** The broker has this client, or has done with it. */
+    arrived: (session: Session): void => {
+      setAway(session, undefined)
+      journal.note(SESSION, session)
+    },
+    left: (session: Session): void => {
+      if (session.gone) return
+      session.reader = undefined
+      setAway(session, clock())
+      journal.note(SESSION, session)
+    },
+    /** Ends a session: nothing of it is left [MQTT-3.1.2-6]. @returns the batch before which nobody may be told; 0: there was none */
+    end: (id: string): number => {
+      const session = sessions.get(id)
+      if (session === undefined) return 0
+      forget(session)
+      return journal.promise()
     },
     /** Ends the sessions of those who have been away for too long. */
     sweep: (): void => {
@@ -190,87 +332,42 @@ export const createSessions = (o: SessionOptions) => {
       }
     },
 
-    // ---- subscriptions, as aedes calls them
+    // ---- subscriptions
 
-    addSubscriptions: async (client: ClientRef, subscriptions: readonly Subscription[]): Promise<void> => {
-      const session = sessionOf(client.id)
-      // all of a SUBSCRIBE, once for each filter in it: what is known is passed by
-      for (const { topic, qos } of subscriptions) {
-        if (session.subscriptions.get(topic) === qos || !o.granted(client, topic)) continue
-        session.subscriptions.set(topic, qos)
-        if (qos > 0) subscribers.set(topic, client.id, { clientId: client.id, topic, qos })
-        else subscribers.delete(topic, client.id)
-      }
+    /** @returns whether it was not so before */
+    subscribe: (session: Session, filter: string, qos: number): boolean => {
+      const known = session.subscriptions.get(filter)
+      if (known?.qos === qos) return false
+      const entry = known ?? { ...fresh(), session: session.number, filter, qos }
+      entry.qos = qos
+      session.subscriptions.set(filter, entry)
+      journal.note(SUBSCRIPTION, entry)
+      return true
     },
-    removeSubscriptions: async (client: ClientRef, filters: readonly string[]): Promise<void> => {
-      for (const filter of filters) {
-        sessions.get(client.id)?.subscriptions.delete(filter)
-        subscribers.delete(filter, client.id)
-      }
-    },
-    /** Asked once per connection that goes on with its session, before anything is delivered on it. */
-    subscriptionsByClient: async (client: ClientRef): Promise<Subscription[]> => {
-      const session = sessionOf(client.id)
-      session.connection++
-      // it is about to be told that its session is here
-      if (session.awaySince !== undefined) session.awaySince = clock()
-      return Array.from(session.subscriptions, ([topic, qos]) => ({ topic, qos }))
-    },
-    /** One per client, at its highest QoS [MQTT-3.3.5-1]. */
-    subscriptionsByTopic: async (name: string): Promise<Match[]> => {
-      const best = new Map<string, Match>()
-      subscribers.matching(name, (match, id) => {
-        const other = best.get(id)
-        if (other === undefined || other.qos < match.qos) best.set(id, match)
-      })
-      return [...best.values()]
-    },
-    /** A clean session: nothing of the one before is left [MQTT-3.1.2-6]. */
-    cleanSubscriptions: async (client: ClientRef): Promise<void> => {
-      const session = sessions.get(client.id)
-      if (session !== undefined) forget(session)
+    activate,
+    unsubscribe: (session: Session, filter: string): boolean => {
+      const entry = session.subscriptions.get(filter)
+      if (entry === undefined) return false
+      session.subscriptions.delete(filter)
+      subscribers.delete(filter, session.id)
+      entry.gone = true
+      journal.note(SUBSCRIPTION, entry)
+      return true
     },
 
-    // ---- queues, as aedes calls them
+    // ---- at start
 
-    outgoingEnqueueCombi: async (matches: readonly Match[], packet: BrokerPacket): Promise<void> => {
-      for (const match of matches) enqueue(match, packet)
-    },
-    /** Gives a message its packet id, or notes its PUBREC. One that is not queued gets an id that is none of theirs. */
-    outgoingUpdate: async (client: ClientRef, packet: BrokerPacket): Promise<void> => {
-      const session = sessions.get(client.id)
-      if (session === undefined) return
-      if (packet.cmd === 'pubrel') {
-        const queued = packet.messageId === undefined ? undefined : session.byMessageId.get(packet.messageId)
-        if (queued !== undefined) queued.released = true
-        return
-      }
-      const queued = session.queue.get(packet.brokerCounter)
-      if (queued === undefined) {
-        packet.messageId = freeId(session, packet.messageId)
-        return
-      }
-      queued.sentOn = session.connection
-      if (queued.messageId === packet.messageId) return
-      const id = freeId(session, packet.messageId)
-      if (queued.messageId !== undefined) session.byMessageId.delete(queued.messageId)
-      packet.messageId = id
-      queued.messageId = id
-      session.byMessageId.set(id, queued)
-    },
-    outgoingClearMessageId: async (
-      client: ClientRef,
-      packet: { readonly messageId?: number },
-    ): Promise<BrokerPacket | undefined> => {
-      // without an id aedes means "a delivery was not made": the message stays for the next connection
-      if (packet.messageId === undefined) return undefined
-      const session = sessions.get(client.id)
-      const queued = session?.byMessageId.get(packet.messageId)
-      if (session === undefined || queued === undefined) return undefined
-      remove(session, queued)
-      return queued.packet
-    },
-    outgoingStream: (client: ClientRef): Readable =>
-      Readable.from(waiting(client, [...(sessions.get(client.id)?.queue.values() ?? [])])),
+    /** @returns the highest number of a message. @throws FleetError `config_invalid`: rows that belong to nothing */
+    load: (stored: StoredBroker): number =>
+      loadSessions(stored, {
+        clock,
+        journal,
+        add: (row) => {
+          nextNumber = Math.max(nextNumber, row.number + 1)
+          return add(row)
+        },
+        put,
+        activate,
+      }),
   }
 }

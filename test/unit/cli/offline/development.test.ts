@@ -1,11 +1,13 @@
 import { X509Certificate } from 'node:crypto'
-import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { DAY } from '#fleet/clock.ts'
-import { ensureDevelopmentPki, hostnames, serverNames } from '#cli/offline/development.ts'
+import { ensureDevelopmentPki, hostnames, relaySettings, serverNames } from '#cli/offline/development.ts'
 import { issueServerCertificate } from '#pki/ceremony.ts'
+import { OID } from '#pki/oids.ts'
 import { loadConfig } from '#runtime/config.ts'
+import { makeCa } from '../../../support/pki.ts'
 import { temporaryFolder } from '../../../support/temporary.ts'
 
 const now = Date.UTC(2026, 0, 1)
@@ -79,6 +81,58 @@ test('one of an earlier services CA is made anew', async () => {
   const foreign = serverOf(home.path).fingerprint256
   await ensureDevelopmentPki({ config, machine: 'gate', now })
   expect(serverOf(home.path).fingerprint256).not.toBe(foreign)
+})
+
+describe('the gateway’s certificate', () => {
+  const files = (home: string) => ({
+    cert: join(home, 'certs/gateway.pem'),
+    key: join(home, 'certs/private/gateway.key'),
+  })
+  const print = (home: string): string => new X509Certificate(readFileSync(files(home).cert)).fingerprint256
+
+  test.each<[string, boolean, { later?: number; spoil?: (home: string) => void }]>([
+    ['while it is good', false, { later: 59 * DAY }],
+    ['below a third of its life', true, { later: 61 * DAY }],
+    ['without its key', true, { spoil: (home) => rmSync(files(home).key) }],
+    ['gone', true, { spoil: (home) => rmSync(files(home).cert) }],
+  ])('%s: made anew: %s', async (_, anew, { later = 0, spoil }) => {
+    using home = temporaryFolder()
+    const config = configIn(home.path)
+    await ensureDevelopmentPki({ config, machine: 'gate', now })
+    const before = print(home.path)
+    spoil?.(home.path)
+    await ensureDevelopmentPki({ config, machine: 'gate', now: now + later })
+    expect(print(home.path) !== before).toBe(anew)
+    expect(statSync(files(home.path).key).mode & 0o777).toBe(0o600)
+  })
+
+  test('settings for both desks, where there is one and the port is known', async () => {
+    using home = temporaryFolder()
+    const config = configIn(home.path)
+    expect(relaySettings(config, 8443)).toEqual({})
+    await ensureDevelopmentPki({ config, machine: 'gate', now })
+    expect(relaySettings(config, 0)).toEqual({})
+    expect(relaySettings(config, 8443)).toEqual({
+      SALLYPORT_GATEWAY_ENROLL_URL: 'https://localhost:8443',
+      SALLYPORT_GATEWAY_RELAY_CERT: files(home.path).cert,
+      SALLYPORT_GATEWAY_RELAY_KEY: files(home.path).key,
+      SALLYPORT_ENROLL_RELAY_CA: join(home.path, 'certs/services.pem'),
+    })
+  })
+
+  test('a services CA of before makes none, and is left alone', async () => {
+    using home = temporaryFolder()
+    const config = configIn(home.path)
+    await ensureDevelopmentPki({ config, machine: 'gate', now })
+    const root = makeCa({ name: 'Root', now })
+    const old = makeCa({ name: 'Services', now, by: root, pathLength: 0, extendedKeyUsage: [OID.serverAuth] })
+    writeFileSync(join(home.path, 'certs/services.pem'), old.pem)
+    writeFileSync(join(home.path, 'certs/private/services.key'), old.keyPem, { mode: 0o600 })
+    for (const path of Object.values(files(home.path))) rmSync(path)
+    await ensureDevelopmentPki({ config, machine: 'gate', now })
+    expect(existsSync(files(home.path).cert)).toBe(false)
+    expect(relaySettings(config, 8443)).toEqual({})
+  })
 })
 
 test('half a PKI is not mended by guessing', async () => {

@@ -45,6 +45,7 @@ describe('everything that can be said', () => {
   const whole: ApplicationBody = {
     hostnames: ['api.example.com', '*.devices.example.com'],
     https: {
+      kind: 'proxy',
       path: '/foo*/bar',
       origin: ['https://a.internal', 'https://b.internal:8443'],
       origin_ca: pki.root.pem,
@@ -56,7 +57,16 @@ describe('everything that can be said', () => {
       forward: ['xfcc'],
       forward_on: 'first',
     },
-    mqtt: { topics: [{ filter: 'devices/${device.id}/#', acts: ['publish'] }] },
+    mqtt: {
+      topics: [{ filter: 'devices/${device.id}/#', acts: ['publish'] }],
+      client_id: 'prefix',
+      connections: 5,
+      deny_publish: 'drop',
+      on_revoke_will: 'publish',
+      handshake_per: 'message',
+      websocket: false,
+      allowed_origins: ['https://app.example.com'],
+    },
     session_duration: '1d',
     token_binding: 'spki',
     http_only_cookie_attribute: false,
@@ -78,6 +88,84 @@ describe('everything that can be said', () => {
       forward: [],
       bodyLimit: 10_485_760,
     })
+  })
+})
+
+describe('over MQTT', () => {
+  const readMqtt = (over: object) => read({ mqtt: over }).mqtt
+
+  it('what is as it would be anyway is not stored, and is told', () => {
+    const defaults = {
+      topics: [],
+      client_id: 'equal',
+      connections: 1,
+      deny_publish: 'disconnect',
+      on_revoke_will: 'discard',
+      websocket: true,
+      allowed_origins: [],
+    }
+    expect(readMqtt({})).toEqual({ topics: [] })
+    expect(readMqtt(defaults)).toEqual({ topics: [] })
+    expect(applicationToWire(read({ mqtt: {} })).mqtt).toEqual(defaults)
+    // the setting of the gateway may be the other one
+    expect(readMqtt({ handshake_per: 'connection' })).toEqual({ topics: [], handshakePer: 'connection' })
+  })
+
+  it('a page of any site is refused', () => {
+    expect(() => readMqtt({ allowed_origins: ['*'] })).toThrow(refusal(/^mqtt\.allowed_origins: /))
+  })
+})
+
+describe('what is published over HTTPS', () => {
+  const publish = { kind: 'mqtt-publish', path: '/publish/*' } as const
+  const readPublish = (over: object = {}) => read({ https: { ...publish, ...over } })
+
+  it('has a path, and no origin', () => {
+    const plain = readPublish()
+    expect(plain.https).toEqual({ ...publish, origin: [], retain: false, allowedOrigins: [] })
+    expect(applicationToWire(plain).https).toEqual({ ...publish, retain: false, allowed_origins: [] })
+  })
+
+  it('goes through and back', () => {
+    const whole = {
+      ...publish,
+      retain: true,
+      body_limit: 1_000,
+      allowed_origins: ['https://app.example.com'],
+    }
+    const stored = readPublish(whole)
+    expect(applicationToWire(stored).https).toEqual(whole)
+    expect(stored.https).toMatchObject({ retain: true, bodyLimit: 1_000 })
+  })
+
+  it.each(['/*', '/publish/*', '/a/b/*', '/a%20b/*'])('below %s', (path) => {
+    expect(readPublish({ path }).https).toMatchObject({ path })
+  })
+
+  it.each(['/', '/publish', '/publish/', '/publish*', '/*/publish', '/a*/*', '/*/*'])(
+    'not below %s',
+    (path) => {
+      expect(() => readPublish({ path })).toThrow(refusal(/^https\.path: .*a prefix and \/\*/))
+    },
+  )
+
+  it.each([
+    ['origin', 'http://127.0.0.1:3000'],
+    ['origin_ca', pki.root.pem],
+    ['timeout', '5s'],
+    ['websocket', false],
+    ['encoded_slashes', false],
+    ['forward', []],
+    ['forward_on', 'every'],
+  ])('nothing of a proxy: %s', (field, value) => {
+    expect(() => readPublish({ [field]: value })).toThrow(
+      refusal(new RegExp(`^https\\.${field}: is a proxy's`)),
+    )
+  })
+
+  it('and a proxy has an origin, and retains nothing', () => {
+    expect(() => read({ https: { path: '/*' } })).toThrow(refusal(/^https\.origin: write where requests go/))
+    expect(() => readHttps({ retain: false })).toThrow(refusal(/^https\.retain: is of kind mqtt-publish/))
   })
 })
 
@@ -173,12 +261,18 @@ describe('topics', () => {
   const readTopic = (filter: string) =>
     read({ mqtt: { topics: [{ filter, acts: ['publish', 'publish'] }] } }).mqtt?.topics
 
-  it.each(['devices/${device.id}/#', '${device.tags.site}/+', 'groups/${device.group}', 'a/b'])(
-    '%s',
-    (filter) => {
-      expect(readTopic(filter)).toEqual([{ filter, acts: ['publish'] }])
-    },
-  )
+  it.each([
+    'devices/${device.id}/#',
+    '${device.tags.site}/+',
+    'groups/${device.group}',
+    'a/b',
+    '$SYS/#',
+    '$SYS/${device.id}',
+    '$data/+',
+    '+/$sallyport',
+  ])('%s', (filter) => {
+    expect(readTopic(filter)).toEqual([{ filter, acts: ['publish'] }])
+  })
 
   it.each([
     ['a/#/b', /not an MQTT topic filter/],
@@ -187,6 +281,13 @@ describe('topics', () => {
     ['a/${device.password}', /there is no template \$\{device\.password\}/],
     ['a/${__proto__}', /there is no template \$\{__proto__\}/],
     ['a/${device.id', /does not end/],
+    ['$sallyport', /the door's own/],
+    ['$sallyport/#', /the door's own/],
+    ['$sallyport/${device.id}', /the door's own/],
+    ['$share/group/a/b', /write what stands behind \$share/],
+    ['$${device.id}/a', /written out, without templates/],
+    ['$sallyport${device.id}/a', /written out, without templates/],
+    ['$${device.tags.x}', /written out, without templates/],
   ])('%s is refused', (filter, detail) => {
     expect(() => readTopic(filter)).toThrow(refusal(detail))
   })

@@ -14,7 +14,7 @@ const devices = makeCa({ name: 'Devices', now: NOW, by: root })
 const pem = devices.pem + root.pem
 const ending = makeCa({ name: 'Old Root', now: NOW, notAfter: NOW + 30 * DAY })
 const around = {
-  access: { anchors: [anchor({ pem })] },
+  access: { anchors: [anchor({ pem })], applications: [] as readonly Application[] },
   before: { anchors: [anchor({ name: 'listed', pem, crl: { urls: [], onStale: 'fail_open' } })] },
   groups: new Set(['pumps']),
   now: NOW,
@@ -70,6 +70,12 @@ describe('applications', () => {
     ['a pattern over no anchor', { hostnames: ['*.b'] }, [/^no anchor is for \*\.b/]],
     ['sessions without a certificate', { tokenBinding: 'none' as const }, [/whoever has a session token/]],
     ['the same, and never a session', { tokenBinding: 'none' as const, sessionDuration: 0 }, quiet],
+    ['several connections', { mqtt: { topics: [], clientId: 'prefix' as const, connections: 5 } }, quiet],
+    [
+      'several connections, and one ClientID for them',
+      { mqtt: { topics: [], connections: 5 } },
+      [/^mqtt\.connections is 5, and client_id equal leaves one ClientID/],
+    ],
     ['an origin here', https('http://[::1]:3000'), quiet],
     ['an origin elsewhere, over TLS', https('https://192.0.2.1'), quiet],
     ['a socket', https('unix:/run/app.sock'), quiet],
@@ -82,6 +88,40 @@ describe('applications', () => {
     const told = NOTES.application(application(over), around)
     expect(told).toHaveLength(notes.length)
     for (const [at, note] of notes.entries()) expect(told[at]).toMatch(note)
+  })
+})
+
+describe('what is published over HTTPS', () => {
+  const publishing = (...hostnames: readonly string[]) =>
+    application({
+      name: 'publish',
+      hostnames,
+      https: { kind: 'mqtt-publish', path: '/publish/*', origin: [] },
+      mqtt: undefined,
+    })
+  const at = (hostname: string) => application({ hostnames: [hostname], https: undefined })
+
+  it.each<[string, hostnames: readonly string[], others: readonly Application[], deaf: string | undefined]>([
+    ['no broker anywhere', ['example.test'], [], 'example.test'],
+    ['one on its hostname', ['example.test'], [at('example.test')], undefined],
+    ['one on a pattern over it', ['example.test'], [at('*.test')], undefined],
+    ['one below its pattern', ['*.test'], [at('example.test')], undefined],
+    ['one on its pattern', ['*.test'], [at('*.test')], undefined],
+    ['one elsewhere', ['example.test'], [at('other.test')], 'example.test'],
+    ['one on one of two', ['example.test', 'b.test'], [at('b.test')], 'example.test'],
+    ['nothing but HTTPS', ['example.test'], [application({ mqtt: undefined })], 'example.test'],
+  ])('%s', (_, hostnames, applications, deaf) => {
+    const told = NOTES.application(publishing(...hostnames), {
+      ...around,
+      access: { ...around.access, applications },
+    })
+    expect(told.filter((note) => note.includes('mqtt on'))).toEqual(
+      deaf === undefined
+        ? []
+        : [
+            `no application has mqtt on ${deaf}: whose topics a device may publish to is said there, so nothing is published`,
+          ],
+    )
   })
 })
 

@@ -56,7 +56,7 @@ describe('whose pages may send them', () => {
     'capacitor://localhost',
     'chrome-extension://abcdefghijklmnop',
   ])('%s', (origin) => {
-    expect(readPageOrigins([origin])).toEqual([origin])
+    expect(readPageOrigins('https.allowed_origins', [origin])).toEqual([origin])
   })
 
   it.each([
@@ -75,7 +75,9 @@ describe('whose pages may send them', () => {
     ['data:text/html,x', /scheme:\/\/host/],
     ['', /scheme:\/\/host/],
   ])('refuses %s', (origin, detail) => {
-    expect(() => readPageOrigins([origin])).toThrow(refusal(detail))
-    expect(() => readPageOrigins([origin])).toThrow(refusal(/^https\.allowed_origins: /))
+    expect(() => readPageOrigins('https.allowed_origins', [origin])).toThrow(refusal(detail))
+    expect(() => readPageOrigins('https.allowed_origins', [origin])).toThrow(
+      refusal(/^https\.allowed_origins: /),
+    )
   })
 })

@@ -1,155 +1,237 @@
 import fc from 'fast-check'
-import { generate, parser, type IConnectPacket } from 'mqtt-packet'
 import { describe, expect, test } from 'vitest'
-import { makeCleanConnect, makeConnect, readConnect } from '#gateway/mqtt/connect-packet.ts'
+import {
+  makeConnect,
+  makeForget,
+  readConnect,
+  type Connect,
+  type Will,
+} from '#gateway/mqtt/connect-packet.ts'
+import {
+  isTheirs,
+  NO_PROPERTIES,
+  numberOf,
+  textOf,
+  userProperty,
+  writeProperties,
+  type Property,
+} from '#gateway/mqtt/properties.ts'
+import { bytesOf, packetOf } from './corpus/notation.ts'
+import {
+  bodyAt,
+  data,
+  propertiesIn,
+  qos,
+  text,
+  theirBytes,
+  theirReading,
+  theirs,
+  topic,
+} from './corpus/oracle.ts'
 
-const read = (bytes: Buffer) => readConnect(bytes, (bytes[1] as number) > 127 ? 3 : 2, bytes.length)
-const hex = (body: string): Buffer => {
-  const bytes = Buffer.from(body.replaceAll(' ', ''), 'hex')
-  return Buffer.concat([Buffer.of(0x10, bytes.length), bytes])
+const read = (bytes: Buffer) => readConnect(bytes, bodyAt(bytes), bytes.length)
+const connectOf = (bytes: Buffer): Connect => {
+  const reading = read(bytes)
+  if (reading.kind !== 'connect') throw new Error(JSON.stringify(reading))
+  return reading.connect
 }
-const written = (bytes: Buffer): IConnectPacket => {
-  const reader = parser()
-  let found: IConnectPacket | undefined
-  reader.on('packet', (packet) => (found = packet as IConnectPacket))
-  reader.parse(bytes)
-  if (found === undefined) throw new Error('not a packet')
-  return found
-}
 
-const NAME = '0004 4d515454 04'
-const ID = '0001 61'
+// what is malformed: ./corpus/malformed.ts
 
-describe('refused', () => {
-  test.each([
-    ['no body', ''],
-    ['half a name', '0004 4d51'],
-    ['a name without a level', '0004 4d515454'],
-    ['another name', '0004 6d717474 04 02 0000 0001 61'],
-    ['an inherited name', '0009 5f5f70726f746f 5f5f 04 02 0000 0001 61'],
-    ['a name that is not UTF-8', '0004 4d5154ff 04 02 0000 0001 61'],
-    ['no flags', NAME],
-    ['no keep-alive', `${NAME} 02`],
-    ['no ClientID', `${NAME} 02 0000`],
-    ['a ClientID beyond the end', `${NAME} 02 0000 0002 61`],
-    ['a ClientID that is not UTF-8', `${NAME} 02 0000 0002 c0af`],
-    ['NUL in the ClientID', `${NAME} 02 0000 0001 00`],
-    ['the reserved flag', `${NAME} 03 0000 ${ID}`],
-    ['will QoS 3', `${NAME} 1e 0000 ${ID} 0001 74 0000`],
-    ['will QoS without a will', `${NAME} 0a 0000 ${ID}`],
-    ['will retain without a will', `${NAME} 22 0000 ${ID}`],
-    ['a will without a topic', `${NAME} 06 0000 ${ID}`],
-    ['a will with an empty topic', `${NAME} 06 0000 ${ID} 0000 0000`],
-    ['a will without a payload', `${NAME} 06 0000 ${ID} 0001 74`],
-    ['a will payload beyond the end', `${NAME} 06 0000 ${ID} 0001 74 0009 00`],
-    ['a will on a filter', `${NAME} 06 0000 ${ID} 0001 2b 0000`],
-    ['NUL in the will topic', `${NAME} 06 0000 ${ID} 0002 7400 0000`],
-    ['a password without a username', `${NAME} 42 0000 ${ID} 0001 70`],
-    ['no username where one is promised', `${NAME} 82 0000 ${ID}`],
-    ['a username that is not UTF-8', `${NAME} 82 0000 ${ID} 0001 ff`],
-    ['no password where one is promised', `${NAME} c2 0000 ${ID} 0001 75`],
-    ['bytes left over', `${NAME} 02 0000 ${ID} 00`],
-  ])('%s', (_, body) => expect(read(hex(body)).kind).toBe('malformed'))
-
-  test.each([
-    ['MQTT 5', '0004 4d515454 05', true],
-    ['MQTT 3 under the new name', '0004 4d515454 03', false],
-    ['MQTT 4 under the old name', '0006 4d5149736470 04', false],
-    ['MQTT 5 under the old name', '0006 4d5149736470 05', false],
-    ['level 0', '0004 4d515454 00', false],
-    ['level 255', '0004 4d515454 ff', false],
-  ])('%s, as another version', (_, body, five) => expect(read(hex(body))).toEqual({ kind: 'version', five }))
-})
+test.each([
+  ['MQTT 3 under the new name', "'MQTT' 03", 3],
+  ['MQTT 6', "'MQTT' 06", 6],
+  ['MQTT 4 under the old name', "'MQIsdp' 04", 4],
+  ['MQTT 5 under the old name', "'MQIsdp' 05", 5],
+  ['a bridge of 3.1.1', "'MQTT' 84 02 003c 'a'", 0x84],
+  ['level 0', "'MQTT' 00", 0],
+  ['level 255', "'MQTT' ff", 255],
+])('%s is no version that is spoken here', (_, body, level) =>
+  expect(read(packetOf('10', body))).toEqual({ kind: 'version', level }),
+)
 
 describe('MQTT 3.1', () => {
-  const OLD = '0006 4d5149736470 03'
+  const OLD = "'MQIsdp' 03"
   test.each([
-    ['plain', `${OLD} 02 003c ${ID}`],
-    ['with a reserved flag', `${OLD} 03 003c ${ID}`],
-    ['a password without a username', `${OLD} 42 003c ${ID} 0001 70`],
-    ['a username that is promised and not there', `${OLD} c2 003c ${ID}`],
-    ['a password that is promised and not there', `${OLD} c2 003c ${ID} 0001 75`],
+    ['plain', `${OLD} 02 003c 'a'`],
+    ['with a reserved flag', `${OLD} 03 003c 'a'`],
+    ['a password without a username', `${OLD} 42 003c 'a' 'p'`],
+    ['a username that is promised and not there', `${OLD} c2 003c 'a'`],
+    ['a password that is promised and not there', `${OLD} c2 003c 'a' 'u'`],
   ])('%s', (_, body) =>
-    expect(read(hex(body))).toEqual({
+    expect(read(packetOf('10', body))).toEqual({
       kind: 'connect',
       connect: { level: 3, clientId: 'a', clean: true, keepalive: 60, will: undefined },
     }),
   )
 })
 
-const text = fc.string({ minLength: 1, maxLength: 30 })
+/** What authentication data needs. */
+const withMethod = (list: Property[]): Property[] =>
+  textOf(list, 'authenticationMethod') === undefined
+    ? list.filter(({ name }) => name !== 'authenticationData')
+    : list
+
 const packets = fc.record({
+  level: fc.constantFrom(3 as const, 4 as const, 5 as const),
   clientId: text,
   clean: fc.boolean(),
   keepalive: fc.integer({ min: 0, max: 65_535 }),
-  will: fc.option(
-    fc.record({
-      topic: fc.stringMatching(/^[a-z/]{1,20}$/),
-      payload: fc.uint8Array({ maxLength: 50 }).map((bytes) => Buffer.from(bytes)),
-      qos: fc.constantFrom(0 as const, 1 as const, 2 as const),
-      retain: fc.boolean(),
-    }),
-    { nil: undefined },
-  ),
+  will: fc.option(fc.record({ topic, payload: data, qos, retain: fc.boolean() }), { nil: undefined }),
+  willProperties: propertiesIn(['will', 'client']),
+  properties: propertiesIn(['connect', 'client']).map(withMethod),
   username: fc.option(text, { nil: undefined }),
-  password: fc.option(
-    fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes)),
-    { nil: undefined },
-  ),
-  version: fc.constantFrom(3 as const, 4 as const),
+  password: fc.option(data, { nil: undefined }),
 })
+type Wanted = typeof packets extends fc.Arbitrary<infer T> ? T : never
 
-test('is read as another library writes it, and goes on under its own name, without its secrets', () => {
-  fc.assert(
-    fc.property(packets, ({ version, username, password, will, ...rest }) => {
-      fc.pre(!rest.clientId.includes('\u0000') && username?.includes('\u0000') !== true)
-      const bytes = generate({
-        cmd: 'connect',
-        protocolId: version === 3 ? 'MQIsdp' : 'MQTT',
-        protocolVersion: version,
-        ...rest,
-        ...(will === undefined ? {} : { will }),
-        ...(username === undefined ? {} : { username, ...(password === undefined ? {} : { password }) }),
-      })
-      const reading = read(bytes)
-      expect(reading).toEqual({ kind: 'connect', connect: { level: version, ...rest, will } })
-      if (reading.kind !== 'connect') return
-      const again = written(makeConnect(reading.connect, 'lamp-1'))
-      expect(again).toMatchObject({
-        clientId: 'lamp-1',
-        username: 'lamp-1',
-        clean: rest.clean,
-        keepalive: rest.keepalive,
-      })
-      expect(again.password ?? null).toBeNull()
-      expect(again.will === undefined ? undefined : { ...again.will }).toEqual(will)
-      expect(again.protocolVersion).toBe(version)
-    }),
-  )
-})
-
-test('any cut of a good one is refused, and no byte changed makes it throw', () => {
-  const bytes = generate({
+const bytesOfTheirs = (wanted: Wanted): Buffer => {
+  const { level, will, willProperties, properties, username, password, ...rest } = wanted
+  const five = level === 5
+  return theirBytes(level, {
     cmd: 'connect',
-    protocolId: 'MQTT',
-    protocolVersion: 4,
-    clientId: 'lamp-1',
-    clean: true,
-    keepalive: 60,
-    username: 'u',
-    password: Buffer.from('p'),
-    will: { topic: 'a/b', payload: Buffer.from('w'), qos: 1, retain: false },
+    protocolId: level === 3 ? 'MQIsdp' : 'MQTT',
+    protocolVersion: level,
+    ...rest,
+    ...(five ? { properties: theirs(properties) } : {}),
+    ...(will === undefined ? {} : { will: five ? { ...will, properties: theirs(willProperties) } : will }),
+    ...(username === undefined ? {} : { username, ...(password === undefined ? {} : { password }) }),
   })
-  for (let end = 2; end < bytes.length; end++) expect(readConnect(bytes, 2, end).kind).not.toBe('connect')
+}
+
+const willOf = ({ level, will, willProperties }: Wanted): Will | undefined => {
+  if (will === undefined || level < 5) return will
+  const responseTopic = textOf(willProperties, 'responseTopic')
+  return {
+    ...will,
+    properties: writeProperties(willProperties.filter(isTheirs)),
+    ...(responseTopic === undefined ? {} : { responseTopic }),
+  }
+}
+
+const usersIn = (list: readonly Property[]): Property[] =>
+  list.filter((property) => property.name === 'userProperty' && isTheirs(property))
+
+test('is read as another library writes it', () => {
   fc.assert(
-    fc.property(fc.nat(bytes.length - 1), fc.nat(255), (at, value) => {
-      const changed = Buffer.from(bytes)
-      changed[at] = value
-      readConnect(changed, 2, changed.length)
+    fc.property(packets, (wanted) => {
+      const { level, clientId, clean, keepalive, properties } = wanted
+      const method = textOf(properties, 'authenticationMethod')
+      const v5 = {
+        sessionExpiry: numberOf(properties, 'sessionExpiryInterval') ?? 0,
+        receiveMaximum: numberOf(properties, 'receiveMaximum') ?? 65_535,
+        maximumPacketSize: numberOf(properties, 'maximumPacketSize'),
+        requestProblemInformation: numberOf(properties, 'requestProblemInformation') !== 0,
+        properties: usersIn(properties),
+        ...(method === undefined ? {} : { authenticationMethod: method }),
+      }
+      const expected = { level, clientId, clean, keepalive, will: willOf(wanted) }
+      expect(connectOf(bytesOfTheirs(wanted))).toEqual(level === 5 ? { ...expected, v5 } : expected)
+    }),
+    { numRuns: 300 },
+  )
+})
+
+/** Of what stands in a CONNECT, and may go on beside the user properties. */
+const goesOn = (list: readonly Property[]): Property[] => [
+  ...list.filter(
+    ({ name, value }) =>
+      (name === 'sessionExpiryInterval' && value !== 0) ||
+      (name === 'receiveMaximum' && value !== 65_535) ||
+      name === 'maximumPacketSize' ||
+      (name === 'requestProblemInformation' && value === 0),
+  ),
+  ...usersIn(list),
+]
+
+test('goes on under the name that it is given, without its secrets and without names of ours', () => {
+  const names = fc.record({
+    clientId: text,
+    username: text,
+    password: fc.option(data, { nil: undefined }),
+    identity: text,
+  })
+  fc.assert(
+    fc.property(packets, names, (wanted, as) => {
+      const { level, clean, keepalive, will } = wanted
+      const again = theirReading(level, makeConnect(connectOf(bytesOfTheirs(wanted)), as))
+      const properties = [...goesOn(wanted.properties), userProperty('sallyport-identity', as.identity)]
+      expect(again).toMatchObject({
+        protocolVersion: level,
+        clientId: as.clientId,
+        username: as.username,
+        clean,
+        keepalive,
+      })
+      expect(again['password'] ?? undefined).toEqual(as.password)
+      expect(again['properties']).toEqual(level === 5 ? theirs(properties) : undefined)
+      const left = again['will'] as Record<string, unknown> | undefined
+      const kept = level === 5 ? theirs(wanted.willProperties.filter(isTheirs)) : {}
+      expect(left && { ...left, properties: left['properties'] ?? {} }).toEqual(
+        will && { ...will, properties: kept },
+      )
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('what is made is read as it was meant', () => {
+  fc.assert(
+    fc.property(packets, (wanted) => {
+      const connect = connectOf(bytesOfTheirs(wanted))
+      const { v5, ...rest } = connect
+      const { authenticationMethod: _, ...spoken } = v5 ?? {}
+      const again = connectOf(makeConnect(connect, { clientId: connect.clientId, username: 'u' }))
+      expect(again).toEqual(v5 === undefined ? rest : { ...rest, v5: spoken })
     }),
   )
 })
 
-test('ends a session', () => {
-  expect(written(makeCleanConnect('lamp-1'))).toMatchObject({ clientId: 'lamp-1', clean: true, keepalive: 0 })
+test('the keep-alive that is given, or the client’s', () => {
+  const connect = connectOf(packetOf('10', "'MQTT' 04 02 003c 'a'"))
+  expect(connectOf(makeConnect(connect, { clientId: 'a', username: 'a' })).keepalive).toBe(60)
+  expect(connectOf(makeConnect(connect, { clientId: 'a', username: 'a', keepalive: 7 })).keepalive).toBe(7)
+})
+
+test('nobody says who it is but the door', () => {
+  const body = `'MQTT' 05 06 003c [ 26 'sallyport-identity' 'root' 26 'Sallyport-X' '' 26 'k' 'v' ] 'a' [ 26 'sallyport-identity' 'root' ] 't' ''`
+  const connect = connectOf(packetOf('10', body))
+  expect(connect.v5?.properties).toEqual([userProperty('k', 'v')])
+  expect(connect.will?.properties).toEqual(NO_PROPERTIES)
+  const made = makeConnect(connect, { clientId: 'c', username: 'u', identity: 'lamp-1' })
+  expect(made.toString('latin1').match(/sallyport-/gi)).toHaveLength(1)
+  expect(made.includes(bytesOf("26 'sallyport-identity' 'lamp-1'"))).toBe(true)
+})
+
+test('the will is a copy: the memory it stood in is used again', () => {
+  const bytes = packetOf('10', "'MQTT' 05 06 003c [ ] 'a' [ 03 'text' 09 'data' ] 't' 'payload'")
+  const { will } = connectOf(bytes)
+  bytes.fill(0)
+  expect(will).toEqual({
+    topic: 't',
+    payload: Buffer.from('payload'),
+    qos: 0,
+    retain: false,
+    properties: bytesOf("[ 03 'text' 09 'data' ]"),
+  })
+})
+
+describe('what a broker remembers is ended', () => {
+  const login = { username: 'lamp-1', password: Buffer.from('p') }
+  test.each([3, 4] as const)('level %i: by a clean session', (level) =>
+    expect(theirReading(level, makeForget(level, 'lamp-1@x', login).connect)).toMatchObject({
+      clientId: 'lamp-1@x',
+      username: 'lamp-1',
+      password: Buffer.from('p'),
+      clean: true,
+      keepalive: 0,
+    }),
+  )
+  test('MQTT 5: by a session that is gone on with, and ends', () => {
+    const made = theirReading(5, makeForget(5, 'lamp-1', login).connect)
+    expect(made).toMatchObject({ clientId: 'lamp-1', clean: false })
+    // no session expiry: it ends with its connection (§3.1.2.11.2)
+    expect(made['properties']).toEqual({ receiveMaximum: 1 })
+    expect(made['will']).toBeUndefined()
+  })
 })

@@ -2,10 +2,12 @@ import fc from 'fast-check'
 import type { IPublishPacket, Packet } from 'mqtt-packet'
 import { generate } from 'mqtt-packet'
 import { describe, expect, test, vi } from 'vitest'
-import { makeSuback, TYPE } from '#gateway/mqtt/packets.ts'
+import { TYPE } from '#gateway/mqtt/packets.ts'
+import { makeSuback } from '#gateway/mqtt/subscribe-packets.ts'
 import type { LinkEvents, Upstream } from '#gateway/mqtt/upstream.ts'
 import { connectPacket, type MqttClient } from '../../../support/mqtt-client.ts'
 import { openFront, type Front } from '../../../support/mqtt-front.ts'
+import { scriptedUpstream } from '../../../support/scripted-upstream.ts'
 
 const KIB = 1024
 const publish = (topic: string, over: Partial<IPublishPacket> = {}): IPublishPacket => ({
@@ -114,7 +116,7 @@ describe('a client that says much at once', () => {
       return judgeTopics(peer, host)
     }
     client.stream.write(Buffer.concat(Array.from({ length: count }, (__, at) => make(at))))
-    const seen = (): number => front.tally.up[TYPE[type]] as number
+    const seen = (): number => front.tally.up.packets[TYPE[type]] as number
     let most = 0
     for (let before = 0; before < count;) {
       await new Promise(setImmediate)
@@ -145,6 +147,7 @@ test('a publisher is held back by a broker that is full, and by nothing else', a
   let room = true
   const written: Buffer[] = []
   const upstream: Upstream = {
+    ...scriptedUpstream(),
     sharedSubscriptions: false,
     open: (given) => {
       events = given
@@ -156,7 +159,7 @@ test('a publisher is held back by a broker that is full, and by nothing else', a
         },
         pause: () => {},
         resume: () => {},
-        end: () => setImmediate(given.closed),
+        end: () => setImmediate(() => given.closed()),
       }
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
@@ -183,7 +186,7 @@ describe('a broker that misbehaves', () => {
     openFront({
       makeUpstream: () =>
         Promise.resolve<Upstream>({
-          sharedSubscriptions: true,
+          ...scriptedUpstream(),
           open: (events) => ({
             write: (bytes) => {
               setImmediate(script, events, Buffer.from(bytes))
@@ -191,9 +194,8 @@ describe('a broker that misbehaves', () => {
             },
             pause: () => {},
             resume: () => {},
-            end: () => setImmediate(events.closed),
+            end: () => setImmediate(() => events.closed()),
           }),
-          [Symbol.asyncDispose]: () => Promise.resolve(),
         }),
     })
   const once =
@@ -258,7 +260,7 @@ describe('a broker that misbehaves', () => {
   test('answers a SUBSCRIBE in part: what is missing has failed', async () => {
     await using front = await open((events, first) => {
       if (first[0] === 0x10) events.data(Buffer.from('20020000', 'hex'))
-      if (first[0] === 0x82) events.data(makeSuback(first.readUInt16BE(2), [2]))
+      if (first[0] === 0x82) events.data(makeSuback(4, first.readUInt16BE(2), [2]))
     })
     const client = await front.enter('lamp-1')
     client.send({

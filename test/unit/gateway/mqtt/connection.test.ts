@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Denial } from '#fleet/denial.ts'
 import { connectPacket, type MqttClient } from '../../../support/mqtt-client.ts'
 import { openFront, type Front } from '../../../support/mqtt-front.ts'
+import { scriptedUpstream } from '../../../support/scripted-upstream.ts'
 
 let front: Front
 beforeEach(async () => {
@@ -317,8 +318,10 @@ describe('SUBSCRIBE', () => {
       publish('devices/lamp-1/a', { payload: 'heard' }),
     )
     expect(await client.next()).toMatchObject({ cmd: 'unsuback', messageId: 2 })
-    expect(await client.next()).toMatchObject({ cmd: 'suback', messageId: 3, granted: [1] })
-    expect(text(await client.next())).toBe('heard')
+    // a message may overtake the SUBACK [MQTT-3.8.4-3]
+    const heard = [await client.next(), await client.next()]
+    expect(heard.find(({ cmd }) => cmd === 'suback')).toMatchObject({ messageId: 3, granted: [1] })
+    expect(text(heard.find(({ cmd }) => cmd === 'publish'))).toBe('heard')
   })
 
   test('overlapping filters deliver once, at the highest QoS', async () => {
@@ -338,7 +341,7 @@ describe('a delivery', () => {
     await granted(client, ['fleet/news/#', 2])
     const speaker = await front.enter('speaker')
     front.admission.rules = [
-      { filter: 'fleet/#', acts: ['publish'] },
+      { filter: 'fleet/#', acts: ['publish', 'subscribe'] },
       { filter: 'fleet/news/ok', acts: ['receive'] },
     ]
     front.admission.changed()
@@ -354,9 +357,12 @@ describe('a delivery', () => {
     }
     speaker.send(publish('fleet/news/ok', { payload: 'fine' }))
     expect(text(await client.next())).toBe('fine')
-    expect(front.admission.recorded.filter(({ ask }) => 'topic' in ask)).toMatchObject([
-      { ask: { act: 'receive', topic: 'fleet/news/secret' }, decision: { reason: 'topic_denied' } },
-    ])
+    expect(front.admission.recorded.filter(({ ask }) => 'topic' in ask)).toMatchObject(
+      Array(3).fill({
+        ask: { act: 'receive', topic: 'fleet/news/secret' },
+        decision: { reason: 'topic_denied' },
+      }),
+    )
     expect(await front.metrics()).toContain('sallyport_mqtt_dropped_total{why="denied",desk="gateway"} 3')
     // and nothing of it waits at the broker
     client.send({ cmd: 'disconnect' })
@@ -526,26 +532,10 @@ describe('a session that stays', () => {
   })
 
   test('is watched on by the certificate of before when a clean connection took over and came to nothing', async () => {
-    let silent = false
-    await using own = await openFront({
-      makeUpstream: () =>
-        Promise.resolve({
-          sharedSubscriptions: false,
-          open: (events) => ({
-            write: (bytes) => {
-              if (!silent && (bytes[0] as number) >> 4 === 1)
-                setImmediate(() => events.data(Buffer.from('20020000', 'hex')))
-              return true
-            },
-            pause: () => {},
-            resume: () => {},
-            end: () => void setImmediate(events.closed),
-          }),
-          [Symbol.asyncDispose]: () => Promise.resolve(),
-        }),
-    })
+    const upstream = scriptedUpstream()
+    await using own = await openFront({ makeUpstream: () => Promise.resolve(upstream) })
     const first = await own.enter('lamp-1', { clean: false })
-    silent = true
+    upstream.answer = () => undefined
     const second = own.dial('lamp-1')
     second.send(connectPacket({ clean: true }))
     await first.closed()
@@ -775,7 +765,7 @@ describe('takeover', () => {
 
 describe('time', () => {
   test('a client that says nothing is closed, and one that says too little', async () => {
-    await using own = await openFront({ connectTimeout: 50 })
+    await using own = await openFront({ mqtt: { connect_timeout: 50 } })
     const silent = own.dial('lamp-1')
     const slow = own.dial('lamp-1')
     slow.send(Buffer.from('100f00044d51', 'hex'))
@@ -786,22 +776,8 @@ describe('time', () => {
     )
   })
 
-  test('a packet that never arrives whole', async () => {
-    const now = 1_000_000
-    await using own = await openFront({ clock: () => now })
-    const client = own.dial('lamp-1', { notAfter: now + 86_400_000 })
-    await client.connect()
-    own.sweep(now + 61_000)
-    expect(await client.ping()).toEqual([])
-    client.send(Buffer.from('30640003', 'hex'))
-    await vi.waitUntil(() => {
-      own.sweep(now + 61_000)
-      return client.ended
-    })
-  })
-
   test('a connection lives as long as it may', async () => {
-    await using own = await openFront({ maxConnection: 100 })
+    await using own = await openFront({ mqtt: { max_connection: 100 } })
     const client = await own.enter('lamp-1')
     await client.closed()
     expect(own.admission.recorded.at(-1)).toMatchObject({
@@ -854,7 +830,7 @@ describe('one message for each handshake', () => {
     [1, ['puback']],
     [2, ['pubrec', 'pubcomp']],
   ] as const)('QoS %i', async (qos, answers) => {
-    await using own = await openFront({ handshakePer: 'message' })
+    await using own = await openFront({ mqtt: { handshake_per: 'message' } })
     own.admission.rules = [{ filter: '#', acts: ['publish', 'subscribe', 'receive'] }]
     const client = await own.enter('lamp-1', {
       clean: false,
@@ -871,7 +847,7 @@ describe('one message for each handshake', () => {
   })
 
   test('a second one closes it', async () => {
-    await using own = await openFront({ handshakePer: 'message' })
+    await using own = await openFront({ mqtt: { handshake_per: 'message' } })
     const client = await own.enter('lamp-1')
     client.send(publish('devices/lamp-1/x', { qos: 1, messageId: 1 }), publish('devices/lamp-1/x'))
     await client.closed()

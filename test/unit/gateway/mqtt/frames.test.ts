@@ -91,6 +91,16 @@ describe('lengths', () => {
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1_000_000)
     expect(framers.every(({ partial }) => partial)).toBe(true)
   })
+
+  test('nor does it when some of it has come: memory is what has arrived, twice over at most', () => {
+    const seen: Seen = { out: '', packets: [], refused: undefined }
+    const framer = framerOver(seen, { limit: 2 ** 29 })
+    framer.push(Buffer.from('30ffffff7f', 'hex'))
+    const before = process.memoryUsage().arrayBuffers
+    for (let sent = 0; sent < 100; sent++) framer.push(Buffer.alloc(1_000))
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1_000_000)
+    expect(framer.partial).toBe(true)
+  })
 })
 
 test('cut anywhere, the packets are the same', () => {
@@ -167,6 +177,17 @@ test('cut anywhere, what is held goes on where it stopped', () => {
       },
     ),
   )
+})
+
+test('while it waits nothing is decided', () => {
+  const seen: Seen = { out: '', packets: [], refused: undefined }
+  const framer = framerOver(seen, { decide: (text) => text as Step })
+  framer.push(Buffer.concat([body('forward-hold'), body('hold'), body('forward')]))
+  for (const packets of [1, 2, 3]) {
+    expect(seen.packets).toHaveLength(packets)
+    framer.resume()
+  }
+  expect([framer.waits, framer.count]).toEqual([undefined, 3])
 })
 
 test('packets that may pass do so in the pieces in which they came', () => {

@@ -14,8 +14,6 @@ beforeEach(() => {
   live = createLive()
   discarded = []
   sleepers = createSleepers(admission, live, {
-    claim: () => {},
-    release: () => {},
     discard: (id) => void discarded.push(id),
   })
 })
@@ -103,6 +101,23 @@ describe('a session that is away', () => {
     expect(discarded).toEqual([])
     expect(admission.asked).toHaveLength(1)
   })
+})
+
+test('more than can be watched are not kept: the one that has slept longest ends', () => {
+  const few = createSleepers(admission, live, { discard: (id) => void discarded.push(id) }, 2)
+  for (const id of ['a', 'b', 'a', 'c']) few.sleep(id, lamp)
+  expect(discarded).toEqual(['b'])
+  expect([few.wake('a'), few.wake('b'), few.wake('c')]).toEqual([lamp, undefined, lamp])
+})
+
+test('of one device each ClientID is watched by itself', () => {
+  for (const id of ['lamp-1', 'lamp-1@a', 'lamp-1@b'])
+    sleepers.sleep(id, { ...lamp, ask: { ...lamp.ask, clientId: id } })
+  admission.access = { clientId: 'prefix', connections: 3 }
+  sleepers.wake('lamp-1@a')
+  admission.denied.set('lamp-1', 'certificate_revoked')
+  changed()
+  expect(discarded).toEqual(['lamp-1', 'lamp-1@b'])
 })
 
 test('an expired certificate alone does not end the session of one that stood', () => {

@@ -1,5 +1,6 @@
+import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { createTimers, lifeEnds } from '#gateway/mqtt/timers.ts'
+import { createTimers, lifeEnds, type Timed } from '#gateway/mqtt/timers.ts'
 
 describe('how long a connection may live', () => {
   const day = 86_400_000
@@ -15,72 +16,93 @@ describe('timers', () => {
   beforeEach(() => void vi.useFakeTimers())
   afterEach(() => void vi.useRealTimers())
 
-  test('silence is one and a half keep-alives', () => {
-    const silent = vi.fn()
-    const timers = createTimers()
-    timers.keepAlive(10, () => false, silent)
-    vi.advanceTimersByTime(14_999)
-    timers.heard()
-    vi.advanceTimersByTime(14_999)
-    expect(silent).not.toHaveBeenCalled()
-    vi.advanceTimersByTime(1)
-    expect(silent).toHaveBeenCalledOnce()
+  const timed = (ring: (now: number) => number = () => Infinity): Timed & { rung: number[] } => {
+    const one = {
+      due: Infinity,
+      place: -1,
+      rung: [] as number[],
+      ring: (now: number) => {
+        one.rung.push(now)
+        return ring(now)
+      },
+    }
+    return one
+  }
+
+  test('ring at the earliest moment that was said, and once', () => {
+    using timers = createTimers()
+    const one = timed()
+    const began = timers.now()
+    timers.by(one, began + 200)
+    timers.by(one, began + 100)
+    timers.by(one, began + 300)
+    vi.advanceTimersByTime(99)
+    expect(one.rung).toEqual([])
+    vi.advanceTimersByTime(10_000)
+    expect(one.rung).toHaveLength(1)
   })
 
-  test('silence of our own making does not count', () => {
-    const silent = vi.fn()
-    let excused = true
-    createTimers().keepAlive(10, () => excused, silent)
-    vi.advanceTimersByTime(100_000)
-    expect(silent).not.toHaveBeenCalled()
-    excused = false
-    vi.advanceTimersByTime(15_000)
-    expect(silent).toHaveBeenCalledOnce()
+  test('ring again when they are told when', () => {
+    using timers = createTimers()
+    const one = timed((now) => (one.rung.length < 3 ? now + 50 : Infinity))
+    timers.by(one, timers.now() + 50)
+    vi.advanceTimersByTime(1_000)
+    expect(one.rung).toHaveLength(3)
   })
 
-  test('no keep-alive, no end to silence', () => {
-    const silent = vi.fn()
-    createTimers().keepAlive(0, () => false, silent)
-    vi.advanceTimersByTime(1e9)
-    expect(silent).not.toHaveBeenCalled()
+  test('a moment further away than a timer can be does not come at once', () => {
+    using timers = createTimers()
+    const one = timed()
+    timers.by(one, timers.now() + 60 * 86_400_000)
+    vi.advanceTimersByTime(59 * 86_400_000)
+    expect(one.rung).toEqual([])
+    vi.advanceTimersByTime(86_400_000)
+    expect(one.rung).toHaveLength(1)
   })
 
-  test('only the last wait counts, and none after it has arrived', () => {
-    const late = vi.fn()
-    const timers = createTimers()
-    timers.wait(10, () => late('first'))
-    timers.wait(20, () => late('second'))
-    vi.advanceTimersByTime(100)
-    timers.wait(10, () => late('third'))
-    timers.arrived()
-    vi.advanceTimersByTime(100)
-    expect(late.mock.calls).toEqual([['second']])
+  test('what is dropped, also while another rings, is not rung', () => {
+    using timers = createTimers()
+    const other = timed()
+    const one = timed(() => {
+      timers.drop(other)
+      return Infinity
+    })
+    timers.by(one, timers.now() + 10)
+    timers.by(other, timers.now() + 10)
+    timers.drop(other)
+    timers.by(other, timers.now() + 11)
+    vi.advanceTimersByTime(1_000)
+    expect([one.rung.length, other.rung.length]).toEqual([1, 0])
   })
 
-  test('a life longer than a timer can be does not end at once', () => {
-    const outlived = vi.fn()
-    createTimers().live(60 * 86_400_000, outlived)
-    vi.advanceTimersByTime(20 * 86_400_000)
-    expect(outlived).not.toHaveBeenCalled()
-  })
-
-  test('only the last life counts', () => {
-    const outlived = vi.fn()
-    const timers = createTimers()
-    timers.live(10, () => outlived('first'))
-    timers.live(20, () => outlived('second'))
-    vi.advanceTimersByTime(100)
-    expect(outlived.mock.calls).toEqual([['second']])
-  })
-
-  test('a stop stops all of it', () => {
-    const rung = vi.fn()
-    const timers = createTimers()
-    timers.wait(10, rung)
-    timers.keepAlive(1, () => false, rung)
-    timers.live(10, rung)
-    timers.stop()
-    vi.advanceTimersByTime(1e6)
-    expect(rung).not.toHaveBeenCalled()
+  test('of very many each in its turn, whatever is put off, dropped and brought forward', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.nat(1_000), fc.option(fc.nat(1_000)), fc.boolean()), { maxLength: 200 }),
+        (all) => {
+          using timers = createTimers()
+          const began = timers.now()
+          const rung: number[] = []
+          const wanted: number[] = []
+          for (const [first, second, drop] of all) {
+            const one: Timed = {
+              due: Infinity,
+              place: -1,
+              ring: () => {
+                rung.push(one.due - began)
+                return Infinity
+              },
+            }
+            timers.by(one, began + first)
+            if (second !== null) timers.by(one, began + second)
+            if (drop) timers.drop(one)
+            else wanted.push(Math.min(first, second ?? first))
+          }
+          vi.advanceTimersByTime(2_000)
+          expect(rung).toEqual(wanted.toSorted((x, y) => x - y))
+        },
+      ),
+      { numRuns: 50 },
+    )
   })
 })

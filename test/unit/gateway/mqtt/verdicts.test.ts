@@ -1,14 +1,24 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { createVerdicts, type Verdicts } from '#gateway/mqtt/verdicts.ts'
-import { createFakeAdmission, fakePeer, type FakeAdmission } from '../../../support/mqtt-front.ts'
+import { createFakeAdmission, fakePeer, type FakeAdmission } from '../../../support/fake-admission.ts'
 
 let admission: FakeAdmission
 let verdicts: Verdicts
 let now = 0
+let notes: Record<string, unknown>[] = []
+const create = (notAfter?: number): Verdicts =>
+  createVerdicts({
+    admission,
+    peer: fakePeer('lamp-1', notAfter),
+    host: 'a.test',
+    clock: () => now,
+    note: (message, more) => void notes.push({ message, ...more }),
+  })
 beforeEach(() => {
   admission = createFakeAdmission()
   now = 1_000
-  verdicts = createVerdicts({ admission, peer: fakePeer('lamp-1'), host: 'a.test', clock: () => now })
+  notes = []
+  verdicts = create()
 })
 const topic = (act: 'publish' | 'receive', text: string | Buffer): string => {
   const bytes = Buffer.concat([Buffer.from('xx'), Buffer.from(text), Buffer.from('yy')])
@@ -20,8 +30,8 @@ describe('a topic', () => {
     for (let time = 0; time < 3; time++) {
       expect(topic('publish', 'devices/lamp-1/x')).toBe('allowed')
       expect(topic('receive', 'fleet/broadcast/x')).toBe('allowed')
-      expect(topic('publish', 'fleet/broadcast/x')).toBe('topic_denied')
     }
+    expect(topic('publish', 'fleet/broadcast/x')).toBe('topic_denied')
     expect(admission.asked).toEqual([
       { door: 'mqtt', host: 'a.test', act: 'publish', topic: 'devices/lamp-1/x' },
       { door: 'mqtt', host: 'a.test', act: 'receive', topic: 'fleet/broadcast/x' },
@@ -57,12 +67,7 @@ describe('a topic', () => {
   })
 
   test('is asked again when the certificates have run out', () => {
-    verdicts = createVerdicts({
-      admission,
-      peer: fakePeer('lamp-1', 1_500),
-      host: 'a.test',
-      clock: () => now,
-    })
+    verdicts = create(1_500)
     expect(topic('publish', 'devices/lamp-1/x')).toBe('allowed')
     admission.denied.set('lamp-1', 'certificate_expired')
     now = 1_500
@@ -100,8 +105,10 @@ describe('a topic', () => {
   })
 
   test('is forgotten in the end: memory is bounded, verdicts stay right', () => {
+    const said = new Set<string>()
     for (let round = 0; round < 3; round++)
-      for (let at = 0; at < 3_000; at++) expect(topic('publish', `devices/lamp-1/${at}`)).toBe('allowed')
+      for (let at = 0; at < 3_000; at++) said.add(topic('publish', `devices/lamp-1/${at}`))
+    expect([...said]).toEqual(['allowed'])
     expect(admission.asked).toHaveLength(9_000)
     // in use all the time, it is not
     admission.asked.length = 0
@@ -113,10 +120,68 @@ describe('a topic', () => {
   })
 })
 
-test('what is recorded has a bound; what is denied has none', () => {
-  for (let at = 0; at < 200; at++) expect(verdicts.filter(`yours/${at}`)).toBe('topic_denied')
-  expect(admission.recorded).toHaveLength(60)
-  now += 60_000
-  expect(verdicts.filter('yours/again')).toBe('topic_denied')
-  expect(admission.recorded).toHaveLength(61)
+describe('the topic of a while', () => {
+  test.each([
+    ['the end', 'devices/lamp-1/x', 'devices/lamp-1/y'],
+    ['the beginning', 'devices/lamp-1/x', 'devicez/lamp-1/x'],
+    ['the length', 'devices/lamp-1/xx', 'devices/lamp-1/x'],
+    ['what is longer', 'devices/lamp-1/x', `devices/lamp-1/${'x'.repeat(300)}`],
+  ])('is told from another: %s', (_, one, other) => {
+    for (let time = 0; time < 4; time++) expect(topic('publish', one)).toBe('allowed')
+    const expected = other.startsWith('devices/') ? 'allowed' : 'topic_denied'
+    for (let time = 0; time < 4; time++) expect(topic('publish', other)).toBe(expected)
+    for (let time = 0; time < 4; time++) expect(topic('publish', one)).toBe('allowed')
+  })
+  test('is judged anew with the next epoch, and for each act', () => {
+    for (let time = 0; time < 4; time++) expect(topic('publish', 'devices/lamp-1/x')).toBe('allowed')
+    admission.rules = [{ filter: 'devices/lamp-1/#', acts: ['publish'] }]
+    admission.changed()
+    expect(topic('receive', 'devices/lamp-1/x')).toBe('topic_denied')
+    admission.rules = [{ filter: 'other/#', acts: ['publish'] }]
+    admission.changed()
+    expect(topic('publish', 'devices/lamp-1/x')).toBe('topic_denied')
+  })
+})
+
+test('of a subscription that stands nothing is recorded, and each change has its number', () => {
+  expect(verdicts.mayKeep('devices/lamp-1/#')).toBe(true)
+  const { generation } = verdicts
+  expect(verdicts.mayKeep('#')).toBe(false)
+  expect(verdicts.generation).toBe(generation)
+  admission.denied.set('lamp-1', 'device_suspended')
+  admission.changed()
+  expect(verdicts.mayKeep('devices/lamp-1/#')).toBe(false)
+  expect(verdicts.generation).not.toBe(generation)
+  expect(verdicts.standing()).toBe('device_suspended')
+  expect(admission.recorded).toEqual([])
+})
+
+describe('what is recorded has a bound', () => {
+  test('of what is denied, which has none, the rest is a number', () => {
+    for (let at = 0; at < 200; at++) expect(verdicts.filter(`yours/${at}`)).toBe('topic_denied')
+    expect(admission.recorded).toHaveLength(60)
+    now += 60_000
+    expect(verdicts.filter('yours/again')).toBe('topic_denied')
+    expect(admission.recorded).toHaveLength(61)
+    expect(notes).toEqual([{ message: 'refused, without a line for each', left_out: 140 }])
+    verdicts.close()
+    expect(notes).toHaveLength(1)
+  })
+  test('the same topic refused again is a refusal again', () => {
+    for (let at = 0; at < 70; at++) expect(topic('publish', 'yours/x')).toBe('topic_denied')
+    expect(admission.recorded).toHaveLength(60)
+    expect(admission.recorded[59]?.ask).toMatchObject({ act: 'publish', topic: 'yours/x' })
+    verdicts.close()
+    expect(notes).toEqual([{ message: 'refused, without a line for each', left_out: 10 }])
+  })
+  test('and so has what admission was not asked', () => {
+    for (let at = 0; at < 70; at++) verdicts.refused('subscribe', 'devices/lamp-1/x', 'quota_exceeded')
+    expect(notes).toHaveLength(60)
+    expect(notes[0]).toEqual({
+      message: 'refused',
+      act: 'subscribe',
+      topic: 'devices/lamp-1/x',
+      reason: 'quota_exceeded',
+    })
+  })
 })

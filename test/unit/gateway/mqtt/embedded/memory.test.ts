@@ -1,11 +1,14 @@
 import { beforeEach, describe, expect, test } from 'vitest'
+import { NO_JOURNAL } from '#gateway/mqtt/embedded/journal.ts'
 import { createMemory, type Memory, type MemoryLimits } from '#gateway/mqtt/embedded/memory.ts'
-import type { BrokerPacket } from '#gateway/mqtt/embedded/stored.ts'
+import type { Session } from '#gateway/mqtt/embedded/session.ts'
+import type { Queued } from '#gateway/mqtt/embedded/stored.ts'
 
 const LIMITS: MemoryLimits = {
   queuedPerSession: 3,
   queuedBytesPerSession: 1_000,
   queuedBytes: 2_000,
+  incomingPerSession: 2,
   away: 1_000,
   retained: 4,
   retainedBytes: 1_200,
@@ -21,10 +24,10 @@ const make = (over: Partial<MemoryLimits> = {}): Memory =>
   createMemory({
     limits: { ...LIMITS, ...over },
     clock: () => now,
+    journal: NO_JOURNAL,
     dropped: (what, id) => dropped.push(id === undefined || what === 'queue' ? what : `${what} ${id}`),
     expired: (id) => expired.push(id),
     granted: (_, filter) => !filter.startsWith('refused'),
-    pace: () => undefined,
   })
 beforeEach(() => {
   dropped = []
@@ -34,333 +37,291 @@ beforeEach(() => {
 })
 
 let counter = 0
-const message = (over: Partial<BrokerPacket> = {}): BrokerPacket => ({
-  cmd: 'publish',
-  brokerId: 'b',
-  brokerCounter: ++counter,
-  topic: 't',
-  payload: Buffer.from('x'),
-  qos: 1,
-  retain: false,
-  dup: false,
-  ...over,
-})
-const all = async (stream: AsyncIterable<BrokerPacket>): Promise<BrokerPacket[]> => {
-  const packets: BrokerPacket[] = []
-  for await (const packet of stream) packets.push(packet)
-  return packets
+const publish = (topic = 't', qos = 1, payload: string | Buffer = 'x'): ReadonlySet<number> | undefined =>
+  memory.sessions.publish({ number: ++counter, topic, payload: Buffer.from(payload), qos })
+const session = (id: string): Session => memory.sessions.resume(id).session
+/** a session that wants `filter` */
+const wants = (id: string, filter = 't', qos = 2): Session => {
+  const it = session(id)
+  memory.sessions.subscribe(it, filter, qos)
+  memory.sessions.activate(it, filter)
+  return it
 }
-const client = { id: 'lamp-1' }
-const to = (id: string, qos = 2) => ({ clientId: id, topic: 't', qos })
-/** a new connection of the session, and what it is sent */
-const waiting = async (id = 'lamp-1'): Promise<BrokerPacket[]> => {
-  await memory.subscriptionsByClient({ id })
-  return all(memory.outgoingStream({ id }))
+const queueOf = (id: string): Queued[] => [...session(id).queue.values()]
+/** so many messages of 202 bytes, for this session alone */
+const fill = (id: string, messages: number): void => {
+  wants(id, id)
+  for (let at = 0; at < messages; at++) publish(id, 1, 'xy'.slice(0, 2 - (id.length > 1 ? 1 : 0)))
 }
-/** a session with so many messages of 202 bytes */
-const fill = async (id: string, messages: number): Promise<void> => {
-  for (let at = 0; at < messages; at++)
-    await memory.outgoingEnqueueCombi([to(id)], message({ payload: Buffer.from(id.slice(0, 1)) }))
-}
+const sizes = (...ids: string[]): number[] => ids.map((id) => session(id).queue.size)
 
 describe('a queue', () => {
-  test('gives messages in order, at the QoS of the subscription', async () => {
-    const [one, two] = [message({ qos: 2 }), message({ qos: 1 })]
-    await memory.outgoingEnqueueCombi([to('lamp-1', 1), to('lamp-2')], one)
-    await memory.outgoingEnqueueCombi([to('lamp-1', 1)], two)
-    expect((await waiting()).map(({ brokerCounter, qos }) => [brokerCounter, qos])).toEqual([
-      [one.brokerCounter, 1],
-      [two.brokerCounter, 1],
+  test('has messages in order, at the QoS of the subscription, and each has an id of its own', () => {
+    wants('lamp-1', 't', 1)
+    for (const qos of [2, 1, 2]) publish('t', qos)
+    expect(queueOf('lamp-1').map(({ qos, packetId }) => [qos, packetId])).toEqual([
+      [1, 1],
+      [1, 2],
+      [1, 3],
+    ])
+    expect(queueOf('lamp-1').map(({ message }) => message.number)).toEqual([
+      counter - 2,
+      counter - 1,
+      counter,
     ])
   })
 
-  test('holds so many, and so many bytes, and says what it does not keep', async () => {
-    for (let at = 0; at < 5; at++) await memory.outgoingEnqueueCombi([to('lamp-1')], message())
-    expect(await waiting()).toHaveLength(3)
+  test('holds one copy of a message, whoever else waits for it', () => {
+    for (const id of ['a', 'b', 'c']) wants(id)
+    expect(publish()?.size).toBe(3)
+    const [[one], [two]] = [queueOf('a'), queueOf('b')]
+    expect(one?.message).toBe(two?.message)
+    expect(one?.message.refs).toBe(3)
+    memory.sessions.acknowledged('a', 1)
+    memory.sessions.end('b')
+    expect([one?.message.refs, one?.message.gone]).toEqual([1, false])
+    memory.sessions.acknowledged('c', 1)
+    expect(one?.message.gone).toBe(true)
+  })
+
+  test('holds so many, and so many bytes, and says what it does not keep', () => {
+    wants('lamp-1')
+    for (let at = 0; at < 5; at++) publish()
+    expect(sizes('lamp-1')).toEqual([3])
     expect(dropped).toEqual(['queue', 'queue'])
-    const large = message({ payload: Buffer.alloc(900) })
-    await memory.outgoingEnqueueCombi([to('lamp-2')], large)
-    expect(await waiting('lamp-2')).toEqual([])
+    wants('lamp-2', 'large')
+    expect(publish('large', 1, Buffer.alloc(900))).toBeUndefined()
     expect(dropped).toHaveLength(3)
   })
 
-  test('has room again for what is acknowledged', async () => {
+  test('has room again for what is acknowledged', () => {
+    wants('lamp-1')
     for (let round = 0; round < 20; round++) {
-      const packet = message({ messageId: round + 1 })
-      await memory.outgoingEnqueueCombi([to('lamp-1')], packet)
-      await memory.outgoingUpdate(client, packet)
-      expect(await memory.outgoingClearMessageId(client, { messageId: round + 1 })).toMatchObject({
-        topic: 't',
-      })
+      publish()
+      memory.sessions.acknowledged('lamp-1', queueOf('lamp-1')[0]?.packetId ?? 0)
     }
-    expect(dropped).toEqual([])
-    expect(await waiting()).toEqual([])
+    expect([dropped, sizes('lamp-1')]).toEqual([[], [0]])
   })
 
-  test('sends again with DUP what was sent and not acknowledged, and with its id', async () => {
-    const [sent, kept] = [message(), message()]
-    for (const packet of [sent, kept]) await memory.outgoingEnqueueCombi([to('lamp-1')], packet)
-    await memory.subscriptionsByClient(client)
-    await memory.outgoingUpdate(client, { ...sent, messageId: 9 })
-    expect((await waiting()).map(({ dup, messageId }) => [dup, messageId])).toEqual([
-      [true, 9],
-      [false, undefined],
-    ])
+  test('never has one id for two messages, and none above 32767', () => {
+    const it = wants('lamp-1')
+    publish()
+    it.nextId = 0x7fff
+    publish()
+    publish()
+    expect(queueOf('lamp-1').map(({ packetId }) => packetId)).toEqual([1, 0x7fff, 2])
   })
 
-  test('does not send what this very connection has had already', async () => {
-    const packet = message()
-    await memory.subscriptionsByClient(client)
-    await memory.outgoingEnqueueCombi([to('lamp-1')], packet)
-    const stream = memory.outgoingStream(client)
-    await memory.outgoingUpdate(client, { ...packet, messageId: 9 })
-    expect(await all(stream)).toEqual([])
+  test('keeps no more of a large read than its own message', () => {
+    wants('lamp-1')
+    memory.sessions.publish({ number: 1, topic: 't', payload: Buffer.alloc(65_536).subarray(10, 20), qos: 1 })
+    expect(queueOf('lamp-1')[0]?.message.payload.buffer.byteLength).toBeLessThan(1_000)
   })
 
-  test('says only PUBREL again after PUBREC', async () => {
-    const packet = message({ qos: 2, messageId: 5 })
-    await memory.outgoingEnqueueCombi([to('lamp-1')], packet)
-    await memory.outgoingUpdate(client, packet)
-    await memory.outgoingUpdate(client, { ...message({ cmd: 'pubrel' }), messageId: 5 })
-    expect(await waiting()).toMatchObject([{ cmd: 'pubrel', messageId: 5 }])
-    await memory.outgoingClearMessageId(client, { messageId: 5 })
-    expect(await waiting()).toEqual([])
-  })
-
-  test('gives a message that it does not hold no id of one that it holds', async () => {
-    const [held, other] = [message({ messageId: 7 }), message({ messageId: 7 })]
-    await memory.outgoingEnqueueCombi([to('lamp-1')], held)
-    for (const packet of [held, other]) await memory.outgoingUpdate(client, packet)
-    expect([held.messageId, other.messageId]).toEqual([7, 8])
-    await memory.outgoingClearMessageId(client, { messageId: 8 })
-    expect(await waiting()).toHaveLength(1)
-  })
-
-  test('never has one id for two messages', async () => {
-    const [one, two] = [message({ messageId: 65_535 }), message({ messageId: 65_535 })]
-    for (const packet of [one, two]) {
-      await memory.outgoingEnqueueCombi([to('lamp-1')], packet)
-      await memory.outgoingUpdate(client, packet)
-    }
-    expect([one.messageId, two.messageId]).toEqual([65_535, 1])
-    await memory.outgoingClearMessageId(client, { messageId: 65_535 })
-    expect(await waiting()).toMatchObject([{ brokerCounter: two.brokerCounter, messageId: 1 }])
-  })
-
-  test('loses nothing to a delivery that was not made', async () => {
-    const packet = message()
-    await memory.outgoingEnqueueCombi([to('lamp-1')], packet)
-    // as aedes says it
-    await memory.outgoingClearMessageId(client, {})
-    expect(await waiting()).toHaveLength(1)
-  })
-
-  test('keeps no more of a large read than its own message', async () => {
-    const large = Buffer.alloc(65_536)
-    await memory.outgoingEnqueueCombi([to('lamp-1')], message({ payload: large.subarray(10, 20) }))
-    expect((await waiting())[0]?.payload.buffer.byteLength).toBeLessThan(1_000)
-  })
-
-  test('is gone with a clean session, and so are its bytes', async () => {
+  test('is gone with a clean session, and so are its bytes', () => {
     for (let round = 0; round < 10; round++) {
-      for (const id of ['a', 'b', 'c']) await memory.outgoingEnqueueCombi([to(id)], message())
-      for (const id of ['a', 'b', 'c']) await memory.cleanSubscriptions({ id })
+      for (const id of ['a', 'b', 'c']) wants(id)
+      publish()
+      for (const id of ['a', 'b', 'c']) memory.sessions.end(id)
     }
-    expect(dropped).toEqual([])
-    expect(await waiting()).toEqual([])
+    expect([dropped, sizes('a')]).toEqual([[], [0]])
   })
 })
 
 describe('when all queues together are full', () => {
-  const counts = async (...ids: string[]): Promise<number[]> =>
-    Promise.all(ids.map(async (id) => (await waiting(id)).length))
   const full = (): Memory =>
-    make({ queuedPerSession: 100, queuedBytesPerSession: 10_000, queuedBytes: 2_020 })
+    make({ queuedPerSession: 100, queuedBytesPerSession: 10_000, queuedBytes: 2_150 })
 
-  test('the largest session of those away gives way, its oldest messages first, and it is said', async () => {
+  test('the largest session of those away gives way, its oldest messages first, and it is said', () => {
     memory = full()
-    await fill('small', 2)
-    await fill('large', 8)
-    await fill('newcomer', 3)
-    expect(dropped).toEqual(['evicted large', 'evicted large', 'evicted large'])
-    expect(await counts('small', 'large', 'newcomer')).toEqual([2, 5, 3])
-    const [first] = await waiting('large')
-    expect(first?.brokerCounter).toBe(counter - 3 - 4)
+    fill('s', 2)
+    fill('l', 8)
+    fill('n', 3)
+    expect(dropped).toEqual(['evicted l', 'evicted l', 'evicted l'])
+    expect(sizes('s', 'l', 'n')).toEqual([2, 5, 3])
+    expect(queueOf('l')[0]?.message.number).toBe(counter - 3 - 4)
   })
 
-  test('those who are away give way before those who are connected', async () => {
+  test('those who are away give way before those who are connected', () => {
     memory = full()
-    await memory.subscriptionsByClient({ id: 'connected' })
-    memory.arrived('connected')
-    await fill('connected', 6)
-    await fill('away', 4)
-    await fill('newcomer', 2)
-    expect(dropped).toEqual(['evicted away', 'evicted away'])
-    expect(await counts('connected', 'away', 'newcomer')).toEqual([6, 2, 2])
+    memory.sessions.arrived(session('c'))
+    fill('c', 6)
+    memory.sessions.arrived(session('c'))
+    fill('a', 4)
+    fill('n', 2)
+    expect(dropped).toEqual(['evicted a', 'evicted a'])
     // and are as large as others again once they leave
-    memory.left('connected')
-    await fill('newcomer', 1)
-    expect(dropped.at(-1)).toBe('evicted connected')
+    memory.sessions.left(session('c'))
+    fill('n', 1)
+    expect(dropped.at(-1)).toBe('evicted c')
   })
 
-  test('when all of them are connected the largest gives way, and never to one that has more', async () => {
-    memory = full()
-    for (const id of ['hog', 'modest']) {
-      await memory.subscriptionsByClient({ id })
-      memory.arrived(id)
-    }
-    await fill('modest', 1)
-    await fill('hog', 9)
-    await fill('modest', 1)
-    expect(dropped).toEqual(['evicted hog'])
-    await memory.outgoingEnqueueCombi([to('hog')], message({ payload: Buffer.alloc(1_000) }))
-    expect(dropped).toEqual(['evicted hog', 'queue'])
-    expect(await counts('modest', 'hog')).toEqual([2, 8])
+  test('a message may lose its place in one queue to the same message in another', () => {
+    memory = make({ queuedBytes: 300 })
+    for (const id of ['a', 'b']) wants(id)
+    publish()
+    expect([sizes('a', 'b'), dropped]).toEqual([[0, 1], ['evicted a']])
+    expect(queueOf('b')[0]?.message).toMatchObject({ refs: 1, gone: false })
   })
 })
 
 describe('a session whose client stays away', () => {
-  test('ends, with all that waits for it and all that it subscribed to', async () => {
-    await memory.addSubscriptions(client, [{ topic: 't', qos: 1 }])
-    await fill('lamp-1', 2)
+  test('ends, with all that waits for it and all that it subscribed to', () => {
+    wants('lamp-1')
+    publish()
     now = 999
-    memory.sweep()
+    memory.sessions.sweep()
     expect(expired).toEqual([])
     now = 1_000
-    memory.sweep()
+    memory.sessions.sweep()
     expect(expired).toEqual(['lamp-1'])
-    expect(await memory.subscriptionsByTopic('t')).toEqual([])
-    expect(await waiting()).toEqual([])
+    expect(publish()).toBeUndefined()
+    expect(memory.sessions.find('lamp-1')).toBeUndefined()
   })
 
-  test('is counted from when it left', async () => {
-    await memory.subscriptionsByClient(client)
-    memory.arrived('lamp-1')
+  test('is counted from when it left', () => {
+    memory.sessions.arrived(session('lamp-1'))
     now = 50_000
-    memory.sweep()
-    expect(expired).toEqual([])
-    memory.left('lamp-1')
+    memory.sessions.sweep()
+    memory.sessions.left(session('lamp-1'))
     now += 999
-    memory.sweep()
+    memory.sessions.sweep()
     expect(expired).toEqual([])
     now += 1
-    memory.sweep()
+    memory.sessions.sweep()
     expect(expired).toEqual(['lamp-1'])
   })
 
-  test('is not taken from one who is just coming back', async () => {
-    await memory.addSubscriptions(client, [{ topic: 't', qos: 1 }])
+  test('is not taken from one who is just coming back', () => {
+    session('lamp-1')
     now = 2_000
-    expect(await memory.subscriptionsByClient(client)).toHaveLength(1)
-    memory.sweep()
+    expect(memory.sessions.resume('lamp-1').isNew).toBe(false)
+    memory.sessions.sweep()
     expect(expired).toEqual([])
   })
 })
 
-describe('subscriptions', () => {
-  test('are found by topic, one for each client, at the highest QoS', async () => {
-    await memory.addSubscriptions(client, [
+test.each([
+  ['lamp-1', ['lamp-1', 'lamp-1@a', 'lamp-1@b']],
+  ['lamp', []],
+  ['lamp-1@a', ['lamp-1@a']],
+  ['ca/lamp-1@x.org', ['ca/lamp-1@x.org']],
+  ['ca/lamp-1', []],
+])('sessions of the identity %s', (identity, ids) => {
+  for (const id of ['lamp-1', 'lamp-1@a', 'lamp-1@b', 'lamp-2@a', 'ca/lamp-1@x.org']) session(id)
+  expect(memory.sessions.sessionsOf(identity)).toEqual(ids)
+  for (const id of ids) memory.sessions.end(id)
+  expect(memory.sessions.sessionsOf(identity)).toEqual([])
+})
+
+describe('as aedes asks', () => {
+  const client = { id: 'lamp-1', clean: false }
+  const filters = async () => memory.persistence.subscriptionsByClient(client)
+
+  test('subscriptions are one for each filter, without the refused ones', async () => {
+    expect(await filters()).toEqual([])
+    // a session without subscriptions is one all the same
+    expect(await filters()).toEqual([{ topic: '$SYS', qos: 0 }])
+    await memory.persistence.addSubscriptions(client, [
       { topic: 'a/#', qos: 1 },
       { topic: 'a/+', qos: 2 },
-      { topic: 'a/b', qos: 0 },
-    ])
-    await memory.addSubscriptions({ id: 'lamp-2' }, [{ topic: 'a/b', qos: 1 }])
-    const found = await memory.subscriptionsByTopic('a/b')
-    expect(found.map(({ clientId, qos }) => `${clientId} ${qos}`).toSorted()).toEqual([
-      'lamp-1 2',
-      'lamp-2 1',
-    ])
-    await memory.removeSubscriptions(client, ['a/#', 'a/+', 'never'])
-    expect(await memory.subscriptionsByTopic('a/b')).toMatchObject([{ clientId: 'lamp-2' }])
-    expect(await memory.subscriptionsByClient(client)).toEqual([{ topic: 'a/b', qos: 0 }])
-  })
-
-  test('at QoS 0 are remembered, and queue nothing', async () => {
-    await memory.addSubscriptions(client, [{ topic: 'a', qos: 1 }])
-    await memory.addSubscriptions(client, [{ topic: 'a', qos: 0 }])
-    expect(await memory.subscriptionsByTopic('a')).toEqual([])
-    expect(await memory.subscriptionsByClient(client)).toEqual([{ topic: 'a', qos: 0 }])
-  })
-
-  test('that were refused are not kept', async () => {
-    await memory.addSubscriptions(client, [
       { topic: 'refused', qos: 1 },
-      { topic: 'a', qos: 1 },
     ])
-    expect(await memory.subscriptionsByClient(client)).toEqual([{ topic: 'a', qos: 1 }])
+    await memory.persistence.addSubscriptions(client, [{ topic: 'a/#', qos: 0 }])
+    expect(await filters()).toEqual([
+      { topic: 'a/#', qos: 0 },
+      { topic: 'a/+', qos: 2 },
+    ])
+    publish('a/b', 2)
+    expect(queueOf('lamp-1')).toMatchObject([{ qos: 2 }])
+    await memory.persistence.removeSubscriptions(client, ['a/+', 'never'])
+    expect(publish('a/b', 2)).toBeUndefined()
+  })
+
+  test.each([true, false])('QoS 2 ids are remembered until they are released (clean: %s)', async (clean) => {
+    const by = { id: 'lamp-1', clean }
+    if (!clean) session('lamp-1')
+    const { incomingGetPacket, incomingDelPacket } = memory.persistence
+    const get = (cmd = 'publish') => incomingGetPacket(by, { cmd, messageId: 3 })
+    await expect(get()).rejects.toThrow('no such packet')
+    expect([memory.arrived(by, 3), memory.arrived(by, 3)]).toEqual(['new', 'known'])
+    expect(await get()).toMatchObject({ messageId: 3 })
+    await expect(
+      incomingGetPacket({ id: 'lamp-2', clean }, { cmd: 'publish', messageId: 3 }),
+    ).rejects.toThrow()
+    expect([memory.arrived(by, 4), memory.arrived(by, 5)]).toEqual(['new', 'full'])
+    await incomingDelPacket(by, { cmd: 'pubrel', messageId: 3 })
+    await expect(get('pubrel')).rejects.toThrow('no such packet')
+    expect(memory.arrived(by, 5)).toBe('new')
+  })
+
+  test('after PUBREC only PUBREL is left to say', async () => {
+    wants('lamp-1')
+    publish('t', 2)
+    await memory.persistence.outgoingUpdate(client, { cmd: 'pubrel', messageId: 1 })
+    expect(queueOf('lamp-1')).toMatchObject([{ released: true }])
+    await memory.persistence.outgoingClearMessageId(client, { cmd: 'pubcomp', messageId: 1 })
+    // and an id of a message that was not queued takes nothing away
+    publish('t', 2)
+    await memory.persistence.outgoingClearMessageId(client, { cmd: 'puback', messageId: 0x8001 })
+    expect(queueOf('lamp-1')).toHaveLength(1)
   })
 })
 
 describe('retained messages', () => {
-  const retain = (topic: string, clientId: string, payload = 'x'): Promise<void> =>
-    memory.storeRetained(message({ topic, clientId, payload: Buffer.from(payload) }))
-  const kept = async (filter = '#'): Promise<string[]> =>
-    (await all(memory.createRetainedStreamCombi([filter]))).map(
-      ({ topic, payload }) => `${topic}=${payload.toString()}`,
-    )
+  const retain = (topic: string, clientId: string, payload = 'x'): boolean =>
+    memory.retained.keep(topic, Buffer.from(payload), 1, clientId)
+  const kept = (filter = '#'): string[] =>
+    memory.retained.under([filter]).map(({ topic, payload }) => `${topic}=${payload.toString()}`)
 
-  test('are one for each topic, and none after an empty one', async () => {
-    await retain('a', 'me', '1')
-    await retain('a', 'me', '2')
-    await retain('b', 'me')
-    expect(await kept()).toEqual(['a=2', 'b=x'])
-    await retain('a', 'you', '')
-    expect(await kept()).toEqual(['b=x'])
+  test('are one for each topic, and none after an empty one', () => {
+    retain('a', 'me', '1')
+    retain('a', 'me', '2')
+    retain('b', 'me')
+    expect(kept()).toEqual(['a=2', 'b=x'])
+    expect([retain('a', 'you', ''), retain('a', 'you', '')]).toEqual([true, false])
+    expect(kept()).toEqual(['b=x'])
   })
 
-  test('are bounded for each client, and for all', async () => {
-    for (const topic of ['a', 'b', 'c']) await retain(topic, 'me')
-    expect(await kept()).toEqual(['a=x', 'b=x'])
-    for (const topic of ['d', 'e']) await retain(topic, 'you')
-    await retain('f', 'they')
-    expect(await kept()).toEqual(['a=x', 'b=x', 'd=x', 'e=x'])
+  test('are bounded for each client, and for all', () => {
+    for (const topic of ['a', 'b', 'c']) retain(topic, 'me')
+    expect(kept()).toEqual(['a=x', 'b=x'])
+    for (const topic of ['d', 'e']) retain(topic, 'you')
+    retain('f', 'they')
+    expect(kept()).toEqual(['a=x', 'b=x', 'd=x', 'e=x'])
     expect(dropped).toEqual(['retained', 'retained'])
-    await retain('a', 'me', '')
-    await retain('c', 'me')
-    expect((await kept()).toSorted()).toEqual(['b=x', 'c=x', 'd=x', 'e=x'])
-    await retain('g', 'them', 'y'.repeat(1_200))
+    retain('a', 'me', '')
+    retain('c', 'me')
+    expect(kept().toSorted()).toEqual(['b=x', 'c=x', 'd=x', 'e=x'])
+    expect(retain('g', 'them', 'y'.repeat(1_200))).toBe(false)
     expect(dropped).toHaveLength(3)
   })
 
-  test('stay when what should replace them is not kept', async () => {
-    await retain('a', 'me', 'old')
-    await retain('a', 'me', 'y'.repeat(1_200))
-    expect(await kept()).toEqual(['a=old'])
+  test('stay when what should replace them is not kept', () => {
+    retain('a', 'me', 'old')
+    retain('a', 'me', 'y'.repeat(1_200))
+    expect(kept()).toEqual(['a=old'])
     // also of somebody else's, by one who has no room left
-    for (const topic of ['b', 'c']) await retain(topic, 'you')
-    await retain('a', 'you', 'new')
-    expect((await kept('a')).concat(dropped)).toEqual(['a=old', 'retained', 'retained'])
+    for (const topic of ['b', 'c']) retain(topic, 'you')
+    retain('a', 'you', 'new')
+    expect(kept('a').concat(dropped)).toEqual(['a=old', 'retained', 'retained'])
   })
 
-  test('may be replaced by one who has reached the limit', async () => {
-    for (const topic of ['a', 'b']) await retain(topic, 'me')
-    for (const topic of ['a', 'b']) await retain(topic, 'me', 'new')
-    expect((await kept()).toSorted()).toEqual(['a=new', 'b=new'])
+  test('may be replaced by one who has reached the limit, and count for whoever replaces them', () => {
+    for (const topic of ['a', 'b']) retain(topic, 'me')
+    for (const topic of ['a', 'b']) retain(topic, 'me', 'new')
+    expect(kept().toSorted()).toEqual(['a=new', 'b=new'])
+    retain('a', 'you', 'yours')
+    retain('c', 'me')
+    expect(kept().toSorted()).toEqual(['a=yours', 'b=new', 'c=x'])
     expect(dropped).toEqual([])
-    // and count for whoever replaces them
-    await retain('a', 'you', 'yours')
-    await retain('c', 'me')
-    expect((await kept()).toSorted()).toEqual(['a=yours', 'b=new', 'c=x'])
   })
 
-  test('are bounded in bytes for each client too', async () => {
-    await retain('a', 'me', 'y'.repeat(700))
-    await retain('b', 'me', 'y'.repeat(200))
-    await retain('b', 'you', 'z')
-    expect((await kept()).map((text) => text.slice(0, 3))).toEqual(['a=y', 'b=z'])
+  test('are bounded in bytes for each client too', () => {
+    retain('a', 'me', 'y'.repeat(700))
+    retain('b', 'me', 'y'.repeat(200))
+    retain('b', 'you', 'z')
+    expect(kept().map((text) => text.slice(0, 3))).toEqual(['a=y', 'b=z'])
     expect(dropped).toEqual(['retained'])
   })
-})
-
-test('QoS 2 ids are remembered until they are released', async () => {
-  const id = { messageId: 3 }
-  await expect(memory.incomingGetPacket(client, id)).rejects.toThrow('no such packet')
-  await memory.incomingStorePacket(client, id)
-  expect(await memory.incomingGetPacket(client, id)).toBe(id)
-  await expect(memory.incomingGetPacket({ id: 'lamp-2' }, id)).rejects.toThrow('no such packet')
-  await memory.incomingDelPacket(client, id)
-  await expect(memory.incomingGetPacket(client, id)).rejects.toThrow('no such packet')
-  await memory.incomingStorePacket(client, id)
-  await memory.cleanIncoming(client)
-  await expect(memory.incomingGetPacket(client, id)).rejects.toThrow('no such packet')
 })

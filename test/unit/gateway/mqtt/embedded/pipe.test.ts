@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { createPipe, type BrokerClient, type Pipe } from '#gateway/mqtt/embedded/pipe.ts'
+import { Pipe, type BrokerClient } from '#gateway/mqtt/embedded/pipe.ts'
 
 const KIB = 1024
 const BACKLOG = 1024 * KIB
@@ -7,11 +7,11 @@ const BACKLOG = 1024 * KIB
 let heard: Buffer[]
 let told: string[]
 let pipe: Pipe
-let turn: (() => void)[]
+let turn: Pipe[]
 let client: { -readonly [K in keyof BrokerClient]: BrokerClient[K] }
 
 const nextTurn = (): void => {
-  for (const flush of turn.splice(0)) flush()
+  for (const one of turn.splice(0)) one.flush()
 }
 
 beforeEach(() => {
@@ -21,14 +21,14 @@ beforeEach(() => {
   const mine: string[] = []
   told = mine
   turn = []
-  pipe = createPipe(
+  pipe = new Pipe(
     {
       data: (bytes) => void heard.push(bytes),
       drain: () => void mine.push('drain'),
       closed: () => void mine.push('closed'),
     },
     { backlog: BACKLOG },
-    (flush) => void turn.push(flush),
+    (one) => void turn.push(one),
   )
   client = {
     closed: false,
@@ -124,26 +124,68 @@ describe('from the broker', () => {
     expect(pipe.slow).toBe(false)
   })
 
-  test('a backlog beyond all bounds ends the connection', () => {
+  test('a backlog beyond all bounds ends the connection', async () => {
     pipe.pause()
     for (let at = 0; at < 4; at++) pipe.conn.write(Buffer.alloc(256 * KIB))
     expect(pipe.conn.destroyed).toBe(false)
     pipe.conn.write('x')
+    // in the middle of a publication it may not end
+    expect(pipe.conn.destroyed).toBe(false)
+    await new Promise(setImmediate)
     expect(pipe.conn.destroyed).toBe(true)
     // what aedes still has to say to it is taken, and forgotten
     expect(pipe.conn.write('y')).toBe(true)
   })
 
-  test('a queue is paced by what the client takes', async () => {
-    expect(pipe.pace()).toBeUndefined()
+  test('a queue is paced by what the client takes', () => {
+    let went = 0
+    expect(pipe.hasRoom).toBe(true)
     pipe.pause()
-    pipe.conn.write(Buffer.alloc(100 * KIB))
-    const room = pipe.pace()
-    expect(room).toBeInstanceOf(Promise)
+    pipe.conn.write(Buffer.alloc(256 * KIB))
+    expect(pipe.hasRoom).toBe(false)
+    pipe.whenEmpty(() => went++)
     pipe.resume()
+    expect(went).toBe(0)
     nextTurn()
-    await room
-    expect(pipe.pace()).toBeUndefined()
+    expect([went, pipe.hasRoom]).toEqual([1, true])
+    nextTurn()
+    expect(went).toBe(1)
+  })
+
+  test('its publishers wait for a client that does not read, once, and until it goes', () => {
+    let went = 0
+    pipe.goOn(() => went++)
+    expect(went).toBe(1)
+    pipe.pause()
+    pipe.conn.write(Buffer.alloc(300 * KIB))
+    pipe.goOn(() => went++)
+    expect(went).toBe(1)
+    vi.advanceTimersByTime(200)
+    expect(went).toBe(2)
+    pipe.goOn(() => went++)
+    expect(went).toBe(3)
+  })
+
+  test('its publishers wait no longer than that for one that stops to read while they wait', async () => {
+    let went = 0
+    pipe.conn.write(Buffer.alloc(300 * KIB))
+    pipe.goOn(() => went++)
+    pipe.pause()
+    await new Promise(setImmediate)
+    nextTurn()
+    vi.advanceTimersByTime(199)
+    expect(went).toBe(0)
+    vi.advanceTimersByTime(1)
+    expect(went).toBe(1)
+  })
+
+  test('its publishers go on when it goes', () => {
+    let went = 0
+    pipe.pause()
+    pipe.conn.write(Buffer.alloc(300 * KIB))
+    pipe.goOn(() => went++)
+    pipe.end('abort')
+    expect(went).toBe(1)
   })
 })
 
@@ -169,6 +211,27 @@ describe('to the broker', () => {
     for (const piece of ['a', 'b', 'c']) pipe.write(Buffer.from(piece))
     await new Promise(setImmediate)
     expect(read.join('')).toMatch(/^a--b--c--/)
+  })
+
+  test('nothing is said of more while the broker is busy with what it has read, and all of it comes in the end', async () => {
+    const read: string[] = []
+    const busy = { _parsingBatch: 1 }
+    pipe.attach(Object.assign(client, busy))
+    const take = (): void => {
+      const bytes = pipe.conn.read()
+      if (bytes !== null) read.push(String(bytes))
+    }
+    pipe.conn.on('readable', take)
+    pipe.write(Buffer.from('a'))
+    await new Promise(setImmediate)
+    pipe.write(Buffer.from('b'))
+    await new Promise(setImmediate)
+    expect(read).toEqual(['a'])
+    // what it has read last was the middle of a packet: then it does not ask
+    Object.assign(client, { _parsingBatch: 0 })
+    pipe.write(Buffer.from('c'))
+    await new Promise(setImmediate)
+    expect(read).toEqual(['a', 'b', 'c'])
   })
 
   test('an abort is read after what came before it', async () => {

@@ -1,6 +1,6 @@
 /**
  * So many per minute of one key, with a minute's worth at once: new connections of an address, requests of a certificate. In memory,
- * bounded. Not how many at the same time: shares.ts and ../crowd.ts.
+ * bounded. Not how many at the same time: https/shares.ts and crowd.ts.
  */
 
 import { MINUTE, type Clock } from '#fleet/clock.ts'

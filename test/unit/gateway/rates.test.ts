@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createRates } from '#gateway/https/rates.ts'
+import { createRates } from '#gateway/rates.ts'
 
 const open = (o: { perMinute?: number; most?: number } = {}) => {
   let now = 1_000_000

@@ -49,17 +49,19 @@ const MOST_NAMED = 64
 /**
  * The CAs that clients are told of in a handshake (RFC 8446 §4.2.4, RFC 5246 §7.4.4), beside our own: many send no certificate of a CA that
  * was not named. What they send is trusted by its group, and by nothing else. Those of enabled groups, each once, at most {@link MOST_NAMED}.
- * @returns PEM
  */
-export const namedAnchors = (groups: ReadonlyMap<string, EnrollmentGroup>): readonly string[] => {
-  const pems = new Map<string, string>()
+export const anchorsToName = (groups: ReadonlyMap<string, EnrollmentGroup>): readonly CertificateFacts[] => {
+  const anchors = new Map<string, CertificateFacts>()
   for (const { enabled, credentials, bootstrap } of groups.values()) {
     if (!enabled || bootstrap === undefined || !credentials.includes('bootstrap')) continue
-    for (const { fingerprint, der } of trustOf(bootstrap).anchors)
-      pems.set(fingerprint, toPem('CERTIFICATE', der))
+    for (const anchor of trustOf(bootstrap).anchors) anchors.set(anchor.fingerprint, anchor)
   }
-  return [...pems.values()].slice(0, MOST_NAMED)
+  return [...anchors.values()].slice(0, MOST_NAMED)
 }
+
+/** {@link anchorsToName}, PEM: for a listener whose TLS layer may trust them too, because nobody takes a verdict from it. */
+export const namedAnchors = (groups: ReadonlyMap<string, EnrollmentGroup>): readonly string[] =>
+  anchorsToName(groups).map(({ der }) => toPem('CERTIFICATE', der))
 
 /** Signatures of lists that were found good; a bad one costs a check each time, and only for who has a chain to an anchor. */
 const signed = new WeakMap<CrlFacts, Set<string>>()

@@ -1,6 +1,7 @@
 /**
  * Which group a bootstrap certificate is for: the one whose anchor stands nearest to it, whatever the request names. Builds and verifies its
- * chain for every group that takes such; what that group then says of it is bootstrap.ts's.
+ * chain for every group that takes such, and holds it against what that group says. Not what the registry says of it, and not what it is good
+ * for: that is #enroll/bootstrap.ts. The gateway asks here whom it may let in to enrol over MQTT.
  *
  * Cheap first: names and dates, then at most {@link MOST_CHECKS} signatures for a connection, however many requests come on it.
  */
@@ -13,7 +14,7 @@ import { extensionsOf, readCertificate } from '#pki/certificate.ts'
 import { createChecks, verifyChain, type Checks } from '#pki/chain.ts'
 import { OID } from '#pki/oids.ts'
 import { judgeBootstrapCa, judgeBootstrapLeaf } from '#policy/bootstrap.ts'
-import { trustOf, type Trust } from './bootstrap-trust.ts'
+import { revocationOf, trustOf, type Trust } from './bootstrap-trust.ts'
 
 /** Throws, and may count it against the address. */
 export type Refuse = (code: ErrorCode, detail: string) => never
@@ -146,7 +147,7 @@ export const nearest = (judged: readonly Judged[]): readonly Judged[] => {
  * A name says which of several that are equally near. It is no way around the nearest one: that one may be disabled, ask an operator or a
  * webhook, have revocation lists, and a wider group has not.
  */
-export const choose = (judged: readonly Judged[], groupName: string | undefined, refuse: Refuse): Judged => {
+const choose = (judged: readonly Judged[], groupName: string | undefined, refuse: Refuse): Judged => {
   const near = nearest(judged)
   if (groupName !== undefined) {
     const named = near.find(({ group }) => group.name === groupName)
@@ -163,4 +164,35 @@ export const choose = (judged: readonly Judged[], groupName: string | undefined,
   if (more.length > 0)
     throw new FleetError('credential_not_allowed', 'several groups take this certificate: name one')
   return only
+}
+
+/** The group that is to judge, by its own anchors. `chain`: leaf first, anchor last. */
+export type Taken = Candidate & { readonly chain: readonly CertificateFacts[] }
+
+/**
+ * The group, and the chain up to its anchor; revocation and whether it is enabled: {@link checkTaken}.
+ * @param groupName that the request names; undefined: none
+ */
+export const findTaker = (
+  groups: ReadonlyMap<string, EnrollmentGroup>,
+  shown: Shown,
+  groupName: string | undefined,
+  now: number,
+  refuse: Refuse,
+): Taken => {
+  const { group, trust, chain, problem } = choose(judgedByAll(groups, shown, now, refuse), groupName, refuse)
+  if (chain === undefined) return refuse('certificate_untrusted', problem)
+  // what this group says, now that it is known which
+  const own = judgeBootstrapLeaf(shown.leaf, group.bootstrap?.allowNoEku === true, now)
+  if (own !== undefined) return refuse(own, 'the bootstrap certificate has no extended key usage')
+  return { group, trust, chain }
+}
+
+/** @throws what `refuse` does; `group_disabled` */
+export const checkTaken = ({ group, trust, chain }: Taken, now: number, refuse: Refuse): void => {
+  const revocation = revocationOf(chain, trust.crls, now)
+  if (revocation === 'revoked') return refuse('certificate_revoked', 'the bootstrap certificate is revoked')
+  if (revocation !== 'good')
+    return refuse('certificate_untrusted', `there is no current revocation list of "${revocation.missing}"`)
+  if (!group.enabled) throw new FleetError('group_disabled', 'the group of this certificate is disabled')
 }

@@ -1,0 +1,48 @@
+/** CPU of a whole visit: full mutual-TLS handshake, CONNECT, CONNACK, DISCONNECT. Our door and its peers as in mqtt.ts, interleaved rounds. */
+
+import { cpuOfTree } from './support/cpu.ts'
+import { HOST } from './support/home.ts'
+import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
+import type { Count, Order } from './support/mqtt-clients.ts'
+import { openMqttBench, type MqttServer, type MqttServerName } from './support/mqtt-servers.ts'
+import type { Suite } from './support/suite.ts'
+
+const ROUNDS = 12
+const VISITS = 600
+const AT_ONCE = 4
+/** until V8 has compiled what it will compile */
+const WARM = 3_000
+const NAMES = ['mosquitto', 'door', 'embedded', 'haproxy'] as const satisfies readonly MqttServerName[]
+
+export const suite: Suite = async ({ rounds = ROUNDS, requests = VISITS, progress }) => {
+  await using bench = await openMqttBench({ names: NAMES, devices: AT_ONCE })
+  await using client = startHelper(CLIENT_CORE, 'mqtt-clients.ts')
+  const clients = bench.leaves.map(({ id, fullPem, keyPem }) => ({
+    clientId: id,
+    cert: fullPem,
+    key: keyPem,
+  }))
+  const visit = async ({ port, name, program }: MqttServer, count: number): Promise<number> => {
+    const before = cpuOfTree(program.pid)
+    const order: Order = { kind: 'visits', port, host: HOST, clients, count }
+    const { ok, failed } = await talkTo<Order, Count>(client, order)
+    if (ok !== count) throw new Error(`${name}: ${ok} of ${count} visits: ${failed}`)
+    return (cpuOfTree(program.pid) - before) / count
+  }
+  const variants: Record<MqttServerName, number[]> = { mosquitto: [], door: [], embedded: [], haproxy: [] }
+  for (const server of bench.servers)
+    await visit(server, server.name === 'door' || server.name === 'embedded' ? WARM : 300)
+  for (let round = 0; round < rounds; round += 1) {
+    const at = round % bench.servers.length
+    for (const server of [...bench.servers.slice(at), ...bench.servers.slice(0, at)])
+      variants[server.name].push(await visit(server, requests))
+    const said = Object.entries(variants).map(([name, values]) => `${name} ${values.at(-1)?.toFixed(0)}`)
+    progress(`round ${round + 1} of ${rounds}: ${said.join(', ')} µs`)
+  }
+  return {
+    unit: 'server CPU µs per connect + CONNACK + DISCONNECT (door, haproxy: without the broker behind)',
+    base: 'mosquitto',
+    variants,
+    facts: { rounds, visits_per_round: requests, ...bench.facts },
+  }
+}

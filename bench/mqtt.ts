@@ -1,0 +1,121 @@
+/**
+ * CPU per MQTT message and delivery: our door alone (before mosquitto, whose own cost is another row), our door with the embedded broker, mosquitto
+ * terminating the same mutual TLS, haproxy doing that before mosquitto. Interleaved rounds; 128 bytes; MQTT 3.1.1 (method: docs/performance.md).
+ */
+
+import { cpuOfTree } from './support/cpu.ts'
+import { HOST } from './support/home.ts'
+import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
+import type { ClientOf, Count, Order } from './support/mqtt-clients.ts'
+import {
+  openMqttBench,
+  type MqttBench,
+  type MqttServer,
+  type MqttServerName,
+} from './support/mqtt-servers.ts'
+import type { Pinned } from './support/pinned.ts'
+import type { Suite, SuiteResult } from './support/suite.ts'
+
+const ROUNDS = 12
+/** per variant and round: about a second of each server */
+const MESSAGES = 120_000
+const BYTES = 128
+const NAMES = ['mosquitto', 'door', 'embedded', 'haproxy'] as const satisfies readonly MqttServerName[]
+
+/** `many`: publishers of a fan-in, subscribers of a fan-out. */
+type Shape = {
+  readonly what: string
+  readonly qos: 0 | 1
+  readonly publishers: number
+  readonly receivers: number
+}
+
+const SHAPES: readonly Shape[] = [
+  { what: 'QoS 0, 20 to 1, per message', qos: 0, publishers: 20, receivers: 1 },
+  { what: 'QoS 1, 20 to 1, per message', qos: 1, publishers: 20, receivers: 1 },
+  { what: 'QoS 0, 1 to 40, per delivery', qos: 0, publishers: 1, receivers: 40 },
+  { what: 'QoS 1, 1 to 40, per delivery', qos: 1, publishers: 1, receivers: 40 },
+]
+
+const order = (client: Pinned, what: Order): Promise<Count> => talkTo<Order, Count>(client, what)
+
+const check = (name: string, wanted: number, { ok, failed }: Count): void => {
+  if (ok !== wanted || failed !== undefined) throw new Error(`${name}: ${ok} of ${wanted}: ${failed}`)
+}
+
+const clientsFor = (
+  { leaves }: MqttBench,
+  { qos, publishers, receivers }: Shape,
+): { readonly clients: readonly ClientOf[]; readonly from: readonly string[] } => {
+  const clients = leaves.slice(0, publishers + receivers).map(({ id, fullPem, keyPem }, at) => ({
+    clientId: id,
+    cert: fullPem,
+    key: keyPem,
+    ...(at < receivers ? { filter: 'bench/#', qos } : {}),
+  }))
+  return { clients, from: clients.slice(receivers).map(({ clientId }) => clientId) }
+}
+
+type Costs = Record<
+  'door' | 'mosquitto' | 'embedded' | 'haproxy' | 'behind the door' | 'behind haproxy',
+  number[]
+>
+
+const behindName = (name: MqttServerName): 'behind the door' | 'behind haproxy' =>
+  name === 'door' ? 'behind the door' : 'behind haproxy'
+
+const run = async (
+  bench: MqttBench,
+  client: Pinned,
+  server: MqttServer,
+  shape: Shape,
+  messages: number,
+  costs: Costs | undefined,
+): Promise<void> => {
+  const { clients, from } = clientsFor(bench, shape)
+  const { port, name, program, behind } = server
+  check(name, clients.length, await order(client, { kind: 'open', port, host: HOST, clients }))
+  const { qos, receivers, publishers } = shape
+  const each = Math.ceil(messages / receivers / publishers)
+  const publish = { from, topic: 'bench/one', qos, each, receivers, window: 2_000, batch: 10, bytes: BYTES }
+  const before = [program, behind].map((of) => (of === undefined ? 0 : cpuOfTree(of.pid)))
+  const deliveries = each * publishers * receivers
+  check(name, deliveries, await order(client, { kind: 'publish', ...publish }))
+  const after = [program, behind].map((of) => (of === undefined ? 0 : cpuOfTree(of.pid)))
+  const per = (at: 0 | 1): number => ((after[at] as number) - (before[at] as number)) / deliveries
+  costs?.[name].push(per(0))
+  if (behind !== undefined) costs?.[behindName(name)].push(per(1))
+  await order(client, { kind: 'drop' })
+}
+
+export const suite: Suite = async ({ rounds = ROUNDS, requests = MESSAGES, progress }) => {
+  const devices = Math.max(...SHAPES.map(({ publishers, receivers }) => publishers + receivers))
+  await using bench = await openMqttBench({ names: NAMES, devices })
+  await using client = startHelper(CLIENT_CORE, 'mqtt-clients.ts')
+  const results: SuiteResult[] = []
+  for (const shape of SHAPES) {
+    const costs: Costs = {
+      mosquitto: [],
+      door: [],
+      embedded: [],
+      haproxy: [],
+      'behind the door': [],
+      'behind haproxy': [],
+    }
+    for (const server of bench.servers) await run(bench, client, server, shape, requests, undefined)
+    for (let round = 0; round < rounds; round += 1) {
+      const at = round % bench.servers.length
+      for (const server of [...bench.servers.slice(at), ...bench.servers.slice(0, at)])
+        await run(bench, client, server, shape, requests, costs)
+      const said = Object.entries(costs).map(([name, values]) => `${name} ${values.at(-1)?.toFixed(2)}`)
+      progress(`${shape.what}: round ${round + 1} of ${rounds}: ${said.join(', ')} µs`)
+    }
+    results.push({
+      unit: `server CPU µs, ${shape.what}`,
+      base: 'mosquitto',
+      variants: costs,
+      facts: { rounds, deliveries_per_round: requests, bytes: BYTES, ...bench.facts },
+    })
+  }
+  return results
+}

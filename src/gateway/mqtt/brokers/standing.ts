@@ -1,0 +1,129 @@
+/**
+ * Can one address of a broker be used? Down at the first connection that cannot be made, up again when a health check says so: those are
+ * further and further apart, never all at the same moment, and stop when nobody is left to ask. Not what a check does: ./probe.ts.
+ */
+
+import { SECOND, type Clock } from '#fleet/clock.ts'
+import type { Failure } from './dial.ts'
+
+/** ms */
+export type Pace = {
+  /** after the first failure; twice as long after each one more */
+  readonly first: number
+  readonly most: number
+  /** between two checks of a broker from which nothing is heard */
+  readonly idle: number
+  /** between two checks, whatever has happened */
+  readonly least: number
+  /** in which no connection is tried from here after one failed for want of a port or a file */
+  readonly exhausted: number
+}
+
+export const PACE: Pace = {
+  first: SECOND / 4,
+  most: 5 * SECOND,
+  idle: 10 * SECOND,
+  least: SECOND,
+  exhausted: SECOND,
+}
+
+/** What is wrong here, and says nothing of the broker. */
+const OURS: ReadonlySet<Failure> = new Set(['ports', 'files'])
+
+/** @param failures in a row, from 1. @param random from 0 to 1. @returns ms: half as long to one and a half times as long */
+export const retryAfter = (pace: Pick<Pace, 'first' | 'most'>, failures: number, random: number): number =>
+  Math.min(pace.most, pace.first * 2 ** Math.min(failures - 1, 30)) * (0.5 + random)
+
+export type Standing = Disposable & {
+  /** undefined: nobody knows yet, and it may be tried */
+  readonly up: boolean | undefined
+  /** @param now ms */
+  usable(now: number): boolean
+  /** A connection could not be made. */
+  failed(failure: Failure): void
+  /** The broker has answered somebody. */
+  heard(): void
+  /** It has closed a connection, perhaps because it is dying: is it there? */
+  suspect(): void
+}
+
+/** @param o.check undefined: it is well; never rejects. @param o.changed `failure` undefined: up */
+export const createStanding = (o: {
+  readonly pace: Pace
+  readonly clock: Clock
+  readonly random: () => number
+  readonly check: () => Promise<Failure | undefined>
+  readonly changed: (failure: Failure | undefined) => void
+}): Standing => {
+  const { pace, clock, random } = o
+  let up: boolean | undefined
+  let failures = 0
+  let exhaustedUntil = 0
+  let heardAt = -Infinity
+  let checkedAt = -Infinity
+  let checking = false
+  let stopped = false
+  let timer: NodeJS.Timeout | undefined
+
+  const schedule = (ms: number, run = check): void => {
+    clearTimeout(timer)
+    if (!stopped) timer = setTimeout(run, ms).unref()
+  }
+  const well = (): void => {
+    failures = 0
+    schedule(pace.idle * (0.5 + random()), lookIdle)
+    if (up === true) return
+    up = true
+    o.changed(undefined)
+  }
+  const down = (failure: Failure): void => {
+    failures++
+    schedule(retryAfter(pace, failures, random()))
+    if (up === false) return
+    up = false
+    o.changed(failure)
+  }
+  const check = (): void => {
+    if (checking || stopped) return
+    checking = true
+    checkedAt = clock()
+    clearTimeout(timer)
+    void o.check().then((failure) => {
+      checking = false
+      if (stopped) return
+      if (failure === undefined) well()
+      else if (OURS.has(failure)) schedule(pace.exhausted)
+      else down(failure)
+    })
+  }
+  const lookIdle = (): void => {
+    if (clock() - heardAt < pace.idle) schedule(pace.idle * (0.5 + random()), lookIdle)
+    else check()
+  }
+
+  check()
+  return {
+    get up() {
+      return up
+    },
+    usable: (now) => up !== false && now >= exhaustedUntil,
+    failed: (failure) => {
+      if (OURS.has(failure)) exhaustedUntil = clock() + pace.exhausted
+      // a check that is under way will say it too, and when to ask again
+      else if (up !== false) down(failure)
+    },
+    heard: () => {
+      heardAt = clock()
+    },
+    suspect: () => {
+      if (up === false || checking) return
+      const wait = checkedAt + pace.least - clock()
+      if (wait <= 0) check()
+      else schedule(wait)
+    },
+    [Symbol.dispose]: () => {
+      stopped = true
+      clearTimeout(timer)
+    },
+  }
+}

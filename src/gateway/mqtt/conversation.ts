@@ -1,0 +1,280 @@
+/**
+ * An admitted client and the broker behind: CONNECT and its answer, bytes both ways, and what the judges of both directions need. Not who it is
+ * and what stays of it: ./session.ts. Not the client's bytes: ./reading.ts.
+ */
+
+import type { Peer } from '#fleet/peer.ts'
+import { SECOND } from '#fleet/clock.ts'
+import type { Above } from './above.ts'
+import type { Leave } from './ack-packets.ts'
+import { BrokerSide, type BrokerEvents, type Parting } from './broker-side.ts'
+import { HOLD, type ClientSide } from './client-side.ts'
+import { makeConnect, type Connect } from './connect-packet.ts'
+import type { Connack } from './connack-packet.ts'
+import type { DoorParts } from './door-parts.ts'
+import { judgeDownward } from './downward.ts'
+import { createExchange, type Exchange } from './exchange.ts'
+import { createFramer, type Decide, type Framer, type Refusal } from './frames.ts'
+import type { Admitted, MqttSettings } from './greeting.ts'
+import type { LocalTopics } from './local-topics.ts'
+import { opensFromBroker, TYPE } from './packets.ts'
+import type { Share } from './turns.ts'
+import { judgeUpward } from './upward.ts'
+import type { Verdicts } from './verdicts.ts'
+import { askedOf, isVersionRefusal, largestFromBroker, shorter, welcome } from './welcome.ts'
+
+/** The connection, as far as the broker's end moves it. */
+export type Speaker = {
+  readonly client: ClientSide
+  readonly over: boolean
+  note(message: string, more?: Record<string, unknown>): void
+  fail(refusal: Refusal): void
+  /** The broker has accepted it, and its CONNACK has gone down. @param keepalive seconds, 0: none */
+  opened(keepalive: number): void
+  /** what the client has sent behind a packet that had to be dealt with may go on */
+  goOn(): void
+  /** nothing more before so many ms */
+  wait(ms: number): void
+  /** the client has said DISCONNECT, and it goes on to the broker */
+  goodbye(): void
+  /** the one message has been dealt with */
+  finished(): void
+  /** The broker has finished with this client; the last that comes. */
+  brokerLeft(): void
+}
+
+/** What a broker does wrong is not the client's fault. */
+const ofBroker = (refusal: Refusal): Refusal =>
+  refusal.recorded === true || refusal.reason === 'unsupported'
+    ? refusal
+    : { ...refusal, reason: 'target_unreachable' }
+
+export class Conversation implements BrokerEvents {
+  /** Does what the broker keeps outlive the connection? undefined: it has not accepted it. */
+  stays: boolean | undefined
+  /** it wants, or has been given, a session that begins anew */
+  readonly clean: boolean
+  readonly willTopic: string | undefined
+  readonly #door: DoorParts
+  readonly #peer: Peer
+  readonly #speaker: Speaker
+  readonly #verdicts: Verdicts
+  readonly #exchange: Exchange
+  readonly #settings: () => MqttSettings
+  /** until the broker has answered */
+  #greeting: Admitted | undefined
+  #asked: Connect | undefined
+  readonly #sessionExpiry: number
+  readonly #isDevice: boolean
+  #local: LocalTopics | undefined
+  #broker: BrokerSide | undefined
+  #down: Framer | undefined
+  /** what waits until the packets at hand from the broker have gone down */
+  #afterwards: (() => void) | undefined
+
+  /** @param settings of its application, as they are now */
+  constructor(
+    door: DoorParts,
+    peer: Peer,
+    greeting: Admitted,
+    verdicts: Verdicts,
+    speaker: Speaker,
+    settings: () => MqttSettings,
+  ) {
+    const { mqtt, upstream } = door
+    const { connect, identity } = greeting
+    const { level, will, v5 } = connect
+    this.#door = door
+    this.#peer = peer
+    this.#speaker = speaker
+    this.#verdicts = verdicts
+    this.#settings = settings
+    this.#exchange = createExchange({
+      level,
+      limits: mqtt,
+      sharedSubscriptions: upstream.sharedSubscriptions,
+      handshakePer: settings().handshakePer ?? mqtt.handshake_per,
+      keepalive: shorter(connect.keepalive, Math.floor((mqtt.max_keepalive ?? 0) / SECOND)),
+    })
+    this.#greeting = greeting
+    this.#asked = askedOf(
+      connect,
+      this.#exchange.oneMessage !== undefined,
+      largestFromBroker(level, mqtt.frame_limit),
+    )
+    this.#sessionExpiry = v5?.sessionExpiry ?? 0
+    this.#isDevice = identity.kind === 'device'
+    this.clean = this.#asked.clean
+    this.willTopic = will?.topic
+  }
+
+  /** the one message has been dealt with */
+  get done(): boolean {
+    return this.#exchange.oneMessage?.over === true
+  }
+
+  /** the broker has not finished with the client yet */
+  get there(): boolean {
+    return this.#broker?.there === true
+  }
+
+  /** bytes; the largest packet that the client may send */
+  get frameLimit(): number {
+    return Math.min(this.#door.mqtt.frame_limit, this.#exchange.maximumPacketSize)
+  }
+
+  // ---- to the broker
+
+  /** The ClientID is ours. */
+  open(): void {
+    const { upstream, mqtt } = this.#door
+    const { clientId, name: identity, connect } = this.#greeting as Admitted
+    const { level } = connect
+    this.#down = createFramer({
+      limit: largestFromBroker(level, mqtt.frame_limit),
+      opens: opensFromBroker[level],
+      decide: this.#firstWord(this.#judgeDown()),
+      out: (bytes) => {
+        if (!this.#speaker.client.write(bytes)) this.#broker?.pause()
+      },
+    })
+    const about = { clientId, identity, level, address: this.#peer.address }
+    this.#broker = new BrokerSide(upstream, about, this)
+    const { username, password } = upstream.login(identity)
+    const { keepalive } = this.#exchange
+    this.toBroker(makeConnect(this.#asked as Connect, { clientId, username, password, keepalive, identity }))
+  }
+
+  toBroker(bytes: Uint8Array): void {
+    if (this.#broker?.write(bytes) === false) this.#speaker.client.hold(HOLD.broker)
+  }
+
+  /** the client has read what was written */
+  resume(): void {
+    this.#broker?.resume()
+  }
+
+  /** @param said has the client said DISCONNECT? */
+  part(parting: Parting, said: boolean): void {
+    this.#broker?.part(parting, said)
+  }
+
+  close(): void {
+    this.#local?.close()
+    this.#verdicts.close()
+  }
+
+  // ---- from the broker
+
+  fromBroker(bytes: Buffer): void {
+    const speaker = this.#speaker
+    if (speaker.over) return
+    const refusal = this.#down?.push(bytes)
+    if (refusal !== undefined) return speaker.fail(ofBroker(refusal))
+    const next = this.#afterwards
+    this.#afterwards = undefined
+    next?.()
+    if (this.done) speaker.finished()
+  }
+
+  brokerDrained(): void {
+    this.#speaker.client.release(HOLD.broker)
+  }
+
+  brokerClosed(): void {
+    this.#speaker.brokerLeft()
+  }
+
+  /** A broker that has never heard of MQTT 5 refuses it in words of 3.1.1. */
+  #firstWord(judge: Decide): Decide {
+    return (bytes, start, body, end) => {
+      if ((bytes[start] as number) >> 4 !== TYPE.connack) return judge(bytes, start, body, end)
+      if (this.#down !== undefined) this.#down.decide = judge
+      return isVersionRefusal(this.#exchange.level, bytes, body, end)
+        ? { reason: 'unsupported', detail: 'the broker does not speak this version' }
+        : judge(bytes, start, body, end)
+    }
+  }
+
+  #onConnack(connack: Connack): Buffer | Refusal {
+    const { connect, assigned, clientId } = this.#greeting as Admitted
+    const welcomed = welcome(connack, {
+      connect,
+      asked: this.#asked as Connect,
+      keepalive: this.#exchange.keepalive,
+      assigned: assigned ? clientId : undefined,
+      limits: this.#door.mqtt,
+    })
+    if ('reason' in welcomed) return welcomed
+    this.#greeting = this.#asked = undefined
+    this.stays = welcomed.stays
+    this.#exchange.keepalive = welcomed.keepalive
+    this.#afterwards = () => this.#speaker.opened(welcomed.keepalive)
+    return welcomed.connack
+  }
+
+  // ---- verdicts
+
+  #judgeDown(): Decide {
+    const speaker = this.#speaker
+    return judgeDownward({
+      exchange: this.#exchange,
+      verdicts: this.#verdicts,
+      tally: this.#door.tally,
+      answer: (bytes) => this.toBroker(bytes),
+      connack: (connack) => this.#onConnack(connack),
+      goOn: () => {
+        this.#afterwards = () => speaker.goOn()
+      },
+      note: (message, more) => speaker.note(message, more),
+    })
+  }
+
+  /** From the CONNACK on. @param share the framer's */
+  judgeUp(share: Share): Decide {
+    const { clock, tally } = this.#door
+    const speaker = this.#speaker
+    const settings = this.#settings
+    const openLocal = (): LocalTopics | undefined => this.#openLocal()
+    const above: Above = {
+      exchange: this.#exchange,
+      verdicts: this.#verdicts,
+      tally,
+      share,
+      clock,
+      willTopic: this.willTopic,
+      sessionExpiry: this.#sessionExpiry,
+      get denyPublish() {
+        return settings().denyPublish
+      },
+      get local() {
+        return openLocal()
+      },
+      answer: (bytes) => this.#answer(bytes),
+      ask: (bytes) => this.toBroker(bytes),
+      wait: (ms) => speaker.wait(ms),
+      goodbye: (leave) => this.#goodbye(leave),
+      note: (message, more) => speaker.note(message, more),
+    }
+    return judgeUpward(above)
+  }
+
+  #answer(bytes: Buffer): void {
+    if (!this.#speaker.over && !this.#speaker.client.answer(bytes)) this.#broker?.pause()
+  }
+
+  /** Of devices; made when one asks. */
+  #openLocal(): LocalTopics | undefined {
+    if (!this.#isDevice) return undefined
+    return (this.#local ??= this.#door.openLocal?.({
+      peer: this.#peer,
+      level: this.#exchange.level,
+      answer: (bytes) => this.#answer(bytes),
+    }))
+  }
+
+  #goodbye({ sessionExpiry }: Leave): void {
+    if (sessionExpiry !== undefined) this.stays = sessionExpiry > 0
+    this.#speaker.goodbye()
+  }
+}

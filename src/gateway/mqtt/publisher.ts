@@ -1,0 +1,338 @@
+/**
+ * Messages that came over HTTPS, to the broker: one long-lived connection of the door's own for each process, and what became of each message. Not
+ * who may publish what: https/publish-request.ts has asked. Not the connection: publisher-line.ts.
+ *
+ * A message is said once. When the connection ends between PUBLISH and its acknowledgement nobody knows whether it arrived: its sender is told, and
+ * decides.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { SECOND, type Clock } from '#fleet/clock.ts'
+import { FleetError } from '#fleet/errors.ts'
+import type { Log } from '#runtime/log.ts'
+import type { Metrics } from '#runtime/metrics.ts'
+import { makeAck } from './ack-packets.ts'
+import { TYPE } from './packets.ts'
+import { userProperty, writeProperties, type NewProperty } from './properties.ts'
+import { makePublish } from './publish-packet.ts'
+import {
+  openLine,
+  PUBLISHER,
+  type Line,
+  type LineEnd,
+  type LineEvents,
+  type LineLimits,
+} from './publisher-line.ts'
+import type { Upstream } from './upstream.ts'
+
+/** Messages that wait for the broker, and their bytes; and the part of them that one device may have. */
+const MOST_WAITING = 1_024
+const MOST_WAITING_BYTES = 16 * 1_024 * 1_024
+const PART = 8
+/** s after which it is worth asking again */
+const RETRY_AFTER = 1
+/** ms between two attempts to connect: doubled each time, and a part of it by chance */
+const FIRST_PAUSE = 100
+const LAST_PAUSE = 5 * SECOND
+/** ms that a message may lack its acknowledgement when nobody waits for it any more; then the connection is begun anew. */
+const STUCK = 60 * SECOND
+
+/** Reason codes from here on are failures (MQTT 5 §2.4). */
+const FAILURE = 0x80
+const LAST_ID = 0xffff
+
+export type Message = {
+  readonly topic: string
+  readonly payload: Uint8Array
+  readonly qos: 0 | 1 | 2
+  readonly retain: boolean
+  /** UTF-8, up to 65,535 bytes */
+  readonly contentType: string | undefined
+  /** who sends it, as #policy/admission.ts nameOf writes it */
+  readonly device: string
+}
+
+/** `written`: of QoS 0. `acknowledged`: by the broker. A FleetError: `origin_unreachable`, `target_unreachable`, `unsupported`, `body_too_large`. */
+export type Outcome = 'written' | 'acknowledged' | FleetError
+
+export type Publisher = AsyncDisposable & {
+  /**
+   * `outcome` never rejects, and may take for ever: whoever waits has a clock of his own.
+   * `forget`: nobody waits for it any more. What the broker has not been told, it is not told then.
+   */
+  publish(message: Message): { readonly outcome: Promise<Outcome>; forget(): void }
+}
+
+type Entry = {
+  readonly message: Message
+  readonly size: number
+  done: ((outcome: Outcome) => void) | undefined
+  /** ms; undefined: somebody waits */
+  forgottenAt: number | undefined
+  /** of QoS 2: the broker has it, and PUBREL is said */
+  released: boolean
+}
+
+const propertiesOf = ({ contentType, device }: Pick<Message, 'contentType' | 'device'>): Buffer => {
+  const list: NewProperty[] = [userProperty('sallyport-device', device)]
+  if (contentType !== undefined) list.push({ name: 'contentType', value: contentType })
+  return writeProperties(list)
+}
+
+/** Bytes of the longest header of a packet, above that of an empty one: the remaining length may need three bytes more. */
+const LENGTH_ROOM = 3
+
+/** Bytes of a PUBLISH beside its payload, at most. */
+export const overheadOf = (message: Omit<Message, 'payload'>): number =>
+  makePublish({ ...message, level: 5, payload: new Uint8Array(), properties: propertiesOf(message) }).length +
+  LENGTH_ROOM
+
+const gone = (detail: string): FleetError => new FleetError('origin_unreachable', detail)
+
+/** What this broker does not take would end the connection, and with it the messages of others. */
+const unfitOf = (
+  { qos, retain }: Message,
+  packet: Uint8Array,
+  limits: LineLimits,
+): FleetError | undefined => {
+  if (qos > limits.qos) return new FleetError('unsupported', `the broker takes no messages of QoS ${qos}`)
+  if (retain && !limits.retain) return new FleetError('unsupported', 'the broker retains no messages')
+  if (packet.length > limits.packet)
+    return new FleetError('body_too_large', `the broker takes packets of ${limits.packet} bytes at most`)
+  return undefined
+}
+
+type Weight = { messages: number; bytes: number }
+const hasRoom = ({ messages, bytes }: Weight, size: number, part: number): boolean =>
+  messages < MOST_WAITING / part && bytes + size <= MOST_WAITING_BYTES / part
+
+/** How much waits, of all and of each device. */
+const createQueue = () => {
+  const all: Weight = { messages: 0, bytes: 0 }
+  const byDevice = new Map<string, Weight>()
+  const add = ({ size, message: { device } }: Entry, by: 1 | -1): void => {
+    const its = byDevice.get(device) ?? { messages: 0, bytes: 0 }
+    for (const weight of [all, its]) {
+      weight.messages += by
+      weight.bytes += by * size
+    }
+    if (its.messages === 0) byDevice.delete(device)
+    else byDevice.set(device, its)
+  }
+  return {
+    /** @returns false: there is no room for it now */
+    enter: (entry: Entry): boolean => {
+      const its = byDevice.get(entry.message.device)
+      if (!hasRoom(all, entry.size, 1) || (its !== undefined && !hasRoom(its, entry.size, PART))) return false
+      add(entry, 1)
+      return true
+    },
+    leave: (entry: Entry): void => {
+      add(entry, -1)
+    },
+  }
+}
+
+/** Connects when the first message comes. @param o.random from 0 to 1, not secret */
+export const createPublisher = (o: {
+  readonly upstream: Upstream
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly clock: Clock
+  readonly random: () => number
+}): Publisher => {
+  const { upstream, log, clock } = o
+  const published = o.metrics.counter(
+    'sallyport_mqtt_published_total',
+    'Messages that came over HTTPS, by outcome',
+    ['outcome'],
+  )
+  o.metrics.gauge(
+    'sallyport_mqtt_publisher_up',
+    'Is the connection for messages that came over HTTPS open?',
+    [],
+    () => (limits === undefined ? 0 : 1),
+  )
+  const clientId = `${PUBLISHER}-${randomBytes(8).toString('hex')}`
+  /** the broker has said that it does not speak MQTT 5 */
+  let isOld = false
+  let line: Line | undefined
+  /** undefined: it is not open */
+  let limits: LineLimits | undefined
+  let isFull = false
+  let isClosed = false
+  let failures = 0
+  let retry: NodeJS.Timeout | undefined
+  /** not written yet, oldest first */
+  const waiting = new Set<Entry>()
+  const queue = createQueue()
+  /** by packet id, oldest first */
+  const sent = new Map<number, Entry>()
+  let lastId = 0
+
+  const settle = (entry: Entry, outcome: Outcome): void => {
+    if (entry.done === undefined) return
+    published.inc({ outcome: outcome instanceof FleetError ? outcome.code : outcome })
+    entry.done(outcome)
+    entry.done = undefined
+  }
+  const unqueue = (entry: Entry): void => {
+    if (waiting.delete(entry)) queue.leave(entry)
+  }
+  const nextId = (): number => {
+    do lastId = lastId === LAST_ID ? 1 : lastId + 1
+    while (sent.has(lastId))
+    return lastId
+  }
+
+  const write = (entry: Entry, to: Line, { level: spoken, ...rest }: LineLimits): void => {
+    const { message } = entry
+    const id = message.qos === 0 ? 0 : nextId()
+    const packet = makePublish({
+      ...message,
+      id,
+      level: spoken,
+      ...(spoken === 5 ? { properties: propertiesOf(message) } : {}),
+    })
+    const unfit = unfitOf(message, packet, { level: spoken, ...rest })
+    if (unfit !== undefined) return settle(entry, unfit)
+    if (id > 0) sent.set(id, entry)
+    isFull = !to.write(packet)
+    if (id === 0) settle(entry, 'written')
+  }
+
+  const flush = (): void => {
+    for (const entry of waiting) {
+      if (line === undefined || limits === undefined || isFull) return
+      // in the order in which they came, so QoS 0 waits as well
+      if (sent.size >= limits.window) return
+      unqueue(entry)
+      write(entry, line, limits)
+    }
+  }
+
+  const answered: LineEvents['answered'] = (type, id, code) => {
+    const entry = sent.get(id)
+    if (entry === undefined || limits === undefined) return
+    const { qos } = entry.message
+    if ((type === TYPE.puback) !== (qos === 1) || (type === TYPE.pubcomp && !entry.released)) return
+    if (code >= FAILURE) {
+      sent.delete(id)
+      settle(entry, gone(`the broker refused the message, with reason code 0x${code.toString(16)}`))
+    } else if (type === TYPE.pubrec) {
+      entry.released = true
+      isFull = line?.write(makeAck(limits.level, TYPE.pubrel, id)) === false
+      return
+    } else {
+      sent.delete(id)
+      settle(entry, 'acknowledged')
+    }
+    flush()
+  }
+
+  const failAll = (): void => {
+    const [lost, unsaid] = [[...sent.values()], [...waiting]]
+    sent.clear()
+    for (const entry of unsaid) unqueue(entry)
+    for (const entry of lost)
+      settle(
+        entry,
+        gone('the connection to the broker ended before it acknowledged; the message may have arrived'),
+      )
+    for (const entry of unsaid) settle(entry, gone('the broker cannot be reached'))
+  }
+
+  const ended = ({ why, text }: LineEnd): void => {
+    line = undefined
+    limits = undefined
+    if (why === 'other_version') {
+      log.info(
+        { door: 'https' },
+        'the broker does not speak MQTT 5: messages that come over HTTPS go in 3.1.1',
+      )
+      isOld = true
+      connect()
+      return
+    }
+    if (failures === 0)
+      log.warn({ door: 'https', why: text }, 'the connection for messages that come over HTTPS is down')
+    const pause = Math.min(LAST_PAUSE, FIRST_PAUSE * 2 ** failures)
+    failures += 1
+    retry = setTimeout(connect, pause * (0.5 + o.random() / 2)).unref()
+    failAll()
+  }
+
+  const connect = (): void => {
+    retry = undefined
+    isFull = false
+    const level = !isOld && upstream.levels.has(5) ? 5 : 4
+    line = openLine(upstream, level, clientId, {
+      opened: (its) => {
+        limits = its
+        failures = 0
+        log.info(
+          { door: 'https', client_id: clientId, level: its.level },
+          'connected for messages that come over HTTPS',
+        )
+        flush()
+      },
+      answered,
+      drain: () => {
+        isFull = false
+        flush()
+      },
+      looked: () => {
+        const since = clock() - STUCK
+        for (const { forgottenAt = Infinity } of sent.values())
+          if (forgottenAt < since) return 'it does not acknowledge'
+        return undefined
+      },
+      ended,
+    })
+  }
+
+  const refusalOf = (entry: Entry): FleetError | undefined => {
+    if (isClosed || retry !== undefined) return gone('the broker cannot be reached')
+    if (queue.enter(entry)) return undefined
+    return new FleetError('target_unreachable', 'too many messages wait for the broker', {
+      retryAfter: RETRY_AFTER,
+    })
+  }
+
+  return {
+    publish: (message) => {
+      const { promise, resolve } = Promise.withResolvers<Outcome>()
+      const entry: Entry = {
+        message,
+        size: message.payload.length,
+        done: resolve,
+        forgottenAt: undefined,
+        released: false,
+      }
+      const refusal = refusalOf(entry)
+      if (refusal !== undefined) settle(entry, refusal)
+      else {
+        waiting.add(entry)
+        if (line === undefined) connect()
+        else flush()
+      }
+      const forget = (): void => {
+        if (entry.done === undefined) return
+        entry.done = undefined
+        entry.forgottenAt = clock()
+        unqueue(entry)
+        published.inc({ outcome: 'forgotten' })
+      }
+      return { outcome: promise, forget }
+    },
+    [Symbol.asyncDispose]: async () => {
+      isClosed = true
+      clearTimeout(retry)
+      line?.end()
+      line = undefined
+      limits = undefined
+      failAll()
+      await Promise.resolve()
+    },
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * What the door holds for a connection once it is admitted: its ClientID, its place among those of its identity, how long it may live, and what
+ * stays of it at the broker when it has gone. Not what is said to the broker: ./conversation.ts.
+ */
+
+import type { Peer } from '#fleet/peer.ts'
+import type { Allowed } from '#policy/decision.ts'
+import type { LiveEntry } from '../live.ts'
+import type { Parting } from './broker-side.ts'
+import { Conversation, type Speaker } from './conversation.ts'
+import type { DoorParts } from './door-parts.ts'
+import { settingsOf, type Admitted, type ConnectAsk, type MqttSettings } from './greeting.ts'
+import type { Holder } from './holders.ts'
+import { endsSession, type Sleeper } from './sleepers.ts'
+import { lifeEnds } from './timers.ts'
+import type { Verdicts } from './verdicts.ts'
+
+export type SessionOwner = LiveEntry & Holder & Speaker
+
+export class Session {
+  readonly ask: ConnectAsk
+  readonly clientId: string
+  readonly deviceId: string | undefined
+  readonly talk: Conversation
+  settings: MqttSettings
+  /** ms since the epoch: as long as it may live */
+  until = 0
+  readonly #door: DoorParts
+  readonly #peer: Peer
+  readonly #owner: SessionOwner
+  readonly #verdicts: Verdicts
+  readonly #place: Disposable
+  readonly #since: number
+  readonly #longest: number
+  #live: Disposable | undefined
+  #slept: Sleeper | undefined
+  #discard = false
+
+  /** @returns undefined: its identity has as many connections as it may have */
+  static take(
+    door: DoorParts,
+    peer: Peer,
+    greeting: Admitted,
+    verdicts: Verdicts,
+    owner: SessionOwner,
+  ): Session | undefined {
+    const { connections } = settingsOf(greeting.decision.application)
+    const place = door.places.take(greeting.name, greeting.clientId, connections)
+    return place && new Session(door, peer, greeting, verdicts, owner, place)
+  }
+
+  constructor(
+    door: DoorParts,
+    peer: Peer,
+    greeting: Admitted,
+    verdicts: Verdicts,
+    owner: SessionOwner,
+    place: Disposable,
+  ) {
+    const { ask, clientId, identity, decision } = greeting
+    this.#door = door
+    // what a client of a foreign anchor sent above its certificate is asked for when it has gone, too; a socket knows it no longer then
+    this.#peer = identity.kind === 'foreign' ? { ...peer } : peer
+    this.#owner = owner
+    this.#verdicts = verdicts
+    this.#place = place
+    this.#since = door.clock()
+    this.#longest = lifeEnds({
+      longest: door.mqtt.max_connection,
+      now: this.#since,
+      random: door.random(),
+    })
+    this.ask = ask
+    this.clientId = clientId
+    this.deviceId = identity.kind === 'device' ? identity.id : undefined
+    this.settings = settingsOf(decision.application)
+    this.talk = new Conversation(door, peer, greeting, verdicts, owner, () => this.settings)
+  }
+
+  /** Admission has let it in, once more perhaps. @returns until when: {@link Session.until} */
+  judged({ application, plan, notAfter }: Allowed): number {
+    this.settings = settingsOf(application)
+    const end = plan.duration > 0 ? this.#since + plan.duration : this.#longest
+    return (this.until = Math.min(end, notAfter))
+  }
+
+  /** Asks for the ClientID; {@link Holder.ready} follows. */
+  claim(): void {
+    const { sleepers, holders, live, sighting } = this.#door
+    const { fingerprint } = this.#owner
+    // what admission has let in, and nobody else: it confirms a certificate that waits for that
+    if (fingerprint !== undefined && this.deviceId !== undefined) sighting(fingerprint)
+    this.#live = live.add(this.#owner)
+    this.#slept = sleepers.wake(this.clientId)
+    holders.claim(this.clientId, this.#owner)
+    // one that was superseded just now has left its session to be watched: that is ours from here on
+    this.#slept = sleepers.wake(this.clientId) ?? this.#slept
+  }
+
+  /** Its device is no longer wanted: nothing of it stays. What ends with the connection anyway is not ended twice. */
+  condemn(): void {
+    this.#discard = this.talk.stays !== false
+  }
+
+  /** Once. @param said has the client said DISCONNECT? */
+  end(parting: Parting, said: boolean): void {
+    const { talk } = this
+    this.#live?.[Symbol.dispose]()
+    this.#place[Symbol.dispose]()
+    this.#fallAsleep()
+    if (this.#discard) this.#door.holders.discard(this.clientId)
+    if (talk.there) talk.part(said ? 'finish' : this.#willAt(parting), said)
+    else this.release()
+    talk.close()
+  }
+
+  /** The broker has finished with it. */
+  release(): void {
+    this.#door.holders.release(this.clientId, this.#owner)
+  }
+
+  /** A will is judged once more when it would be published: its topic may be closed by now, or its client no longer welcome. */
+  #willAt(parting: Parting): Parting {
+    const topic = this.talk.willTopic
+    if (topic === undefined) return parting === 'with-will' ? 'drop' : parting
+    if (parting !== 'abort') return parting
+    const verdict = this.#verdicts.will(topic)
+    if (verdict === 'allowed') return 'abort'
+    return endsSession(verdict) && this.settings.onRevokeWill === 'publish' ? 'with-will' : 'finish'
+  }
+
+  /** What stays at the broker is watched until the client comes back. */
+  #fallAsleep(): void {
+    const { sleepers } = this.#door
+    const { ask, clientId, deviceId, talk } = this
+    if (this.#discard || talk.stays === false) return sleepers.forget(clientId)
+    // a clean one that came to nothing may have ended the session that was there, or not
+    const isOwn = talk.stays === true || !talk.clean
+    const sleeper = isOwn ? { peer: this.#peer, ask, deviceId } : this.#slept
+    if (sleeper !== undefined) sleepers.sleep(clientId, sleeper)
+  }
+}
