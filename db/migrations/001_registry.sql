@@ -26,6 +26,8 @@ create table issuers (
   -- OCSP says them of every certificate of a revoked one
   revoked_at    integer,
   revocation_reason text,
+  -- when it was revoked, as devices.cut_at: the devices of which it issued the newest certificate were cut with it
+  cut_at        integer,
   der           blob not null,
   check ((state = 'revoked') = (revoked_at is not null)),
   check ((revoked_at is null) = (revocation_reason is null))
@@ -55,8 +57,8 @@ create table devices (
   state        text not null check (state = 'registered' or state = 'active' or state = 'suspended' or state = 'revoked' or state = 'retired'),
   -- when it came into `state`: the revocation date of a certificateHold
   state_since  integer not null,
-  -- when it was last suspended, revoked or retired, or a certificate of it revoked for another reason than `superseded`: what a broker keeps for
-  -- it goes. Never before a time that was on record then, so that cuts follow each other; null: never
+  -- when it was last suspended, revoked or retired: what a broker keeps for it goes. Never before a time that was on record then, so that cuts
+  -- follow each other; null: never
   cut_at       integer,
   group_name   text not null,
   tags         text not null check (json_valid(tags)),

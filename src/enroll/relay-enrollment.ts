@@ -12,8 +12,7 @@ import { readCertificate, readCertificates } from '#pki/certificate.ts'
 import { verifyChain } from '#pki/chain.ts'
 import { csrDerOf } from '#pki/csr.ts'
 import { fromPem } from '#pki/pem.ts'
-import { limitKey } from '#runtime/address-key.ts'
-import type { RelayedRequest, RelayRequest } from '#wire/relay.ts'
+import type { ProvedKind, RelayedRequest, RelayRequest } from '#wire/relay.ts'
 import { authenticateBootstrap } from './bootstrap.ts'
 import { enrollDevice, type Waiting } from './enroll-device.ts'
 import { acceptCsrInTurn, type IssuanceDeps, type Issued } from './issuance.ts'
@@ -22,24 +21,32 @@ import type { Nonces } from './relay-nonce.ts'
 import { checkProof } from './relay-proof.ts'
 import { acceptRenewer, renewFor } from './renew-device.ts'
 
-export type RelayDeps = IssuanceDeps & { readonly nonces: Nonces }
+/**
+ * `failuresAt`: of one gateway, by itself. What it says of addresses can keep nobody out who does not come through it, let nobody in who has
+ * failed elsewhere, and make no room in anybody else's table.
+ */
+export type RelayDeps = Omit<IssuanceDeps, 'failures'> & {
+  readonly nonces: Nonces
+  readonly failuresAt: (gateway: string) => FailureLimits
+}
 
 /** A leaf and nine above it: as many as a handshake is read for (#runtime/peer.ts). */
 const MOST_CERTIFICATES = 10
 
 export type NonceGiven = { readonly nonce: string; readonly expires: number }
 
-/**
- * Failures through one gateway are counted by themselves: what it says of addresses can keep nobody out who does not come through it, and let
- * nobody in who has failed here.
- */
-const failuresOf = (failures: FailureLimits, gateway: string): FailureLimits => {
-  const keyOf = (address: string): string => `${gateway} ${limitKey(address)}`
-  return {
-    check: (address) => failures.check(keyOf(address)),
-    failed: (address) => failures.failed(keyOf(address)),
+/** As many as ids in certificates of `enroll.relay_ca`. */
+export const eachGateway = (open: () => FailureLimits): RelayDeps['failuresAt'] => {
+  const known = new Map<string, FailureLimits>()
+  return (gateway) => {
+    const own = known.get(gateway) ?? open()
+    known.set(gateway, own)
+    return own
   }
 }
+
+/** One gateway's. */
+type Deps = IssuanceDeps & { readonly nonces: Nonces }
 
 type Shown = Peer & { readonly leaf: CertificateFacts }
 
@@ -54,7 +61,7 @@ const shownBy = ({ certificate, address }: RelayRequest): Shown => {
 }
 
 /** What OpenSSL would say of it at this desk: signed by an issuer on record, up to a root of this desk, and all of it valid now. */
-const isOurs = async ({ registry, issuers, clock }: RelayDeps, leaf: CertificateFacts): Promise<boolean> => {
+const isOurs = async ({ registry, issuers, clock }: Deps, leaf: CertificateFacts): Promise<boolean> => {
   const ours = issuers.all()
   const pool = [
     ...(await registry.issuers()).map(({ der }) => readCertificate(der)),
@@ -64,9 +71,14 @@ const isOurs = async ({ registry, issuers, clock }: RelayDeps, leaf: Certificate
 }
 
 /** @returns the CSR, DER: it is the device that asks for it, now. @throws `token_invalid`, `token_expired`, `bad_csr`, `rate_limited` */
-const proved = (deps: RelayDeps, { leaf, address }: Shown, request: RelayedRequest): Uint8Array => {
+const proved = (
+  deps: Deps,
+  { leaf, address }: Shown,
+  kind: ProvedKind,
+  request: RelayedRequest,
+): Uint8Array => {
   try {
-    const nonce = deps.nonces.take(request.nonce, leaf.fingerprint)
+    const nonce = deps.nonces.take(request.nonce, leaf.fingerprint, kind)
     const csr = csrDerOf(request.csr)
     checkProof({ leaf, csr, nonce, group: request.group, signature: request.signature })
     return csr
@@ -78,12 +90,12 @@ const proved = (deps: RelayDeps, { leaf, address }: Shown, request: RelayedReque
 }
 
 const create = async (
-  deps: RelayDeps,
+  deps: Deps,
   peer: Shown,
   request: RelayedRequest,
   requestId: string,
 ): Promise<Issued | Waiting> => {
-  const der = proved(deps, peer, request)
+  const der = proved(deps, peer, 'create', request)
   const { group, device_id: deviceId } = request
   // only this one: nobody gets here by a list or by an operator's yes alone
   const claim = await authenticateBootstrap(deps, peer, group)
@@ -97,8 +109,8 @@ const create = async (
   return enrollDevice(deps, claim, { csr, deviceId, group, peer, address: peer.address, requestId })
 }
 
-const renew = async (deps: RelayDeps, peer: Shown, request: RelayedRequest): Promise<Issued | Waiting> => {
-  const csr = proved(deps, peer, request)
+const renew = async (deps: Deps, peer: Shown, request: RelayedRequest): Promise<Issued | Waiting> => {
+  const csr = proved(deps, peer, 'renew', request)
   if (request.group !== undefined) throw new FleetError('bad_request', 'group: a renewal names none')
   const trusted = deps.registry.status(peer.leaf.fingerprint) !== undefined && (await isOurs(deps, peer.leaf))
   const renewer = acceptRenewer(deps, { ...peer, trusted })
@@ -121,9 +133,11 @@ export const relayEnrollment = async (
   if (kind === 'nonce') {
     if (request !== undefined)
       throw new FleetError('bad_request', 'request: a nonce is asked for without one')
-    return deps.nonces.give(peer.leaf.fingerprint)
+    if (ask.for === undefined) throw new FleetError('bad_request', 'for: what is the nonce for?')
+    return deps.nonces.give(peer.leaf.fingerprint, ask.for)
   }
+  if (ask.for !== undefined) throw new FleetError('bad_request', 'for: goes with a nonce alone')
   if (request === undefined) throw new FleetError('bad_request', 'request: is missing')
-  const within = { ...deps, failures: failuresOf(deps.failures, gateway) }
+  const within = { ...deps, failures: deps.failuresAt(gateway) }
   return kind === 'create' ? create(within, peer, request, requestId) : renew(within, peer, request)
 }

@@ -7,11 +7,11 @@ import { FleetError } from '#fleet/errors.ts'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { Peer } from '#fleet/peer.ts'
-import { readCertificate } from '#pki/certificate.ts'
 import { createChecks, verifyChain } from '#pki/chain.ts'
 import { judgeBootstrapCa } from '#policy/bootstrap.ts'
 import { gatewayIdOf, judgeGatewayLeaf, namesGateway } from '#policy/keys.ts'
 import type { RegistryReader } from '#registry/registry.ts'
+import { readAll } from '#trust/anchor-load.ts'
 import { RELAY_PATH } from '#wire/relay.ts'
 import { peerOf, type App } from './http-app.ts'
 
@@ -21,20 +21,14 @@ const MOST_CHECKS = 4
 /** @throws FleetError: why this peer is no gateway; `registry_unavailable` */
 export type AcceptGateway = (peer: Peer | undefined) => string
 
-const readable = (der: Uint8Array): CertificateFacts[] => {
-  try {
-    return [readCertificate(der)]
-  } catch {
-    return []
-  }
-}
-
 type Desk = {
   readonly registry: Pick<RegistryReader, 'status'>
   /** SHA-256 of the keys that sign devices: what they signed is no gateway, whatever `enroll.relay_ca` holds */
   readonly deviceKeys: () => ReadonlySet<string>
   /** of `enroll.relay_ca`; none: nobody is a gateway */
   readonly anchors: readonly CertificateFacts[]
+  /** ids of those that are shut out, `enroll.relay_deny` */
+  readonly denied: ReadonlySet<string>
   readonly clock: Clock
 }
 
@@ -55,7 +49,7 @@ const verify = ({ registry, deviceKeys, anchors, clock }: Desk, peer: Peer, leaf
     refuse('certificate_wrong_purpose', 'this is the certificate of a device')
   const verified = verifyChain({
     leaf,
-    pool: peer.sentChain.flatMap(readable),
+    pool: readAll(peer.sentChain),
     roots: anchors,
     now,
     checks: createChecks(MOST_CHECKS),
@@ -68,9 +62,11 @@ const verify = ({ registry, deviceKeys, anchors, clock }: Desk, peer: Peer, leaf
   return verified.chain
 }
 
-/** One peer is one connection: its chain is verified once, and its dates are held against the clock each time. */
+/** One peer is one connection: its chain is verified once; its dates are held against the clock, and its id against those shut out, each time. */
 export const createAcceptGateway = (desk: Desk): AcceptGateway => {
   const verified = new WeakMap<Peer, { readonly id: string; readonly until: number }>()
+  const allowed = (id: string): string =>
+    desk.denied.has(id) ? refuse('forbidden', 'this gateway is shut out (enroll.relay_deny)') : id
   return (peer) => {
     if (desk.anchors.length === 0) refuse('forbidden', 'no gateway may do this: enroll.relay_ca is not set')
     if (peer?.resumed === true) refuse('session_resumed', 'make a full handshake')
@@ -78,11 +74,11 @@ export const createAcceptGateway = (desk: Desk): AcceptGateway => {
     if (peer === undefined || leaf === undefined)
       return refuse('certificate_required', 'present the certificate of the gateway')
     const known = verified.get(peer)
-    if (known !== undefined && desk.clock() <= known.until) return known.id
+    if (known !== undefined && desk.clock() <= known.until) return allowed(known.id)
     const chain = verify(desk, peer, leaf)
     const id = gatewayIdOf(leaf) as string
     verified.set(peer, { id, until: Math.min(...chain.map(({ notAfter }) => notAfter)) })
-    return id
+    return allowed(id)
   }
 }
 

@@ -1,19 +1,23 @@
 /**
  * Nonces of enrolment over MQTT: given to a device through a gateway, and taken back signed. Nothing is stored: each says by itself until
- * when it is good, and an HMAC that only this desk can make ties it to one certificate. So a restart or a second desk with the same key
+ * when it is good and what for, and an HMAC that only this desk can make ties it to one certificate. So a restart or a second desk with the same key
  * refuses nothing, and nobody fills a table. It may be used again while it is good: the same request, again, gives the same certificate.
  *
- *   "sallyport-enroll" (16 octets) ‖ expiry, ms (8, big endian) ‖ random (16) ‖ HMAC-SHA256 (32) over all that ‖ SHA-256 of the certificate
+ *   "sallyport-enroll" or "sallyport-renews" (16 octets) ‖ expiry, ms (8, big endian) ‖ random (16) ‖ HMAC-SHA256 (32) over all that ‖ SHA-256 of the certificate
  *
- * The text at its beginning stands inside what the device signs: no other protocol's octets have it there.
+ * The text at its beginning stands inside what the device signs: no other protocol's octets have it there, and an enrolment is no renewal.
  */
 
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
 import { MINUTE, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
+import type { ProvedKind } from '#wire/relay.ts'
 
-const LABEL = Buffer.from('sallyport-enroll')
-const EXPIRY_AT = LABEL.length
+const LABELS: Readonly<Record<ProvedKind, Buffer>> = {
+  create: Buffer.from('sallyport-enroll'),
+  renew: Buffer.from('sallyport-renews'),
+}
+const EXPIRY_AT = 16
 const RANDOM_AT = EXPIRY_AT + 8
 const MAC_AT = RANDOM_AT + 16
 const OCTETS = MAC_AT + 32
@@ -22,17 +26,17 @@ export const NONCE_LIFE = 5 * MINUTE
 
 export type Nonces = {
   /** @param fingerprint SHA-256 of the certificate, hex @returns base64url; `expires`: ms */
-  give(fingerprint: string): { readonly nonce: string; readonly expires: number }
+  give(fingerprint: string, kind: ProvedKind): { readonly nonce: string; readonly expires: number }
   /**
    * @param nonce as it came
    * @returns its octets
-   * @throws `token_invalid`: not one of ours, or another certificate's; `token_expired`
+   * @throws `token_invalid`: not one of ours, another certificate's, or for something else; `token_expired`
    */
-  take(nonce: string, fingerprint: string): Buffer
+  take(nonce: string, fingerprint: string, kind: ProvedKind): Buffer
 }
 
 const invalid = (): FleetError =>
-  new FleetError('token_invalid', 'the nonce is not one for this certificate: ask for one')
+  new FleetError('token_invalid', 'the nonce is not one for this certificate and this request: ask for one')
 
 /**
  * @param o.secret of `secrets.key_file`
@@ -47,20 +51,21 @@ export const createNonces = (o: {
   const macOf = (head: Uint8Array, fingerprint: string): Buffer =>
     createHmac('sha256', key).update(head).update(fingerprint, 'hex').digest()
   return {
-    give: (fingerprint) => {
+    give: (fingerprint, kind) => {
       const expires = o.clock() + NONCE_LIFE
       const head = Buffer.alloc(MAC_AT)
-      LABEL.copy(head)
+      LABELS[kind].copy(head)
       head.writeBigUInt64BE(BigInt(expires), EXPIRY_AT)
       o.random(MAC_AT - RANDOM_AT).copy(head, RANDOM_AT)
       return { nonce: Buffer.concat([head, macOf(head, fingerprint)]).toString('base64url'), expires }
     },
-    take: (nonce, fingerprint) => {
+    take: (nonce, fingerprint, kind) => {
       const octets = Buffer.from(nonce, 'base64url')
       // one spelling only: what is signed is what was given
       if (octets.length !== OCTETS || octets.toString('base64url') !== nonce) throw invalid()
       const head = octets.subarray(0, MAC_AT)
       if (!timingSafeEqual(octets.subarray(MAC_AT), macOf(head, fingerprint))) throw invalid()
+      if (!LABELS[kind].equals(head.subarray(0, EXPIRY_AT))) throw invalid()
       if (o.clock() >= Number(octets.readBigUInt64BE(EXPIRY_AT)))
         throw new FleetError('token_expired', 'the nonce has expired: ask for another')
       return octets

@@ -43,6 +43,7 @@ import { registerOperatorApi } from './operator-api.ts'
 import { createOverQuota } from './over-quota.ts'
 import { warnOfUnpublished } from './predecessors.ts'
 import { registerRelayApi } from './relay-api.ts'
+import { eachGateway } from './relay-enrollment.ts'
 import { createAcceptGateway, fenceGateways } from './relay-gateway.ts'
 import { createNonces } from './relay-nonce.ts'
 import { registerRenewalApi } from './renewal-api.ts'
@@ -228,13 +229,14 @@ export const openEnrollDesk = async (
   const relay = {
     deps: {
       ...issuance,
-      failures: limits(),
+      failuresAt: eachGateway(limits),
       nonces: createNonces({ secret: sealingKey, clock, random: randomBytes }),
     },
     acceptGateway: createAcceptGateway({
       registry,
       deviceKeys: () => new Set(issuers.records().map(({ der }) => readCertificate(der).spkiSha256)),
       anchors: relayCa === undefined ? [] : readAllIn('enroll.relay_ca', relayCa),
+      denied: new Set(config.enroll.relay_deny),
       clock,
     }),
     relays: limits(config.enroll.relays_per_minute, 'the gateway has had its share of this minute'),

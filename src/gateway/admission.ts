@@ -24,7 +24,8 @@ import type { AnonymousLines } from './anonymous-lines.ts'
 import { loggedSubject, subjectOfToken } from './sessions/revoked.ts'
 import { whoIsAccess } from './who-is.ts'
 
-const MAX_LOGGED_PATH = 256
+/** Characters of what was asked for that a line has. */
+export const MAX_LOGGED_PATH = 256
 
 export interface Admission {
   /**

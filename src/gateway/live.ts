@@ -12,6 +12,9 @@ const SLICE = 256
 /** Changes that may concern anybody. */
 const WIDE: ReadonlySet<Change['kind']> = new Set(['access', 'issuer', 'anchor_crls', 'reset'])
 
+/** Of these, those by which somebody's standing changes, and not only what he may do. */
+const OF_STANDING: ReadonlySet<Change['kind']> = new Set(['issuer', 'anchor_crls', 'reset'])
+
 /** Changes that may concern anybody who came with more than a certificate: each logout is one, and a fleet is not judged again for it. */
 const OF_CREDENTIALS: ReadonlySet<Change['kind']> = new Set(['credentials', 'assertion_keys'])
 
@@ -24,7 +27,7 @@ export type LiveEntry = {
   recheck(): void
   /** the gateway is stopping */
   drain(): void
-  /** nobody is connected: it is judged again like the others, and not counted */
+  /** nobody is connected: it is judged again after all who are, when its standing changes; not counted, nor told to leave; `certificateOnly` too */
   readonly asleep?: boolean
   /** it was judged by nothing but a certificate: not again when service tokens, sessions or signing keys change */
   readonly certificateOnly?: boolean
@@ -47,8 +50,8 @@ export interface LiveControl extends Live {
 const holderOf = ({ deviceId, foreignName }: LiveEntry): string | undefined => deviceId ?? foreignName
 
 export const createLive = (): LiveControl => {
-  const all = new Set<LiveEntry>()
-  let asleep = 0
+  const awake = new Set<LiveEntry>()
+  const asleep = new Set<LiveEntry>()
   /** a set where there is more than one: most devices do one thing at a time */
   const byHolder = new Map<string, LiveEntry | Set<LiveEntry>>()
 
@@ -66,41 +69,48 @@ export const createLive = (): LiveControl => {
     if (found === entry || (found instanceof Set && found.delete(entry) && found.size === 0))
       byHolder.delete(holder)
   }
+  const setOf = (entry: LiveEntry): Set<LiveEntry> => (entry.asleep === true ? asleep : awake)
   const leave = (entry: LiveEntry): void => {
-    if (all.delete(entry) && entry.asleep === true) asleep -= 1
+    setOf(entry).delete(entry)
     const holder = holderOf(entry)
     if (holder !== undefined) part(holder, entry)
   }
 
-  const recheckAll = (entries: readonly LiveEntry[]): void => {
-    for (const entry of entries.slice(0, SLICE)) if (all.has(entry)) entry.recheck()
-    if (entries.length > SLICE) setImmediate(recheckAll, entries.slice(SLICE))
+  const recheckAll = (entries: readonly LiveEntry[], from = 0): void => {
+    const end = Math.min(from + SLICE, entries.length)
+    for (let at = from; at < end; at += 1) {
+      const entry = entries[at] as LiveEntry
+      if (setOf(entry).has(entry)) entry.recheck()
+    }
+    if (end < entries.length) setImmediate(recheckAll, entries, end)
   }
 
   return {
     add: (entry) => {
-      all.add(entry)
-      if (entry.asleep === true) asleep += 1
+      setOf(entry).add(entry)
       const holder = holderOf(entry)
       if (holder !== undefined) join(holder, entry)
       return new Leaving(leave, entry)
     },
-    size: () => all.size - asleep,
+    size: () => awake.size,
     recheck: (changes) => {
-      if (changes.some(({ kind }) => WIDE.has(kind))) return recheckAll([...all])
-      const devices = new Set(
-        changes.flatMap((change) => (change.kind === 'device' ? [change.deviceId] : [])),
-      )
-      const concerned = new Set([...devices].flatMap((id) => [...entriesOf(id)]))
+      const all = changes.some(({ kind }) => OF_STANDING.has(kind))
+      if (all) return recheckAll([...awake, ...asleep])
+      const concerned = new Set(changes.some(({ kind }) => WIDE.has(kind)) ? awake : [])
+      for (const change of changes)
+        if (change.kind === 'device') for (const entry of entriesOf(change.deviceId)) concerned.add(entry)
       if (changes.some(({ kind }) => OF_CREDENTIALS.has(kind)))
-        for (const entry of all) if (entry.certificateOnly !== true) concerned.add(entry)
-      recheckAll([...concerned])
+        for (const entry of awake) if (entry.certificateOnly !== true) concerned.add(entry)
+      recheckAll([
+        ...[...concerned].filter(({ asleep: sleeps }) => sleeps !== true),
+        ...[...concerned].filter(({ asleep: sleeps }) => sleeps === true),
+      ])
     },
     recheckHolder: (holder) => {
       recheckAll([...entriesOf(holder)].filter(({ certificateOnly }) => certificateOnly !== true))
     },
     drain: () => {
-      for (const entry of all) entry.drain()
+      for (const entry of awake) entry.drain()
     },
   }
 }

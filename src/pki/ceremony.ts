@@ -10,6 +10,7 @@ import { isIP } from 'node:net'
 import { DAY, HOUR } from '#fleet/clock.ts'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
+import { isGatewayId } from '#fleet/gateway-id.ts'
 import { readCertificate, readCertificates } from './certificate.ts'
 import { issuedBy } from './chain.ts'
 import { checkPassphrase, encryptedKeyPem } from './encrypted-key.ts'
@@ -102,12 +103,10 @@ const serverText = (by: Authority, names: readonly [string, ...string[]], validi
 const gatewayText = (by: Authority, id: string, validity: Validity): LeafText =>
   leafText(by, validity, (subject) => gatewayTbs(by.signer, subject, id))
 
-/** As #policy/keys.ts reads it out of the certificate. */
-const GATEWAY_ID = /^[a-z0-9][a-z0-9-]{0,62}$/
 export const FIRST_GATEWAY = 'gateway'
 
 const gatewayIdOf = (id: string): string => {
-  if (GATEWAY_ID.test(id)) return id
+  if (isGatewayId(id)) return id
   throw new FleetError(
     'bad_request',
     'the id of a gateway has 1 to 63 of a-z 0-9 - and begins with a letter or digit',

@@ -36,8 +36,8 @@ const PROCESSED: ReadonlySet<string> = new Set([
 const isSelfIssued = (certificate: CertificateFacts): boolean =>
   sameBytes(certificate.subjectDer, certificate.issuerDer)
 
-/** Everything but the signature. */
-const mayIssue = (child: CertificateFacts, issuer: CertificateFacts): boolean =>
+/** As {@link issuedBy}, but for the signature. */
+export const mayIssue = (child: CertificateFacts, issuer: CertificateFacts): boolean =>
   sameBytes(child.issuerDer, issuer.subjectDer) &&
   issuer.isCa &&
   (issuer.keyUsage === undefined || issuer.keyUsage.includes('keyCertSign')) &&
@@ -107,8 +107,8 @@ export const caIdOf = (ca: CertificateFacts): string => {
   return id
 }
 
-/** One CA under two issuers is no link of its own path (RFC 4158 §2.4.2): without it, circles. */
-const isSameCa = (a: CertificateFacts, b: CertificateFacts): boolean =>
+/** One CA under two issuers: no link of its own path (RFC 4158 §2.4.2), or there are circles. */
+export const isSameCa = (a: CertificateFacts, b: CertificateFacts): boolean =>
   a.spkiSha256 === b.spkiSha256 && sameBytes(a.subjectDer, b.subjectDer)
 
 const named = ({ commonName, fingerprint }: CertificateFacts): string => `"${commonName ?? fingerprint}"`

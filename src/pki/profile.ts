@@ -6,6 +6,7 @@
 import { isIP } from 'node:net'
 import type { SubjectExtras } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
+import { gatewayUri } from '#fleet/gateway-id.ts'
 import { authorityKeyIdDer, distributionPointNameDer } from './crl.ts'
 import { constructedTag, implicitTag, integerDer, oidDer, TAG, timeDer, tlv } from './der.ts'
 import { extensionDer } from './extensions.ts'
@@ -36,7 +37,6 @@ const issuerUrl = (statusUrl: string, ski: string): string => `${statusUrl}/issu
 const ocspUrl = (statusUrl: string): string => `${statusUrl}/ocsp`
 
 const deviceUri = (deviceId: string): string => `urn:sallyport:device:${deviceId}`
-const gatewayUri = (gatewayId: string): string => `urn:sallyport:gateway:${gatewayId}`
 
 /** Positive, no leading zero octet: serial.ts. */
 const SERIAL = /^[4-7][0-9a-f]{31}$/

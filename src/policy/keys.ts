@@ -5,6 +5,7 @@
 
 import type { CertificateFacts, KeyFacts, KeyKind } from '#fleet/certificate.ts'
 import type { Denial } from '#fleet/denial.ts'
+import { gatewayIdIn, isGatewayUri } from '#fleet/gateway-id.ts'
 
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2'
 
@@ -39,19 +40,15 @@ const isSaneSerial = (serial: string): boolean =>
   serial.length >= 2 && serial.length <= 40 && !/^[89a-f]/.test(serial) && !/^(?:00)+$/.test(serial)
 
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1'
-const GATEWAY_URI = 'urn:sallyport:gateway:'
-/** As of applications and groups. */
-const GATEWAY_ID = /^[a-z0-9][a-z0-9-]{0,62}$/
 
-/** Does it call itself a gateway's, in whatever spelling (RFC 8141 §3.1)? Such a one is nobody's at any door. */
+/** Does it call itself a gateway's, in whatever spelling? Such a one is nobody's at any door. */
 export const namesGateway = ({ sanUris }: Pick<CertificateFacts, 'sanUris'>): boolean =>
-  sanUris.some((uri) => uri.toLowerCase().startsWith(GATEWAY_URI))
+  sanUris.some(isGatewayUri)
 
 /** The id in a gateway's own client certificate: its only URI. undefined: it is none, or names two. */
 export const gatewayIdOf = ({ sanUris }: Pick<CertificateFacts, 'sanUris'>): string | undefined => {
   const [uri = '', ...more] = sanUris
-  const id = uri.startsWith(GATEWAY_URI) ? uri.slice(GATEWAY_URI.length) : ''
-  return more.length === 0 && GATEWAY_ID.test(id) ? id : undefined
+  return more.length === 0 ? gatewayIdIn(uri) : undefined
 }
 
 /** A gateway's certificate for the enroll desk: a client's and not a server's too. */

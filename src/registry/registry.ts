@@ -81,8 +81,16 @@ export type AssertionKey = {
   readonly createdAt: number
 }
 
-/** `at`: ms, as {@link RegistryReader.wasCut} says. `isCut`: it still is; else it is something again, perhaps by another certificate. */
-export type Cut = { readonly deviceId: DeviceId; readonly at: number; readonly isCut: boolean }
+/** A device was shut out as a device: {@link RegistryReader.wasCut}. */
+export type Cut = {
+  readonly deviceId: DeviceId
+  /** ms */
+  readonly at: number
+  /** it still is; else it is something again, perhaps by another certificate */
+  readonly isCut: boolean
+  /** ms: when a door last let it in, by that door's clock, told about a second later; undefined: none has */
+  readonly seenAt: number | undefined
+}
 
 /** What the gateway may do: read. The SQLite handle behind it is opened `readonly`. */
 export interface RegistryReader extends AsyncDisposable {
@@ -101,15 +109,17 @@ export interface RegistryReader extends AsyncDisposable {
   /** Bootstrap trust and all: of the enrolment groups. The same map as long as nothing in it has changed. Throws `registry_unavailable`. */
   groups(): ReadonlyMap<string, EnrollmentGroup>
   /**
-   * When this device was last cut (revoked, suspended, retired, or one of its certificates revoked for another reason than `superseded`), if that
-   * was at or after `since`: what is kept for it anywhere must then go. By the clock of the enroll desk, and never before a cut that was
-   * committed earlier. undefined: not since then, or no such device. Throws `registry_unavailable`.
+   * The last time that this device was cut, if that was at or after `since`: what is kept for it anywhere must then go. It was revoked, suspended or
+   * retired, by itself or with its group, or the issuer of its newest certificate was revoked; that one of its certificates was revoked is no cut.
+   * By the clock of the enroll desk, and never before a cut that was committed earlier. undefined: not since then, or no such device.
+   * Throws `registry_unavailable`.
    * @param since ms
    */
-  wasCut(deviceId: DeviceId, since: number): number | undefined
+  wasCut(deviceId: DeviceId, since: number): Cut | undefined
   /**
-   * Devices of which {@link RegistryReader.wasCut} says a time, earliest first, those of one time by id; of the time `since` itself only those
-   * after `after`. @returns at most `limit`; fewer: there are no more
+   * Cuts as {@link RegistryReader.wasCut} tells them, earliest first, those of one time by id; of the time `since` itself only those after `after`.
+   * A device may come twice: with its issuer, and later by itself. With a fallen issuer the fleet is looked through, in pieces.
+   * @returns at most `limit`; fewer: there are no more
    */
   cutDevices(since: number, after: DeviceId | undefined, limit: number): Promise<readonly Cut[]>
   issuers(): Promise<readonly IssuerRecord[]>

@@ -6,6 +6,7 @@
 import { isIP, isIPv6, type Server } from 'node:net'
 import { resolve } from 'node:path'
 import { parseDuration } from '#fleet/duration.ts'
+import { isGatewayId } from '#fleet/gateway-id.ts'
 
 /** Where a listener binds. `key`: the setting it came from, for messages. `host`: without brackets. */
 export type Listen = {
@@ -142,6 +143,15 @@ export const text = (most: number): Kind<string> =>
       ? written
       : undefined,
   )
+
+export const gatewayIds: Kind<readonly string[]> = kind(
+  'ids',
+  'ids of gateways (a-z 0-9 -), such as gateway or gw-2, separated by commas',
+  (written) => {
+    const all = written.split(',').map((each) => each.trim())
+    return all.every(isGatewayId) ? all : undefined
+  },
+)
 
 const MOST_BROKERS = 32
 const BROKER_PORTS: Readonly<Record<string, number>> = { 'mqtt:': 1883, 'mqtts:': 8883 }

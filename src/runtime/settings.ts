@@ -48,6 +48,7 @@ export type Settings = {
     certificates_per_hour: number | undefined
     webhook_secret_file: string | undefined
     relay_ca: string | undefined
+    relay_deny: readonly string[] | undefined
     relays_per_minute: number
   }
   gateway: {
@@ -90,6 +91,7 @@ export type Settings = {
     store: string
     broker_socket: string
     upstream: readonly BrokerAddress[] | undefined
+    upstream_engine: 'mqtt' | 'rabbitmq' | 'nats'
     upstream_ca: string | undefined
     upstream_cert: string | undefined
     upstream_key: string | undefined
@@ -121,7 +123,8 @@ export type Setting<T = unknown> = {
 }
 
 type Paths<T, Prefix extends string = ''> = {
-  [K in keyof T & string]: T[K] extends Listen | readonly BrokerAddress[] | string | number | undefined
+  [K in keyof T & string]: T[K] extends
+    Listen | readonly (BrokerAddress | string)[] | string | number | undefined
     ? `${Prefix}${K}`
     : Paths<T[K], `${Prefix}${K}.`>
 }[keyof T & string]
@@ -363,6 +366,12 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
     doc: 'The services CA (PEM) whose gateway certificates may relay enrolments from MQTT. Unset: nobody may.',
     desks: ['enroll'],
   },
+  'enroll.relay_deny': {
+    kind: kinds.gatewayIds,
+    default: undefined,
+    doc: 'Gateways that may not, whatever their certificate: their ids (`urn:sallyport:gateway:<id>`), separated by commas.',
+    desks: ['enroll'],
+  },
   'enroll.relays_per_minute': {
     kind: kinds.integer(1, 999_999_999),
     default: '600',
@@ -392,13 +401,13 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   'gateway.enroll_url': {
     kind: kinds.httpsBase,
     default: undefined,
-    doc: 'The enroll desk\'s device listener, for enrolment over MQTT: docs/mqtt-enrollment.md. Unset: devices cannot enrol over MQTT.',
+    doc: "The enroll desk's device listener, for enrolment over MQTT: docs/mqtt-enrollment.md. Unset: devices cannot enrol over MQTT.",
     desks: ['gateway'],
   },
   'gateway.relay_cert': {
     kind: kinds.path,
     default: undefined,
-    doc: 'The gateway\'s own client certificate for the enroll desk (PEM, with its intermediate), of the services CA, with a SAN URI `urn:sallyport:gateway:<id>`.',
+    doc: "The gateway's own client certificate for the enroll desk (PEM, with its intermediate), of the services CA, with a SAN URI `urn:sallyport:gateway:<id>`.",
     desks: ['gateway'],
   },
   'gateway.relay_key': {
@@ -410,7 +419,7 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   'gateway.relay_ca': {
     kind: kinds.path,
     default: undefined,
-    doc: 'Root certificates (PEM) by which the enroll desk\'s server certificate is verified. Unset: `ca.root`.',
+    doc: "Root certificates (PEM) by which the enroll desk's server certificate is verified. Unset: `ca.root`.",
     desks: ['gateway'],
   },
 
@@ -583,6 +592,12 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
     doc: 'Brokers behind the door, `mqtt://host:port` or `mqtts://host:port`, separated by commas: any one of them will do. Unset: the embedded broker.',
     desks: ['gateway'],
   },
+  'mqtt.upstream_engine': {
+    kind: kinds.choice('mqtt', 'rabbitmq', 'nats'),
+    default: 'mqtt',
+    doc: 'What these brokers are. `rabbitmq` and `nats` read some topics as other ones: those are denied (docs/mqtt-brokers.md). `mqtt`: any that keeps to MQTT.',
+    desks: ['gateway'],
+  },
   'mqtt.upstream_ca': {
     kind: kinds.path,
     default: undefined,
@@ -592,7 +607,7 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   'mqtt.upstream_cert': {
     kind: kinds.path,
     default: undefined,
-    doc: 'The gateway\'s client certificate for `mqtts://` brokers (PEM).',
+    doc: "The gateway's client certificate for `mqtts://` brokers (PEM).",
     desks: ['gateway'],
   },
   'mqtt.upstream_key': {
@@ -616,7 +631,7 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   'mqtt.upstream_proxy_protocol': {
     kind: kinds.choice('off', 'v2'),
     default: 'off',
-    doc: '`v2`: each connection to a broker begins with a PROXY protocol header that says the client\'s address and, as its common name, who it is.',
+    doc: "`v2`: each connection to a broker begins with a PROXY protocol header that says the client's address and, as its common name, who it is.",
     desks: ['gateway'],
   },
   'mqtt.upstream_timeout': {

@@ -1,25 +1,43 @@
 /**
- * A Unix socket for processes of one user: who may come to it is said by the modes of files, because Node cannot ask who is at the other end
- * (SO_PEERCRED). Not what is said on it.
+ * The place of a Unix socket: who may stand there and who may come to it, by the modes of files. Node cannot ask who is at the other end
+ * (SO_PEERCRED), so the modes are all there is. Not what is said on it.
  */
 
-import { chmodSync, lstatSync, mkdirSync, statSync, unlinkSync, type Stats } from 'node:fs'
+import { chmodSync, chownSync, lstatSync, mkdirSync, statSync, unlinkSync, type Stats } from 'node:fs'
 import { once } from 'node:events'
 import { connect, type Server } from 'node:net'
 import { dirname } from 'node:path'
 import { FleetError } from '#fleet/errors.ts'
 
-const FOLDER_MODE = 0o700
-const SOCKET_MODE = 0o600
 const OTHERS_WRITE = 0o022
 /** sun_path of Linux, with its NUL; a longer name would be cut by some and refused by others */
 const MAX_PATH_BYTES = 107
 
+export type SocketPlace = {
+  readonly path: string
+  /** what to blame */
+  readonly setting: string
+  /** what may listen there, as it is called in errors: `signer` */
+  readonly who: string
+  /** of the folder when it is made, and of the socket */
+  readonly folderMode: number
+  readonly socketMode: number
+  /** gid of the socket; undefined: the process's own */
+  readonly group: number | undefined
+}
+
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? 'unknown'
+const octal = (mode: number): string => (mode & 0o7777).toString(8).padStart(4, '0')
 
 const refuse = (setting: string, problem: string, cause?: unknown): never => {
   throw new FleetError('config_invalid', `${setting}: ${problem}`, { cause })
 }
+
+/** Whoever may write in the folder may put a socket of their own in the place of ours. @returns what is wrong */
+const folderProblem = (path: string, stat: Stats): string | undefined =>
+  (stat.mode & OTHERS_WRITE) === 0
+    ? undefined
+    : `${path} may be written by others (mode ${octal(stat.mode)}): run chmod go-w ${path}`
 
 /** Does somebody answer there? */
 const isLive = async (path: string): Promise<boolean> => {
@@ -36,7 +54,7 @@ const isLive = async (path: string): Promise<boolean> => {
 }
 
 /** The name that a dead process has left is taken away; a living one's is not, nor anything that is no socket. */
-const clear = async (path: string, setting: string): Promise<void> => {
+const clear = async ({ path, setting, who }: SocketPlace): Promise<void> => {
   let stat: Stats
   try {
     stat = lstatSync(path)
@@ -45,29 +63,25 @@ const clear = async (path: string, setting: string): Promise<void> => {
     throw error
   }
   if (!stat.isSocket()) refuse(setting, `${path} is there and is no socket`)
-  if (await isLive(path)) refuse(setting, `another process listens on ${path}`)
+  if (await isLive(path)) refuse(setting, `another ${who} listens on ${path}`)
   unlinkSync(path)
 }
 
 /**
- * Listens at `path`, 0600. Its folder is made when it is missing, 0700; whoever may write in it could put a socket of their own in the place of ours.
- * @param o.setting what to blame
- * @throws FleetError `config_invalid`: others may write in the folder, or the place is taken
+ * Listens there. Its folder is made when it is missing.
+ * @throws FleetError `config_invalid`: others may write in the folder, the place is taken, or the group is not ours to give
  */
-export const listenForOwnUser = async (
-  server: Server,
-  o: { readonly path: string; readonly setting: string },
-): Promise<void> => {
-  const { path, setting } = o
+export const listenOnSocketFile = async (server: Server, place: SocketPlace): Promise<void> => {
+  const { path, setting, who, group } = place
   if (Buffer.byteLength(path) > MAX_PATH_BYTES)
     refuse(setting, `${path} is longer than ${MAX_PATH_BYTES} bytes, which no socket's name may be`)
   const folder = dirname(path)
   try {
-    mkdirSync(folder, { recursive: true, mode: FOLDER_MODE })
-    if ((statSync(folder).mode & OTHERS_WRITE) !== 0)
-      refuse(setting, `${folder} may be written by others: run chmod go-w ${folder}`)
-    await clear(path, setting)
-    // born closed: nobody but the owner comes in before its mode is right
+    mkdirSync(folder, { recursive: true, mode: place.folderMode })
+    const problem = folderProblem(folder, statSync(folder))
+    if (problem !== undefined) refuse(setting, problem)
+    await clear(place)
+    // born closed: nobody but the owner comes in before its group and mode are right
     const umask = process.umask(0o177)
     try {
       server.listen({ path })
@@ -75,15 +89,31 @@ export const listenForOwnUser = async (
       process.umask(umask)
     }
     await once(server, 'listening')
-    chmodSync(path, SOCKET_MODE)
+    if (group !== undefined) chownSync(path, -1, group)
+    chmodSync(path, place.socketMode)
   } catch (cause) {
     server.close()
     if (cause instanceof FleetError) throw cause
-    const taken = codeOf(cause) === 'EADDRINUSE'
-    refuse(
-      setting,
-      taken ? `another process listens on ${path}` : `${path} cannot be used: ${codeOf(cause)}`,
-      cause,
-    )
+    const what: Readonly<Record<string, string>> = {
+      EADDRINUSE: `another ${who} listens on ${path}`,
+      EPERM: `its group cannot be made ${group}: this process is not in it`,
+    }
+    refuse(setting, what[codeOf(cause)] ?? `${path} cannot be used: ${codeOf(cause)}`, cause)
+  }
+}
+
+/**
+ * For who comes to the socket, each time: is it the one that should be there? Only its owner (or root) may write where it stands.
+ * @returns what is wrong; undefined: nothing
+ */
+export const socketProblem = (path: string): string | undefined => {
+  try {
+    const [socket, folder] = [lstatSync(path), statSync(dirname(path))]
+    if (!socket.isSocket()) return `${path} is no socket`
+    if (folder.uid !== 0 && folder.uid !== socket.uid)
+      return `${path} belongs to user ${socket.uid}, and its folder to user ${folder.uid}`
+    return folderProblem(dirname(path), folder)
+  } catch (error) {
+    return codeOf(error) === 'ENOENT' ? `there is no socket at ${path}` : `${path}: ${codeOf(error)}`
   }
 }

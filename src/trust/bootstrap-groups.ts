@@ -10,10 +10,11 @@ import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import { FleetError, type ErrorCode } from '#fleet/errors.ts'
 import type { Peer } from '#fleet/peer.ts'
-import { extensionsOf, readCertificate } from '#pki/certificate.ts'
-import { createChecks, verifyChain, type Checks } from '#pki/chain.ts'
+import { extensionsOf } from '#pki/certificate.ts'
+import { createChecks, isSameCa, mayIssue, verifyChain, type Checks } from '#pki/chain.ts'
 import { OID } from '#pki/oids.ts'
 import { judgeBootstrapCa, judgeBootstrapLeaf } from '#policy/bootstrap.ts'
+import { readAll } from './anchor-load.ts'
 import { revocationOf, trustOf, type Trust } from './bootstrap-trust.ts'
 
 /** Throws, and may count it against the address. */
@@ -30,28 +31,13 @@ type Sent = { readonly pool: readonly CertificateFacts[]; readonly checks: Check
 /** What the client sent, read once, and the signatures that were checked for it. One peer is one connection. */
 const sentBy = new WeakMap<Peer, Sent>()
 
-const readable = (der: Uint8Array): CertificateFacts | undefined => {
-  try {
-    return readCertificate(der)
-  } catch {
-    return undefined
-  }
-}
-
 const sentOf = (peer: Peer): Sent => {
   const before = sentBy.get(peer)
   if (before !== undefined) return before
-  const pool = peer.sentChain.map(readable).filter((one) => one !== undefined)
-  const sent = { pool, checks: createChecks(MOST_CHECKS) }
+  const sent = { pool: readAll(peer.sentChain), checks: createChecks(MOST_CHECKS) }
   sentBy.set(peer, sent)
   return sent
 }
-
-const mayHaveIssued = (child: CertificateFacts, issuer: CertificateFacts): boolean =>
-  Buffer.compare(child.issuerDer, issuer.subjectDer) === 0 &&
-  (child.authorityKeyId === undefined ||
-    issuer.subjectKeyId === undefined ||
-    child.authorityKeyId === issuer.subjectKeyId)
 
 /** The leaf, and what of the rest could stand above it, by names and key ids alone. */
 const pathsFrom = (
@@ -60,16 +46,14 @@ const pathsFrom = (
 ): readonly CertificateFacts[] => {
   const above = new Set([leaf])
   // a set hands out what is added while it is walked
-  for (const child of above) for (const issuer of pool) if (mayHaveIssued(child, issuer)) above.add(issuer)
+  for (const child of above) for (const issuer of pool) if (mayIssue(child, issuer)) above.add(issuer)
   return [...above]
 }
 
 /** By names and key ids alone: could it end at one of the anchors? */
 const mightEnd = (paths: readonly CertificateFacts[], anchors: readonly CertificateFacts[]): boolean =>
   paths.some((certificate) =>
-    anchors.some(
-      (anchor) => anchor.fingerprint === certificate.fingerprint || mayHaveIssued(certificate, anchor),
-    ),
+    anchors.some((anchor) => anchor.fingerprint === certificate.fingerprint || mayIssue(certificate, anchor)),
   )
 
 type Candidate = { readonly group: EnrollmentGroup; readonly trust: Trust }
@@ -121,9 +105,6 @@ export const judgedByAll = (
   })
 }
 
-const isSameCa = (a: CertificateFacts, b: CertificateFacts): boolean =>
-  a.spkiSha256 === b.spkiSha256 && Buffer.compare(a.subjectDer, b.subjectDer) === 0
-
 /**
  * How far above the leaf the nearest of these anchors stands, in a chain that was verified for whichever group; Infinity: nowhere. A CA
  * stands in its place under any certificate of it (renewed, cross-signed): by sending another one nobody gets past the group that knows it.
@@ -169,6 +150,19 @@ const choose = (judged: readonly Judged[], groupName: string | undefined, refuse
 /** The group that is to judge, by its own anchors. `chain`: leaf first, anchor last. */
 export type Taken = Candidate & { readonly chain: readonly CertificateFacts[] }
 
+/** What this group says, now that it is known which. */
+const takenBy = (
+  { group, trust, chain, problem }: Judged,
+  { leaf }: Shown,
+  now: number,
+  refuse: Refuse,
+): Taken => {
+  if (chain === undefined) return refuse('certificate_untrusted', problem)
+  const own = judgeBootstrapLeaf(leaf, group.bootstrap?.allowNoEku === true, now)
+  if (own !== undefined) return refuse(own, 'the bootstrap certificate has no extended key usage')
+  return { group, trust, chain }
+}
+
 /**
  * The group, and the chain up to its anchor; revocation and whether it is enabled: {@link checkTaken}.
  * @param groupName that the request names; undefined: none
@@ -179,14 +173,7 @@ export const findTaker = (
   groupName: string | undefined,
   now: number,
   refuse: Refuse,
-): Taken => {
-  const { group, trust, chain, problem } = choose(judgedByAll(groups, shown, now, refuse), groupName, refuse)
-  if (chain === undefined) return refuse('certificate_untrusted', problem)
-  // what this group says, now that it is known which
-  const own = judgeBootstrapLeaf(shown.leaf, group.bootstrap?.allowNoEku === true, now)
-  if (own !== undefined) return refuse(own, 'the bootstrap certificate has no extended key usage')
-  return { group, trust, chain }
-}
+): Taken => takenBy(choose(judgedByAll(groups, shown, now, refuse), groupName, refuse), shown, now, refuse)
 
 /** @throws what `refuse` does; `group_disabled` */
 export const checkTaken = ({ group, trust, chain }: Taken, now: number, refuse: Refuse): void => {
@@ -195,4 +182,32 @@ export const checkTaken = ({ group, trust, chain }: Taken, now: number, refuse: 
   if (revocation !== 'good')
     return refuse('certificate_untrusted', `there is no current revocation list of "${revocation.missing}"`)
   if (!group.enabled) throw new FleetError('group_disabled', 'the group of this certificate is disabled')
+}
+
+const refused: Refuse = (code, detail) => {
+  throw new FleetError(code, detail)
+}
+
+/**
+ * Could a request of this connection be taken, if it named its group well? Never throws: a group that cannot be read takes nobody.
+ * @param groups may throw
+ */
+export const mightBeTaken = (
+  groups: () => ReadonlyMap<string, EnrollmentGroup>,
+  shown: Shown,
+  now: number,
+): boolean => {
+  const takes = (judged: Judged): boolean => {
+    try {
+      checkTaken(takenBy(judged, shown, now, refused), now, refused)
+      return true
+    } catch {
+      return false
+    }
+  }
+  try {
+    return nearest(judgedByAll(groups(), shown, now, refused)).some(takes)
+  } catch {
+    return false
+  }
 }

@@ -106,9 +106,6 @@ export const REASONS_IN = {
   dismissal: reasonsIn('disconnect', 'dismissal'),
 } as const
 
-/** The v5 CONNACK's word for "not this protocol version". */
-export const V5_UNSUPPORTED_VERSION = REASON.unsupportedProtocolVersion
-
 export type MqttCodes = {
   /** CONNACK return code of 3.1 and 3.1.1; `close`: the connection is closed without one */
   readonly connack3: number | 'close'

@@ -12,6 +12,10 @@ export const LOCAL_PREFIX = '$sallyport/'
 export const RELAY_KINDS = ['nonce', 'create', 'renew'] as const
 export type RelayKind = (typeof RELAY_KINDS)[number]
 
+/** What a nonce is good for: one of them, and not the other. */
+export const PROVED_KINDS = ['create', 'renew'] as const
+export type ProvedKind = (typeof PROVED_KINDS)[number]
+
 /** Where a request is published. */
 export const REQUEST_TOPICS: Readonly<Record<RelayKind, string>> = {
   nonce: '$sallyport/certificates/nonce',
@@ -52,20 +56,21 @@ export type RelayedRequest = Static<typeof RelayedRequest>
 
 /**
  * `certificate`: what the device presented in its handshake with the gateway, leaf first, PEM. `request`: as the device published it; none for
- * a nonce. `address`: where the gateway says that the device is.
+ * a nonce. `for`: what a nonce is asked for; with nothing else. `address`: where the gateway says that the device is.
  */
 export const RelayRequest = Type.Object(
   {
     kind: literals(RELAY_KINDS),
     certificate: Pem,
     address: Type.String({ maxLength: 45 }),
+    for: Type.Optional(literals(PROVED_KINDS)),
     request: Type.Optional(RelayedRequest),
   },
   closed,
 )
 export type RelayRequest = Static<typeof RelayRequest>
 
-/** `nonce`: base64url, for one certificate, until `expires`. */
+/** `nonce`: base64url, for one certificate and one kind of request, until `expires`. */
 export const RelayNonce = Type.Object(
   { nonce: Type.String({ pattern: '^[A-Za-z0-9_-]+$' }), expires: Instant },
   closed,

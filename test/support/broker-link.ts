@@ -10,7 +10,12 @@ export type LinkClient = MqttClient & {
   end(how: Ending): Promise<void>
 }
 
-export const linkClient = (upstream: Pick<Upstream, 'open'>, clientId = 'lamp-1'): LinkClient => {
+/** @param connections that its identity may have at once */
+export const linkClient = (
+  upstream: Pick<Upstream, 'open'>,
+  clientId = 'lamp-1',
+  connections = 1,
+): LinkClient => {
   const over = Promise.withResolvers<void>()
   let proceed: (() => void) | undefined
   const stream = new Duplex({
@@ -39,7 +44,7 @@ export const linkClient = (upstream: Pick<Upstream, 'open'>, clientId = 'lamp-1'
         over.resolve()
       },
     },
-    { clientId, identity: clientId, level: 4, address: undefined },
+    { clientId, identity: clientId, level: 4, address: undefined, connections },
   )
   return Object.assign(mqttClient(stream), {
     link,

@@ -9,7 +9,7 @@ import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
 
 /** Checks come quickly, so that tests need not wait. */
-const QUICK: Pace = { first: 10, most: 50, idle: 60_000, least: 10, exhausted: 50 }
+export const QUICK: Pace = { first: 10, most: 50, idle: 60_000, answer: 1_000, least: 10, exhausted: 50 }
 
 export type TestBrokers = Upstream & { readonly log: Record<string, unknown>[]; metrics(): Promise<string> }
 

@@ -9,6 +9,7 @@ import type { Admission } from '#gateway/admission.ts'
 import { clientIdFor } from '#policy/client-id.ts'
 import type { Ask, Decision } from '#policy/decision.ts'
 import { topicsOf } from '#policy/topics.ts'
+import type { RegistryReader } from '#registry/registry.ts'
 import { application } from './registry.ts'
 
 export type FakeAdmission = Admission & {
@@ -22,6 +23,10 @@ export type FakeAdmission = Admission & {
   /** what was judged, and what was recorded */
   readonly asked: Ask[]
   readonly recorded: { readonly ask: Ask; readonly decision: Decision }[]
+  /** devices that stand whatever is said of their certificates */
+  readonly standing: Set<string>
+  /** as the registry's: whoever is denied, and does not stand */
+  wasCut: RegistryReader['wasCut']
   /** what the feed does when something has changed */
   changed(): void
 }
@@ -30,6 +35,11 @@ export const createFakeAdmission = (): FakeAdmission => {
   let epoch = 0
   const admission: FakeAdmission = {
     denied: new Map(),
+    standing: new Set(),
+    wasCut: (deviceId) =>
+      admission.denied.has(deviceId) && !admission.standing.has(deviceId)
+        ? { deviceId, at: 0, isCut: true, seenAt: undefined }
+        : undefined,
     rules: [],
     access: {},
     duration: 0,

@@ -11,8 +11,10 @@ import type { DoorParts } from '#gateway/mqtt/door-parts.ts'
 import { openEmbeddedBroker } from '#gateway/mqtt/embedded/broker.ts'
 import type { MemoryLimits } from '#gateway/mqtt/embedded/memory.ts'
 import { createDiscard } from '#gateway/mqtt/discard.ts'
+import type { Web } from '#gateway/mqtt/greeting.ts'
 import { createHolders, type Holders } from '#gateway/mqtt/holders.ts'
 import { createPlaces } from '#gateway/mqtt/places.ts'
+import { createEndsSession } from '#gateway/mqtt/session-ends.ts'
 import { createSleepers } from '#gateway/mqtt/sleepers.ts'
 import { createTakeovers } from '#gateway/mqtt/takeovers.ts'
 import { createTally, type Tally } from '#gateway/mqtt/tally.ts'
@@ -41,14 +43,19 @@ export type Front = AsyncDisposable & {
   /** a stream to the door, as a device; nothing said yet */
   dial(
     id: string | undefined,
-    o?: { readonly notAfter?: number; readonly host?: string | undefined; readonly version?: 3 | 4 | 5 },
+    o?: {
+      readonly notAfter?: number
+      readonly host?: string | undefined
+      readonly version?: 3 | 4 | 5
+      readonly web?: Web
+    },
   ): MqttClient
   /** and CONNECT with its CONNACK */
   enter(id: string, over?: Parameters<MqttClient['connect']>[0]): Promise<MqttClient>
 }
 
 /** Settings as their defaults are, where connections are short. */
-export const MQTT_SETTINGS: Config['mqtt'] = {
+const MQTT_SETTINGS: Config['mqtt'] = {
   default_hostname: 'a.test',
   max_connection: 86_400_000,
   handshake_per: 'connection',
@@ -68,6 +75,7 @@ export const MQTT_SETTINGS: Config['mqtt'] = {
   store: '/nowhere/broker.sqlite',
   broker_socket: '/nowhere/broker.sock',
   upstream: undefined,
+  upstream_engine: 'mqtt',
   upstream_ca: undefined,
   upstream_cert: undefined,
   upstream_key: undefined,
@@ -109,16 +117,18 @@ export const openFront = async (
   const lines = createLog('gateway', 'debug', {
     write: (line) => void log.push(JSON.parse(line) as Record<string, unknown>),
   })
+  const endsSession = createEndsSession(admission)
   const parts: DoorParts = {
     admission,
     live,
     upstream,
     holders,
-    sleepers: createSleepers(admission, live, holders),
+    sleepers: createSleepers({ admission, live, holders, endsSession, log: lines, metrics }),
     tally,
+    endsSession,
     places: createPlaces(),
     takeovers: createTakeovers({
-      clock,
+      now: timers.now,
       log: lines,
       metrics,
       suspect: (fingerprint) => void suspects.push(fingerprint),
@@ -141,10 +151,8 @@ export const openFront = async (
     near.on('close', () => far.destroy())
     far.on('close', () => near.destroy())
     const host = 'host' in o ? o.host : 'a.test'
-    const connection = serveConnection(parts, far, fakePeer(id, o.notAfter), host, {
-      admitted: () => {},
-      ended: () => connections.delete(connection),
-    })
+    const on = { admitted: () => {}, ended: () => connections.delete(connection) }
+    const connection = serveConnection(parts, far, fakePeer(id, o.notAfter), host, on, o.web)
     connections.add(connection)
     const client = mqttClient(near, o.version)
     streams.add(client)

@@ -33,7 +33,7 @@ export type Judges = {
   metrics(): Promise<string>
 }
 
-export const LIMITS: PacketLimits = {
+const LIMITS: PacketLimits = {
   receive_maximum: 4,
   topic_alias_maximum: 3,
   subscriptions: 5,
@@ -49,13 +49,15 @@ const asBuffer = (bytes: Buffer | string): Buffer =>
 /** After a CONNACK of 0. @param o.connack hex; default: without properties */
 export const createJudges = (
   level: Level,
-  o: Partial<Pick<Above, 'denyPublish' | 'local' | 'willTopic' | 'sessionExpiry'>> & {
+  o: Partial<Pick<Above, 'denyPublish' | 'local' | 'will' | 'sessionExpiry'>> & {
     readonly limits?: Partial<PacketLimits>
     readonly shared?: boolean
     readonly handshakePer?: 'connection' | 'message'
     readonly keepalive?: number
     readonly clock?: () => number
     readonly connack?: string
+    /** packets, or what costs as much, of one turn */
+    readonly share?: number
   } = {},
 ): Judges => {
   const clock = o.clock ?? (() => 0)
@@ -73,7 +75,7 @@ export const createJudges = (
     handshakePer: o.handshakePer ?? 'connection',
     keepalive: o.keepalive ?? 0,
   })
-  const share = createShare(1_000_000)
+  const share = createShare(o.share ?? 1_000_000)
   let client: string[] = []
   let broker: string[] = []
   const waits: number[] = []
@@ -90,7 +92,7 @@ export const createJudges = (
       clock,
       denyPublish: o.denyPublish ?? 'disconnect',
       local: o.local,
-      willTopic: o.willTopic,
+      will: o.will,
       sessionExpiry: o.sessionExpiry ?? 0,
       answer: toClient,
       ask: toBroker,

@@ -38,8 +38,8 @@ export type Device = {
 export const gatewayOf = (desk: TestDesk, gateway: TestLeaf) => {
   const ask = (body: object): Promise<Answer> =>
     desk.device(RELAY, { body, tls: { cert: gateway.fullPem, key: gateway.keyPem } })
-  const nonce = async ({ sends }: Device): Promise<string> => {
-    const answer = await ask({ kind: 'nonce', certificate: sends, address: '192.0.2.1' })
+  const nonce = async ({ sends }: Device, kind: 'create' | 'renew' = 'create'): Promise<string> => {
+    const answer = await ask({ kind: 'nonce', for: kind, certificate: sends, address: '192.0.2.1' })
     return answer.json?.['nonce'] as string
   }
   return {
@@ -58,7 +58,7 @@ export const gatewayOf = (desk: TestDesk, gateway: TestLeaf) => {
         readonly over?: object
       } = {},
     ): Promise<Answer> => {
-      const given = o.nonce ?? (await nonce(device))
+      const given = o.nonce ?? (await nonce(device, kind))
       return ask({
         kind,
         certificate: device.sends,

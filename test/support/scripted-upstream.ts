@@ -32,7 +32,7 @@ export type ScriptedUpstream = Upstream & {
   closes: boolean
 }
 
-export const ACCEPTED: Readonly<Record<Level, string>> = { 3: '20020000', 4: '20020000', 5: '2003000000' }
+const ACCEPTED: Readonly<Record<Level, string>> = { 3: '20020000', 4: '20020000', 5: '2003000000' }
 
 const asBuffer = (bytes: string | Uint8Array): Buffer =>
   typeof bytes === 'string' ? Buffer.from(bytes.replaceAll(' ', ''), 'hex') : Buffer.from(bytes)

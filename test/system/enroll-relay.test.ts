@@ -90,7 +90,12 @@ describe('through a gateway', () => {
   )
 
   it('a nonce says until when it is good, and begins with what it is for', async () => {
-    const { json } = await gateway.ask({ kind: 'nonce', certificate: claim().sends, address: '::1' })
+    const { json } = await gateway.ask({
+      kind: 'nonce',
+      for: 'create',
+      certificate: claim().sends,
+      address: '::1',
+    })
     expect(Date.parse(json?.['expires'] as string) - now).toBeLessThanOrEqual(5 * MINUTE)
     const octets = Buffer.from(json?.['nonce'] as string, 'base64url')
     expect([octets.length, octets.toString('latin1', 0, 16)]).toEqual([72, 'sallyport-enroll'])
@@ -109,7 +114,7 @@ describe('through a gateway', () => {
   it('a device renews with its current certificate, with the same key or another, and again the same', async () => {
     const device = await enrolled()
     const csr = makeCsr({ commonName: device.leaf.id })
-    const nonce = await gateway.nonce(device)
+    const nonce = await gateway.nonce(device, 'renew')
     const first = await gateway.request('renew', device, csr, { nonce })
     expect(first.status, first.text).toBe(201)
     expect(first.json).toMatchObject({ device_id: device.leaf.id, pending: true })
@@ -183,6 +188,19 @@ describe('a gateway cannot', () => {
     ['send one that is not base64', () => ({ over: { signature: '!' } })],
   ])('%s', async (_, change) => {
     expect(await attack(async (o) => change(o as never))).toEqual([401, 'token_invalid'])
+  })
+
+  it('make a renewal of an enrolment, or the other way round', async () => {
+    const device = await enrolled()
+    const csr = makeCsr({ commonName: device.leaf.id })
+    const nonce = await gateway.nonce(device, 'create')
+    expect(said(await gateway.request('renew', device, csr, { nonce }))).toEqual([401, 'token_invalid'])
+    const newcomer = claim()
+    const other = await gateway.nonce(newcomer, 'renew')
+    expect(said(await gateway.request('create', newcomer, newCsr(), { nonce: other }))).toEqual([
+      401,
+      'token_invalid',
+    ])
   })
 
   it('use a nonce after its time', async () => {
@@ -271,6 +289,9 @@ describe('a gateway cannot', () => {
     ['too many certificates', { many: 11 }],
     ['a field of its own', { trusted: true }],
     ['another kind', { kind: 'revoke' }],
+    ['a nonce for nothing', { kind: 'nonce', request: undefined }],
+    ['a nonce for a nonce', { kind: 'nonce', request: undefined, for: 'nonce' }],
+    ['what an enrolment is for', { for: 'create' }],
   ])('say nonsense: %s', async (_, change) => {
     const { many, ...over } = change as { many?: number }
     const { sends } = claim()
@@ -289,7 +310,7 @@ describe('a gateway cannot', () => {
 describe('who is a gateway', () => {
   const asked = (
     leaf: TestLeaf | undefined,
-    body: object = { kind: 'nonce', certificate: claim().sends, address: '::1' },
+    body: object = { kind: 'nonce', for: 'create', certificate: claim().sends, address: '::1' },
   ) =>
     desk.device(RELAY, {
       body,
@@ -379,6 +400,25 @@ describe('who is a gateway', () => {
     expect(said(await ask(pki.gateway()))).toEqual([400, 'bad_request'])
   })
 
+  it('not one that is shut out, whatever its certificate', async () => {
+    await using other = await startDesk({
+      clock: () => now,
+      overrides: { 'enroll.relay_ca': 'certs/services.pem', 'enroll.relay_deny': 'lost, gw-2' },
+    })
+    const { pki } = other.home
+    for (const [id, reason] of [
+      ['lost', 'forbidden'],
+      ['gw-2', 'forbidden'],
+      ['gw-1', 'bad_request'],
+    ] as const) {
+      const leaf = pki.gateway(id)
+      const answer = await other.device(RELAY, { body: {}, tls: { cert: leaf.fullPem, key: leaf.keyPem } })
+      expect([id, answer.json?.['reason']]).toEqual([id, reason])
+      // so that its devices are told to ask again later
+      expect(answer.headers['sallyport-gateway']).toBe(id === 'gw-1' ? id : undefined)
+    }
+  })
+
   it('nobody, where enroll.relay_ca is not set', async () => {
     await using other = await startDesk({ clock: () => now })
     const leaf = other.home.pki.gateway()
@@ -437,7 +477,7 @@ describe('limits', () => {
   const as = (id: string) => gatewayOf(other, other.home.pki.gateway(id))
 
   it('a gateway has its share of a minute, and no more; another one has its own', async () => {
-    const body = { kind: 'nonce', certificate: device.sends, address: '192.0.2.9' }
+    const body = { kind: 'nonce', for: 'create', certificate: device.sends, address: '192.0.2.9' }
     const first = as('a')
     const statuses: number[] = []
     for (let at = 0; at < 8; at += 1) statuses.push((await first.ask(body)).status)

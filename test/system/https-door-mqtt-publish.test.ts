@@ -16,6 +16,8 @@ const FRAME_LIMIT = 4_096
 
 let door: DoorHarness
 let lamp: TestLeaf
+/** The broker reads no more: what comes is kept here. */
+let full = false
 let heard: IPublishPacket[]
 let links: LinkEvents[]
 /** what becomes of a CONNECT and of a PUBLISH */
@@ -37,6 +39,7 @@ const acknowledge = ({ qos, messageId = 0 }: IPublishPacket, events: LinkEvents)
 const upstream: Upstream = {
   levels: new Set([3, 4, 5]),
   sharedSubscriptions: true,
+  readsOtherwise: (topic) => topic.includes('.'),
   login: (username) => ({ username, password: undefined }),
   open: (events) => {
     const reader = parser({ protocolVersion: 5 })
@@ -49,7 +52,7 @@ const upstream: Upstream = {
     })
     links.push(events)
     return {
-      write: (bytes) => reader.parse(Buffer.from(bytes)) >= 0,
+      write: (bytes) => reader.parse(Buffer.from(bytes)) >= 0 && !full,
       pause: () => {},
       resume: () => {},
       end: () => {},
@@ -185,6 +188,7 @@ describe('refused, and nothing goes out', () => {
   test.each([
     ['another device’s topic', '/publish/devices/lamp-2/state', 403, 'topic_denied'],
     ['its own, above itself', '/publish/devices', 403, 'topic_denied'],
+    ['one that this broker reads as another', '/publish/devices/lamp-1/a.b', 403, 'topic_denied'],
     ['everybody’s', '/publish/fleet/broadcast/a', 403, 'topic_denied'],
     ['the broker’s', '/publish/$SYS/broker', 400, 'bad_target'],
     ['ours', '/publish/$sallyport/certificates/renew', 400, 'bad_target'],
@@ -374,6 +378,29 @@ describe('the broker', () => {
     onPublish = acknowledge
     expect(reasonOf(await post('/publish/devices/lamp-4/a', { leaf }))).toBe('certificate_revoked')
   })
+})
+
+test('a device that is revoked while its message waits for the broker: it does not go out', async () => {
+  const leaf = await door.device('lamp-5')
+  onPublish = () => {}
+  full = true
+  const first = await dial()
+  first.send(requestText(OWN, { method: 'POST', body: 'first' }))
+  await expect.poll(() => heard.length).toBe(1)
+  const second = await dial(leaf)
+  second.send(requestText('/publish/devices/lamp-5/a', { method: 'POST', body: 'second' }))
+  await expect
+    .poll(() => door.log.some((line) => line['topic'] === 'devices/lamp-5/a' && line['reason'] === 'allowed'))
+    .toBe(true)
+  await door.setState('lamp-5', 'revoked')
+  expect(await second.closed()).toContain('certificate_revoked')
+  full = false
+  onPublish = acknowledge
+  links.at(-1)?.drain()
+  acknowledge(heard[0] as IPublishPacket, links.at(-1) as LinkEvents)
+  expect(await first.closed()).toMatch(/ 204 /)
+  expect((await post(OWN)).status).toBe(204)
+  expect(heard.map(({ topic }) => topic)).toEqual(['devices/lamp-1/state', 'devices/lamp-1/state'])
 })
 
 test('is counted', async () => {

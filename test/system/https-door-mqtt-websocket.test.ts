@@ -23,6 +23,7 @@ type Served = {
   readonly stream: Duplex
   readonly peer: Peer
   readonly host: string | undefined
+  readonly web: unknown
   text(): string
 }
 
@@ -32,10 +33,10 @@ let served: Served[]
 
 const frontOf = async (): Promise<DoorFront> => ({
   upstream: {} as Upstream,
-  serve: (stream, peer, host) => {
+  serve: (stream, peer, host, _, web) => {
     const chunks: Buffer[] = []
     stream.on('error', () => {}).on('data', (chunk: Buffer) => chunks.push(chunk))
-    served.push({ stream, peer, host, text: () => Buffer.concat(chunks).toString('latin1') })
+    served.push({ stream, peer, host, web, text: () => Buffer.concat(chunks).toString('latin1') })
     return {} as Connection
   },
   [Symbol.asyncDispose]: async () => {},
@@ -125,7 +126,14 @@ describe('one is opened', () => {
     await putMqtt({ allowedOrigins: ['https://panel.test'] })
     for (const origin of ['https://a.test', 'https://panel.test']) await connect({ headers: { origin } })
     await putMqtt()
-    expect(served).toHaveLength(2)
+    // CONNECT, and every change, is judged by it too
+    expect(served.map(({ web }) => web)).toEqual(
+      ['https://a.test', 'https://panel.test'].map((origin) => ({
+        websocket: true,
+        authority: 'a.test',
+        origin,
+      })),
+    )
   })
   test('and what is said behind the handshake is heard', async () => {
     const client = await openRaw({ port: door.port, leaf: lamp })

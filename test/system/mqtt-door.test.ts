@@ -341,6 +341,30 @@ describe('a session whose device is away while its certificate runs out', () => 
   })
 })
 
+test('a session whose device renews twice while it is away, so that the certificate which held it is superseded', async () => {
+  const old = await door.device('lamp-10')
+  const client = await door.enter(old, { clean: false })
+  client.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 'devices/lamp-10/#', qos: 1 }] })
+  await client.until('suback')
+  client.send({ cmd: 'disconnect' })
+  await client.closed()
+  await door.device('lamp-10')
+  const newest = await door.device('lamp-10')
+  // and everybody has heard of it
+  await expect
+    .poll(async () => {
+      const late = await door.dial(old)
+      await late.connect({ clientId: 'lamp-10' })
+      await late.closed()
+      return lastReason()
+    })
+    .toBe('certificate_revoked')
+  const back = await door.dial(newest)
+  back.send(connectPacket({ clientId: 'lamp-10', clean: false }))
+  expect(await back.until('connack')).toMatchObject({ returnCode: 0, sessionPresent: true })
+  back[Symbol.dispose]()
+})
+
 test('takeover, over two connections', async () => {
   const first = await door.enter(lamp)
   const second = await door.enter(lamp)

@@ -64,5 +64,9 @@ test.each([
   )
   await client.publishAsync('devices/lamp-1/state', 'over WebSocket', { qos: 1 })
   await expect.poll(() => heard.at(-1)?.payload.toString()).toBe('over WebSocket')
+  // which is over when its application is not for WebSockets any more
+  const over = new Promise<void>((resolve) => void client.once('close', () => resolve()))
+  await door.putApplication({ mqtt: { topics: [], websocket: false } })
+  await over
   await client.endAsync()
 })

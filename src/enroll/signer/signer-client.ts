@@ -6,6 +6,7 @@
 import { connect, type Socket } from 'node:net'
 import { FleetError } from '#fleet/errors.ts'
 import type { Log } from '#runtime/log.ts'
+import { socketProblem } from '#runtime/unix-socket.ts'
 import {
   isErrorCode,
   parseSignerReply,
@@ -15,7 +16,6 @@ import {
   type SignerRequest,
 } from '#wire/signer.ts'
 import { createFrameReader, drained, frameOf } from './frames.ts'
-import { socketProblem } from './socket.ts'
 
 const MOST_WAITING = 10_000
 /** A CRL of a million entries is about 40 MB. */

@@ -101,7 +101,15 @@ export const openHttpsDoor = async (o: HttpsDoorOptions): Promise<HttpsDoor> => 
     bodyLeast: https.body_least,
     ports,
     publisher:
-      front && createPublisher({ upstream: front.upstream, log, metrics, clock, random: Math.random }),
+      front &&
+      createPublisher({
+        upstream: front.upstream,
+        timeout: mqtt.upstream_timeout,
+        log,
+        metrics,
+        clock,
+        random: Math.random,
+      }),
     frameLimit: mqtt.frame_limit,
     mqttWebSockets:
       front &&

@@ -14,6 +14,7 @@ import type { Ask, Decision, Denied } from '#policy/decision.ts'
 import type { Canonical } from '#policy/target.ts'
 import type { Admission } from '../admission.ts'
 import type { Front } from '../mqtt/front.ts'
+import type { Web } from '../mqtt/greeting.ts'
 import type { Connection, Exchange, Turn } from './connection.ts'
 import { denialError } from './details.ts'
 import type { Envelope } from './envelope.ts'
@@ -105,6 +106,12 @@ const refusalOf = ({ turn: { request } }: Asked): FleetError | undefined => {
   return undefined
 }
 
+const webOf = ({ origin, authority }: Envelope): Web => ({
+  websocket: true,
+  authority,
+  ...(origin === undefined ? {} : { origin }),
+})
+
 const tooMany = (): FleetError =>
   new FleetError('rate_limited', 'this identity has too many requests under way')
 
@@ -135,13 +142,14 @@ export const createMqttWebSockets = (o: {
   })
 
   const serve = (socket: WebSocket, { connection, envelope }: Asked): WebSocketStream => {
+    const { host } = envelope
     const { peer, socket: carrier } = connection
     const stream = new WebSocketStream(socket, {
       carrier,
       clock: o.clock,
       closeCode: () => (o.isDraining() ? CLOSE.goingAway : CLOSE.normal),
     })
-    o.front.serve(stream, peer, envelope.host, { admitted: () => {}, ended: () => {} })
+    o.front.serve(stream, peer, host, { admitted: () => {}, ended: () => {} }, webOf(envelope))
     return stream
   }
 
@@ -203,7 +211,7 @@ export const createMqttWebSockets = (o: {
   return {
     take: (deps, asked) => {
       const { connection, turn, envelope, target } = asked
-      const { host, origin, authority } = envelope
+      const { host } = envelope
       if (turn.early === undefined || !target.ok || target.target !== PATH) return undefined
       if (!offersMqtt(turn.request.headers['sec-websocket-protocol'])) return undefined
       const ask: Ask = {
@@ -211,9 +219,7 @@ export const createMqttWebSockets = (o: {
         host,
         act: 'connect',
         clientId: '',
-        websocket: true,
-        authority,
-        ...(origin === undefined ? {} : { origin }),
+        ...webOf(envelope),
       }
       const decision = deps.admission.judge(connection.peer, ask)
       return servesWebSockets(deps, decision) ? { exchange: judged(deps, asked, ask, decision) } : undefined

@@ -6,7 +6,7 @@
 import { FleetError } from '#fleet/errors.ts'
 import { nameOf } from '#policy/admission.ts'
 import type { Decision, Denied, Identity } from '#policy/decision.ts'
-import type { Message, Publisher } from '../mqtt/publisher.ts'
+import type { Message, Publisher, Said } from '../mqtt/publisher.ts'
 import { isCertificateOnly, type AdmittedDeps, type AdmittedRequest } from './admitted.ts'
 import type { Exchange } from './connection.ts'
 import { denialError } from './details.ts'
@@ -72,8 +72,8 @@ export const carry = (
 ): Exchange => {
   const { connection, turn, route } = admitted
   const { request, response } = turn
-  /** undefined: the message has not gone out */
-  let forget: (() => void) | undefined
+  /** undefined: the message has not been handed on */
+  let said: Said | undefined
   let over = false
   /** @returns false: it is over already */
   const end = (): boolean => {
@@ -81,14 +81,14 @@ export const carry = (
     over = true
     clearTimeout(timer)
     body[Symbol.dispose]()
-    forget?.()
+    said?.forget()
     return true
   }
   const fail = (error: FleetError): void => {
     if (end()) admitted.notServed(error)
   }
   const timer = setTimeout(() => {
-    fail(forget === undefined ? STOPPED() : LATE())
+    fail(said === undefined ? STOPPED() : LATE())
   }, route.timeout)
 
   const answer = (status: 202 | 204): void => {
@@ -106,8 +106,7 @@ export const carry = (
     }
     record(decision)
     timer.refresh()
-    const said = publisher.publish({ ...about, payload })
-    ;({ forget } = said)
+    said = publisher.publish({ ...about, payload })
     const outcome = await said.outcome
     if (!end()) return
     if (outcome instanceof FleetError) admitted.notServed(outcome)
@@ -124,17 +123,21 @@ export const carry = (
     },
   )
 
-  // what has gone out has been judged: its outcome is waited for
   const recheck = (): void => {
-    if (over || forget !== undefined) return
+    if (over) return
     const again = judgeAgain(deps, admitted)
     const topic = judge()
-    if (!again.allow) {
+    if (again.allow && topic.allow) {
+      exchange.notAfter = Math.min(again.notAfter, topic.notAfter)
+      return
+    }
+    // what has gone out has been judged: its outcome is waited for
+    if (said?.withdraw() === false || !end()) return
+    if (again.allow) deny(topic as Denied)
+    else {
       deps.admission.record(connection.peer, admitted.ask, again, admitted.requestId)
-      if (end()) admitted.denied(denialError(again.reason))
-    } else if (!topic.allow) {
-      if (end()) deny(topic)
-    } else exchange.notAfter = Math.min(again.notAfter, topic.notAfter)
+      admitted.denied(denialError(again.reason))
+    }
   }
   const entry = deps.live.add({
     deviceId: identity.kind === 'device' ? identity.id : undefined,

@@ -11,6 +11,7 @@ import { FleetError } from '#fleet/errors.ts'
 import { nameOf } from '#policy/admission.ts'
 import type { Ask, Decision, Denied } from '#policy/decision.ts'
 import { overheadOf, type Publisher } from '../mqtt/publisher.ts'
+import { asRead } from '../mqtt/verdicts.ts'
 import type { AdmittedDeps, AdmittedRequest } from './admitted.ts'
 import type { Exchange } from './connection.ts'
 import { denialError } from './details.ts'
@@ -76,7 +77,12 @@ const announce = (deps: PublishDeps, admitted: AdmittedRequest): Announced | und
     admitted.denied(detail === undefined ? denialError(no.reason) : new FleetError(no.reason, detail))
     return undefined
   }
-  const judge = (): Decision => deps.admission.judgeTopics(peer, host).judge('publish', topic)
+  const judge = (): Decision =>
+    asRead(
+      deps.admission.judgeTopics(peer, host).judge('publish', topic),
+      topic,
+      deps.publisher?.readsOtherwise,
+    )
   const decision = judge()
   if (!decision.allow) return deny(decision)
   const { identity, application } = decision

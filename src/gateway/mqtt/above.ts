@@ -9,13 +9,14 @@ import type { Leave } from './ack-packets.ts'
 import type { TopicAliases } from './aliases.ts'
 import type { Denials } from './denials.ts'
 import type { Exchange } from './exchange.ts'
-import type { Refusal, Step } from './frames.ts'
+import type { Step } from './frames.ts'
 import type { LocalTopics } from './local-topics.ts'
 import type { PacketRates } from './packet-rates.ts'
 import { PINGREQ } from './packets.ts'
 import type { Tally } from './tally.ts'
 import type { Share } from './turns.ts'
-import type { Verdicts } from './verdicts.ts'
+import { loggedTopic, type Verdicts } from './verdicts.ts'
+import type { WillTopics } from './will.ts'
 
 export type Above = {
   readonly exchange: Exchange
@@ -28,14 +29,15 @@ export type Above = {
   readonly denyPublish: DenyPublish
   /** the topics of the door itself, asked for when one is named; undefined: this client has none */
   readonly local: LocalTopics | undefined
-  readonly willTopic: string | undefined
+  /** of the client's will; undefined: it has none */
+  readonly will: WillTopics | undefined
   /** seconds, as CONNECT of MQTT 5 asked; 0: the session ends with the connection */
   readonly sessionExpiry: number
   /** to the client, from the door itself */
   answer(bytes: Buffer): void
   /** to the broker, from the door itself */
   ask(bytes: Buffer): void
-  /** The framer waits for its turn now, and that is not to come before so many ms. */
+  /** What follows this packet is not read before so many ms, whatever else it waits for. */
   wait(ms: number): void
   /** the client takes its leave in order; what the broker is to hear of it is handed on before anything else happens */
   goodbye(leave: Leave): void
@@ -61,18 +63,8 @@ export type UpJudge = (
   end: number,
 ) => Step
 
-/** Reason code of MQTT 5 (§3.14.2.1) that no {@link Refusal.reason} has. */
-const PROTOCOL_ERROR = 0x82
-
-export const malformed = (detail: string): Refusal => ({ reason: 'bad_request', detail })
-export const protocolError = (detail: string): Refusal => ({
-  reason: 'bad_request',
-  detail,
-  code: PROTOCOL_ERROR,
-})
-
 export const noteAllowed = ({ note, exchange }: Above, act: string, topic: string): void =>
-  note('allowed', { act, topic, one_in: exchange.limits.log_every })
+  note('allowed', { act, topic: loggedTopic(topic), one_in: exchange.limits.log_every })
 
 /**
  * The broker counts a client's silence too, and does not hear what ends here. It is asked for a sign of life in the client's name, at most twice in

@@ -10,6 +10,8 @@ export type BrokerEvents = {
   brokerDrained(): void
   /** It has finished with this client. */
   brokerClosed(): void
+  /** One of these has thrown. */
+  broke(error: unknown): void
 }
 
 /** `with-will`: the will goes out although nothing else of the client stays. */
@@ -60,16 +62,30 @@ export class BrokerSide implements LinkEvents {
     link.end(how)
   }
 
+  // what is thrown here is this client's, and neither the broker's nor of those who share it
+
   data(bytes: Buffer): void {
-    this.#on.fromBroker(bytes)
+    try {
+      this.#on.fromBroker(bytes)
+    } catch (error) {
+      this.#on.broke(error)
+    }
   }
 
   drain(): void {
-    this.#on.brokerDrained()
+    try {
+      this.#on.brokerDrained()
+    } catch (error) {
+      this.#on.broke(error)
+    }
   }
 
   closed(): void {
     this.#link = undefined
-    this.#on.brokerClosed()
+    try {
+      this.#on.brokerClosed()
+    } catch (error) {
+      this.#on.broke(error)
+    }
   }
 }

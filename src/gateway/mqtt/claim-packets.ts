@@ -4,11 +4,11 @@
  */
 
 import { MINUTE, type Clock } from '#fleet/clock.ts'
-import { MQTT_CODES, SUBACK_FAILURE, type MqttReason } from '#wire/mqtt-codes.ts'
+import { MQTT_CODES, REASON, SUBACK_FAILURE, type MqttReason } from '#wire/mqtt-codes.ts'
 import { LOCAL_PREFIX } from '#wire/relay.ts'
 import { makeAck, readAck, readDisconnect } from './ack-packets.ts'
 import type { ClaimClient } from './claims.ts'
-import type { Decide, Refusal, Step } from './frames.ts'
+import { malformed, type Decide, type Refusal, type Step } from './frames.ts'
 import type { LocalTopics } from './local-topics.ts'
 import { decodeText, PINGRESP, TYPE, type Level } from './packets.ts'
 import { numberOf, readProperties } from './properties.ts'
@@ -19,8 +19,6 @@ import { makeSuback, makeUnsuback, readSubscribe, readUnsubscribe } from './subs
 const MOST_FILTERS = 16
 /** A whole enrolment has about ten. */
 const PACKETS_PER_MINUTE = 120
-/** MQTT 5 §3.11.3 */
-const NO_SUBSCRIPTION = 0x11
 
 type Claim = {
   readonly local: LocalTopics
@@ -29,7 +27,6 @@ type Claim = {
 }
 
 const refusal = (reason: MqttReason, detail: string): Refusal => ({ reason, detail })
-const malformed = (detail: string): Refusal => refusal('bad_request', detail)
 
 type Judge = (claim: Claim, bytes: Buffer, start: number, body: number, end: number) => Step
 
@@ -70,8 +67,9 @@ const onPubrel: Judge = ({ level, client }, bytes, _start, body, end) => {
 }
 
 const onSubscribe: Judge = ({ local, level, client }, bytes, _start, body, end) => {
-  const list = readSubscribe(bytes, body, end, level)
-  if (list === undefined || list.filters.length > MOST_FILTERS) return malformed('SUBSCRIBE: malformed')
+  const list = readSubscribe(bytes, body, end, level, MOST_FILTERS)
+  if (list === undefined) return malformed('SUBSCRIBE: malformed')
+  if (list === 'too many') return refusal('quota_exceeded', 'SUBSCRIBE: too many filters')
   const properties =
     level < 5 ? undefined : readProperties(list.properties, 0, list.properties.length, 'subscribe')
   // said to be not available (MQTT 5 §3.2.2.3.12)
@@ -89,13 +87,14 @@ const onSubscribe: Judge = ({ local, level, client }, bytes, _start, body, end) 
 }
 
 const onUnsubscribe: Judge = ({ local, level, client }, bytes, _start, body, end) => {
-  const list = readUnsubscribe(bytes, body, end, level)
-  if (list === undefined || list.filters.length > MOST_FILTERS) return malformed('UNSUBSCRIBE: malformed')
+  const list = readUnsubscribe(bytes, body, end, level, MOST_FILTERS)
+  if (list === undefined) return malformed('UNSUBSCRIBE: malformed')
+  if (list === 'too many') return refusal('quota_exceeded', 'UNSUBSCRIBE: too many filters')
   client.answer(
     makeUnsuback(
       level,
       list.id,
-      list.filters.map((filter) => (local.forget(filter) ? 0 : NO_SUBSCRIPTION)),
+      list.filters.map((filter) => (local.forget(filter) ? REASON.success : REASON.noSubscriptionExisted)),
     ),
   )
   return 'skip'

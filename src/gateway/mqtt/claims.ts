@@ -3,12 +3,11 @@
  * a short life, and touch nothing but `$sallyport/certificates/…`: docs/mqtt-enrollment.md. Not who is a device: ../admission.ts has said no.
  */
 
-import { MINUTE, type Clock } from '#fleet/clock.ts'
+import { MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
 import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
-import { FleetError } from '#fleet/errors.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { limitKey } from '#runtime/address-key.ts'
-import { checkTaken, findTaker } from '#trust/bootstrap-groups.ts'
+import { mightBeTaken } from '#trust/bootstrap-groups.ts'
 import type { MqttReason } from '#wire/mqtt-codes.ts'
 import { judgeClaim } from './claim-packets.ts'
 import type { Connect } from './connect-packet.ts'
@@ -17,6 +16,7 @@ import type { Decide } from './frames.ts'
 import { createLocalTopics, LOCAL_KINDS, type OnRelayed } from './local-topics.ts'
 import type { Property } from './properties.ts'
 import type { Relay } from './relay.ts'
+import type { MayAsk } from './relay-shares.ts'
 
 /** The connection, as far as a claim's packets move it. */
 export type ClaimClient = {
@@ -24,6 +24,8 @@ export type ClaimClient = {
   answer(bytes: Uint8Array): boolean
   /** It has said DISCONNECT: close once what is written has been sent. */
   goodbye(): void
+  /** It has had its time, or has not used it: end it with `session_expired`. */
+  expire(): void
 }
 
 export type ClaimOpening =
@@ -47,8 +49,8 @@ export type ClaimOpening =
 
 export type Claims = {
   /**
-   * May this client, whom admission does not know, come to enrol? An enabled group takes its certificate. At most a few signatures are
-   * checked. Never throws: a registry that cannot be read takes nobody.
+   * May this client, whom admission does not know, come to enrol? An enabled group takes its certificate, revocation and all. At most a few
+   * signatures are checked. Never throws: a registry that cannot be read takes nobody.
    */
   takes(peer: Peer): boolean
   /** After {@link Claims.takes} has said yes. Nothing is written before it returns. */
@@ -57,19 +59,17 @@ export type Claims = {
 
 /** At once, in one process: each holds a socket and little else. */
 const MOST_CLAIMS = 512
-/** One of them may be all of a plant behind its router; a certificate that many devices share is in wrong hands sometimes. */
-const SHARE_OF_ADDRESS = 4
+/** One address may be all of a plant behind its router; a certificate that many devices share is in wrong hands sometimes. */
+const SHARE_OF_ADDRESS = 16
 /** Time enough for a nonce and an enrolment; who waits for an operator comes again. */
 const LIFETIME = 5 * MINUTE
+/** In which it asks nothing, and waits for no answer: who has made key and CSR before needs seconds. */
+const IDLE = 30 * SECOND
 /** s. MQTT 5 clients that ask for more, or none, are told this one. */
 const KEEP_ALIVE = 120
 const FRAME_LIMIT = 72 * 1024
 /** More than one request at a time is refused anyway. */
 const RECEIVE_MAXIMUM = 8
-
-const refuse = (code: FleetError['code'], detail: string): never => {
-  throw new FleetError(code, detail)
-}
 
 const refused = (reason: MqttReason, detail: string): ClaimOpening => ({ kind: 'refused', reason, detail })
 
@@ -109,11 +109,13 @@ const connackFor = (
 
 /**
  * @param o.groups of the registry; the same map as long as nothing has changed. May throw
+ * @param o.mayAsk of the share that those who come to enrol have
  * @param o.newId for who names none; unlike any device's
  */
 export const createClaims = (o: {
   readonly groups: () => ReadonlyMap<string, EnrollmentGroup>
   readonly ask: Relay['ask']
+  readonly mayAsk: MayAsk
   readonly relayed: OnRelayed
   readonly clock: Clock
   readonly newId: () => string
@@ -134,14 +136,7 @@ export const createClaims = (o: {
     takes: (peer) => {
       const { leaf, resumed } = peer
       if (leaf === undefined || resumed) return false
-      try {
-        const now = clock()
-        checkTaken(findTaker(o.groups(), { peer, leaf }, undefined, now, refuse), now, refuse)
-        return true
-      } catch (error) {
-        // several groups are equally near: the request names one
-        return error instanceof FleetError && error.code === 'credential_not_allowed'
-      }
+      return mightBeTaken(o.groups, { peer, leaf }, clock())
     },
     open: ({ connect, peer, client }) => {
       const problem = problemOf(connect)
@@ -152,7 +147,19 @@ export const createClaims = (o: {
       count(key, 1)
       const { level, keepalive: asked } = connect
       const keepalive = level < 5 ? asked : Math.min(asked || KEEP_ALIVE, KEEP_ALIVE)
-      const local = createLocalTopics({ ...o, peer, level, kinds: LOCAL_KINDS.claim, answer: client.answer })
+      const expire = (): void => client.expire()
+      let idle = setTimeout(expire, IDLE).unref()
+      let closed = false
+      const ask: Relay['ask'] = async (request) => {
+        clearTimeout(idle)
+        const relayed = await o.ask(request)
+        if (!closed) idle = setTimeout(expire, IDLE).unref()
+        return relayed
+      }
+      const { relayed, mayAsk } = o
+      const allowed = LOCAL_KINDS.claim
+      const { answer } = client
+      const local = createLocalTopics({ peer, level, allowed, mayAsk, ask, relayed, clock, answer })
       return {
         kind: 'open',
         connack: connackFor(connect, keepalive, o.newId),
@@ -161,6 +168,8 @@ export const createClaims = (o: {
         keepalive,
         lifetime: LIFETIME,
         closed: () => {
+          closed = true
+          clearTimeout(idle)
           count(key, -1)
           local.close()
         },

@@ -18,6 +18,8 @@ const UNREAD_ANSWERS = 64 * 1024
  */
 export const HOLD = { packet: 1, broker: 2, answers: 4, turn: 8 } as const
 type Hold = (typeof HOLD)[keyof typeof HOLD]
+/** A turn comes by itself. */
+const STANDS_STILL = HOLD.packet | HOLD.broker | HOLD.answers
 
 export type ClientEvents = {
   fromClient(chunk: Buffer): void
@@ -25,19 +27,39 @@ export type ClientEvents = {
   clientDrained(): void
   /** It, or its network, has gone. May come more than once, and after a close of ours. */
   clientGone(): void
+  /** It stands still, waiting for the broker or for itself; said again when it waits for something else. false: it does not any more. */
+  clientHeld(held: boolean): void
+  /** One of these has thrown. */
+  broke(error: unknown): void
 }
 
 const SIDE = Symbol('client side')
 type Served = Duplex & { [SIDE]: ClientSide }
 
+// what a listener throws would end the process, and with it all the others
 function onData(this: Duplex, chunk: Buffer): void {
-  ;(this as Served)[SIDE].heard(chunk)
+  const side = (this as Served)[SIDE]
+  try {
+    side.heard(chunk)
+  } catch (error) {
+    side.broke(error)
+  }
 }
 function onDrain(this: Duplex): void {
-  ;(this as Served)[SIDE].drained()
+  const side = (this as Served)[SIDE]
+  try {
+    side.drained()
+  } catch (error) {
+    side.broke(error)
+  }
 }
 function onGone(this: Duplex): void {
-  ;(this as Served)[SIDE].gone()
+  const side = (this as Served)[SIDE]
+  try {
+    side.gone()
+  } catch (error) {
+    side.broke(error)
+  }
 }
 // 'close' follows
 const onError = (): void => {}
@@ -57,8 +79,9 @@ export class ClientSide {
     stream.on('data', onData).on('drain', onDrain).on('error', onError).on('end', onGone).on('close', onGone)
   }
 
+  /** Is it not listened to, and for another reason than that it does not read its answers? */
   get held(): boolean {
-    return this.#holds !== 0
+    return (this.#holds & ~HOLD.answers) !== 0
   }
 
   /** @returns false: wait for `clientDrained` */
@@ -75,13 +98,16 @@ export class ClientSide {
   }
 
   hold(why: Hold): void {
+    const stood = (this.#holds & STANDS_STILL) !== 0
     this.#holds |= why
     this.#stream.pause()
+    if (!stood && (why & STANDS_STILL) !== 0) this.#on.clientHeld(true)
   }
 
   release(why: Hold): void {
     if ((this.#holds & why) === 0) return
     this.#holds &= ~why
+    if ((why & STANDS_STILL) !== 0) this.#on.clientHeld((this.#holds & STANDS_STILL) !== 0)
     if (this.#holds === 0) this.#stream.resume()
   }
 
@@ -89,10 +115,8 @@ export class ClientSide {
   cut(last?: Uint8Array): void {
     if (this.#ended) return
     // what waits for it, it must not get; when nothing waits, TLS can be closed in order
-    if (this.#stream.writableLength > 0) {
-      this.#ended = true
-      this.#stream.destroy()
-    } else this.#finish(CUT, last)
+    if (this.#stream.writableLength > 0) this.destroy()
+    else this.#finish(CUT, last)
   }
 
   /**
@@ -129,5 +153,15 @@ export class ClientSide {
 
   gone(): void {
     this.#on.clientGone()
+  }
+
+  broke(error: unknown): void {
+    this.#on.broke(error)
+  }
+
+  /** At once, and without a word. */
+  destroy(): void {
+    this.#ended = true
+    this.#stream.destroy()
   }
 }

@@ -50,18 +50,20 @@ const connack = (
     ...(level === 5 ? [writeProperties(properties)] : []),
   )
 
-/** By the door itself. @param code of the version that the client speaks. @param o.reasonString MQTT 5 */
+/** By the door itself. @param code of the version that the client speaks. @param o.reasonString, o.serverReference MQTT 5 */
 export const makeConnack = (
   level: Level,
   code: number,
-  o: { readonly sessionPresent?: boolean; readonly reasonString?: string } = {},
+  o: {
+    readonly sessionPresent?: boolean
+    readonly reasonString?: string
+    readonly serverReference?: string
+  } = {},
 ): Buffer =>
-  connack(
-    level,
-    o.sessionPresent === true,
-    code,
-    o.reasonString === undefined ? [] : [{ name: 'reasonString', value: o.reasonString }],
-  )
+  connack(level, o.sessionPresent === true, code, [
+    ...said('reasonString', o.reasonString),
+    ...said('serverReference', o.serverReference),
+  ])
 
 /** What is the door's to say, and what the client must not hear: names and ways of the broker's own. */
 const NOT_PASSED_ON: ReadonlySet<PropertyName> = new Set<PropertyName>([

@@ -6,30 +6,40 @@
 import type { Duplex } from 'node:stream'
 import { SECOND } from '#fleet/clock.ts'
 import type { Peer } from '#fleet/peer.ts'
+import { newRequestId } from '#runtime/request-id.ts'
 import { HOLD } from './client-side.ts'
 import type { Connect } from './connect-packet.ts'
 import { LATE } from './deadlines.ts'
 import type { DoorParts } from './door-parts.ts'
 import { Ending, type ConnectionEvents } from './ending.ts'
 import type { Step } from './frames.ts'
-import { greet, type Greeting } from './greeting.ts'
+import { greet, type Greeting, type Web } from './greeting.ts'
 import { Reading, type ReadingOwner } from './reading.ts'
 import { Session, type SessionOwner } from './session.ts'
 import { createVerdicts } from './verdicts.ts'
 
 export type { ConnectionEvents } from './ending.ts'
 
-/** ms for the broker to answer a CONNECT. */
-const CONNACK_TIMEOUT = 10 * SECOND
+/** ms for the ClientID to be free: longer than ./holders.ts waits for a link that is stuck. The broker has `mqtt.upstream_timeout` for its answer. */
+const CLIENT_ID_TIMEOUT = 10 * SECOND
 
 export class Connection extends Ending implements ReadingOwner, SessionOwner {
   readonly #host: string | undefined
+  readonly #web: Web | undefined
   /** made for the first byte */
   #reading: Reading | undefined
 
-  constructor(door: DoorParts, stream: Duplex, peer: Peer, host: string | undefined, on: ConnectionEvents) {
+  constructor(
+    door: DoorParts,
+    stream: Duplex,
+    peer: Peer,
+    host: string | undefined,
+    on: ConnectionEvents,
+    web: Web | undefined,
+  ) {
     super(door, stream, peer, on)
     this.#host = host
+    this.#web = web
   }
 
   protected override get packets(): number {
@@ -47,10 +57,11 @@ export class Connection extends Ending implements ReadingOwner, SessionOwner {
       peer,
       host: host ?? '',
       clock,
+      readsOtherwise: upstream.readsOtherwise,
       note: (message, more) => this.note(message, more),
     })
     const greeting = greet(
-      { admission, peer, host, verdicts, levels: upstream.levels, claims },
+      { admission, peer, host, web: this.#web, verdicts, levels: upstream.levels, claims },
       bytes,
       body,
       end,
@@ -62,9 +73,10 @@ export class Connection extends Ending implements ReadingOwner, SessionOwner {
     const session = Session.take(this.door, peer, greeting, verdicts, this)
     if (session === undefined)
       return { reason: 'quota_exceeded', detail: `all connections of ${greeting.name} are taken` }
+    admission.record(peer, greeting.asked, greeting.decision, newRequestId())
     this.session = session
     this.client.hold(HOLD.packet)
-    this.deadlines.wait(CONNACK_TIMEOUT, LATE.broker)
+    this.deadlines.wait(CLIENT_ID_TIMEOUT, LATE.broker)
     this.deadlines.live(session.judged(greeting.decision))
     session.claim()
     return 'hold'
@@ -80,18 +92,22 @@ export class Connection extends Ending implements ReadingOwner, SessionOwner {
   /** The ClientID is ours: to the broker. */
   ready(): void {
     if (this.over) return
-    this.deadlines.wait(CONNACK_TIMEOUT, LATE.broker)
-    this.session?.talk.open()
+    this.guard(() => {
+      this.deadlines.wait(this.door.mqtt.upstream_timeout, LATE.broker)
+      this.session?.talk.open()
+    })
   }
 
-  /** The broker has accepted it, and its CONNACK has gone down. */
+  accepted(): void {
+    this.open = true
+    this.on.admitted()
+    this.deadlines.arrived()
+  }
+
   opened(keepalive: number): void {
     const talk = this.session?.talk
     const reading = this.#reading
     if (this.over || talk === undefined || reading === undefined || this.level === undefined) return
-    this.open = true
-    this.on.admitted()
-    this.deadlines.arrived()
     this.deadlines.keepAlive(keepalive)
     reading.judgeBy(talk.judgeUp(reading.share), this.level, talk.frameLimit)
     reading.goOn()
@@ -102,6 +118,7 @@ export class Connection extends Ending implements ReadingOwner, SessionOwner {
     const client = {
       answer: (bytes: Uint8Array) => this.client.answer(bytes),
       goodbye: () => this.goodbye(),
+      expire: () => this.outlived(),
     }
     const opening = this.door.claims?.open({ connect, peer: this.peer, client })
     if (opening === undefined) return { reason: 'certificate_untrusted', detail: 'nobody enrols here' }
@@ -155,6 +172,7 @@ export class Connection extends Ending implements ReadingOwner, SessionOwner {
 /**
  * @param stream handshake done, nothing read
  * @param host by which it is judged; undefined: it named none, and there is no default
+ * @param web of a WebSocket
  */
 export const serveConnection = (
   door: DoorParts,
@@ -162,4 +180,5 @@ export const serveConnection = (
   peer: Peer,
   host: string | undefined,
   on: ConnectionEvents,
-): Connection => new Connection(door, stream, peer, host, on)
+  web?: Web,
+): Connection => new Connection(door, stream, peer, host, on, web)

@@ -5,6 +5,7 @@
 
 import type { Peer } from '#fleet/peer.ts'
 import { SECOND } from '#fleet/clock.ts'
+import { REASON } from '#wire/mqtt-codes.ts'
 import type { Above } from './above.ts'
 import type { Leave } from './ack-packets.ts'
 import { BrokerSide, type BrokerEvents, type Parting } from './broker-side.ts'
@@ -22,6 +23,7 @@ import type { Share } from './turns.ts'
 import { judgeUpward } from './upward.ts'
 import type { Verdicts } from './verdicts.ts'
 import { askedOf, isVersionRefusal, largestFromBroker, shorter, welcome } from './welcome.ts'
+import type { WillTopics } from './will.ts'
 
 /** The connection, as far as the broker's end moves it. */
 export type Speaker = {
@@ -29,8 +31,12 @@ export type Speaker = {
   readonly over: boolean
   note(message: string, more?: Record<string, unknown>): void
   fail(refusal: Refusal): void
-  /** The broker has accepted it, and its CONNACK has gone down. @param keepalive seconds, 0: none */
+  /** The broker has accepted it, and its CONNACK goes down before anything else. */
+  accepted(): void
+  /** Everything that came with that CONNACK has gone down too. @param keepalive seconds, 0: none */
   opened(keepalive: number): void
+  /** the broker says that another connection has come for the ClientID, which is not one of this process */
+  takenElsewhere(): void
   /** what the client has sent behind a packet that had to be dealt with may go on */
   goOn(): void
   /** nothing more before so many ms */
@@ -41,20 +47,25 @@ export type Speaker = {
   finished(): void
   /** The broker has finished with this client; the last that comes. */
   brokerLeft(): void
+  /** something here has thrown */
+  broke(error: unknown): void
 }
+
+const topicsOf = ({ topic, responseTopic }: WillTopics): WillTopics =>
+  responseTopic === undefined ? { topic } : { topic, responseTopic }
 
 /** What a broker does wrong is not the client's fault. */
 const ofBroker = (refusal: Refusal): Refusal =>
-  refusal.recorded === true || refusal.reason === 'unsupported'
+  refusal.recorded === true || ['unsupported', 'target_unreachable'].includes(refusal.reason)
     ? refusal
-    : { ...refusal, reason: 'target_unreachable' }
+    : { reason: 'target_unreachable', detail: refusal.detail }
 
 export class Conversation implements BrokerEvents {
   /** Does what the broker keeps outlive the connection? undefined: it has not accepted it. */
   stays: boolean | undefined
   /** it wants, or has been given, a session that begins anew */
   readonly clean: boolean
-  readonly willTopic: string | undefined
+  readonly will: WillTopics | undefined
   readonly #door: DoorParts
   readonly #peer: Peer
   readonly #speaker: Speaker
@@ -83,7 +94,7 @@ export class Conversation implements BrokerEvents {
   ) {
     const { mqtt, upstream } = door
     const { connect, identity } = greeting
-    const { level, will, v5 } = connect
+    const { level, v5 } = connect
     this.#door = door
     this.#peer = peer
     this.#speaker = speaker
@@ -105,7 +116,9 @@ export class Conversation implements BrokerEvents {
     this.#sessionExpiry = v5?.sessionExpiry ?? 0
     this.#isDevice = identity.kind === 'device'
     this.clean = this.#asked.clean
-    this.willTopic = will?.topic
+    const will = this.#asked.will
+    // not its payload
+    this.will = will && topicsOf(will)
   }
 
   /** the one message has been dealt with */
@@ -138,7 +151,8 @@ export class Conversation implements BrokerEvents {
         if (!this.#speaker.client.write(bytes)) this.#broker?.pause()
       },
     })
-    const about = { clientId, identity, level, address: this.#peer.address }
+    const { connections } = this.#settings()
+    const about = { clientId, identity, level, address: this.#peer.address, connections }
     this.#broker = new BrokerSide(upstream, about, this)
     const { username, password } = upstream.login(identity)
     const { keepalive } = this.#exchange
@@ -170,11 +184,17 @@ export class Conversation implements BrokerEvents {
     const speaker = this.#speaker
     if (speaker.over) return
     const refusal = this.#down?.push(bytes)
-    if (refusal !== undefined) return speaker.fail(ofBroker(refusal))
+    if (refusal !== undefined) return this.#onRefusal(refusal)
     const next = this.#afterwards
     this.#afterwards = undefined
     next?.()
     if (this.done) speaker.finished()
+  }
+
+  #onRefusal(refusal: Refusal): void {
+    const speaker = this.#speaker
+    if (refusal.code === REASON.sessionTakenOver && this.stays !== undefined) speaker.takenElsewhere()
+    else speaker.fail(ofBroker(refusal))
   }
 
   brokerDrained(): void {
@@ -183,6 +203,10 @@ export class Conversation implements BrokerEvents {
 
   brokerClosed(): void {
     this.#speaker.brokerLeft()
+  }
+
+  broke(error: unknown): void {
+    this.#speaker.broke(error)
   }
 
   /** A broker that has never heard of MQTT 5 refuses it in words of 3.1.1. */
@@ -209,6 +233,7 @@ export class Conversation implements BrokerEvents {
     this.#greeting = this.#asked = undefined
     this.stays = welcomed.stays
     this.#exchange.keepalive = welcomed.keepalive
+    this.#speaker.accepted()
     this.#afterwards = () => this.#speaker.opened(welcomed.keepalive)
     return welcomed.connack
   }
@@ -242,7 +267,7 @@ export class Conversation implements BrokerEvents {
       tally,
       share,
       clock,
-      willTopic: this.willTopic,
+      will: this.will,
       sessionExpiry: this.#sessionExpiry,
       get denyPublish() {
         return settings().denyPublish
@@ -259,6 +284,15 @@ export class Conversation implements BrokerEvents {
     return judgeUpward(above)
   }
 
+  /** From a promise of ./local-topics.ts: nobody else would catch what is thrown. */
+  #answerLater(bytes: Buffer): void {
+    try {
+      this.#answer(bytes)
+    } catch (error) {
+      this.broke(error)
+    }
+  }
+
   #answer(bytes: Buffer): void {
     if (!this.#speaker.over && !this.#speaker.client.answer(bytes)) this.#broker?.pause()
   }
@@ -269,7 +303,7 @@ export class Conversation implements BrokerEvents {
     return (this.#local ??= this.#door.openLocal?.({
       peer: this.#peer,
       level: this.#exchange.level,
-      answer: (bytes) => this.#answer(bytes),
+      answer: (bytes) => this.#answerLater(bytes),
     }))
   }
 

@@ -1,6 +1,6 @@
 /**
- * How long one connection is waited for, how long it may be silent, and how long it may live. Three moments, and one entry in the queue of
- * ./timers.ts: an idle connection has nothing else that ticks. Not what happens then.
+ * How long one connection is waited for, how long it may be silent, how long it may stand still, and how long it may live. Four moments, and one
+ * entry in the queue of ./timers.ts: an idle connection has nothing else that ticks. Not what happens then.
  */
 
 import { MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
@@ -9,6 +9,8 @@ import type { Timed, Timers } from './timers.ts'
 
 /** ms for a packet to arrive whole once it has begun. */
 const PACKET_TIMEOUT = MINUTE
+/** ms for whoever keeps a client from being read, the broker or itself, to let it go on. */
+const STUCK = MINUTE
 /** The date is looked at so often at least: it may be set while a machine sleeps. */
 const LOOK = 10 * MINUTE
 
@@ -20,13 +22,16 @@ export const LATE = {
   broker: { reason: 'target_unreachable', detail: 'the broker does not answer' },
   packet: { reason: 'request_timeout', detail: 'a packet did not arrive whole' },
   silent: { reason: 'request_timeout', detail: 'silent for one and a half keep-alives' },
+  unread: { reason: 'request_timeout', detail: 'it does not read what it is answered' },
 } as const satisfies Record<string, Late>
 
 export type DeadlineEvents = {
   late(what: Late): void
   /** the date has come that {@link Deadlines.live} was given */
   outlived(): void
-  /** is it our doing that nothing is heard? */
+  /** it has stood still for too long */
+  stuck(): void
+  /** is it not the client's doing that nothing is heard? */
   readonly held: boolean
 }
 
@@ -40,8 +45,12 @@ export class Deadlines implements Timed {
   #lateAt = Infinity
   /** ms of the timers; a packet costs no more than writing it down */
   #heardAt = -Infinity
+  /** ms of the timers: silence before it is not the client's */
+  #excusedUntil = -Infinity
   /** ms; 0: none */
   #silence = 0
+  /** ms of the timers; Infinity: it does not stand still */
+  #heldAt = Infinity
   #lifeAt = Infinity
   /** ms since the epoch */
   #until = Infinity
@@ -73,13 +82,19 @@ export class Deadlines implements Timed {
   /** @param seconds 0: none. One and a half times that [MQTT-3.1.2-24; MQTT 5: MQTT-3.1.2-22] */
   keepAlive(seconds: number): void {
     this.#silence = seconds * 1.5 * SECOND
-    this.#heardAt = this.#timers.now()
-    if (seconds > 0) this.#timers.by(this, this.#heardAt + this.#silence)
+    this.#excusedUntil = this.#timers.now()
+    if (seconds > 0) this.#timers.by(this, this.#silentAt)
   }
 
-  /** Has a packet come within the last `ms`? */
-  heardWithin(ms: number): boolean {
-    return this.#timers.now() - this.#heardAt < ms
+  /** Has a packet come since then? @param at ms of the timers */
+  heardSince(at: number): boolean {
+    return this.#heardAt >= at
+  }
+
+  /** @param held true: it is not read from on. Said again, it has moved, and waits for something else. */
+  standStill(held: boolean): void {
+    this.#heldAt = held ? this.#timers.now() : Infinity
+    if (held) this.#timers.by(this, this.#heldAt + STUCK)
   }
 
   /** @param until ms since the epoch; what was said before is forgotten */
@@ -92,16 +107,20 @@ export class Deadlines implements Timed {
 
   stop(): void {
     this.#timers.drop(this)
-    this.#lateAt = this.#lifeAt = Infinity
+    this.#lateAt = this.#lifeAt = this.#heldAt = Infinity
     this.#silence = 0
+  }
+
+  get #silentAt(): number {
+    return this.#silence === 0 ? Infinity : Math.max(this.#heardAt, this.#excusedUntil) + this.#silence
   }
 
   ring(now: number): number {
     if (now >= this.#lateAt) this.#ringLate(now)
-    if (this.#silence > 0 && now >= this.#heardAt + this.#silence) this.#ringSilent(now)
+    if (now >= this.#silentAt) this.#ringSilent(now)
+    if (now >= this.#heldAt + STUCK) this.#ringStuck()
     if (now >= this.#lifeAt) this.#ringLife(now)
-    const silentAt = this.#silence === 0 ? Infinity : this.#heardAt + this.#silence
-    return Math.min(this.#lateAt, silentAt, this.#lifeAt)
+    return Math.min(this.#lateAt, this.#silentAt, this.#heldAt + STUCK, this.#lifeAt)
   }
 
   #ringLate(now: number): void {
@@ -116,8 +135,13 @@ export class Deadlines implements Timed {
   }
 
   #ringSilent(now: number): void {
-    this.#heardAt = now
+    this.#excusedUntil = now
     if (!this.#on.held) this.#on.late(LATE.silent)
+  }
+
+  #ringStuck(): void {
+    this.#heldAt = Infinity
+    this.#on.stuck()
   }
 
   #ringLife(now: number): void {

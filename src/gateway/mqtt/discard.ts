@@ -9,7 +9,6 @@ import { makeDisconnect } from './ack-packets.ts'
 import { makeForget } from './connect-packet.ts'
 import { readConnack } from './connack-packet.ts'
 import { createFramer, type Decide } from './frames.ts'
-
 import { opensFromBroker, type Level } from './packets.ts'
 import type { Link, Upstream } from './upstream.ts'
 import { isVersionRefusal } from './welcome.ts'

@@ -9,6 +9,7 @@ import type { Claims } from './claims.ts'
 import type { Holders } from './holders.ts'
 import type { OpenLocalTopics } from './local-topics.ts'
 import type { Places } from './places.ts'
+import type { EndsSession } from './session-ends.ts'
 import type { Sleepers } from './sleepers.ts'
 import type { Takeovers } from './takeovers.ts'
 import type { Tally } from './tally.ts'
@@ -22,6 +23,7 @@ export type DoorParts = {
   readonly upstream: Upstream
   readonly holders: Holders
   readonly sleepers: Sleepers
+  readonly endsSession: EndsSession
   readonly places: Places
   readonly takeovers: Takeovers
   readonly timers: Timers

@@ -107,12 +107,19 @@ export const openMqttDoor = async (o: MqttDoorOptions): Promise<MqttDoor> => {
     socket.destroy()
   })
   server.on('secureConnection', (socket: TLSSocket) => {
-    socket.setNoDelay(true)
-    const peer = peerOf(socket)
-    front.serve(socket, peer, peer.serverName ?? mqtt.default_hostname, {
-      admitted: () => crowd.admit(socket),
-      ended: () => {},
-    })
+    try {
+      socket.setNoDelay(true)
+      const peer = peerOf(socket)
+      front.serve(socket, peer, peer.serverName ?? mqtt.default_hostname, {
+        admitted: () => crowd.admit(socket),
+        ended: () => {},
+      })
+    } catch (err) {
+      // a certificate that OpenSSL reads and we do not, say: the end of this connection alone
+      tally.ended('internal')
+      log.error({ door: 'mqtt', err, address: addressOf(socket) }, 'a connection could not be served')
+      socket.destroy()
+    }
   })
 
   const at = await listen(server, config.gateway.mqtts_listen)

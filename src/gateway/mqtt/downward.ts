@@ -15,7 +15,7 @@ import { readPublish } from './publish-packet.ts'
 import { makeSuback, makeUnsuback, makeUnsubscribe, readSuback, readUnsuback } from './subscribe-packets.ts'
 import { giveBack, MAX_FILTERS, mergeCodes } from './subscribing.ts'
 import type { Tally } from './tally.ts'
-import type { TopicVerdict, Verdicts } from './verdicts.ts'
+import { loggedTopic, type TopicVerdict, type Verdicts } from './verdicts.ts'
 
 export type Below = {
   readonly exchange: Exchange
@@ -56,7 +56,7 @@ const SWEPT = 1_000
 /** One that nothing of the client's has. Clients count from below. */
 const freeId = ({ flows, questions }: Exchange): number => {
   let id = 0xffff
-  while (id > 1 && (!flows.isFree(id) || questions.has(id))) id--
+  while (id > 1 && (!flows.isFree(id) || questions.has(id) || questions.isOwn(id))) id--
   return id
 }
 
@@ -71,7 +71,7 @@ const sweep = ({ exchange, verdicts, answer }: Below, state: State): void => {
   for (const filter of over) subscriptions.delete(filter)
   for (let at = 0; at < over.length; at += MAX_FILTERS) {
     const id = freeId(exchange)
-    questions.unsubscribe(id, undefined)
+    questions.unsubscribeOwn(id)
     answer(makeUnsubscribe(level, { id, filters: over.slice(at, at + MAX_FILTERS) }))
   }
 }
@@ -116,7 +116,7 @@ const onPublish: Judge = (below, state, bytes, start, body, end) => {
   if (below.tally.sampled())
     below.note('allowed', {
       act: 'receive',
-      topic: bytes.toString('utf8', topicFrom, topicUntil),
+      topic: loggedTopic(bytes.toString('utf8', topicFrom, topicUntil)),
       one_in: below.exchange.limits.log_every,
     })
   return 'forward'
@@ -136,15 +136,14 @@ const onAck: Judge = (below, _state, bytes, start, body, end) => {
   const type = (bytes[start] as number) >> 4
   const ack = readAck(bytes, body, end, exchange.level, type)
   if (ack === undefined) return broken('the broker sent a malformed acknowledgement')
+  if (type === TYPE.pubcomp && exchange.flows.forgotten(ack.id)) return 'skip'
   exchange.flows.answered(type, ack.id, ack.code)
   exchange.oneMessage?.acknowledged(type, ack.id, ack.code)
-  if (exchange.waitsFor === 'window' && !exchange.flows.crowded) goOn(below)
+  if (exchange.waitsFor === 'window' && !exchange.flows.crowded) {
+    exchange.waitsFor = undefined
+    below.goOn()
+  }
   return 'forward'
-}
-
-const goOn = (below: Below): void => {
-  below.exchange.waitsFor = undefined
-  below.goOn()
 }
 
 const onSuback: Judge = (below, _state, bytes, _start, body, end) => {
@@ -159,14 +158,17 @@ const onSuback: Judge = (below, _state, bytes, _start, body, end) => {
 }
 
 const onUnsuback: Judge = (below, _state, bytes, _start, body, end) => {
-  const { exchange } = below
-  const unsuback = readUnsuback(bytes, body, end, exchange.level)
+  const { level, questions } = below.exchange
+  const unsuback = readUnsuback(bytes, body, end, level)
   if (unsuback === undefined) return broken('the broker sent a malformed UNSUBACK')
   const { id, codes, properties } = unsuback
-  const parting = exchange.questions.unsubscribed(id)
+  const parting = questions.unsubscribed(id)
   if (parting === 'own') return 'skip'
-  if (parting !== undefined) return makeUnsuback(exchange.level, id, mergeCodes(parting, codes), properties)
-  if (exchange.waitsFor === 'unsuback') goOn(below)
+  if (parting !== undefined) return makeUnsuback(level, id, mergeCodes(parting, codes), properties)
+  if (questions.held === id) {
+    questions.held = 0
+    below.goOn()
+  }
   return 'forward'
 }
 

@@ -17,8 +17,7 @@ import type { Holder } from './holders.ts'
 import { farewell, stopping, takenOver, type Heard } from './last-words.ts'
 import type { Level } from './packets.ts'
 import type { Session } from './session.ts'
-import { endsSession } from './sleepers.ts'
-import { ANSWERS_WITHIN, HEARD_WITHIN } from './takeovers.ts'
+import { ANSWERS_WITHIN } from './takeovers.ts'
 
 export type ConnectionEvents = {
   /** once, when the broker has accepted it */
@@ -30,6 +29,7 @@ export type ConnectionEvents = {
 /** What there is of a connection, from nothing to all of it. */
 export abstract class Ending implements ClientEvents, DeadlineEvents {
   readonly client: ClientSide
+  readonly arrivedAt: number
   over = false
   protected readonly door: DoorParts
   protected readonly peer: Peer
@@ -46,6 +46,7 @@ export abstract class Ending implements ClientEvents, DeadlineEvents {
 
   constructor(door: DoorParts, stream: Duplex, peer: Peer, on: ConnectionEvents) {
     this.door = door
+    this.arrivedAt = door.timers.now()
     this.peer = peer
     this.on = on
     this.deadlines = new Deadlines(door.timers, door.clock, this)
@@ -72,6 +73,10 @@ export abstract class Ending implements ClientEvents, DeadlineEvents {
   get held(): boolean {
     return this.client.held
   }
+  clientHeld(held: boolean): void {
+    // before it is open it waits for something else
+    if (this.open && !this.over) this.deadlines.standStill(held)
+  }
 
   note(message: string, more: Record<string, unknown> = {}): void {
     const { anonymousLine, log } = this.door
@@ -80,17 +85,53 @@ export abstract class Ending implements ClientEvents, DeadlineEvents {
     log.info({ door: 'mqtt', client_id: clientId, address: this.peer.address, ...more }, message)
   }
 
+  // ---- what must not happen
+
+  /** Runs what is asked of it from outside: what is thrown there is this connection's end, and nobody else's. */
+  protected guard(what: () => void): void {
+    try {
+      what()
+    } catch (error) {
+      this.broke(error)
+    }
+  }
+
+  broke(error: unknown): void {
+    this.#broken(error)
+    try {
+      this.fail({ reason: 'internal', detail: 'broken', recorded: true })
+      // it had ended, and something of it was left
+      if (this.session?.talk.there === false) this.session.release()
+    } catch (err) {
+      this.#broken(err)
+      this.#end('drop', (client) => client.destroy())
+    }
+  }
+
+  #broken(err: unknown): void {
+    const clientId = this.session?.clientId
+    const { address } = this.peer
+    this.door.log.error({ door: 'mqtt', client_id: clientId, address, reason: 'internal', err }, 'broken')
+  }
+
   // ---- ends
 
-  /** @param parting what becomes of its will */
+  /** All of it, whatever one of its steps throws. @param parting what becomes of its will */
   #end(parting: Parting, close: (client: ClientSide) => void): void {
     if (this.over) return
     this.over = true
     this.deadlines.stop()
-    close(this.client)
-    this.session?.end(parting, this.said)
-    this.claim?.closed()
-    this.on.ended()
+    for (const step of [
+      () => close(this.client),
+      () => this.session?.end(parting, this.said),
+      () => this.claim?.closed(),
+      () => this.on.ended(),
+    ])
+      try {
+        step()
+      } catch (error) {
+        this.#broken(error)
+      }
   }
 
   protected close(parting: Parting, last?: Uint8Array): void {
@@ -110,30 +151,56 @@ export abstract class Ending implements ClientEvents, DeadlineEvents {
     if (this.over) return
     this.door.tally.ended(reason)
     if (recorded !== true) this.note('closed', { reason, detail })
-    if (endsSession(reason)) this.session?.condemn()
+    const session = this.session
+    if (session !== undefined && this.door.endsSession(reason, session)) session.condemn()
     this.close(this.open ? 'abort' : 'drop', farewell(this.#heard, reason, code))
   }
 
   late({ reason, detail }: Late): void {
-    this.fail({ reason, detail })
+    this.guard(() => this.fail({ reason, detail }))
   }
 
-  /** Is it still welcome? Cut when it is not. */
+  stuck(): void {
+    // whoever else keeps it from being read is the broker
+    this.late(this.held ? LATE.broker : LATE.unread)
+  }
+
   recheck(): void {
+    this.guard(() => this.#recheck())
+  }
+
+  /** Is it still welcome, and its will? Cut when it is not. */
+  #recheck(): void {
     const session = this.session
     if (this.over || session === undefined) return
-    const decision = this.door.admission.judge(this.peer, session.ask)
-    if (decision.allow) return this.deadlines.live(session.judged(decision))
+    const decision = session.rejudge(this.peer)
+    if (decision.allow) {
+      this.deadlines.live(session.judged(decision))
+      return this.#recheckWill(session)
+    }
     this.#record(session, decision)
     this.door.tally.ended(decision.reason)
-    const isOver = endsSession(decision.reason)
-    if (isOver) session.condemn()
-    const parting = isOver && session.settings.onRevokeWill === 'publish' ? 'with-will' : 'drop'
-    this.#end(parting, (client) => client.cut(farewell(this.#heard, decision.reason)))
+    if (this.door.endsSession(decision.reason, session)) session.condemn()
+    this.#end(session.partingFor(decision.reason), (client) =>
+      client.cut(farewell(this.#heard, decision.reason)),
+    )
+  }
+
+  /** A will that may no longer go out is taken back while there is a connection to do it with: later a broker may send it without asking. */
+  #recheckWill(session: Session): void {
+    const verdict = session.judgeWill()
+    if (verdict === 'allowed') return
+    this.door.tally.ended(verdict)
+    this.note('closed', { reason: verdict, detail: 'its will may no longer go out' })
+    this.close('finish', farewell(this.#heard, verdict))
   }
 
   outlived(): void {
-    this.recheck()
+    this.guard(() => this.#outlived())
+  }
+
+  #outlived(): void {
+    this.#recheck()
     const session = this.session
     // what stands above its certificate may have been made anew
     if (this.over || (session !== undefined && session.until > this.door.clock())) return
@@ -143,25 +210,40 @@ export abstract class Ending implements ClientEvents, DeadlineEvents {
   }
 
   superseded(by: Holder): void {
+    this.guard(() => this.#lose(by))
+  }
+
+  /** By whom, nobody knows here: one with a certificate of the same device. */
+  takenElsewhere(): void {
+    this.#lose({ fingerprint: this.fingerprint, arrivedAt: Infinity })
+  }
+
+  #lose(by: Pick<Holder, 'fingerprint' | 'arrivedAt'>): void {
     const session = this.session
     if (this.over || session === undefined) return
     this.note('taken over')
+    this.door.tally.ended('taken_over')
     const last = takenOver(this.#heard)
     if (!this.open) return this.close('abort', last)
-    const lost = (): void => this.door.takeovers.lost(session.clientId, by.fingerprint)
-    // its CONNECT is no sign: whoever comes again at once has said that too
-    const wasHeard = this.packets > 1 && this.deadlines.heardWithin(HEARD_WITHIN)
+    const lost = (): void => this.guard(() => this.door.takeovers.lost(session.clientId, by.fingerprint))
+    // alive beside the newer one. What it said before that says nothing: its network may have gone since
+    const wasHeard = this.packets > 1 && this.deadlines.heardSince(by.arrivedAt)
     if (wasHeard) lost()
     const answer = wasHeard ? undefined : { within: ANSWERS_WITHIN, ended: lost }
     this.#end('abort', (client) => client.close(last, answer))
   }
 
   unavailable(): void {
-    this.fail({ reason: 'target_unreachable', detail: 'the broker keeps what it should have forgotten' })
+    const detail = 'the broker keeps what it should have forgotten, or is about to forget it'
+    this.guard(() => this.fail({ reason: 'target_unreachable', detail }))
   }
 
   drain(): void {
-    this.close('abort', stopping(this.#heard, this.door.mqtt.server_reference))
+    this.guard(() => {
+      if (this.over) return
+      this.door.tally.ended('drained')
+      this.close('abort', stopping(this.#heard, this.door.mqtt.server_reference))
+    })
   }
 
   clientGone(): void {

@@ -10,6 +10,7 @@ import { newRequestId } from '#runtime/request-id.ts'
 import { createClaims, type Claims } from './claims.ts'
 import { createLocalTopics, LOCAL_KINDS, type OnRelayed, type OpenLocalTopics } from './local-topics.ts'
 import { openRelay, type Relay } from './relay.ts'
+import { createRelayShares } from './relay-shares.ts'
 
 export type Enrolment = AsyncDisposable & { readonly claims: Claims; readonly local: OpenLocalTopics }
 
@@ -67,9 +68,11 @@ export const openEnrolment = (o: {
       'relayed',
     )
   }
+  const shares = createRelayShares(clock)
   const claims = createClaims({
     groups: o.groups,
     ask: relay.ask,
+    mayAsk: shares.claim,
     relayed,
     clock,
     // no device can be called so: `/` is not in a device id
@@ -84,7 +87,15 @@ export const openEnrolment = (o: {
   metrics.gauge('sallyport_mqtt_claims', 'Connections that have come to enrol', [], () => claims.size())
   return {
     claims,
-    local: (it) => createLocalTopics({ ...it, kinds: LOCAL_KINDS.device, ask: relay.ask, relayed, clock }),
+    local: (it) =>
+      createLocalTopics({
+        ...it,
+        allowed: LOCAL_KINDS.device,
+        mayAsk: shares.device,
+        ask: relay.ask,
+        relayed,
+        clock,
+      }),
     [Symbol.asyncDispose]: () => relay[Symbol.asyncDispose](),
   }
 }

@@ -1,12 +1,14 @@
 /**
- * Ends what the broker keeps for devices that were cut (revoked, suspended, retired) while no connection of this process watched them: while the
- * gateway was down, or since another process served them. Those that are connected here, or were, end themselves: ./connection.ts, ./sleepers.ts.
- * Only the ClientID that is the device's name: of others the broker alone knows (docs/mqtt.md).
+ * Ends what the broker keeps for devices that were cut (revoked, suspended, retired, their issuer revoked) while no connection of this process watched
+ * them: while the gateway was down, or since another process served them. Those that are connected here, or were, end themselves: ./ending.ts,
+ * ./sleepers.ts. Where the broker does not say which sessions a device has, only the ClientID that is its name (docs/mqtt.md).
+ * A device that is something again, and was let in after its cut, is left alone: whoever let it in has dealt with it, and it may be connected there.
  *
  * Cuts come in order of time (registry.ts), so one mark says what is dealt with. While cuts are read from the registry, page by page, the feed is
  * not listened to: what it tells is read too, later.
  */
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { DeviceId } from '#fleet/device-id.ts'
 import { SECOND } from '#fleet/clock.ts'
 import type { Change, Cut, RegistryReader } from '#registry/registry.ts'
@@ -21,7 +23,7 @@ const PAGE = 500
 const MOST_QUEUED = 5_000
 /** ms between two writes of the mark, and two tries to read */
 const EVERY = SECOND
-/** ms after which the next one is begun. A ClientID may be held for days by who has come since: then it ends with that connection. */
+/** ms after which the next one is begun, whatever the broker does. */
 const PATIENCE = 10 * SECOND
 
 export type Evicting = {
@@ -30,6 +32,8 @@ export type Evicting = {
   readonly onChanges: (listener: (changes: readonly Change[]) => void) => Disposable
   /** `done`: once, when the broker keeps nothing for it any more; whoever does it tries again by itself. */
   readonly holders: { discard(clientId: string, done?: () => void): void }
+  /** as Upstream's */
+  readonly sessionsOf?: ((identity: string) => readonly string[]) | undefined
   /** of the mark */
   readonly path: string
   readonly log: Log
@@ -52,6 +56,10 @@ class Evictions implements AsyncDisposable {
   #running = 0
   /** the latest cut that was heard of */
   #newest = 0
+  /** as it was a second ago: what was cut before is done */
+  #at = 0
+  /** has anything happened since then? */
+  #moved = true
   /** to be read from there; `mark` undefined: all that are cut now */
   #wanted: { readonly mark: Mark | undefined } | undefined
   /** up to where the registry has been read; undefined: nothing is being read */
@@ -78,20 +86,22 @@ class Evictions implements AsyncDisposable {
   #hear(changes: readonly Change[]): void {
     if (changes.some(({ kind }) => kind === 'reset')) return this.#startOver()
     if (this.#readTo !== undefined) return
-    const mark = this.#mark()
+    // one that fell has cut its devices, of which no change tells
+    if (changes.some(({ kind }) => kind === 'issuer')) return this.#forgetQueue(this.#mark())
     for (const change of changes) {
       if (change.kind !== 'device') continue
       const { deviceId } = change
-      const cut = this.#o.registry.wasCut(deviceId, mark.at)
-      if (cut !== undefined) this.#ask(deviceId, cut)
+      const cut = this.#o.registry.wasCut(deviceId, this.#at)
+      if (cut !== undefined) this.#ask(deviceId, cut.at)
     }
-    if (this.#queue.length > MOST_QUEUED) this.#forgetQueue(mark)
+    if (this.#queue.length > MOST_QUEUED) this.#forgetQueue(this.#mark())
     else this.#next()
   }
 
   /** Another history, perhaps: nothing that is known of times is true of it. */
   #startOver(): void {
     this.#newest = 0
+    this.#at = 0
     this.#done.clear()
     this.#forgetQueue(undefined)
   }
@@ -140,6 +150,8 @@ class Evictions implements AsyncDisposable {
     this.#blind = mark === undefined
     for (const id of mark?.ids ?? []) this.#done.set(id, since)
     this.#newest = Math.max(this.#newest, since)
+    this.#at = since
+    this.#moved = true
     for (;;) {
       this.#readTo = since
       const page = await this.#o.registry.cutDevices(since, after, PAGE)
@@ -159,6 +171,8 @@ class Evictions implements AsyncDisposable {
       this.#next()
       ;({ at: since, deviceId: after } = page.at(-1) as Cut)
       await this.#untilDrained()
+      // of those with whom nothing is to be done there may be a fleet
+      await nextTurn()
     }
   }
 
@@ -173,6 +187,7 @@ class Evictions implements AsyncDisposable {
 
   #ask(id: string, at: number): void {
     this.#newest = Math.max(this.#newest, at)
+    this.#moved = true
     if (this.#done.get(id) === at) return
     const before = this.#open.get(id)
     this.#open.set(id, at)
@@ -190,8 +205,31 @@ class Evictions implements AsyncDisposable {
     this.#drained = undefined
   }
 
+  /** It is something again, and has been let in since. */
+  #isBack(id: string): boolean {
+    try {
+      const cut = this.#o.registry.wasCut(id as DeviceId, 0)
+      return cut !== undefined && !cut.isCut && cut.seenAt !== undefined && cut.seenAt > cut.at
+    } catch {
+      return false
+    }
+  }
+
+  #finish(id: string, at: number): void {
+    this.#moved = true
+    this.#late.delete(id)
+    if (this.#open.get(id) === at) {
+      this.#open.delete(id)
+      this.#done.set(id, at)
+    } // cut once more meanwhile
+    else if (this.#open.has(id)) this.#queue.push(id)
+  }
+
   #begin(id: string): void {
     const at = this.#open.get(id) as number
+    const sessions = this.#isBack(id) ? [] : (this.#o.sessionsOf?.(id) ?? [id])
+    if (sessions.length === 0) return this.#finish(id, at)
+    let left = sessions.length
     let waiting = true
     this.#running += 1
     const goOn = (): void => {
@@ -203,17 +241,15 @@ class Evictions implements AsyncDisposable {
       this.#late.add(id)
       goOn()
     }, PATIENCE).unref()
-    this.#o.holders.discard(id, () => {
+    const done = (): void => {
+      left -= 1
+      if (left > 0) return
       clearTimeout(tooLate)
-      this.#late.delete(id)
-      if (this.#open.get(id) === at) {
-        this.#open.delete(id)
-        this.#done.set(id, at)
-      } // cut once more meanwhile
-      else if (this.#open.has(id)) this.#queue.push(id)
+      this.#finish(id, at)
       if (waiting) goOn()
       else this.#next()
-    })
+    }
+    for (const session of sessions) this.#o.holders.discard(session, done)
   }
 
   // ---- how far it has come
@@ -230,8 +266,10 @@ class Evictions implements AsyncDisposable {
   }
 
   #write(): void {
-    if (this.#blind) return
+    if (this.#blind || !this.#moved) return
+    this.#moved = this.#readTo !== undefined
     const mark = this.#mark()
+    this.#at = mark.at
     const text = JSON.stringify(mark)
     if (text === this.#written) return
     try {

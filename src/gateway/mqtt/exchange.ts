@@ -35,8 +35,8 @@ export type Exchange = {
   sharedSubscriptions: boolean
   /** bytes that a packet to the broker may have, as its CONNACK says */
   maximumPacketSize: number
-  /** What the client's next packet waits for; the framer has been told to hold. */
-  waitsFor: 'unsuback' | 'window' | undefined
+  /** What the client's next packet waits for, beside {@link Questions.held}; the framer has been told to hold. */
+  waitsFor: 'window' | undefined
   /** PINGREQs of the door's own that the broker has not answered */
   pings: number
 }

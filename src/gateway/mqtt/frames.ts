@@ -3,7 +3,7 @@
  * a packet too large is refused by its announcement, before its body. What a packet means, and who may send it, is decided elsewhere.
  */
 
-import type { MqttReason } from '#wire/mqtt-codes.ts'
+import { REASON, type MqttReason } from '#wire/mqtt-codes.ts'
 import type { Share } from './turns.ts'
 
 /**
@@ -41,9 +41,21 @@ export type Framer = {
   readonly count: number
 }
 
-const malformed = (detail: string): Refusal => ({ reason: 'bad_request', detail })
+export const malformed = (detail: string): Refusal => ({ reason: 'bad_request', detail })
+/** It reads well, and may not be said here or now (MQTT 5 §4.13). */
+export const protocolError = (detail: string): Refusal => ({
+  ...malformed(detail),
+  code: REASON.protocolError,
+})
 
-const isRefusal = (step: Uint8Array | Refusal): step is Refusal => 'reason' in step
+/** The first byte of a packet may not be: its flags, or its type whatever the flags. There is no type 0. */
+const unexpected = (first: number, opens: Framer['opens']): Refusal => {
+  const detail = `a packet of type and flags 0x${first.toString(16)} is not expected`
+  for (let flags = 0; flags < 16; flags++) if (opens((first & 0xf0) | flags)) return malformed(detail)
+  return first < 0x10 ? malformed(detail) : protocolError(detail)
+}
+
+export const isRefusal = (step: Step): step is Refusal => typeof step !== 'string' && 'reason' in step
 
 /** Bytes of a packet that has not arrived whole. Grows with what has arrived, never to what was announced. */
 const FIRST_ROOM = 256
@@ -124,8 +136,8 @@ class StreamFramer implements Framer {
 
   /** @returns the length in all of the packet at `at`; 0 when its header has not arrived whole */
   private measure(bytes: Buffer, at: number, until: number): number | Refusal {
-    if (!this.opens(bytes[at] as number))
-      return malformed(`a packet of type and flags 0x${(bytes[at] as number).toString(16)} is not expected`)
+    const first = bytes[at] as number
+    if (!this.opens(first)) return unexpected(first, this.opens)
     let length = 0
     for (let digits = 0; digits < 4; digits++) {
       const next = at + 1 + digits

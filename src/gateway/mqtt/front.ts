@@ -19,10 +19,12 @@ import type { DoorParts } from './door-parts.ts'
 import { openBrokerSocket } from './embedded/broker-socket.ts'
 import { openEmbeddedBroker } from './embedded/broker.ts'
 import { openEvictions, type Evicting } from './evictions.ts'
+import type { Web } from './greeting.ts'
 import { createHolders, type Holders } from './holders.ts'
 import type { OpenLocalTopics } from './local-topics.ts'
 import { openUpstream } from './open-upstream.ts'
 import { createPlaces } from './places.ts'
+import { createEndsSession } from './session-ends.ts'
 import { createSleepers } from './sleepers.ts'
 import { createTakeovers } from './takeovers.ts'
 import { createTally, type Tally } from './tally.ts'
@@ -31,7 +33,9 @@ import type { Upstream } from './upstream.ts'
 
 /** ms between two hand-overs of what is counted, and between two tries to end what a broker did not end */
 const FLUSH = SECOND
-const RETRY = 30 * SECOND
+const RETRY = SECOND
+/** QoS 2 messages of a session that have not been released: more than most clients ever send at a time. */
+const LEAST_INCOMING = 4_096
 
 export type Front = AsyncDisposable & {
   readonly upstream: Upstream
@@ -40,8 +44,9 @@ export type Front = AsyncDisposable & {
   /**
    * @param stream handshake done, nothing read
    * @param host by which it is judged; undefined: the client named none, and there is no default
+   * @param web of a WebSocket
    */
-  serve(stream: Duplex, peer: Peer, host: string | undefined, on: ConnectionEvents): Connection
+  serve(stream: Duplex, peer: Peer, host: string | undefined, on: ConnectionEvents, web?: Web): Connection
   /** connections */
   size(): number
   /** Tells everybody that the gateway stops, and closes. */
@@ -70,10 +75,10 @@ export type FrontOptions = {
 }
 
 /** Says once a minute at most that messages are lost, and of whom one was. */
-const createFullLog = (log: Log, clock: Clock): ((clientId: string | undefined) => void) => {
-  let quietUntil = 0
+const createFullLog = (log: Log): ((clientId: string | undefined) => void) => {
+  let quietUntil = -Infinity
   return (clientId) => {
-    const now = clock()
+    const now = performance.now()
     if (now < quietUntil) return
     quietUntil = now + MINUTE
     log.warn(
@@ -90,12 +95,14 @@ export const openFront = async (o: FrontOptions): Promise<Front> => {
   await using opened = new AsyncDisposableStack()
   const connections = new Set<Connection>()
   const tally = createTally(metrics, () => connections.size, mqtt.log_every)
-  const full = createFullLog(log, clock)
+  const full = createFullLog(log)
   const embedded = (): Promise<Upstream> =>
     openEmbeddedBroker({
       path: mqtt.store,
       frameLimit: mqtt.frame_limit,
       subscriptions: mqtt.subscriptions,
+      // what a client may have under way, the broker remembers
+      limits: { incomingPerSession: Math.max(LEAST_INCOMING, mqtt.receive_maximum) },
       clock,
       log,
       dropped: (what, clientId) => {
@@ -106,10 +113,13 @@ export const openFront = async (o: FrontOptions): Promise<Front> => {
     })
   const upstream = opened.use(await openUpstream({ ...o, embedded }))
   const holders = createHolders(createDiscard(upstream))
+  const endsSession = createEndsSession(o)
+  const timers = opened.use(createTimers())
   if (o.place === 'gateway') {
     // beside the broker's store, whatever broker there is
     const path = `${mqtt.store}.mark`
-    opened.use(openEvictions({ registry: o, onChanges: o.onChanges, holders, path, log }))
+    const { sessionsOf } = upstream
+    opened.use(openEvictions({ registry: o, onChanges: o.onChanges, holders, sessionsOf, path, log }))
     if (config.https.workers > 0 && mqtt.upstream === undefined)
       opened.use(await openBrokerSocket({ path: mqtt.broker_socket, upstream, holders, log }))
   }
@@ -119,10 +129,11 @@ export const openFront = async (o: FrontOptions): Promise<Front> => {
     live: o.live,
     upstream,
     holders,
-    sleepers: createSleepers(o.admission, o.live, holders),
+    sleepers: createSleepers({ ...o, holders, endsSession }),
+    endsSession,
     places: createPlaces(),
-    takeovers: createTakeovers({ clock, log, metrics, suspect: o.suspect }),
-    timers: opened.use(createTimers()),
+    takeovers: createTakeovers({ now: timers.now, log, metrics, suspect: o.suspect }),
+    timers,
     tally,
     log,
     clock,
@@ -150,14 +161,12 @@ export const openFront = async (o: FrontOptions): Promise<Front> => {
     upstream,
     holders,
     tally,
-    serve: (stream, peer, host, on) => {
-      const connection = serveConnection(parts, stream, peer, host, {
-        admitted: on.admitted,
-        ended: () => {
-          connections.delete(connection)
-          on.ended()
-        },
-      })
+    serve: (stream, peer, host, on, web) => {
+      const ended = (): void => {
+        connections.delete(connection)
+        on.ended()
+      }
+      const connection = serveConnection(parts, stream, peer, host, { admitted: on.admitted, ended }, web)
       connections.add(connection)
       return connection
     },

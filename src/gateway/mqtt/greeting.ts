@@ -7,19 +7,22 @@ import { MQTT_DEFAULTS, type Application, type MqttAccess } from '#fleet/access.
 import type { Peer } from '#fleet/peer.ts'
 import { nameOf } from '#policy/admission.ts'
 import { clientIdFor } from '#policy/client-id.ts'
-import type { Allowed, Ask, Decision, Identity } from '#policy/decision.ts'
+import type { Allowed, Ask, Decision, Denied, Identity } from '#policy/decision.ts'
 import { newRequestId } from '#runtime/request-id.ts'
-import { CONNACK, MQTT_CODES, type MqttReason } from '#wire/mqtt-codes.ts'
-import { isOwnTopic } from '#wire/topics.ts'
+import { CONNACK, MQTT_CODES, REASON, type MqttReason } from '#wire/mqtt-codes.ts'
 import type { Admission } from '../admission.ts'
 import type { Claims } from './claims.ts'
-import { readConnect, type Connect, type Will } from './connect-packet.ts'
+import { readConnect, type Connect } from './connect-packet.ts'
 import { makeConnack } from './connack-packet.ts'
 import type { Level } from './packets.ts'
 import type { Upstream } from './upstream.ts'
-import type { TopicVerdict, Verdicts } from './verdicts.ts'
+import type { Verdicts } from './verdicts.ts'
+import { judgeWill } from './will.ts'
 
 export type ConnectAsk = Extract<Ask, { act: 'connect' }>
+
+/** What CONNECT in a WebSocket is asked with beside it, then and whenever something changes: how its Upgrade came. */
+export type Web = Pick<ConnectAsk, 'origin'> & Required<Pick<ConnectAsk, 'websocket' | 'authority'>>
 
 export type MqttSettings = MqttAccess & Required<Omit<MqttAccess, 'handshakePer'>>
 
@@ -38,6 +41,8 @@ export const settingsOf = (application: Application): MqttSettings => {
 export type Admitted = {
   readonly kind: 'admitted'
   readonly connect: Connect
+  /** what has been asked: with the ClientID that the client sent. Whoever lets it in records it. */
+  readonly asked: ConnectAsk
   /** what is asked again when something changes: with `clientId` */
   readonly ask: ConnectAsk
   readonly decision: Allowed
@@ -70,9 +75,6 @@ export const refusalOf = (level: Level, reason: MqttReason): Buffer => {
   return makeConnack(level, connack3 === 'close' ? CONNACK.notAuthorized : connack3)
 }
 
-/** MQTT 5 §4.12: a client that wants to be asked who it is gets this one. A certificate is all that counts here. */
-const BAD_AUTHENTICATION_METHOD = 0x8c
-
 /** Denials of a certificate that no device has, behind which may stand one that comes to get one. */
 const STRANGERS = new Set<string>([
   'certificate_untrusted',
@@ -82,11 +84,12 @@ const STRANGERS = new Set<string>([
   'host_mismatch',
 ])
 
-const askFor = (host: string, clientId: string): ConnectAsk => ({
+const askFor = (host: string, clientId: string, web: Web | undefined): ConnectAsk => ({
   door: 'mqtt',
   host,
   act: 'connect',
   clientId,
+  ...web,
 })
 
 const refused = (level: Level, reason: MqttReason, detail?: string): Greeting => ({
@@ -109,6 +112,20 @@ const mayBeNamed = ({ clientId, clean, level }: Connect): boolean =>
 
 type Names = Pick<Admitted, 'name' | 'clientId' | 'assigned'>
 
+const mismatch = ({ identity, application }: Allowed): Denied => ({
+  allow: false,
+  reason: 'client_id_mismatch',
+  identity,
+  application: application.name,
+})
+
+/** The ClientID of one that is connected, by the rules as they are now: it goes when it would be given another one, and could not take over from itself. */
+export const stillNamed = (decision: Allowed, clientId: string): Decision => {
+  const { clientId: rule, connections } = settingsOf(decision.application)
+  const given = clientIdFor(rule, connections, nameOf(decision.identity), clientId)
+  return given.kind === 'ok' && given.id === clientId ? decision : mismatch(decision)
+}
+
 const namesOf = (connect: Connect, { identity, application }: Allowed): Names | undefined => {
   if (!mayBeNamed(connect)) return undefined
   const { clientId: rule, connections } = settingsOf(application)
@@ -117,23 +134,12 @@ const namesOf = (connect: Connect, { identity, application }: Allowed): Names | 
   return given.kind === 'ok' ? { name, clientId: given.id, assigned: given.assigned } : undefined
 }
 
-/** May it be published, and may whoever answers it be made to write to its response topic? */
-const judgeWill = (verdicts: Greeter['verdicts'], { topic, responseTopic }: Will): TopicVerdict => {
-  if ([topic, responseTopic ?? ''].some(isOwnTopic)) {
-    verdicts.refused('publish', topic, 'topic_denied')
-    return 'topic_denied'
-  }
-  const verdict = verdicts.will(topic)
-  if (verdict !== 'allowed' || responseTopic === undefined) return verdict
-  const response = Buffer.from(responseTopic)
-  return verdicts.topic('receive', response, 0, response.length)
-}
-
 export type Greeter = {
   readonly admission: Admission
   readonly peer: Peer
   /** undefined: the client named none and there is no default */
   readonly host: string | undefined
+  readonly web: Web | undefined
   readonly verdicts: Pick<Verdicts, 'will' | 'topic' | 'refused'>
   readonly levels: Upstream['levels']
   readonly claims: Pick<Claims, 'takes'> | undefined
@@ -143,9 +149,12 @@ export type Greeter = {
 const speaks = ({ levels, claims, peer }: Greeter, level: Level): boolean =>
   levels.has(level) || claims?.takes(peer) === true
 
-const judge = ({ admission, peer, host, verdicts, claims, levels }: Greeter, connect: Connect): Greeting => {
+const judge = (
+  { admission, peer, host, web, verdicts, claims, levels }: Greeter,
+  connect: Connect,
+): Greeting => {
   const { level, will } = connect
-  const ask = askFor(host ?? '', connect.clientId)
+  const ask = askFor(host ?? '', connect.clientId, web)
   const record = (decision: Decision): void => admission.record(peer, ask, decision, newRequestId())
   const deny = (decision: Extract<Decision, { allow: false }>): Greeting => {
     record(decision)
@@ -159,20 +168,14 @@ const judge = ({ admission, peer, host, verdicts, claims, levels }: Greeter, con
     return isClaim ? { kind: 'claim', connect } : deny(decision)
   }
   if (!levels.has(level)) return refused(level, 'unsupported', `protocol level ${level}`)
-  const { identity, application } = decision
+  const { identity } = decision
   const names = namesOf(connect, decision)
-  if (names === undefined)
-    return deny({
-      allow: false,
-      reason: 'client_id_mismatch',
-      identity,
-      application: application.name,
-    })
+  if (names === undefined) return deny(mismatch(decision))
   // the verdict on a topic is recorded where it is made
-  const willVerdict = will === undefined ? 'allowed' : judgeWill(verdicts, will)
+  const willVerdict = judgeWill(verdicts, will)
   if (willVerdict !== 'allowed') return refused(level, willVerdict)
-  record(decision)
-  return { kind: 'admitted', connect, ask: askFor(ask.host, names.clientId), decision, identity, ...names }
+  const again = askFor(ask.host, names.clientId, web)
+  return { kind: 'admitted', connect, asked: ask, ask: again, decision, identity, ...names }
 }
 
 /** @param body where the variable header of the CONNECT begins */
@@ -191,7 +194,8 @@ export const greet = (by: Greeter, bytes: Buffer, body: number, end: number): Gr
     return {
       kind: 'refused',
       reason: 'unsupported',
-      connack: makeConnack(5, BAD_AUTHENTICATION_METHOD),
+      // MQTT 5 §4.12: a certificate is all that counts here
+      connack: makeConnack(5, REASON.badAuthenticationMethod),
       detail: 'an authentication method',
     }
   return judge(by, connect)

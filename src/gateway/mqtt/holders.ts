@@ -12,10 +12,12 @@ export type Holder = {
   ready(): void
   /** `by` has come with this id: end, then release; or, while still waiting, just end. */
   superseded(by: Holder): void
-  /** What the broker keeps must be ended first, and it does not do it: end. */
+  /** What the broker keeps for it must be ended: end. */
   unavailable(): void
   /** of its certificate */
   readonly fingerprint: string | undefined
+  /** when it came: ms, rising with the time that passes (performance.now()) */
+  readonly arrivedAt: number
 }
 
 export type Holders = {
@@ -23,16 +25,22 @@ export type Holders = {
   /** Also of a holder that is still waiting. */
   release(clientId: string, holder: Holder): void
   /**
-   * Ends what the broker keeps for it: now, or as soon as whoever holds it has gone, and before anyone else gets it.
+   * Ends what the broker keeps for it: now, or as soon as whoever holds it has gone, and before anyone else gets it. Who does not go by itself within
+   * {@link LEAVES_WITHIN} is told to: a session is not lost at some later moment, with what has come meanwhile.
    * @param done called once, when nothing of it is there any more, which may take as long as the broker is away
    */
   discard(clientId: string, done?: () => void): void
-  /** Now and then: what could not be ended is tried again. */
+  /**
+   * Now and then: of what could not be ended one is tried again. When the broker has ended one, whoever asked for it, the others follow at once.
+   */
   retry(): void
 }
 
 /** ms that the broker may take to be done with a connection that was taken over. More than a link of the embedded one ever does. */
 const HANDOVER = 7 * SECOND
+
+/** ms in which one whose device was cut has gone by itself */
+export const LEAVES_WITHIN = 2 * SECOND
 
 /** Discards that are tried again at a time. */
 const SLICE = 64
@@ -43,6 +51,8 @@ type Entry = {
   waiting: Holder | undefined
   discard: boolean
   late: NodeJS.Timeout | undefined
+  /** until whoever holds it is told to go */
+  leaving: NodeJS.Timeout | undefined
 }
 
 const entryOf = (current: Entry['current'], waiting?: Holder): Entry => ({
@@ -50,12 +60,15 @@ const entryOf = (current: Entry['current'], waiting?: Holder): Entry => ({
   waiting,
   discard: false,
   late: undefined,
+  leaving: undefined,
 })
 
 export const createHolders = (discard: Discard): Holders => {
   const entries = new Map<string, Entry>()
   /** the broker was asked to end these and did not */
   const undone = new Set<string>()
+  /** of those that are tried again, under way */
+  const retried = new Set<string>()
   const waitingFor = new Map<string, (() => void)[]>()
 
   const gone = (id: string): void => {
@@ -69,20 +82,26 @@ export const createHolders = (discard: Discard): Holders => {
     entry.current = 'broker'
     entry.discard = false
     discard(id, (ended) => {
+      retried.delete(id)
       if (ended) gone(id)
       else {
+        // the last to be tried again: one that is refused for ever is in nobody's way
+        undone.delete(id)
         undone.add(id)
         const { waiting } = entry
         entry.waiting = undefined
         waiting?.unavailable()
       }
       handOn(id, entry)
+      if (ended) retryUpTo(SLICE)
     })
   }
 
   const handOn = (id: string, entry: Entry): void => {
     clearTimeout(entry.late)
+    clearTimeout(entry.leaving)
     entry.late = undefined
+    entry.leaving = undefined
     if (entry.discard) return startDiscard(id, entry)
     const next = entry.waiting
     entry.waiting = undefined
@@ -103,6 +122,22 @@ export const createHolders = (discard: Discard): Holders => {
     const entry = entryOf('broker', waiting)
     entries.set(id, entry)
     startDiscard(id, entry)
+  }
+
+  /** @param most under way at a time */
+  const retryUpTo = (most: number): void => {
+    // who fails goes to the end
+    let left = undone.size
+    for (const id of undone) {
+      if (retried.size >= most || left-- === 0) return
+      if (entries.has(id)) continue
+      retried.add(id)
+      begin(id)
+    }
+  }
+
+  const tellToLeave = (entry: Entry): void => {
+    if (entry.current !== 'broker') entry.current.unavailable()
   }
 
   return {
@@ -131,15 +166,11 @@ export const createHolders = (discard: Discard): Holders => {
       if (done !== undefined) waitingFor.set(id, [...(waitingFor.get(id) ?? []), done])
       const entry = entries.get(id)
       if (entry === undefined) begin(id)
-      else if (entry.current !== 'broker') entry.discard = true
-    },
-    retry: () => {
-      let left = SLICE
-      for (const id of undone) {
-        if (entries.has(id)) continue
-        if (left-- === 0) return
-        begin(id)
+      else if (entry.current !== 'broker') {
+        entry.discard = true
+        entry.leaving ??= setTimeout(tellToLeave, LEAVES_WITHIN, entry).unref()
       }
     },
+    retry: () => retryUpTo(1),
   }
 }

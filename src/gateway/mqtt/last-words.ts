@@ -1,13 +1,10 @@
 /** What a client hears at the end, in its version of MQTT: a CONNACK before it was let in, a DISCONNECT after it. Not when it ends. */
 
-import { MQTT_CODES, type MqttReason } from '#wire/mqtt-codes.ts'
+import { MQTT_CODES, REASON, type MqttReason } from '#wire/mqtt-codes.ts'
 import { makeDisconnect } from './ack-packets.ts'
 import { makeConnack } from './connack-packet.ts'
 import { refusalOf } from './greeting.ts'
 import type { Level } from './packets.ts'
-
-/** Reason codes of MQTT 5 for ends that are nobody's fault (§3.14.2.1). */
-const CODE = { serverShuttingDown: 0x8b, sessionTakenOver: 0x8e, useAnotherServer: 0x9d } as const
 
 /** How far the client has come. `level` undefined: it has not said a whole CONNECT. */
 export type Heard = { readonly level: Level | undefined; readonly open: boolean }
@@ -21,17 +18,17 @@ export const farewell = ({ level, open }: Heard, reason: MqttReason, code?: numb
 
 /** To whom another connection has come for its ClientID. */
 export const takenOver = ({ level, open }: Heard): Buffer | undefined =>
-  level === 5 && open ? makeDisconnect(5, CODE.sessionTakenOver) : undefined
+  level === 5 && open ? makeDisconnect(5, REASON.sessionTakenOver) : undefined
 
 /** The gateway stops. @param serverReference where else to go */
 export const stopping = ({ level, open }: Heard, serverReference: string | undefined): Buffer | undefined => {
   if (level === undefined) return undefined
   if (!open)
     return level === 5 && serverReference !== undefined
-      ? makeConnack(5, CODE.useAnotherServer)
+      ? makeConnack(5, REASON.serverMoved, { serverReference })
       : refusalOf(level, 'target_unreachable')
   if (level < 5) return undefined
   return serverReference === undefined
-    ? makeDisconnect(5, CODE.serverShuttingDown)
-    : makeDisconnect(5, CODE.useAnotherServer, { serverReference })
+    ? makeDisconnect(5, REASON.serverShuttingDown)
+    : makeDisconnect(5, REASON.serverMoved, { serverReference })
 }

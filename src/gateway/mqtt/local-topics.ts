@@ -3,16 +3,25 @@
  * a broker. docs/mqtt-enrollment.md says what is asked and answered. Not what becomes of it: ./relay.ts.
  */
 
-import { MINUTE, type Clock } from '#fleet/clock.ts'
+import { MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { toPem } from '#pki/pem.ts'
 import type { MqttReason } from '#wire/mqtt-codes.ts'
-import { replyTopics, REQUEST_TOPICS, RELAY_KINDS, type RelayedRequest, type RelayKind } from '#wire/relay.ts'
+import {
+  replyTopics,
+  REQUEST_TOPICS,
+  RELAY_KINDS,
+  type ProvedKind,
+  type RelayedRequest,
+  type RelayKind,
+  type RelayRequest,
+} from '#wire/relay.ts'
 import type { Level } from './packets.ts'
 import { writeProperties } from './properties.ts'
 import { makePublish } from './publish-packet.ts'
 import { refusalOf, type Relay, type Relayed } from './relay.ts'
+import type { MayAsk } from './relay-shares.ts'
 
 /** Of one connection. Nothing is kept for the next one. */
 export type LocalTopics = {
@@ -57,21 +66,28 @@ const REPLY_TOPICS: ReadonlySet<string> = new Set(
   RELAY_KINDS.flatMap((kind) => Object.values(replyTopics(kind))),
 )
 
+/** `kinds`: what may be asked. `proves`: what its nonces are for */
+export type LocalKinds = { readonly kinds: ReadonlySet<RelayKind>; readonly proves: ProvedKind }
+
 /** Who is allowed what. A device has its certificate already; a claim's renewal is enroll's to refuse. */
 export const LOCAL_KINDS = {
-  device: new Set<RelayKind>(['nonce', 'renew']),
-  claim: new Set<RelayKind>(RELAY_KINDS),
-} as const
+  device: { kinds: new Set(['nonce', 'renew']), proves: 'renew' },
+  claim: { kinds: new Set(RELAY_KINDS), proves: 'create' },
+} as const satisfies Record<string, LocalKinds>
 
 const bad = (detail: string): FleetError => new FleetError('bad_request', detail)
 
 /** JSON as it came; that its fields are what they should be is enroll's to say. @throws FleetError */
-const requestOf = (kind: RelayKind, payload: Uint8Array): { readonly request?: RelayedRequest } => {
+const requestOf = (
+  kind: RelayKind,
+  proves: ProvedKind,
+  payload: Uint8Array,
+): Pick<RelayRequest, 'for' | 'request'> => {
   if (payload.length > LARGEST_PAYLOAD)
     throw new FleetError('body_too_large', `a request has at most ${LARGEST_PAYLOAD} bytes`)
   if (kind === 'nonce') {
     if (payload.length > 0) throw bad('a nonce is asked for with an empty payload')
-    return {}
+    return { for: proves }
   }
   let parsed: unknown
   try {
@@ -88,19 +104,22 @@ const requestOf = (kind: RelayKind, payload: Uint8Array): { readonly request?: R
 export type OnRelayed = (peer: Peer, kind: RelayKind, relayed: Relayed) => void
 
 /**
- * @param o.kinds what may be asked on this connection
+ * @param o.allowed what may be asked on this connection
+ * @param o.mayAsk asked before each request: of what this one has in the process
  * @param o.relayed for the log and the metrics
  */
 export const createLocalTopics = (o: {
   readonly peer: Peer
   readonly level: Level
   readonly answer: (bytes: Buffer) => void
-  readonly kinds: ReadonlySet<RelayKind>
+  readonly allowed: LocalKinds
+  readonly mayAsk: MayAsk
   readonly ask: Relay['ask']
   readonly relayed: OnRelayed
   readonly clock: Clock
 }): LocalTopics => {
-  const { peer, level, kinds, clock } = o
+  const { peer, level, clock } = o
+  const { kinds, proves } = o.allowed
   const wanted = new Set<string>()
   let closed = false
   let busy = false
@@ -120,28 +139,30 @@ export const createLocalTopics = (o: {
     o.answer(makePublish({ level, topic, payload: body, ...(level === 5 ? properties : {}) }))
   }
 
-  const mayAsk = (): boolean => {
+  /** @returns ms until it may */
+  const mustWait = (): number => {
     const now = clock()
     if (now - minute >= MINUTE || now < minute) {
       minute = now
       spent = 0
     }
     spent += 1
-    return spent <= PER_MINUTE
+    return spent > PER_MINUTE ? MINUTE : o.mayAsk(peer)
   }
 
   const ask = async (kind: RelayKind, payload: Uint8Array): Promise<Relayed> => {
     if (busy) return refusalOf(new FleetError('rate_limited', 'one request at a time', { retryAfter: 1 }))
-    if (!mayAsk())
-      return refusalOf(
-        new FleetError('rate_limited', 'too many requests of one connection', { retryAfter: 60 }),
-      )
+    const wait = mustWait()
+    if (wait > 0) {
+      const retryAfter = Math.ceil(wait / SECOND)
+      return refusalOf(new FleetError('rate_limited', 'too many requests: ask again later', { retryAfter }))
+    }
     busy = true
     try {
       const { leaf, address } = peer
       if (leaf === undefined) throw new FleetError('certificate_required', 'present a certificate')
       certificate ??= [leaf.der, ...peer.sentChain].map((der) => toPem('CERTIFICATE', der)).join('')
-      return await o.ask({ kind, certificate, address, ...requestOf(kind, payload) })
+      return await o.ask({ kind, certificate, address, ...requestOf(kind, proves, payload) })
     } catch (error) {
       return refusalOf(
         error instanceof FleetError ? error : new FleetError('internal', 'see the log', { cause: error }),

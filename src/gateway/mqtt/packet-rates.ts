@@ -8,6 +8,8 @@ import { thisTurn } from './turns.ts'
 
 /** ms; a wait is never shorter, so that a client over its rate costs a timer for many packets and not for each */
 const SHORTEST_WAIT = 20
+/** s; nobody owes more, or the broker would take a client that waits for gone */
+const LONGEST_WAIT = 2
 
 export class PacketRates {
   readonly #packetRate: number
@@ -29,15 +31,15 @@ export class PacketRates {
     this.#filledAt = o.clock()
   }
 
-  /** A packet has been read. The clock is asked once in a turn of the event loop. @returns ms to wait before the next one, 0: none */
+  /** A packet has been read. The clock is asked once in a turn of the event loop. @returns ms to wait before the next one, 0: none; two seconds at most */
   spend(bytes: number): number {
     const turn = thisTurn()
     if (turn !== this.#turn) {
       this.#turn = turn
       this.#fill()
     }
-    this.#packets--
-    this.#bytes -= bytes
+    this.#packets = Math.max(this.#packets - 1, -LONGEST_WAIT * this.#packetRate)
+    this.#bytes = Math.max(this.#bytes - bytes, -LONGEST_WAIT * this.#byteRate)
     if (this.#packets >= 0 && this.#bytes >= 0) return 0
     const owed = Math.max(-this.#packets / this.#packetRate, -this.#bytes / this.#byteRate)
     return Math.max(SHORTEST_WAIT, Math.ceil(owed * SECOND))

@@ -142,8 +142,8 @@ const TABLE = [
   [31, 'reasonString', text, ...ANSWERS],
   [33, 'receiveMaximum', short(1), 'connect', 'connack'],
   [34, 'topicAliasMaximum', short(0), 'connect', 'connack'],
-  // 0 is none [MQTT-3.3.2-8]
-  [35, 'topicAlias', short(1), 'publish', 'delivery'],
+  // 0 is none [MQTT-3.3.2-8], and has a code of its own: ./publish-packet.ts
+  [35, 'topicAlias', short(0), 'publish', 'delivery'],
   [36, 'maximumQos', flag, 'connack'],
   [37, 'retainAvailable', flag, 'connack'],
   [38, 'userProperty', pair, ...PLACES],
@@ -191,14 +191,20 @@ export const PROPERTY = Object.fromEntries(ROWS.map(({ name, id }) => [name, id]
   Record<PropertyName, number>
 >
 
+/**
+ * Properties of a packet that may stand there more than once: more of them is malformed. Not in a delivery: its sender was held to it when he
+ * came by this door, and what others say at the broker is the broker's to bound.
+ */
+const MOST_REPEATED = 100
+
 /** The whole property is `bytes[from..until)`, its value begins at `at`; it is well formed. */
 export type Visit = (bytes: Buffer, id: number, from: number, at: number, until: number) => void
 
 export const ignore: Visit = () => {}
 
 /**
- * Walks over the properties whose length stands at `at`, and shows each of them: known, allowed in this packet, not there twice, in range, and
- * text where it is text. No memory is taken.
+ * Walks over the properties whose length stands at `at`, and shows each of them: known, allowed in this packet, not there twice or too often, in
+ * range, and text where it is text. No memory is taken.
  * @returns where they end; -1 when malformed, and then what has been shown must not be used
  */
 export const walkProperties = (
@@ -214,11 +220,13 @@ export const walkProperties = (
   const last = from + length
   if (last > end) return -1
   const place = bitOf[where]
+  const most = where === 'delivery' ? Infinity : MOST_REPEATED
   let seen = 0
+  let repeated = 0
   while (from < last) {
     const row = rowById[bytes[from] as number]
     if (row === undefined || (row.places & place) === 0) return -1
-    if ((seen & row.mark) !== 0 && (row.repeats & place) === 0) return -1
+    if ((seen & row.mark) !== 0 && ((row.repeats & place) === 0 || ++repeated >= most)) return -1
     seen |= row.mark
     const until = row.kind.end(bytes, from + 1, last)
     if (until === -1) return -1
@@ -230,7 +238,6 @@ export const walkProperties = (
 
 /** Read or to be written. What was read is a copy. */
 export type Property = { readonly name: PropertyName; readonly value: PropertyValue }
-export type NewProperty = Property
 
 export type Properties = {
   /** where they end */

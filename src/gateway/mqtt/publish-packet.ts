@@ -52,6 +52,9 @@ export type PublishHead = {
   readonly ours: boolean
 }
 
+/** What {@link readPublish} says of an alias of 0: none is [MQTT-3.3.2-8], and that has a reason code of its own (§3.3.2.3.4). */
+export const ALIAS_ZERO = 'topic alias 0'
+
 const head = {
   qos: 0 as 0 | 1 | 2,
   retain: false,
@@ -72,7 +75,7 @@ const head = {
 const PLACE: Readonly<Record<Side, PropertyPlace>> = { client: 'publish', broker: 'delivery' }
 
 const note: Visit = (bytes, id, _from, at, until) => {
-  if (id === PROPERTY.topicAlias) head.alias = read16(bytes, at)
+  if (id === PROPERTY.topicAlias) head.alias = read16(bytes, at) || -1
   else if (id === PROPERTY.userProperty) head.ours ||= isOursAt(bytes, at)
   else if (id === PROPERTY.responseTopic) {
     head.responseFrom = at + 2
@@ -97,6 +100,7 @@ const readBehind = (bytes: Buffer, at: number, end: number, side: Side): string 
   const next = walkProperties(bytes, at, end, PLACE[side], note)
   if (next === -1) return 'its properties are malformed'
   head.payloadFrom = next
+  if (head.alias === -1) return ALIAS_ZERO
   // a topic, or an alias for one [MQTT-3.3.2-8] (§3.3.2.1)
   if (head.topicFrom === head.topicUntil && head.alias === 0) return 'no topic and no alias'
   if (head.responseFrom === 0 || isName(bytes, head.responseFrom, head.responseUntil)) return undefined

@@ -11,13 +11,13 @@ import { createFramer, type Decide } from './frames.ts'
 import { DISCONNECT, opensFromBroker, PINGREQ, TYPE, type Level } from './packets.ts'
 import { numberOf } from './properties.ts'
 import type { Link, Upstream } from './upstream.ts'
+import { isVersionRefusal } from './welcome.ts'
 
 /** To the broker, as which the door itself comes. No identity is called so, and no ClientID of a device holds an `@` in front. */
 export const PUBLISHER = '@sallyport-publish'
 
 /** seconds */
 const KEEPALIVE = 60
-const CONNACK_TIMEOUT = 10 * SECOND
 /** Bytes of a packet from the broker: none of those that come here is large. */
 const MOST_BYTES = 64 * 1_024
 /** Messages that a broker of MQTT 3.1.1, which cannot say how many, is given to acknowledge at once. */
@@ -67,15 +67,13 @@ const limitsOf = (level: Level, { properties }: Connack): LineLimits => ({
   retain: numberOf(properties, 'retainAvailable') !== 0,
 })
 
-/** A CONNACK as versions before MQTT 5 have it: a broker that does not know that one answers so [MQTT-3.1.2-2]. */
-const isOldConnack = (bytes: Buffer, body: number, end: number): boolean =>
-  end - body === 2 && bytes[body] === 0
-const UNACCEPTABLE = 1
-/** MQTT 5's word for the same */
-const UNSUPPORTED = 0x84
-
-/** @param clientId that no other connection has */
-export const openLine = (upstream: Upstream, level: Level, clientId: string, on: LineEvents): Line => {
+/** @param about.clientId that no other connection has. @param about.timeout ms for the broker's CONNACK */
+export const openLine = (
+  upstream: Upstream,
+  about: { readonly level: Level; readonly clientId: string; readonly timeout: number },
+  on: LineEvents,
+): Line => {
+  const { level, clientId, timeout } = about
   let link: Link | undefined
   let open = false
   let over = false
@@ -98,19 +96,12 @@ export const openLine = (upstream: Upstream, level: Level, clientId: string, on:
   }
 
   const onConnack = (bytes: Buffer, body: number, end: number): void => {
-    if (level === 5 && isOldConnack(bytes, body, end)) {
-      const code = bytes[body + 1] as number
-      fail(`it refused MQTT 5 with return code ${code}`, code === UNACCEPTABLE ? 'other_version' : 'broken')
-      return
-    }
+    if (isVersionRefusal(level, bytes, body, end))
+      return fail('it does not speak this version', level === 5 ? 'other_version' : 'broken')
     const connack = readConnack(bytes, body, end, level)
     if (open || connack === undefined) return fail('its CONNACK is malformed, or one too many')
     const { code, properties } = connack
-    if (code !== 0)
-      return fail(
-        `it refused the connection with code ${code}`,
-        level === 5 && code === UNSUPPORTED ? 'other_version' : 'broken',
-      )
+    if (code !== 0) return fail(`it refused the connection with code ${code}`)
     open = true
     clearTimeout(late)
     const keepalive = Math.min(KEEPALIVE, numberOf(properties, 'serverKeepAlive') ?? KEEPALIVE) || KEEPALIVE
@@ -141,7 +132,7 @@ export const openLine = (upstream: Upstream, level: Level, clientId: string, on:
   let beat: NodeJS.Timeout | undefined
   const late = setTimeout(() => {
     fail('there was no CONNACK in time')
-  }, CONNACK_TIMEOUT).unref()
+  }, timeout).unref()
 
   const { username, password } = upstream.login(PUBLISHER)
   link = upstream.open(

@@ -13,7 +13,7 @@ import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
 import { makeAck } from './ack-packets.ts'
 import { TYPE } from './packets.ts'
-import { userProperty, writeProperties, type NewProperty } from './properties.ts'
+import { userProperty, writeProperties, type Property } from './properties.ts'
 import { makePublish } from './publish-packet.ts'
 import {
   openLine,
@@ -24,8 +24,9 @@ import {
   type LineLimits,
 } from './publisher-line.ts'
 import type { Upstream } from './upstream.ts'
+import { NO } from './windows.ts'
 
-/** Messages that wait for the broker, and their bytes; and the part of them that one device may have. */
+/** Messages that wait for the broker, and their bytes; and the part of them that one device may have, with what the broker has not acknowledged. */
 const MOST_WAITING = 1_024
 const MOST_WAITING_BYTES = 16 * 1_024 * 1_024
 const PART = 8
@@ -37,8 +38,6 @@ const LAST_PAUSE = 5 * SECOND
 /** ms that a message may lack its acknowledgement when nobody waits for it any more; then the connection is begun anew. */
 const STUCK = 60 * SECOND
 
-/** Reason codes from here on are failures (MQTT 5 §2.4). */
-const FAILURE = 0x80
 const LAST_ID = 0xffff
 
 export type Message = {
@@ -56,16 +55,26 @@ export type Message = {
 export type Outcome = 'written' | 'acknowledged' | FleetError
 
 export type Publisher = AsyncDisposable & {
-  /**
-   * `outcome` never rejects, and may take for ever: whoever waits has a clock of his own.
-   * `forget`: nobody waits for it any more. What the broker has not been told, it is not told then.
-   */
-  publish(message: Message): { readonly outcome: Promise<Outcome>; forget(): void }
+  publish(message: Message): Said
+  readonly readsOtherwise: Upstream['readsOtherwise']
+}
+
+export type Said = {
+  /** never rejects, and may take for ever: whoever waits has a clock of his own */
+  readonly outcome: Promise<Outcome>
+  /** Nobody waits for it any more. What the broker has not been told, it is not told then. */
+  forget(): void
+  /** The same, for what must not be said any more. @returns false: it has been */
+  withdraw(): boolean
 }
 
 type Entry = {
-  readonly message: Message
+  readonly qos: Message['qos']
+  readonly device: string
+  /** octets of the payload */
   readonly size: number
+  /** undefined: the broker has been told */
+  message: Message | undefined
   done: ((outcome: Outcome) => void) | undefined
   /** ms; undefined: somebody waits */
   forgottenAt: number | undefined
@@ -74,7 +83,7 @@ type Entry = {
 }
 
 const propertiesOf = ({ contentType, device }: Pick<Message, 'contentType' | 'device'>): Buffer => {
-  const list: NewProperty[] = [userProperty('sallyport-device', device)]
+  const list: Property[] = [userProperty('sallyport-device', device)]
   if (contentType !== undefined) list.push({ name: 'contentType', value: contentType })
   return writeProperties(list)
 }
@@ -103,39 +112,46 @@ const unfitOf = (
 }
 
 type Weight = { messages: number; bytes: number }
+/** One that is larger than a part, or than all of it, has its turn when nothing is before it. */
 const hasRoom = ({ messages, bytes }: Weight, size: number, part: number): boolean =>
-  messages < MOST_WAITING / part && bytes + size <= MOST_WAITING_BYTES / part
+  messages < MOST_WAITING / part && (bytes === 0 || bytes + size <= MOST_WAITING_BYTES / part)
 
-/** How much waits, of all and of each device. */
+/** How much waits, of all and of each device. What has been said has no bytes any more, and counts as a message of its device until it leaves. */
 const createQueue = () => {
   const all: Weight = { messages: 0, bytes: 0 }
   const byDevice = new Map<string, Weight>()
-  const add = ({ size, message: { device } }: Entry, by: 1 | -1): void => {
-    const its = byDevice.get(device) ?? { messages: 0, bytes: 0 }
-    for (const weight of [all, its]) {
-      weight.messages += by
-      weight.bytes += by * size
-    }
-    if (its.messages === 0) byDevice.delete(device)
-    else byDevice.set(device, its)
+  const said = (entry: Entry): void => {
+    if (entry.message === undefined) return
+    entry.message = undefined
+    all.messages -= 1
+    for (const weight of [all, byDevice.get(entry.device)])
+      if (weight !== undefined) weight.bytes -= entry.size
   }
   return {
     /** @returns false: there is no room for it now */
-    enter: (entry: Entry): boolean => {
-      const its = byDevice.get(entry.message.device)
-      if (!hasRoom(all, entry.size, 1) || (its !== undefined && !hasRoom(its, entry.size, PART))) return false
-      add(entry, 1)
+    enter: ({ device, size }: Entry): boolean => {
+      const its = byDevice.get(device) ?? { messages: 0, bytes: 0 }
+      if (!hasRoom(all, size, 1) || !hasRoom(its, size, PART)) return false
+      for (const weight of [all, its]) {
+        weight.messages += 1
+        weight.bytes += size
+      }
+      byDevice.set(device, its)
       return true
     },
+    said,
     leave: (entry: Entry): void => {
-      add(entry, -1)
+      said(entry)
+      const its = byDevice.get(entry.device)
+      if (its !== undefined && (its.messages -= 1) === 0) byDevice.delete(entry.device)
     },
   }
 }
 
-/** Connects when the first message comes. @param o.random from 0 to 1, not secret */
+/** Connects when the first message comes. @param o.timeout ms for the broker's CONNACK. @param o.random from 0 to 1, not secret */
 export const createPublisher = (o: {
   readonly upstream: Upstream
+  readonly timeout: number
   readonly log: Log
   readonly metrics: Metrics
   readonly clock: Clock
@@ -170,6 +186,7 @@ export const createPublisher = (o: {
   const sent = new Map<number, Entry>()
   let lastId = 0
 
+  /** After it has left the queue, when it was in it. */
   const settle = (entry: Entry, outcome: Outcome): void => {
     if (entry.done === undefined) return
     published.inc({ outcome: outcome instanceof FleetError ? outcome.code : outcome })
@@ -179,14 +196,18 @@ export const createPublisher = (o: {
   const unqueue = (entry: Entry): void => {
     if (waiting.delete(entry)) queue.leave(entry)
   }
+  const unsend = (id: number, entry: Entry): void => {
+    sent.delete(id)
+    queue.leave(entry)
+  }
   const nextId = (): number => {
     do lastId = lastId === LAST_ID ? 1 : lastId + 1
     while (sent.has(lastId))
     return lastId
   }
 
-  const write = (entry: Entry, to: Line, { level: spoken, ...rest }: LineLimits): void => {
-    const { message } = entry
+  const write = (entry: Entry, message: Message, to: Line, its: LineLimits): void => {
+    const spoken = its.level
     const id = message.qos === 0 ? 0 : nextId()
     const packet = makePublish({
       ...message,
@@ -194,11 +215,15 @@ export const createPublisher = (o: {
       level: spoken,
       ...(spoken === 5 ? { properties: propertiesOf(message) } : {}),
     })
-    const unfit = unfitOf(message, packet, { level: spoken, ...rest })
-    if (unfit !== undefined) return settle(entry, unfit)
-    if (id > 0) sent.set(id, entry)
-    isFull = !to.write(packet)
-    if (id === 0) settle(entry, 'written')
+    const unfit = unfitOf(message, packet, its)
+    if (unfit === undefined) isFull = !to.write(packet)
+    if (unfit === undefined && id > 0) {
+      sent.set(id, entry)
+      queue.said(entry)
+      return
+    }
+    queue.leave(entry)
+    settle(entry, unfit ?? 'written')
   }
 
   const flush = (): void => {
@@ -206,25 +231,25 @@ export const createPublisher = (o: {
       if (line === undefined || limits === undefined || isFull) return
       // in the order in which they came, so QoS 0 waits as well
       if (sent.size >= limits.window) return
-      unqueue(entry)
-      write(entry, line, limits)
+      waiting.delete(entry)
+      if (entry.message !== undefined) write(entry, entry.message, line, limits)
     }
   }
 
   const answered: LineEvents['answered'] = (type, id, code) => {
     const entry = sent.get(id)
     if (entry === undefined || limits === undefined) return
-    const { qos } = entry.message
+    const { qos } = entry
     if ((type === TYPE.puback) !== (qos === 1) || (type === TYPE.pubcomp && !entry.released)) return
-    if (code >= FAILURE) {
-      sent.delete(id)
+    if (code >= NO) {
+      unsend(id, entry)
       settle(entry, gone(`the broker refused the message, with reason code 0x${code.toString(16)}`))
     } else if (type === TYPE.pubrec) {
       entry.released = true
       isFull = line?.write(makeAck(limits.level, TYPE.pubrel, id)) === false
       return
     } else {
-      sent.delete(id)
+      unsend(id, entry)
       settle(entry, 'acknowledged')
     }
     flush()
@@ -232,7 +257,7 @@ export const createPublisher = (o: {
 
   const failAll = (): void => {
     const [lost, unsaid] = [[...sent.values()], [...waiting]]
-    sent.clear()
+    for (const [id, entry] of sent) unsend(id, entry)
     for (const entry of unsaid) unqueue(entry)
     for (const entry of lost)
       settle(
@@ -266,29 +291,33 @@ export const createPublisher = (o: {
     retry = undefined
     isFull = false
     const level = !isOld && upstream.levels.has(5) ? 5 : 4
-    line = openLine(upstream, level, clientId, {
-      opened: (its) => {
-        limits = its
-        failures = 0
-        log.info(
-          { door: 'https', client_id: clientId, level: its.level },
-          'connected for messages that come over HTTPS',
-        )
-        flush()
+    line = openLine(
+      upstream,
+      { level, clientId, timeout: o.timeout },
+      {
+        opened: (its) => {
+          limits = its
+          failures = 0
+          log.info(
+            { door: 'https', client_id: clientId, level: its.level },
+            'connected for messages that come over HTTPS',
+          )
+          flush()
+        },
+        answered,
+        drain: () => {
+          isFull = false
+          flush()
+        },
+        looked: () => {
+          const since = clock() - STUCK
+          for (const { forgottenAt = Infinity } of sent.values())
+            if (forgottenAt < since) return 'it does not acknowledge'
+          return undefined
+        },
+        ended,
       },
-      answered,
-      drain: () => {
-        isFull = false
-        flush()
-      },
-      looked: () => {
-        const since = clock() - STUCK
-        for (const { forgottenAt = Infinity } of sent.values())
-          if (forgottenAt < since) return 'it does not acknowledge'
-        return undefined
-      },
-      ended,
-    })
+    )
   }
 
   const refusalOf = (entry: Entry): FleetError | undefined => {
@@ -303,8 +332,10 @@ export const createPublisher = (o: {
     publish: (message) => {
       const { promise, resolve } = Promise.withResolvers<Outcome>()
       const entry: Entry = {
-        message,
+        qos: message.qos,
+        device: message.device,
         size: message.payload.length,
+        message,
         done: resolve,
         forgottenAt: undefined,
         released: false,
@@ -323,8 +354,14 @@ export const createPublisher = (o: {
         unqueue(entry)
         published.inc({ outcome: 'forgotten' })
       }
-      return { outcome: promise, forget }
+      const withdraw = (): boolean => {
+        if (!waiting.has(entry)) return false
+        forget()
+        return true
+      }
+      return { outcome: promise, forget, withdraw }
     },
+    readsOtherwise: upstream.readsOtherwise,
     [Symbol.asyncDispose]: async () => {
       isClosed = true
       clearTimeout(retry)

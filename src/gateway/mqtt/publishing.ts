@@ -3,60 +3,45 @@
  * the other packets: ./upward.ts.
  */
 
-import { MQTT_CODES, type MqttReason } from '#wire/mqtt-codes.ts'
+import { MQTT_CODES, REASON, type MqttReason } from '#wire/mqtt-codes.ts'
 import { isOwnTopic, isTopicName } from '#wire/topics.ts'
-import {
-  malformed,
-  noteAllowed,
-  protocolError,
-  stayAwake,
-  type Above,
-  type UpJudge,
-  type UpState,
-} from './above.ts'
+import { noteAllowed, stayAwake, type Above, type UpJudge, type UpState } from './above.ts'
 import { makeAck } from './ack-packets.ts'
 import { TopicAliases } from './aliases.ts'
 import { Denials } from './denials.ts'
-import type { Refusal, Step } from './frames.ts'
+import { malformed, protocolError, type Refusal, type Step } from './frames.ts'
 import { decodeText, TYPE } from './packets.ts'
-import { readPublish, rewritePublish, type PublishHead } from './publish-packet.ts'
+import { ALIAS_ZERO, readPublish, rewritePublish, type PublishHead } from './publish-packet.ts'
 import type { TopicVerdict } from './verdicts.ts'
 
 const DOLLAR = 0x24
 
-/** Reason codes of MQTT 5 that say more than a {@link MqttReason} does (§3.14.2.1). */
-const CODE = {
-  topicNameInvalid: 0x90,
-  receiveMaximumExceeded: 0x93,
-  topicAliasInvalid: 0x94,
-} as const
+const invalidAlias = (detail: string): Refusal => ({ ...malformed(detail), code: REASON.topicAliasInvalid })
 
-const invalidAlias = (detail: string): Refusal => ({
-  reason: 'bad_request',
-  detail,
-  code: CODE.topicAliasInvalid,
-})
+type Message = Pick<PublishHead, 'qos' | 'id' | 'dup'>
 
 /** The message ends here: the client is told that it has arrived. */
-const swallow = (above: Above, state: UpState, qos: number, id: number): Step => {
+const swallow = (above: Above, state: UpState, { qos, id, dup }: Message): Step => {
   const { level, flows, oneMessage } = above.exchange
   if (qos === 1) {
     above.answer(makeAck(level, TYPE.puback, id))
     oneMessage?.acknowledged(TYPE.puback, id, 0)
   } else if (qos === 2) {
     above.answer(makeAck(level, TYPE.pubrec, id))
-    flows.swallow(id)
+    // what is sent again the broker may hold: its PUBREL is the broker's then, or the next message of that id would be taken for the same
+    if (!dup) flows.swallow(id)
   }
   stayAwake(above, state)
   return 'skip'
 }
 
-const deny = (above: Above, state: UpState, reason: MqttReason, qos: number, id: number): Step => {
+const deny = (above: Above, state: UpState, reason: MqttReason, message: Message): Step => {
   const { exchange } = above
+  const { qos, id, dup } = message
   above.tally.denied('publish', reason)
   const refusal: Refusal = { reason, detail: 'PUBLISH: refused', recorded: true }
   if (reason === 'bad_request')
-    return { ...malformed('PUBLISH: not a topic name'), code: CODE.topicNameInvalid }
+    return { ...malformed('PUBLISH: not a topic name'), code: REASON.topicNameInvalid }
   // 3.x has no way to say no [MQTT-3.3.5-2]. And what would be let in tomorrow must not be taken for good today.
   const mayDrop = above.denyPublish === 'drop' && reason === 'topic_denied'
   if (exchange.level < 5 && !mayDrop) return refusal
@@ -64,12 +49,17 @@ const deny = (above: Above, state: UpState, reason: MqttReason, qos: number, id:
   const tooMany = state.denials.add()
   if (exchange.level < 5 || qos === 0) {
     above.tally.dropped('denied')
-    return tooMany ? refusal : swallow(above, state, qos, id)
+    return tooMany ? refusal : swallow(above, state, message)
   }
   const type = qos === 1 ? TYPE.puback : TYPE.pubrec
   const code = MQTT_CODES[reason].puback5
   above.answer(makeAck(5, type, id, code))
   exchange.oneMessage?.acknowledged(type, id, code)
+  // a PUBREC that says no is the last that the client hears of it (§4.3.3); the broker may hold it, as above
+  if (qos === 2 && dup) {
+    exchange.flows.forget(id)
+    above.ask(makeAck(5, TYPE.pubrel, id))
+  }
   if (tooMany) return refusal
   stayAwake(above, state)
   return 'skip'
@@ -84,7 +74,7 @@ const onLocal = (
   head: PublishHead,
   topic: string,
 ): Step => {
-  const { qos, id, payloadFrom, correlationFrom, correlationUntil } = head
+  const { payloadFrom, correlationFrom, correlationUntil } = head
   const { local, verdicts, exchange } = above
   const standing = verdicts.standing()
   // where one message is all, nobody could hear the answer
@@ -96,9 +86,9 @@ const onLocal = (
       : closed
         ? 'topic_denied'
         : local.publish(topic, bytes.subarray(payloadFrom, end), { correlation })
-  if (reason === undefined) return swallow(above, state, qos, id)
+  if (reason === undefined) return swallow(above, state, head)
   verdicts.refused('publish', topic, reason)
-  return deny(above, state, reason, qos, id)
+  return deny(above, state, reason, head)
 }
 
 /** Whoever answers is made to write to the response topic: it must be one that this client may hear of. */
@@ -111,15 +101,16 @@ export const onPublish: UpJudge = (above, state, bytes, start, body, end) => {
   const { exchange } = above
   const { level, flows } = exchange
   const head = readPublish(bytes, start, body, end, level, 'client')
+  if (head === ALIAS_ZERO) return invalidAlias(`PUBLISH: ${head}`)
   if (typeof head === 'string') return malformed(`PUBLISH: ${head}`)
   const { qos, id, alias } = head
+  if (exchange.oneMessage !== undefined && !exchange.oneMessage.published(qos, id))
+    return { reason: 'session_expired', detail: 'one message for each handshake' }
   if (qos > 0) {
     // nothing is sent twice on one connection [MQTT-4.4.0-1]; before MQTT 5 it may be
     if (level === 5 && !flows.isFree(id)) return protocolError('PUBLISH: the packet id is in use')
-    if (qos === 2 && flows.isOurs(id)) return swallow(above, state, qos, id)
+    if (qos === 2 && flows.isOurs(id)) return swallow(above, state, head)
   }
-  if (exchange.oneMessage !== undefined && !exchange.oneMessage.published(qos, id))
-    return { reason: 'session_expired', detail: 'one message for each handshake' }
 
   let topic = bytes
   let from = head.topicFrom
@@ -141,16 +132,16 @@ export const onPublish: UpJudge = (above, state, bytes, start, body, end) => {
   }
 
   const verdict = above.verdicts.topic('publish', topic, from, until)
-  if (verdict !== 'allowed') return deny(above, state, verdict, qos, id)
+  if (verdict !== 'allowed') return deny(above, state, verdict, head)
   const response = responseVerdict(above, bytes, head)
-  if (response !== 'allowed') return deny(above, state, response, qos, id)
+  if (response !== 'allowed') return deny(above, state, response, head)
   const rewritten =
     alias !== 0 || head.ours
       ? rewritePublish(bytes, start, end, head, topic.subarray(from, until))
       : undefined
   if (rewritten !== undefined && rewritten.length > exchange.maximumPacketSize) {
     above.verdicts.refused('publish', '', 'body_too_large')
-    return deny(above, state, 'body_too_large', qos, id)
+    return deny(above, state, 'body_too_large', head)
   }
   if (above.tally.sampled()) noteAllowed(above, 'publish', topic.toString('utf8', from, until))
   if (qos === 0) return rewritten ?? 'forward'
@@ -158,7 +149,7 @@ export const onPublish: UpJudge = (above, state, bytes, start, body, end) => {
     return {
       reason: 'quota_exceeded',
       detail: 'more messages under way than Receive Maximum',
-      code: CODE.receiveMaximumExceeded,
+      code: REASON.receiveMaximumExceeded,
     }
   flows.begin(qos, id)
   if (level < 5 && flows.crowded) {

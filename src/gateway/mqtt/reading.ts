@@ -16,6 +16,8 @@ export type ReadingOwner = {
   toBroker(bytes: Uint8Array): void
   /** What was at hand has been read. @param whole was there a whole packet in it? @param rest has another one begun? */
   read(whole: boolean, rest: boolean): void
+  /** It has thrown, in a turn of its own. */
+  broke(error: unknown): void
 }
 
 const nextTurn = (reading: Reading): void => reading.turn()
@@ -24,9 +26,12 @@ export class Reading {
   readonly share: Share = createShare()
   readonly #owner: ReadingOwner
   readonly #up: Framer
-  /** for its next turn, which is not to come before so many ms */
+  /** for its next turn */
   #waiting = false
-  #delay = 0
+  /** ms of performance.now(); nothing more is read before */
+  #notBefore = 0
+  /** the packet that the client waited on is done, and it was too early to go on */
+  #early = false
 
   /** @param limit bytes. @param decide of the CONNECT; what comes after it: {@link Reading.judgeBy} */
   constructor(owner: ReadingOwner, limit: number, decide: Decide) {
@@ -67,27 +72,34 @@ export class Reading {
 
   /** The packet that the client waited on is done. */
   goOn(): void {
+    this.#early = this.#notBefore > performance.now()
+    if (this.#early) return this.#waitForTurn()
     this.#owner.client.release(HOLD.packet)
     this.push(undefined)
   }
 
-  /** The turn that is waited for now is not to come before so many ms. */
+  /** Nothing more is read before so many ms. */
   wait(ms: number): void {
-    this.#delay = ms
+    this.#notBefore = performance.now() + ms
   }
 
   turn(): void {
     this.#waiting = false
-    if (this.#up.waits === 'turn') this.push(undefined)
-    if (!this.#waiting) this.#owner.client.release(HOLD.turn)
+    try {
+      if (this.#early) this.goOn()
+      else if (this.#up.waits === 'turn') this.push(undefined)
+      if (!this.#waiting) this.#owner.client.release(HOLD.turn)
+    } catch (error) {
+      this.#owner.broke(error)
+    }
   }
 
   #waitForTurn(): void {
     if (this.#waiting) return
     this.#waiting = true
     this.#owner.client.hold(HOLD.turn)
-    if (this.#delay > 0) setTimeout(nextTurn, this.#delay, this)
+    const ms = this.#notBefore - performance.now()
+    if (ms > 0) setTimeout(nextTurn, ms, this)
     else setImmediate(nextTurn, this)
-    this.#delay = 0
   }
 }

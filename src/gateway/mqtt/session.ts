@@ -4,22 +4,28 @@
  */
 
 import type { Peer } from '#fleet/peer.ts'
-import type { Allowed } from '#policy/decision.ts'
+import type { Allowed, Decision } from '#policy/decision.ts'
+import type { MqttReason } from '#wire/mqtt-codes.ts'
 import type { LiveEntry } from '../live.ts'
 import type { Parting } from './broker-side.ts'
 import { Conversation, type Speaker } from './conversation.ts'
 import type { DoorParts } from './door-parts.ts'
-import { settingsOf, type Admitted, type ConnectAsk, type MqttSettings } from './greeting.ts'
+import { settingsOf, stillNamed, type Admitted, type ConnectAsk, type MqttSettings } from './greeting.ts'
 import type { Holder } from './holders.ts'
-import { endsSession, type Sleeper } from './sleepers.ts'
+import type { Sleeper } from './sleepers.ts'
 import { lifeEnds } from './timers.ts'
-import type { Verdicts } from './verdicts.ts'
+import type { TopicVerdict, Verdicts } from './verdicts.ts'
+import { judgeWill } from './will.ts'
 
 export type SessionOwner = LiveEntry & Holder & Speaker
+
+const REVOKED: ReadonlySet<MqttReason> = new Set(['certificate_revoked', 'issuer_revoked'])
 
 export class Session {
   readonly ask: ConnectAsk
   readonly clientId: string
+  /** ms since the epoch: when it was let in */
+  readonly since: number
   readonly deviceId: string | undefined
   readonly talk: Conversation
   settings: MqttSettings
@@ -30,7 +36,6 @@ export class Session {
   readonly #owner: SessionOwner
   readonly #verdicts: Verdicts
   readonly #place: Disposable
-  readonly #since: number
   readonly #longest: number
   #live: Disposable | undefined
   #slept: Sleeper | undefined
@@ -64,10 +69,10 @@ export class Session {
     this.#owner = owner
     this.#verdicts = verdicts
     this.#place = place
-    this.#since = door.clock()
+    this.since = door.clock()
     this.#longest = lifeEnds({
       longest: door.mqtt.max_connection,
-      now: this.#since,
+      now: this.since,
       random: door.random(),
     })
     this.ask = ask
@@ -80,8 +85,27 @@ export class Session {
   /** Admission has let it in, once more perhaps. @returns until when: {@link Session.until} */
   judged({ application, plan, notAfter }: Allowed): number {
     this.settings = settingsOf(application)
-    const end = plan.duration > 0 ? this.#since + plan.duration : this.#longest
+    const end = plan.duration > 0 ? this.since + plan.duration : this.#longest
     return (this.until = Math.min(end, notAfter))
+  }
+
+  /** Would it be let in now, as whom it is connected? */
+  rejudge(peer: Peer): Decision {
+    const decision = this.#door.admission.judge(peer, this.ask)
+    return decision.allow ? stillNamed(decision, this.clientId) : decision
+  }
+
+  /** May its will still go out? */
+  judgeWill(): TopicVerdict {
+    return judgeWill(this.#verdicts, this.talk.will)
+  }
+
+  /** What becomes of the will of one that is refused now. */
+  partingFor(reason: MqttReason): Parting {
+    if (this.settings.onRevokeWill === 'discard') return 'drop'
+    if (this.#door.endsSession(reason, this)) return 'with-will'
+    // the session is there for its device, which has another certificate: as if the network had failed
+    return REVOKED.has(reason) ? 'abort' : 'drop'
   }
 
   /** Asks for the ClientID; {@link Holder.ready} follows. */
@@ -105,13 +129,19 @@ export class Session {
   /** Once. @param said has the client said DISCONNECT? */
   end(parting: Parting, said: boolean): void {
     const { talk } = this
-    this.#live?.[Symbol.dispose]()
-    this.#place[Symbol.dispose]()
-    this.#fallAsleep()
-    if (this.#discard) this.#door.holders.discard(this.clientId)
-    if (talk.there) talk.part(said ? 'finish' : this.#willAt(parting), said)
-    else this.release()
-    talk.close()
+    let last: Parting = 'drop'
+    try {
+      this.#live?.[Symbol.dispose]()
+      this.#place[Symbol.dispose]()
+      last = said ? 'finish' : this.#willAt(parting)
+      this.#fallAsleep()
+      if (this.#discard) this.#door.holders.discard(this.clientId)
+    } finally {
+      // whatever has gone wrong, nobody shall wait for its ClientID
+      if (talk.there) talk.part(last, said)
+      else this.release()
+      talk.close()
+    }
   }
 
   /** The broker has finished with it. */
@@ -121,22 +151,23 @@ export class Session {
 
   /** A will is judged once more when it would be published: its topic may be closed by now, or its client no longer welcome. */
   #willAt(parting: Parting): Parting {
-    const topic = this.talk.willTopic
-    if (topic === undefined) return parting === 'with-will' ? 'drop' : parting
+    if (this.talk.will === undefined) return parting === 'with-will' ? 'drop' : parting
     if (parting !== 'abort') return parting
-    const verdict = this.#verdicts.will(topic)
+    const verdict = this.judgeWill()
     if (verdict === 'allowed') return 'abort'
-    return endsSession(verdict) && this.settings.onRevokeWill === 'publish' ? 'with-will' : 'finish'
+    const refused = this.partingFor(verdict)
+    return refused === 'drop' ? 'finish' : refused
   }
 
   /** What stays at the broker is watched until the client comes back. */
   #fallAsleep(): void {
     const { sleepers } = this.#door
-    const { ask, clientId, deviceId, talk } = this
+    const { ask, clientId, since, deviceId, talk } = this
+    const { connections } = this.settings
     if (this.#discard || talk.stays === false) return sleepers.forget(clientId)
     // a clean one that came to nothing may have ended the session that was there, or not
     const isOwn = talk.stays === true || !talk.clean
-    const sleeper = isOwn ? { peer: this.#peer, ask, deviceId } : this.#slept
+    const sleeper = isOwn ? { peer: this.#peer, ask, deviceId, since, connections } : this.#slept
     if (sleeper !== undefined) sleepers.sleep(clientId, sleeper)
   }
 }

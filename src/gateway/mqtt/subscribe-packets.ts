@@ -7,6 +7,9 @@ import { ignore, NO_PROPERTIES, walkProperties, type PropertyPlace } from './pro
 /** `options`: the byte behind the filter; before MQTT 5 it is the QoS. */
 export type Filter = { readonly filter: string; readonly qos: number; readonly options: number }
 
+/** Filters of one packet that are read; reading more of them, of an empty one each, would keep everybody waiting. */
+const MOST_FILTERS = 1_000
+
 export type FilterList<T> = {
   readonly id: number
   readonly filters: readonly T[]
@@ -33,20 +36,25 @@ const section = (
   return { properties: next === at + 1 ? NO_PROPERTIES : Buffer.from(bytes.subarray(at, next)), next }
 }
 
+/** undefined: malformed. `too many`: as far as it has been read it is not */
+type ListReading<T> = FilterList<T> | 'too many' | undefined
+
 const readList = <T>(
   bytes: Buffer,
   body: number,
   end: number,
   level: Level,
   where: PropertyPlace,
+  most: number,
   read: (text: string, at: number) => { readonly item: T; readonly next: number } | undefined,
-): FilterList<T> | undefined => {
+): ListReading<T> => {
   const id = readId(bytes, body, end)
   const head = id === 0 ? undefined : section(bytes, body + 2, end, level, where)
   if (head === undefined) return undefined
   const filters: T[] = []
   let at = head.next
   while (at < end) {
+    if (filters.length === most) return 'too many'
     const name = readText(bytes, at, end)
     const entry = name && read(name.text, name.next)
     if (entry === undefined) return undefined
@@ -70,14 +78,15 @@ const optionsFit = (options: number, filter: string, level: Level): boolean => {
   return !((options & NO_LOCAL) !== 0 && filter.startsWith('$share/')) // [MQTT-3.8.3-4]
 }
 
-/** @returns undefined when malformed */
+/** @param most filters */
 export const readSubscribe = (
   bytes: Buffer,
   body: number,
   end: number,
   level: Level,
-): FilterList<Filter> | undefined =>
-  readList(bytes, body, end, level, 'subscribe', (filter, at) => {
+  most = MOST_FILTERS,
+): ListReading<Filter> =>
+  readList(bytes, body, end, level, 'subscribe', most, (filter, at) => {
     if (at >= end) return undefined
     const options = bytes[at] as number
     return optionsFit(options, filter, level)
@@ -85,14 +94,15 @@ export const readSubscribe = (
       : undefined
   })
 
-/** @returns undefined when malformed */
+/** @param most filters */
 export const readUnsubscribe = (
   bytes: Buffer,
   body: number,
   end: number,
   level: Level,
-): FilterList<string> | undefined =>
-  readList(bytes, body, end, level, 'unsubscribe', (item, next) => ({ item, next }))
+  most = MOST_FILTERS,
+): ListReading<string> =>
+  readList(bytes, body, end, level, 'unsubscribe', most, (item, next) => ({ item, next }))
 
 type Made<T> = Omit<FilterList<T>, 'properties'> & { readonly properties?: Uint8Array }
 

@@ -3,7 +3,7 @@
  * one that the client gets [MQTT-3.8.4-5; MQTT 5: MQTT-3.8.4-6], and how many subscriptions there are. Not the verdicts themselves.
  */
 
-import { MQTT_CODES, SUBACK_FAILURE, type MqttReason } from '#wire/mqtt-codes.ts'
+import { MQTT_CODES, REASON, SUBACK_FAILURE, type MqttReason } from '#wire/mqtt-codes.ts'
 import { isOwnTopic, isTopicFilter, stripShare } from '#wire/topics.ts'
 import type { Level } from './packets.ts'
 import type { Filter } from './subscribe-packets.ts'
@@ -12,11 +12,8 @@ import { NO } from './windows.ts'
 /** Filters in one SUBSCRIBE that are looked at; those after them fail. */
 export const MAX_FILTERS = 100
 
-/** Filters in SUBSCRIBEs that the broker has not answered yet. */
+/** Filters in packets that the broker has not answered yet, what is not asked of it included: the answer to that is kept too. */
 const MAX_ASKED = 10_000
-
-/** Reason codes of MQTT 5 that no {@link MqttReason} has (§3.9.3, §3.11.3). */
-const CODE = { noSubscription: 0x11, sharedUnsupported: 0x9e } as const
 
 /** Of one connection. What a resumed session holds beside it is not known. */
 export class Subscriptions {
@@ -89,7 +86,9 @@ const formFailure = (filter: string, plain: string | undefined, shared: boolean)
     return { reason: 'bad_request' }
   // its levels and bytes count as they are sent
   if (plain !== filter && !isTopicFilter(filter)) return { reason: 'bad_request' }
-  return plain !== filter && !shared ? { reason: 'unsupported', code: CODE.sharedUnsupported } : undefined
+  return plain !== filter && !shared
+    ? { reason: 'unsupported', code: REASON.sharedSubscriptionsNotSupported }
+    : undefined
 }
 
 export const planSubscribe = (filters: readonly Filter[], by: Planner): Plan => {
@@ -149,7 +148,7 @@ export type Parting = { readonly asked: readonly string[]; readonly answers: rea
 export const planUnsubscribe = (filters: readonly string[], forget: (filter: string) => boolean): Parting => {
   const asked: string[] = []
   const answers = filters.map((filter): Answer => {
-    if (isOwnTopic(filter)) return { code: forget(filter) ? 0 : CODE.noSubscription }
+    if (isOwnTopic(filter)) return { code: forget(filter) ? REASON.success : REASON.noSubscriptionExisted }
     return { place: asked.push(filter) - 1 }
   })
   return { asked, answers }
@@ -157,43 +156,60 @@ export const planUnsubscribe = (filters: readonly string[], forget: (filter: str
 
 /** What the broker has been asked and not answered, by packet id. */
 export class Questions {
+  /** the client's UNSUBSCRIBE that went on as it came, and behind which nothing of the client's is read; 0: none */
+  held = 0
   #plans: Map<number, Plan> | undefined
-  #partings: Map<number, Parting> | undefined
+  #partings: Map<number, Parting['answers']> | undefined
   #own: Set<number> | undefined
   #filters = 0
 
   /** of the client's own */
   has(id: number): boolean {
-    return this.#plans?.has(id) === true || this.#partings?.has(id) === true
+    return this.held === id || this.#plans?.has(id) === true || this.#partings?.has(id) === true
+  }
+
+  /** Has the door asked something under it by itself? */
+  isOwn(id: number): boolean {
+    return this.#own?.has(id) === true
   }
 
   /** @returns false: too much is unanswered */
   subscribe(id: number, plan: Plan): boolean {
-    this.#filters += plan.asked.length
-    this.#plans ??= new Map()
-    this.#plans.set(id, plan)
-    return this.#filters <= MAX_ASKED
+    ;(this.#plans ??= new Map()).set(id, plan)
+    return this.#count(plan.answers.length)
   }
 
   subscribed(id: number): Plan | undefined {
     const plan = this.#plans?.get(id)
     if (plan === undefined) return undefined
     this.#plans?.delete(id)
-    this.#filters -= plan.asked.length
+    this.#count(-plan.answers.length)
     return plan
   }
 
-  /** @param parting undefined: the door asks by itself, and nobody else is to hear the answer */
-  unsubscribe(id: number, parting: Parting | undefined): void {
-    if (parting === undefined) (this.#own ??= new Set()).add(id)
-    else (this.#partings ??= new Map()).set(id, parting)
+  /** @returns false: too much is unanswered */
+  unsubscribe(id: number, { answers }: Parting): boolean {
+    ;(this.#partings ??= new Map()).set(id, answers)
+    return this.#count(answers.length)
+  }
+
+  /** The door asks by itself, and nobody else is to hear the answer. */
+  unsubscribeOwn(id: number): void {
+    ;(this.#own ??= new Set()).add(id)
   }
 
   /** `own`: the answer is the door's */
-  unsubscribed(id: number): Parting | 'own' | undefined {
+  unsubscribed(id: number): Pick<Parting, 'answers'> | 'own' | undefined {
     if (this.#own?.delete(id) === true) return 'own'
-    const parting = this.#partings?.get(id)
+    const answers = this.#partings?.get(id)
+    if (answers === undefined) return undefined
     this.#partings?.delete(id)
-    return parting
+    this.#count(-answers.length)
+    return { answers }
+  }
+
+  #count(filters: number): boolean {
+    this.#filters += filters
+    return this.#filters <= MAX_ASKED
   }
 }

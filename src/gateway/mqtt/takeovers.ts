@@ -1,9 +1,10 @@
 /**
  * Two living connections that take one ClientID from each other, again and again: the sign of a certificate that is in two places, with its key.
- * A connection whose network has gone and that comes back is no such sign: there the one before is dead. Not what is done about a suspicion.
+ * A connection whose network has gone and that comes back is no such sign: there the one before is dead. Not what is done about a suspicion; and
+ * not those of another process, but for what a broker says of them (MQTT 5).
  */
 
-import { MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
+import { MINUTE, SECOND } from '#fleet/clock.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
 
@@ -15,9 +16,10 @@ const QUIET = MINUTE
 /** ClientIDs remembered, the oldest forgotten first: more wars at once than anybody looks into. */
 const MOST = 10_000
 
-/** A connection that was heard so short a time before it was taken over was alive, ms. */
-export const HEARD_WITHIN = 5 * SECOND
-/** So long a closed one has for an orderly end of its own, which says the same, ms. */
+/**
+ * ms that a connection which was not heard beside the newer one has for an orderly end of its own, which says that it is alive too. That it was
+ * heard a moment before says nothing: so is one whose network has just gone.
+ */
 export const ANSWERS_WITHIN = 2 * SECOND
 
 export type Takeovers = {
@@ -27,9 +29,9 @@ export type Takeovers = {
 
 type Seen = { times: number[]; quietUntil: number }
 
-/** @param o.suspect the certificate of the newer one of the two */
+/** @param o.now ms, rising with the time that passes. @param o.suspect the certificate of the newer one of the two */
 export const createTakeovers = (o: {
-  readonly clock: Clock
+  readonly now: () => number
   readonly log: Log
   readonly metrics: Metrics
   readonly suspect: (fingerprint: string) => void
@@ -49,8 +51,8 @@ export const createTakeovers = (o: {
   return {
     lost: (clientId, by) => {
       taken.inc()
-      const now = o.clock()
-      const seen = all.get(clientId) ?? { times: [], quietUntil: 0 }
+      const now = o.now()
+      const seen = all.get(clientId) ?? { times: [], quietUntil: -Infinity }
       all.delete(clientId)
       all.set(clientId, seen)
       if (all.size > MOST) all.delete(all.keys().next().value as string)

@@ -12,9 +12,9 @@ export type Tally = {
   /** from clients, and to them */
   readonly up: Traffic
   readonly down: Traffic
-  /** a connection that the door ended, or did not begin */
+  /** a connection that the door ended, or did not begin; not one whose client left, or whose network did */
   ended(
-    reason: MqttReason | 'max_connections' | 'connections_per_address' | 'handshake_failed' | 'broker_closed',
+    reason: MqttReason | 'max_connections' | 'handshake_failed' | 'broker_closed' | 'taken_over' | 'drained',
   ): void
   /** a message that somebody did not get, or the broker did not keep */
   dropped(what: 'denied' | 'queue' | 'evicted' | 'retained' | 'slow'): void
@@ -40,7 +40,7 @@ export const createTally = (metrics: Metrics, open: () => number, logEvery = 0):
   const bytes = metrics.counter('sallyport_mqtt_bytes_total', 'Bytes of MQTT packets', ['direction'])
   const ended = metrics.counter(
     'sallyport_mqtt_ended_total',
-    'MQTT connections ended or not begun by the door',
+    'MQTT connections that the door ended, or did not begin: by reason, taken over, drained, closed by the broker',
     ['reason'],
   )
   const dropped = metrics.counter('sallyport_mqtt_dropped_total', 'MQTT messages not delivered or not kept', [

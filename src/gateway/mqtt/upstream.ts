@@ -34,12 +34,16 @@ export interface Link {
   end(how: Ending): void
 }
 
-/** Of whom a link is. `clientId`: at the broker. `identity`: as #policy/admission.ts nameOf writes it. `address`: where the client is; undefined: the door's own. */
+/**
+ * Of whom a link is. `clientId`: at the broker. `identity`: as #policy/admission.ts nameOf writes it. `address`: where the client is; undefined: the
+ * door's own. `connections`: how many its identity may have at once; undefined: one.
+ */
 export type LinkAbout = {
   readonly clientId: string
   readonly identity: string
   readonly level: Level
   readonly address: string | undefined
+  readonly connections?: number
 }
 
 /** What a CONNECT says to the broker. */
@@ -50,7 +54,11 @@ export interface Upstream extends AsyncDisposable {
   readonly levels: ReadonlySet<Level>
   /** Does it know `$share/<group>/<filter>` in MQTT 3.1.1? (In MQTT 5 its CONNACK says.) */
   readonly sharedSubscriptions: boolean
+  /** Would it take this topic name or filter for another one? It is denied then, whatever a rule says. undefined: it reads what it is told. */
+  readonly readsOtherwise?: ((topic: string) => boolean) | undefined
   login(identity: string): Login
+  /** ClientIDs of all sessions of an identity, also of those that are away. undefined: it does not say. What ends one: ./discard.ts. */
+  readonly sessionsOf?: (identity: string) => readonly string[]
   /** Never throws: a broker that cannot be reached is a link that closes. No event before it returns. */
   open(events: LinkEvents, about: LinkAbout): Link
 }

@@ -4,17 +4,9 @@
  */
 
 import { isTopicFilter } from '#wire/topics.ts'
-import {
-  malformed,
-  noteAllowed,
-  protocolError,
-  stayAwake,
-  type UpJudge,
-  type UpState,
-  type Above,
-} from './above.ts'
+import { noteAllowed, stayAwake, type Above, type UpJudge, type UpState } from './above.ts'
 import { makeAck, readAck, readDisconnect } from './ack-packets.ts'
-import type { Decide, Step } from './frames.ts'
+import { isRefusal, malformed, protocolError, type Decide, type Refusal } from './frames.ts'
 import { PacketRates } from './packet-rates.ts'
 import { number16, packet, TYPE } from './packets.ts'
 import { isTheirs, readProperties, writeProperties, type PropertyPlace } from './properties.ts'
@@ -28,8 +20,14 @@ import {
   readUnsubscribe,
 } from './subscribe-packets.ts'
 import { MAX_FILTERS, mergeCodes, planSubscribe, planUnsubscribe } from './subscribing.ts'
+import { judgeWill } from './will.ts'
 
 const DUP = 0x08
+
+/** Bytes of a packet, as a power of two, that cost as much as one more packet: to read them takes time too. */
+const UNIT = 12
+
+const tooMany = (detail: string): Refusal => ({ reason: 'quota_exceeded', detail })
 
 /** MQTT 3.1 lets a client set DUP here; later versions made the bit reserved, and a broker of today may hold to that. */
 const withoutDup = (bytes: Buffer, start: number): void => {
@@ -78,6 +76,7 @@ const onSubscribe: UpJudge = (above, state, bytes, start, body, end) => {
   const { level, questions } = exchange
   const list = readSubscribe(bytes, body, end, level)
   if (list === undefined) return malformed('SUBSCRIBE: malformed')
+  if (list === 'too many') return tooMany('SUBSCRIBE: too many filters')
   const { id, filters } = list
   above.share.spend(filters.length)
   if (questions.has(id)) return protocolError('SUBSCRIBE: the packet id is in use')
@@ -102,8 +101,7 @@ const onSubscribe: UpJudge = (above, state, bytes, start, body, end) => {
     stayAwake(above, state)
     return 'skip'
   }
-  if (!questions.subscribe(id, plan))
-    return { reason: 'quota_exceeded', detail: 'too many SUBSCRIBEs that the broker has not answered' }
+  if (!questions.subscribe(id, plan)) return tooMany('too many filters that the broker has not answered')
   if (above.tally.sampled()) noteAllowed(above, 'subscribe', plan.asked[0]?.filter ?? '')
   const cleaned = withoutOurs(list.properties, 'subscribe')
   return plan.whole && cleaned === undefined
@@ -114,8 +112,9 @@ const onSubscribe: UpJudge = (above, state, bytes, start, body, end) => {
 const onUnsubscribe: UpJudge = (above, state, bytes, start, body, end) => {
   const { exchange } = above
   const { level, questions, subscriptions } = exchange
-  const list = readUnsubscribe(bytes, body, end, level)
-  if (list === undefined || list.filters.length > MAX_FILTERS) return malformed('UNSUBSCRIBE: malformed')
+  const list = readUnsubscribe(bytes, body, end, level, MAX_FILTERS)
+  if (list === undefined) return malformed('UNSUBSCRIBE: malformed')
+  if (list === 'too many') return tooMany('UNSUBSCRIBE: too many filters')
   const { id, filters } = list
   if (!filters.every(isTopicFilter)) return malformed('UNSUBSCRIBE: not a filter')
   above.share.spend(filters.length)
@@ -131,10 +130,10 @@ const onUnsubscribe: UpJudge = (above, state, bytes, start, body, end) => {
   const cleaned = withoutOurs(list.properties, 'unsubscribe')
   if (parting.asked.length === filters.length && cleaned === undefined) {
     // aedes takes its time over it, and a SUBSCRIBE that overtakes it would be undone: wait for the UNSUBACK
-    exchange.waitsFor = 'unsuback'
+    questions.held = id
     return 'forward-hold'
   }
-  questions.unsubscribe(id, parting)
+  if (!questions.unsubscribe(id, parting)) return tooMany('too many filters that the broker has not answered')
   return makeUnsubscribe(level, { id, filters: parting.asked, properties: cleaned ?? list.properties })
 }
 
@@ -150,8 +149,7 @@ const onDisconnect: UpJudge = (above, _state, bytes, start, body, end) => {
     return protocolError('DISCONNECT: a session that ends with the connection cannot be kept')
   above.goodbye(leave)
   // all codes but 0 want the will published, and it is judged when it would be
-  const { willTopic, verdicts } = above
-  const noWill = leave.code !== 0 && willTopic !== undefined && verdicts.will(willTopic) !== 'allowed'
+  const noWill = leave.code !== 0 && judgeWill(above.verdicts, above.will) !== 'allowed'
   const section = bytes.subarray(body + 1, end)
   const cleaned = withoutOurs(section, 'disconnect')
   if (!noWill && cleaned === undefined) return 'forward-hold'
@@ -178,9 +176,6 @@ const notFromClients: UpJudge = () => protocolError('a packet that no client sen
 
 const JUDGES = Array.from({ length: 16 }, (_, type) => judgesByType[type] ?? notFromClients)
 
-const stops = (step: Step): boolean =>
-  step === 'hold' || step === 'forward-hold' || (typeof step !== 'string' && 'reason' in step)
-
 export const judgeUpward = (above: Above): Decide => {
   const { limits } = above.exchange
   const { up } = above.tally
@@ -195,9 +190,11 @@ export const judgeUpward = (above: Above): Decide => {
     up.packets[type] = (up.packets[type] as number) + 1
     up.bytes += end - start
     const step = (JUDGES[type] as UpJudge)(above, state, bytes, start, body, end)
+    const units = (end - start) >> UNIT
+    if (units > 0) above.share.spend(units)
     state.rates ??= new PacketRates({ ...limits, clock: above.clock })
     const ms = state.rates.spend(end - start)
-    if (ms > 0 && !stops(step)) {
+    if (ms > 0 && !isRefusal(step)) {
       above.share.exhaust()
       above.wait(ms)
     }

@@ -7,12 +7,13 @@
 import type { TopicAct } from '#fleet/access.ts'
 import { MINUTE, type Clock } from '#fleet/clock.ts'
 import type { Peer } from '#fleet/peer.ts'
-import type { TopicJudge } from '#policy/decision.ts'
+import type { Decision, TopicJudge } from '#policy/decision.ts'
 import { newRequestId } from '#runtime/request-id.ts'
 import type { MqttReason } from '#wire/mqtt-codes.ts'
 import { isTopicName } from '#wire/topics.ts'
-import type { Admission } from '../admission.ts'
+import { MAX_LOGGED_PATH, type Admission } from '../admission.ts'
 import { decodeText } from './packets.ts'
+import type { Upstream } from './upstream.ts'
 
 /** Two generations of this many bytes for each act: a consumer of more topics is judged more often, never wrongly. */
 const GENERATION = 32 * 1024
@@ -22,13 +23,28 @@ const ENTRY = 64
 /** Refusals that have a line of their own per connection and minute; of the others only how many there were. All are counted. */
 const RECORDED_PER_MINUTE = 60
 
-/** Of a topic, in a line. */
-const MAX_LOGGED = 256
-
 /** Bytes first set aside for the topic asked for last. */
 const ROOM = 64
 
 export type TopicVerdict = 'allowed' | MqttReason
+
+/** As much of a topic as stands in a line. */
+export const loggedTopic = (topic: string): string => topic.slice(0, MAX_LOGGED_PATH)
+
+/** What admission says of a topic, and no where the broker would read another one: it is that one which nobody has judged. */
+export const asRead = (
+  decision: Decision,
+  topic: string,
+  readsOtherwise: Upstream['readsOtherwise'],
+): Decision =>
+  decision.allow && readsOtherwise?.(topic) === true
+    ? {
+        allow: false,
+        reason: 'topic_denied',
+        identity: decision.identity,
+        application: decision.application.name,
+      }
+    : decision
 
 export type Verdicts = {
   /** Of the topic name that stands in `bytes[from..until)`. `bad_request`: it is not one. */
@@ -42,7 +58,7 @@ export type Verdicts = {
   standing(): TopicVerdict
   /** Another number when everything has been judged anew. */
   readonly generation: number
-  /** A line for what was refused without asking admission. */
+  /** A line for what was refused without asking admission. Of `bad_request` without the topic: it is none, and may be anything. */
   refused(act: TopicAct, topic: string, reason: MqttReason): void
   /** The connection has ended: says how many refusals had no line. */
   close(): void
@@ -97,6 +113,7 @@ export type VerdictParts = {
   readonly peer: Peer
   readonly host: string
   readonly clock: Clock
+  readonly readsOtherwise?: Upstream['readsOtherwise']
   /** a line about this connection */
   note(message: string, more: Record<string, unknown>): void
 }
@@ -156,7 +173,9 @@ class KeptVerdicts implements Verdicts {
   }
 
   refused(act: TopicAct, topic: string, reason: MqttReason): void {
-    if (this.#mayRecord()) this.#parts.note('refused', { act, topic: topic.slice(0, MAX_LOGGED), reason })
+    if (!this.#mayRecord()) return
+    const named = reason === 'bad_request' ? {} : { topic: loggedTopic(topic) }
+    this.#parts.note('refused', { act, ...named, reason })
   }
 
   close(): void {
@@ -191,9 +210,9 @@ class KeptVerdicts implements Verdicts {
   }
 
   #ask(by: TopicJudge, act: TopicAct, topic: string): TopicVerdict {
-    const decision = by.judge(act, topic)
+    const { admission, peer, host, readsOtherwise } = this.#parts
+    const decision = asRead(by.judge(act, topic), topic, readsOtherwise)
     if (decision.allow) return 'allowed'
-    const { admission, peer, host } = this.#parts
     if (this.#mayRecord())
       admission.record(peer, { door: 'mqtt', host, act, topic }, decision, newRequestId())
     return decision.reason
@@ -209,7 +228,7 @@ class KeptVerdicts implements Verdicts {
   ): TopicVerdict {
     const isName = topic !== undefined && isTopicName(topic)
     const verdict = isName ? this.#ask(by, act, topic) : 'bad_request'
-    if (!isName) this.refused(act, topic ?? '', 'bad_request')
+    if (!isName) this.refused(act, '', 'bad_request')
     if (this.#judge !== undefined) keep(of, key, verdict)
     return verdict
   }
@@ -217,7 +236,7 @@ class KeptVerdicts implements Verdicts {
   /** A topic that has been refused before is refused in every line again. */
   #again(act: TopicAct, key: string, verdict: MqttReason, by: TopicJudge): void {
     const topic = decodeText(Buffer.from(key, 'latin1'), 0, key.length)
-    if (topic === undefined || verdict === 'bad_request') this.refused(act, topic ?? '', verdict)
+    if (topic === undefined || verdict === 'bad_request') this.refused(act, '', verdict)
     else this.#ask(by, act, topic)
   }
 }

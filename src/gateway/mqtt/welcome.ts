@@ -3,7 +3,7 @@
  * ./greeting.ts.
  */
 
-import { CONNACK, V5_UNSUPPORTED_VERSION } from '#wire/mqtt-codes.ts'
+import { CONNACK, REASON } from '#wire/mqtt-codes.ts'
 import type { Connect } from './connect-packet.ts'
 import { adjustConnack, type Connack } from './connack-packet.ts'
 import type { Refusal } from './frames.ts'
@@ -17,16 +17,18 @@ const ROOM: Readonly<Record<Level, number>> = { 3: 16, 4: 16, 5: 1024 }
 export const largestFromBroker = (level: Level, frameLimit: number): number => frameLimit + ROOM[level]
 
 /**
- * CONNECT as the broker gets it, but for the names: for one message nothing is kept, and nothing is delivered that would be too large for the door.
+ * CONNECT as the broker gets it, but for the names: for one message nothing is kept, and its will, which would be another one, is void; nothing is
+ * delivered that would be too large for the door.
  * @param largest bytes
  */
 export const askedOf = (connect: Connect, oneMessage: boolean, largest: number): Connect => {
   const { v5 } = connect
   const clean = connect.clean || oneMessage
-  if (v5 === undefined) return { ...connect, clean }
+  const will = oneMessage ? undefined : connect.will
+  if (v5 === undefined) return { ...connect, clean, will }
   const sessionExpiry = oneMessage ? 0 : v5.sessionExpiry
   const maximumPacketSize = Math.min(v5.maximumPacketSize ?? Infinity, largest)
-  return { ...connect, clean, v5: { ...v5, sessionExpiry, maximumPacketSize } }
+  return { ...connect, clean, will, v5: { ...v5, sessionExpiry, maximumPacketSize } }
 }
 
 export type Welcome =
@@ -43,7 +45,7 @@ export type Welcome =
 const VERSION_REFUSED: Readonly<Record<Level, number>> = {
   3: CONNACK.unacceptableProtocol,
   4: CONNACK.unacceptableProtocol,
-  5: V5_UNSUPPORTED_VERSION,
+  5: REASON.unsupportedProtocolVersion,
 }
 
 /** Does this CONNACK say that the broker does not speak the version? One that has never heard of MQTT 5 says so in the form of 3.1.1. */

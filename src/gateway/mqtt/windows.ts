@@ -3,10 +3,11 @@
  * the door completes by itself. Not the messages that come down: those the broker counts.
  */
 
+import { REASON } from '#wire/mqtt-codes.ts'
 import { TYPE } from './packets.ts'
 
 /** From this reason code on an acknowledgement of MQTT 5 says no, and a PUBREC ends its flow (MQTT 5 §4.3.3, §4.9). */
-export const NO = 0x80
+export const NO = REASON.unspecifiedError
 
 const PAGE = 256
 
@@ -56,6 +57,7 @@ export class Flows {
   #ids: PacketIds | undefined
   #answering = 0
   #releasing = 0
+  #forgotten: Set<number> | undefined
 
   constructor(limit: number) {
     this.limit = limit
@@ -101,6 +103,16 @@ export class Flows {
     if (!this.isOurs(id)) return false
     this.#ids?.set(id, STATE.free)
     return true
+  }
+
+  /** The door says PUBREL by itself, for a message that the client believes refused and the broker may hold from a connection before. */
+  forget(id: number): void {
+    ;(this.#forgotten ??= new Set()).add(id)
+  }
+
+  /** PUBCOMP. @returns is it the answer to one of {@link Flows.forget}? */
+  forgotten(id: number): boolean {
+    return this.#forgotten?.delete(id) === true
   }
 
   /** PUBACK, PUBREC or PUBCOMP from the broker. @param code of MQTT 5; else 0 */

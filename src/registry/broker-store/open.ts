@@ -1,25 +1,20 @@
 /**
  * Opens the embedded broker's file for the one process that may have it: takes its lock, brings it to our tables, looks whether it is
- * sound, and starts the thread that writes. Not the writing: that is thread.ts.
+ * sound, and starts the thread that writes. Not the writing: that is writer.ts and thread.ts.
  */
 
-import { Worker } from 'node:worker_threads'
 import type { Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { unavailable } from '../sqlite/failures.ts'
 import { makeFile } from '../sqlite/handle.ts'
 import { becomeOnlyDesk } from '../sqlite/only-desk.ts'
 import { patiently } from '../sqlite/patience.ts'
 import { openHandle, type Handle } from './handle.ts'
-import type { Batch, BrokerStore } from './store.ts'
+import type { BrokerStore } from './store.ts'
 import { MIGRATIONS, readAll } from './tables.ts'
-import type { Answer, ThreadData } from './thread.ts'
+import { createWriter, startThread } from './writer.ts'
 
 /** Messages of clients may be in it. */
 const FILE_MODE = 0o600
-
-/** ms for the thread to finish when all is over. */
-const LAST_WORDS = 5_000
 
 const damaged = (path: string, what: string, cause?: unknown): FleetError =>
   new FleetError(
@@ -81,60 +76,6 @@ const prepare = (path: string): Promise<Handle> =>
     }),
   )
 
-/** The thread, started when it is first needed, and again when it has died. */
-const createThread = (path: string) => {
-  let worker: Worker | undefined
-  let answered: PromiseWithResolvers<void> | undefined
-
-  const settle = (failure: FleetError | undefined): void => {
-    const waiting = answered
-    answered = undefined
-    worker?.unref()
-    if (failure === undefined) waiting?.resolve()
-    else waiting?.reject(failure)
-  }
-
-  const start = (): Worker => {
-    const data: ThreadData = { path }
-    const started = new Worker(new URL('./thread.ts', import.meta.url), {
-      workerData: data,
-      name: 'broker-store',
-    })
-    started.on('message', (answer: Answer) =>
-      settle(answer.ok ? undefined : unavailable("the broker's store cannot be written", answer.error)),
-    )
-    const died = (cause?: unknown): void => {
-      if (worker === started) worker = undefined
-      settle(unavailable("the thread of the broker's store has ended", cause))
-    }
-    started.on('error', died)
-    started.on('exit', () => died())
-    return started
-  }
-
-  return {
-    commit: (batch: Batch): Promise<void> => {
-      answered = Promise.withResolvers()
-      const { promise } = answered
-      worker ??= start()
-      // it keeps a process alive that has nothing else to do, but only while it works
-      worker.ref()
-      worker.postMessage(batch)
-      return promise
-    },
-    end: async (): Promise<void> => {
-      const last = worker
-      if (last === undefined) return
-      const exited = new Promise<void>((resolve) => void last.once('exit', () => resolve()))
-      last.ref()
-      last.postMessage('close')
-      const late = setTimeout(() => void last.terminate(), LAST_WORDS)
-      await exited
-      clearTimeout(late)
-    },
-  }
-}
-
 /**
  * @param o.patience ms to wait for a gateway that is being stopped; for tests
  * @param o.path made, with its directory, when it does not exist
@@ -161,7 +102,7 @@ export const openBrokerStore = async (o: {
     lock[Symbol.dispose]()
     throw error
   }
-  const thread = createThread(o.path)
+  const writer = createWriter(() => startThread(o.path))
   const closeReader = (): void => {
     database?.close()
     database = undefined
@@ -178,11 +119,11 @@ export const openBrokerStore = async (o: {
     },
     commit: (batch) => {
       closeReader()
-      return thread.commit(batch)
+      return writer.commit(batch)
     },
     async [Symbol.asyncDispose]() {
       closeReader()
-      await thread.end()
+      await writer.end()
       lock[Symbol.dispose]()
     },
   }

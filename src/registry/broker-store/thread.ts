@@ -13,8 +13,9 @@ import { STATEMENTS } from './tables.ts'
 const PATIENCE = 500
 
 export type ThreadData = { readonly path: string }
-/** `error`: SQLite's words, and its code. */
-export type Answer = { readonly ok: true } | { readonly ok: false; readonly error: string }
+export type Question = { readonly number: number; readonly batch: Batch } | 'close'
+/** `number`: of the batch. `error`: SQLite's words, and its code; undefined: it is written. */
+export type Answer = { readonly number: number; readonly error: string | undefined }
 
 type Write = (rows: readonly (number | string | null)[], payloads: Uint8Array, from: number) => number
 
@@ -51,18 +52,22 @@ const open = (path: string) => {
 const { path } = workerData as ThreadData
 let file: ReturnType<typeof open> | undefined
 
-const commit = (batch: Batch): Answer => {
+/** @returns why not; undefined: it is written */
+const commit = (batch: Batch): string | undefined => {
   try {
     file ??= open(path)
     file.commit(batch)
-    return { ok: true }
+    return undefined
   } catch (error) {
-    return { ok: false, error: String(error) }
+    return String(error)
   }
 }
 
-parentPort?.on('message', (batch: Batch | 'close') => {
-  if (batch !== 'close') return parentPort?.postMessage(commit(batch))
+parentPort?.on('message', (question: Question) => {
+  if (question !== 'close') {
+    const { number, batch } = question
+    return parentPort?.postMessage({ number, error: commit(batch) } satisfies Answer)
+  }
   file?.close()
   parentPort?.close()
 })

@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isOffered, type IssuerState } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { AnchorState, AuthorityMemory, ImportedCrl, ServerAnchor, TrustKind } from '../authorities.ts'
+import { CUT_AT } from './cuts.ts'
 import { ISSUER_COLUMNS, type IssuerRow, toIssuer } from './rows.ts'
 import type { Tools } from './verbs.ts'
 
@@ -62,7 +63,7 @@ export const authorityVerbs = ({ database, journal, write, read }: Tools): Autho
     .pluck()
   const setIssuer = database.prepare('update issuers set state = ? where ski = ?')
   const revokeIssuer = database.prepare(
-    "update issuers set state = 'revoked', revoked_at = ?, revocation_reason = ? where ski = ?",
+    `update issuers set state = 'revoked', revoked_at = ?, revocation_reason = ?, ${CUT_AT} where ski = ?`,
   )
   const offerIssuer = database.prepare(
     'update issuers set offered_at = coalesce(offered_at, ?), offered_version = coalesce(offered_version, ?) where ski = ?',
@@ -135,7 +136,7 @@ export const authorityVerbs = ({ database, journal, write, read }: Tools): Autho
       const found = issuer.get(ski)
       if (found === undefined) return undefined
       checkFrom(from, found.state, to)
-      if (to === 'revoked') revokeIssuer.run(now, reason, ski)
+      if (to === 'revoked') revokeIssuer.run(now, reason, now, ski)
       else setIssuer.run(to, ski)
       const before = to === 'active' ? activeIssuers.all(ski) : []
       for (const other of before) setIssuer.run('retiring', other)

@@ -77,7 +77,7 @@ export const createQuestions = (database: Handle): Questions => {
     sessionRevocations: atOnce(() => revokedSessions(seen?.revocationsStamp)),
     groups: atOnce(() => groups(seen?.accessStamp)),
     wasCut: atOnce(cuts.wasCut),
-    cutDevices: (...args) => patiently(() => cuts.cutDevices(...args)),
+    cutDevices: cuts.cutDevices,
     issuers: () => patiently(() => issuers.all().map(toIssuer)),
     anchorCrls: createAnchorCrls(database),
     liveCertificates: createLiveCount(database),

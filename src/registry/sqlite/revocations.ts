@@ -75,7 +75,6 @@ export const revocationVerbs = (tools: Tools): RevocationMemory => {
     where serial = +:serial`)
   const compromise = database.prepare(COMPROMISE_KEY)
   const revise = database.prepare('update devices set revision = revision + 1 where id = ?')
-  const cut = database.prepare(`update devices set ${CUT_AT} where id = ?`)
   const newRevocation = database.prepare(
     'update issuers set revocation_version = revocation_version + 1 where ski = ?',
   )
@@ -187,7 +186,6 @@ export const revocationVerbs = (tools: Tools): RevocationMemory => {
         if (late && (!compromised || (revocationReason === 'keyCompromise' && keys === 0))) return before
         revoke.run({ serial, reason, now })
         revise.run(deviceId)
-        if (reason !== 'superseded') cut.run(now, deviceId)
         newRevocation.run(issuerSki)
         const action = late ? 'certificate.key_compromised' : 'certificate.revoked'
         const details = { device_id: deviceId, issuer_ski: issuerSki, reason, keys }

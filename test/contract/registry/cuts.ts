@@ -11,12 +11,22 @@ import {
   deviceId,
   freshHex,
   givenDevice,
+  givenIssuer,
   givenToken,
+  ISSUER,
   NOW,
   recordReserved,
   reservation,
 } from '../../support/registry.ts'
 import type { Ground } from './ground.ts'
+
+const cut = (id: DeviceId, when: number, over: Partial<Cut> = {}): Cut => ({
+  deviceId: id,
+  at: when,
+  isCut: true,
+  seenAt: undefined,
+  ...over,
+})
 
 export const cutContract = (at: Ground): void => {
   const to = (id: DeviceId, state: DeviceState, now: number, reason: RevocationReason = 'unspecified') =>
@@ -28,9 +38,9 @@ export const cutContract = (at: Ground): void => {
       const { id } = await givenDevice(at.registry)
       expect(at.reader.wasCut(id, 0)).toBeUndefined()
       await to(id, state, NOW + 5)
-      expect(at.reader.wasCut(id, NOW + 5)).toBe(NOW + 5)
+      expect(at.reader.wasCut(id, NOW + 5)).toEqual(cut(id, NOW + 5))
       expect(at.reader.wasCut(id, NOW + 6)).toBeUndefined()
-      expect(await all()).toEqual([{ deviceId: id, at: NOW + 5, isCut: true }])
+      expect(await all()).toEqual([cut(id, NOW + 5)])
     })
 
     it('is remembered when the device is something again', async () => {
@@ -43,19 +53,29 @@ export const cutContract = (at: Ground): void => {
       await recordReserved(at.registry, (await at.registry.reserve(asked)).certificate.serial, NOW + 5)
       expect(await at.registry.findDevice(anew.id)).toMatchObject({ state: 'active' })
       expect(await all()).toEqual([
-        { deviceId: resumed.id, at: NOW + 1, isCut: false },
-        { deviceId: anew.id, at: NOW + 3, isCut: false },
+        cut(resumed.id, NOW + 1, { isCut: false }),
+        cut(anew.id, NOW + 3, { isCut: false }),
       ])
     })
 
-    it.each<[RevocationReason, boolean]>([
-      ['keyCompromise', true],
-      ['unspecified', true],
-      ['superseded', false],
-    ])('one of its certificates, for %s: %s', async (reason, cut) => {
-      const { id, certificate } = await givenDevice(at.registry)
-      await at.registry.revokeCertificate(certificate.serial, reason, NOW + 5, ACTOR)
-      expect(at.reader.wasCut(id, NOW)).toBe(cut ? NOW + 5 : undefined)
+    it.each<RevocationReason>(['keyCompromise', 'unspecified', 'superseded'])(
+      'not one of its certificates alone, for %s',
+      async (reason) => {
+        const { id, certificate } = await givenDevice(at.registry)
+        await at.registry.revokeCertificate(certificate.serial, reason, NOW + 5, ACTOR)
+        expect(at.reader.wasCut(id, 0)).toBeUndefined()
+        expect(await all()).toEqual([])
+      },
+    )
+
+    it('and when a door last let it in', async () => {
+      const { id, fingerprint } = await givenDevice(at.registry)
+      await to(id, 'suspended', NOW + 1)
+      await to(id, 'active', NOW + 2)
+      await at.registry.recordSightings([{ fingerprint, at: NOW + 3 }], '1', NOW + 4)
+      const told = cut(id, NOW + 1, { isCut: false, seenAt: NOW + 3 })
+      expect(at.reader.wasCut(id, 0)).toEqual(told)
+      expect(await all()).toEqual([told])
     })
 
     it('a whole group, and a copy', async () => {
@@ -83,16 +103,14 @@ export const cutContract = (at: Ground): void => {
       const { id } = await givenDevice(at.registry)
       await to(id, 'revoked', NOW + 1)
       await to(id, 'revoked', NOW + 9, 'keyCompromise')
-      expect(at.reader.wasCut(id, 0)).toBe(NOW + 9)
+      expect(at.reader.wasCut(id, 0)).toEqual(cut(id, NOW + 9))
     })
 
     it('follow each other, whatever the clock says', async () => {
       const [first, second] = [await givenDevice(at.registry), await givenDevice(at.registry)]
       await to(first.id, 'suspended', NOW + HOUR)
       await to(second.id, 'suspended', NOW + 1)
-      expect(await all()).toEqual(
-        [first.id, second.id].toSorted().map((id) => ({ deviceId: id, at: NOW + HOUR, isCut: true })),
-      )
+      expect(await all()).toEqual([first.id, second.id].toSorted().map((id) => cut(id, NOW + HOUR)))
     })
 
     it('are told page by page, earliest first', async () => {
@@ -100,7 +118,7 @@ export const cutContract = (at: Ground): void => {
       for (const time of [1, 1, 1, 2, 3]) {
         const { id } = await givenDevice(at.registry)
         await to(id, 'suspended', NOW + time)
-        cuts.push({ deviceId: id, at: NOW + time, isCut: true })
+        cuts.push(cut(id, NOW + time))
       }
       const inOrder = cuts.toSorted((a, b) => a.at - b.at || (a.deviceId < b.deviceId ? -1 : 1))
       const paged: Cut[] = []
@@ -112,6 +130,91 @@ export const cutContract = (at: Ground): void => {
       }
       expect(paged).toEqual(inOrder)
       expect(await at.reader.cutDevices(NOW + 2, undefined, 10)).toEqual(inOrder.slice(3))
+    })
+
+    describe('with an issuer that fell', () => {
+      const other = freshHex(20)
+      const third = freshHex(20)
+      const fall = (ski: string, now: number) =>
+        at.registry.moveIssuer({ ski, from: ['active'], to: 'revoked', now, actor: ACTOR })
+      /** its next certificate, of another issuer */
+      const renewed = async (id: DeviceId, issuerSki: string, now: number) => {
+        const token = await givenToken(at.registry, { deviceId: id, createdAt: now })
+        const asked = reservation({ kind: 'token', id: token.id }, { deviceId: id, issuerSki, now })
+        await recordReserved(at.registry, (await at.registry.reserve(asked)).certificate.serial, now)
+      }
+
+      it('those who have their newest certificate of it, and nobody else', async () => {
+        const { id } = await givenDevice(at.registry)
+        const elsewhere = await givenDevice(at.registry, { issuerSki: other })
+        const moved = await givenDevice(at.registry)
+        await renewed(moved.id, other, NOW + 1)
+        expect(await at.changesOf(() => fall(ISSUER, NOW + 5))).toEqual([{ kind: 'issuer', ski: ISSUER }])
+        expect(at.reader.wasCut(id, NOW + 5)).toEqual(cut(id, NOW + 5))
+        expect(at.reader.wasCut(id, NOW + 6)).toBeUndefined()
+        for (const good of [elsewhere.id, moved.id]) expect(at.reader.wasCut(good, 0)).toBeUndefined()
+        expect(await all()).toEqual([cut(id, NOW + 5)])
+      })
+
+      it('is remembered when they have another one', async () => {
+        const { id } = await givenDevice(at.registry)
+        await givenIssuer(at.registry, other)
+        await fall(ISSUER, NOW + 5)
+        await renewed(id, other, NOW + 6)
+        expect(at.reader.wasCut(id, 0)).toEqual(cut(id, NOW + 5, { isCut: false }))
+        expect(await all()).toEqual([cut(id, NOW + 5, { isCut: false })])
+      })
+
+      it('not those who were shut out before and have nothing of it', async () => {
+        const { id } = await givenDevice(at.registry)
+        await to(id, 'revoked', NOW + 1)
+        await fall(ISSUER, NOW + 5)
+        expect(await all()).toEqual([cut(id, NOW + 1)])
+      })
+
+      it('however many devices there are beside them', async () => {
+        const line = { group: 'default', tags: {}, spkiSha256: undefined, state: 'registered' } as const
+        const others = Array.from({ length: 1_100 }, () => ({ id: deviceId(), ...line }))
+        await givenIssuer(at.registry)
+        await at.registry.registerDevices(others, NOW, ACTOR)
+        const [first, last] = ['.', '~'].map((letter) => `${letter}${freshHex(8)}` as DeviceId)
+        for (const id of [last, first]) await givenDevice(at.registry, { deviceId: id as DeviceId })
+        await fall(ISSUER, NOW + 5)
+        expect(await all()).toEqual([cut(first as DeviceId, NOW + 5), cut(last as DeviceId, NOW + 5)])
+      })
+
+      it('page by page, in order with the others, whatever falls', async () => {
+        await givenIssuer(at.registry, other)
+        await givenIssuer(at.registry, third)
+        const given = async (issuerSki: string) => (await givenDevice(at.registry, { issuerSki })).id
+        const early = [await given(third), await given(third)]
+        const fallen = [await given(ISSUER), await given(other), await given(ISSUER)]
+        const late = await given(third)
+        await to(early[0] as DeviceId, 'suspended', NOW + 1)
+        await to(early[1] as DeviceId, 'suspended', NOW + 5)
+        await fall(ISSUER, NOW + 5)
+        // in the same millisecond
+        await fall(other, NOW + 5)
+        await to(late, 'retired', NOW + 7)
+        await to(fallen[0] as DeviceId, 'revoked', NOW + 8)
+        const expected = [
+          cut(early[0] as DeviceId, NOW + 1),
+          ...[early[1] as DeviceId, ...fallen].toSorted().map((id) => cut(id, NOW + 5)),
+          cut(late, NOW + 7),
+          cut(fallen[0] as DeviceId, NOW + 8),
+        ]
+        expect(await all()).toEqual(expected)
+        for (const limit of [1, 2, 3]) {
+          const paged: Cut[] = []
+          let page = await at.reader.cutDevices(0, undefined, limit)
+          for (; page.length > 0;) {
+            paged.push(...page)
+            const last = page.at(-1) as Cut
+            page = page.length < limit ? [] : await at.reader.cutDevices(last.at, last.deviceId, limit)
+          }
+          expect(paged).toEqual(expected)
+        }
+      })
     })
 
     it('of a device that nobody knows there is none, nor of one that differs in case', async () => {

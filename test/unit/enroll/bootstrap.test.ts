@@ -381,7 +381,7 @@ describe('refused', () => {
       'a device that signs certificates',
       () => peerWith(idevid({}, notCa).facts, [notCa, factory]),
       'certificate_untrusted',
-      'not issued by',
+      'no group trusts',
     ],
     [
       'a CA below a path length of 0',

@@ -18,17 +18,31 @@ const noncesAt = (time: () => number, key: Uint8Array = secret) =>
 describe('a nonce', () => {
   test('is the same octets again, until its time, for this certificate, on any desk with this key', () => {
     let time = now
-    const { nonce, expires } = noncesAt(() => time).give(prints[0])
+    const { nonce, expires } = noncesAt(() => time).give(prints[0], 'create')
     const desk = noncesAt(() => time)
     expect(expires).toBe(now + NONCE_LIFE)
-    expect(desk.take(nonce, prints[0]).toString('base64url')).toBe(nonce)
+    expect(desk.take(nonce, prints[0], 'create').toString('base64url')).toBe(nonce)
     time = expires - 1
-    expect(desk.take(nonce, prints[0])).toHaveLength(72)
+    expect(desk.take(nonce, prints[0], 'create')).toHaveLength(72)
     time = expires
-    expect(() => desk.take(nonce, prints[0])).toThrow(expect.objectContaining({ code: 'token_expired' }))
+    expect(() => desk.take(nonce, prints[0], 'create')).toThrow(
+      expect.objectContaining({ code: 'token_expired' }),
+    )
   })
 
-  const { nonce } = noncesAt(() => now).give(prints[0])
+  test.each([
+    ['create', 'renew', 'sallyport-enroll'],
+    ['renew', 'create', 'sallyport-renews'],
+  ] as const)('for %s is none for %s, and says so in its first octets', (kind, other, label) => {
+    const desk = noncesAt(() => now)
+    const { nonce: text } = desk.give(prints[0], kind)
+    expect(desk.take(text, prints[0], kind).toString('latin1', 0, 16)).toBe(label)
+    expect(() => desk.take(text, prints[0], other)).toThrow(
+      expect.objectContaining({ code: 'token_invalid' }),
+    )
+  })
+
+  const { nonce } = noncesAt(() => now).give(prints[0], 'create')
   const octets = Buffer.from(nonce, 'base64url')
   const flipped = (at: number): string => {
     const copy = Buffer.from(octets)
@@ -50,7 +64,7 @@ describe('a nonce', () => {
       prints[0],
     ]),
   ])('is none: %s', (_, text, print, key) => {
-    expect(() => noncesAt(() => now, key).take(text, print)).toThrow(
+    expect(() => noncesAt(() => now, key).take(text, print, 'create')).toThrow(
       expect.objectContaining({ code: 'token_invalid' }),
     )
   })

@@ -98,6 +98,56 @@ test('many are judged in turns, so that others get one too', async () => {
   expect(new Set(said).size).toBe(1_000)
 })
 
+describe('beside 200,000 who are asleep', () => {
+  const crowd = (live: ReturnType<typeof createLive>) => {
+    const seen = { asleep: 0 }
+    const recheck = (): void => void (seen.asleep += 1)
+    for (let at = 0; at < 200_000; at += 1)
+      live.add({ deviceId: `d-${at}`, recheck, drain: () => {}, asleep: true, certificateOnly: true })
+    return seen
+  }
+
+  test.each<Change['kind']>(['issuer', 'anchor_crls', 'reset', 'access'])(
+    'whoever is connected is judged first, at once: %s',
+    (kind) => {
+      const { live, said, enter } = populated()
+      const seen = crowd(live)
+      enter('a1', 'a')
+      live.recheck([{ kind } as Change])
+      expect(said).toEqual(['recheck a1'])
+      // and gives way to others
+      expect(seen.asleep).toBeLessThan(256)
+    },
+  )
+
+  test('they follow, in turns of 256', async () => {
+    const { live } = populated()
+    const seen = crowd(live)
+    live.recheck([{ kind: 'issuer', ski: 'x' }])
+    for (let turns = 1; turns <= 3; turns += 1) {
+      expect(seen.asleep).toBe(turns * 256)
+      await turn()
+    }
+  })
+
+  test('what somebody may do is no business of theirs, nor are logouts', async () => {
+    const { live } = populated()
+    const seen = crowd(live)
+    live.recheck([{ kind: 'access' }, { kind: 'credentials' }, { kind: 'assertion_keys' }])
+    await turn()
+    expect(seen.asleep).toBe(0)
+  })
+
+  test('of a fleet that is revoked those who are connected are first too', () => {
+    const { live, said, enter } = populated()
+    const seen = crowd(live)
+    enter('a1', 'd-999')
+    live.recheck(Array.from({ length: 1_000 }, (_, at) => device(`d-${at}`)))
+    expect(said).toEqual(['recheck a1'])
+    expect(seen.asleep).toBe(255)
+  })
+})
+
 test('draining reaches everybody', () => {
   const { live, said, enter } = populated()
   enter('a1', 'a')

@@ -29,6 +29,8 @@ export const checkUpstreamSettings = (mqtt: Mqtt): void => {
     )
   if (mqtt.upstream_proxy_protocol !== 'off' && brokers.length === 0)
     stop('mqtt.upstream_proxy_protocol is for the brokers of mqtt.upstream, and there are none')
+  if (mqtt.upstream_engine !== 'mqtt' && brokers.length === 0)
+    stop('mqtt.upstream_engine is about the brokers of mqtt.upstream, and there are none')
 
   const seen = new Set<string>()
   for (const { host, port } of brokers) {

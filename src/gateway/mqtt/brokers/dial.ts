@@ -60,6 +60,9 @@ export type Target = {
 /** `header`: still to be said, undefined when it has been. */
 export type Dialled = { readonly socket: Socket; readonly header: Uint8Array | undefined }
 
+/** `ofClient`: it may be about this one client alone: the broker was reached, and had been told who it is before it failed. */
+export type NotDialled = { readonly failure: Failure; readonly ofClient: boolean; readonly error: unknown }
+
 export type Dialling = {
   /** Nobody wants it any more: `done` is not called. */
   cancel(): void
@@ -77,7 +80,7 @@ const tlsOptions = (target: Target): ConnectionOptions => ({
  */
 export const dial = (
   o: { readonly target: Target; readonly timeout: number; readonly header: Uint8Array | undefined },
-  done: (failure: Failure | undefined, dialled: Dialled | undefined, error?: unknown) => void,
+  done: (result: Dialled | NotDialled) => void,
 ): Dialling => {
   const { target } = o
   let current: Socket
@@ -95,10 +98,10 @@ export const dial = (
     if (!finish()) return
     current.on('error', () => {})
     current.destroy()
-    done(failureOf(error, connected), undefined, error)
+    done({ failure: failureOf(error, connected), ofClient: connected && o.header !== undefined, error })
   }
   const ready = (header: Uint8Array | undefined): void => {
-    if (finish()) done(undefined, { socket: current, header })
+    if (finish()) done({ socket: current, header })
   }
   const timer = setTimeout(
     () => failed(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })),

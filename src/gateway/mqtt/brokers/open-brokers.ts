@@ -14,6 +14,7 @@ import type { Login, Upstream } from '../upstream.ts'
 import { resolveName, watchAddresses, type Resolve } from './addresses.ts'
 import { openCredentials } from './credentials.ts'
 import type { Failure, Target } from './dial.ts'
+import { readsOtherwiseAt } from './engines.ts'
 import { createPool, type Address } from './pool.ts'
 import { probe } from './probe.ts'
 import { localHeader, proxyHeader } from './proxy-header.ts'
@@ -121,11 +122,11 @@ export const openBrokers = async (o: BrokersOptions): Promise<Upstream> => {
       ip,
       standing: createStanding({ pace: o.pace ?? PACE, clock, random, check, changed }),
       target,
-      failed: (failure, error) => {
+      failed: (failure, { isCertain, error }) => {
         count(failure)
         lastError = error
-        if (failure === 'closed' || failure === 'silent') address.standing.suspect()
-        else address.standing.failed(failure)
+        if (isCertain) address.standing.failed(failure)
+        else address.standing.suspect()
       },
       connecting: 0,
       waiting: new Set(),
@@ -187,7 +188,8 @@ export const openBrokers = async (o: BrokersOptions): Promise<Upstream> => {
   return {
     levels: LEVELS,
     // mosquitto, EMQX, HiveMQ and VerneMQ do; RabbitMQ and NATS take it for a topic (docs/mqtt-brokers.md)
-    sharedSubscriptions: true,
+    sharedSubscriptions: mqtt.upstream_engine === 'mqtt',
+    readsOtherwise: readsOtherwiseAt(mqtt.upstream_engine),
     login,
     open: (events, { address, identity }) =>
       pool.open(events, proxied ? proxyHeader({ address, identity }) : undefined),

@@ -13,6 +13,10 @@ import type { Standing } from './standing.ts'
 /** Connections that one address is asked for at once; as many as mosquitto has room for between SYN and accept. The rest wait their turn. */
 const CONNECTING = 100
 
+/** Parts of all the time: with less than the first nothing is tried any more, and less than the second proves nothing against a broker. */
+const TOO_LITTLE = 1 / 20
+const ENOUGH = 1 / 4
+
 /** ms for brokers to close what is closed here */
 const CLOSING = 3 * SECOND
 
@@ -21,8 +25,8 @@ export type Address = {
   readonly standing: Standing
   /** asked for each connection: certificates are renewed */
   target(): Target
-  /** a connection could not be made, or was closed by the broker */
-  failed(failure: Failure, error?: unknown): void
+  /** A connection could not be made, or was closed by the broker. `isCertain`: that is the broker's fault, and would be so for anybody. */
+  failed(failure: Failure, o: { readonly isCertain: boolean; readonly error?: unknown }): void
   connecting: number
   readonly waiting: Set<Waiting>
   links: number
@@ -34,7 +38,7 @@ export type Pool = AsyncDisposable & {
   add(address: Address): void
   /** Nobody new goes there. */
   remove(address: Address): void
-  /** It is down: whoever waits for it goes elsewhere. */
+  /** It is down: whoever waits for it goes elsewhere, and whom it has not answered is told so. */
   abandon(address: Address): void
 }
 
@@ -68,12 +72,17 @@ class Waiting implements LinkOwner {
 }
 
 /** @param o.timeout ms for all attempts of one link together */
-export const createPool = (o: { readonly timeout: number; readonly clock: Clock }): Pool => {
+export const createPool = (o: {
+  readonly timeout: number
+  readonly clock: Clock
+  readonly dial?: typeof dial
+}): Pool => {
   const { clock } = o
+  const dialFor = o.dial ?? dial
   let addresses: readonly Address[] = []
   let cursor = 0
   const links = new Set<SocketLink>()
-  const owners = new Map<Address, LinkOwner>()
+  const owners = new WeakMap<Address, LinkOwner>()
   let closing: PromiseWithResolvers<void> | undefined
 
   const forget = (link: SocketLink): void => {
@@ -84,15 +93,21 @@ export const createPool = (o: { readonly timeout: number; readonly clock: Clock 
   const isFree = (address: Address, tried: Set<Address> | undefined, now: number): boolean =>
     address.standing.usable(now) && tried?.has(address) !== true
 
+  /** In turn; one that is doubted when there is no other. */
   const pick = (tried: Set<Address> | undefined, now: number): Address | undefined => {
+    let chosen: number | undefined
     for (let step = 0; step < addresses.length; step++) {
       const at = (cursor + step) % addresses.length
       const address = addresses[at] as Address
       if (!isFree(address, tried, now)) continue
-      cursor = at + 1
-      return address
+      chosen ??= at
+      if (address.standing.doubted) continue
+      chosen = at
+      break
     }
-    return undefined
+    if (chosen === undefined) return undefined
+    cursor = chosen + 1
+    return addresses[chosen]
   }
 
   const giveUp = (waiting: Waiting): void => {
@@ -115,22 +130,26 @@ export const createPool = (o: { readonly timeout: number; readonly clock: Clock 
   const connect = (waiting: Waiting, address: Address): void => {
     const now = clock()
     const left = waiting.deadline - now
-    if (left <= 0) return giveUp(waiting)
+    if (left <= o.timeout * TOO_LITTLE) return giveUp(waiting)
     // one that does not answer must leave time for another
     const isLast = !addresses.some((other) => other !== address && isFree(other, waiting.tried, now))
     address.connecting++
-    const asked = { target: address.target(), timeout: isLast ? left : left / 2, header: waiting.header }
-    waiting.dialling = dial(asked, (failure, dialled, error) => {
+    const timeout = isLast ? left : left / 2
+    address.standing.asked()
+    waiting.dialling = dialFor({ target: address.target(), timeout, header: waiting.header }, (result) => {
       waiting.dialling = undefined
       address.connecting--
-      if (dialled === undefined) {
-        address.failed(failure as Failure, error)
+      if ('socket' in result) {
+        address.links++
+        waiting.link.attach(result.socket, ownerOf(address), result.header)
+      } else {
+        const { failure, ofClient, error } = result
+        // it has waited here, for its turn, more than for the broker
+        const isHasty = failure === 'timeout' && timeout < o.timeout * ENOUGH
+        address.failed(failure, { isCertain: !ofClient && !isHasty, error })
         waiting.tried ??= new Set()
         waiting.tried.add(address)
         next(waiting)
-      } else {
-        address.links++
-        waiting.link.attach(dialled.socket, ownerOf(address), dialled.header)
       }
       goOn(address)
     })
@@ -166,8 +185,7 @@ export const createPool = (o: { readonly timeout: number; readonly clock: Clock 
       closed: (link, { ours, heard }) => {
         forget(link)
         address.links--
-        if (ours) return
-        address.failed(heard ? 'closed' : 'silent')
+        if (!ours) address.failed(heard ? 'closed' : 'silent', { isCertain: false })
       },
     }
     owners.set(address, owner)
@@ -186,13 +204,16 @@ export const createPool = (o: { readonly timeout: number; readonly clock: Clock 
     },
     remove: (address) => {
       addresses = addresses.filter((each) => each !== address)
-      owners.delete(address)
       for (const waiting of address.waiting) {
         address.waiting.delete(waiting)
         next(waiting)
       }
     },
-    abandon: goOn,
+    abandon: (address) => {
+      goOn(address)
+      const owner = ownerOf(address)
+      for (const link of links) if (link.awaits(owner)) link.destroy()
+    },
     async [Symbol.asyncDispose]() {
       closing = Promise.withResolvers()
       for (const link of links) link.end('abort')

@@ -38,8 +38,8 @@ export const probe = (o: {
   readonly login: Login
 }): Promise<{ readonly failure: Failure | undefined; readonly code?: number; readonly error?: unknown }> =>
   new Promise((resolve) => {
-    dial(o, (failure, dialled, error) => {
-      if (dialled === undefined) return resolve({ failure, error })
+    dial(o, (dialled) => {
+      if (!('socket' in dialled)) return resolve(dialled)
       let answer = Buffer.alloc(0)
       const link = new SocketLink(
         {

@@ -130,6 +130,11 @@ export class SocketLink implements Link {
 
   // ---- what the pool says
 
+  /** It is this one's, and has not been answered. */
+  awaits(owner: LinkOwner): boolean {
+    return this.#owner === owner && !this.#heard && this.#ending === undefined
+  }
+
   /** @param socket connected, and nothing said on it. @param first what is said before all else. */
   attach(socket: Socket, owner: LinkOwner, first: Uint8Array | undefined): void {
     this.#socket = socket

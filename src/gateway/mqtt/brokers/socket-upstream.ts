@@ -4,6 +4,7 @@
  */
 
 import { connect } from 'node:net'
+import { makePreface } from '../embedded/preface.ts'
 import type { Level } from '../packets.ts'
 import type { Upstream } from '../upstream.ts'
 import { ONREAD, SocketLink, type LinkOwner } from './socket-link.ts'
@@ -24,9 +25,11 @@ export const openSocketUpstream = (o: { readonly path: string }): Upstream => {
     levels: LEVELS,
     sharedSubscriptions: false,
     login: (identity) => ({ username: identity, password: undefined }),
-    open: (events) => {
+    open: (events, { connections = 1 }) => {
       const link = new SocketLink(events, owner)
       links.add(link)
+      const preface = makePreface(connections)
+      if (preface !== undefined) link.write(preface)
       const socket = connect({ path: o.path, onread: ONREAD })
       const failed = (): void => {
         forget(link)

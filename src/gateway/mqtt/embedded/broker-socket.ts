@@ -5,13 +5,14 @@
 
 import { createServer, type Socket } from 'node:net'
 import { SECOND } from '#fleet/clock.ts'
-import { listenForOwnUser } from '#runtime/unix-socket.ts'
+import { listenOnSocketFile } from '#runtime/unix-socket.ts'
 import type { Log } from '#runtime/log.ts'
 import { readConnect } from '../connect-packet.ts'
 import { identityOf } from '../discard.ts'
 import type { Holder, Holders } from '../holders.ts'
 import { opensConnect, readVarint, varintSize, type Level } from '../packets.ts'
 import type { Link, LinkEvents, Upstream } from '../upstream.ts'
+import { opensPreface, PREFACE_BYTES, readPreface } from './preface.ts'
 
 /** ms for a CONNECT to arrive, which a worker says at once. */
 const PATIENCE = 10 * SECOND
@@ -32,6 +33,7 @@ const lengthOf = (bytes: Buffer): number => {
 /** One worker's connection for one client. */
 class Visitor implements Holder, LinkEvents {
   readonly fingerprint = undefined
+  readonly arrivedAt = performance.now()
   readonly #socket: Socket
   readonly #upstream: Upstream
   readonly #holders: Holders
@@ -40,6 +42,7 @@ class Visitor implements Holder, LinkEvents {
   #timer: NodeJS.Timeout | undefined
   #clientId: string | undefined
   #level: Level = 4
+  #connections: number | undefined
   #link: Link | undefined
   #over = false
 
@@ -62,7 +65,13 @@ class Visitor implements Holder, LinkEvents {
   ready(): void {
     const { clientId, said } = { clientId: this.#clientId, said: this.#said }
     if (clientId === undefined || said === undefined) return
-    const about = { clientId, identity: identityOf(clientId), level: this.#level, address: undefined }
+    const about = {
+      clientId,
+      identity: identityOf(clientId),
+      level: this.#level,
+      address: undefined,
+      connections: this.#connections ?? 1,
+    }
     this.#said = undefined
     this.#link = this.#upstream.open(this, about)
     if (this.#link.write(said)) this.#socket.resume()
@@ -90,10 +99,13 @@ class Visitor implements Holder, LinkEvents {
     this.#link = undefined
     this.#over = true
     this.#release()
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    // the worker has gone, killed perhaps, and thousands of clients with it: nobody is waited for
+    if (this.#socket.destroyed) return
     this.#socket.end()
     // what the worker still says, nobody reads
     this.#socket.resume()
-    clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#socket.destroy(), PATIENCE)
   }
 
@@ -110,9 +122,9 @@ class Visitor implements Holder, LinkEvents {
       if (!this.#link.write(bytes)) this.#socket.pause()
       return
     }
-    const said = this.#said === undefined ? bytes : Buffer.concat([this.#said, bytes])
+    const said = this.#passPreface(this.#said === undefined ? bytes : Buffer.concat([this.#said, bytes]))
     this.#said = said
-    if (this.#clientId !== undefined) return
+    if (this.#clientId !== undefined || this.#connections === undefined || said.length === 0) return
     const length = lengthOf(said)
     if (length === -1) return void this.#socket.destroy()
     if (length === 0 || said.length < length) return
@@ -129,6 +141,15 @@ class Visitor implements Holder, LinkEvents {
     this.#clientId = rest.connect.clientId
     this.#level = rest.connect.level
     this.#holders.claim(this.#clientId, this)
+  }
+
+  /** @returns what comes after it; nothing as long as it is not all there */
+  #passPreface(said: Buffer): Buffer {
+    if (this.#connections !== undefined) return said
+    const has = opensPreface(said[0] as number)
+    if (has && said.length < PREFACE_BYTES) return said
+    this.#connections = has ? readPreface(said) : 1
+    return has ? said.subarray(PREFACE_BYTES) : said
   }
 
   #end(): void {
@@ -164,7 +185,14 @@ export const openBrokerSocket = async (o: {
   server.on('drop', () =>
     o.log.warn({ door: 'mqtt' }, 'a worker has too many connections to the embedded broker'),
   )
-  await listenForOwnUser(server, { path: o.path, setting: 'mqtt.broker_socket' })
+  await listenOnSocketFile(server, {
+    path: o.path,
+    setting: 'mqtt.broker_socket',
+    who: 'process',
+    folderMode: 0o700,
+    socketMode: 0o600,
+    group: undefined,
+  })
   return {
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => void server.close(() => resolve()))

@@ -9,6 +9,7 @@ import { HOUR, MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
 import { openBrokerStore, type BrokerStore } from '#registry/broker-store.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Level } from '../packets.ts'
+import { mostSessions } from '../kept-sessions.ts'
 import type { Upstream } from '../upstream.ts'
 import { createJournal, NO_JOURNAL, type Journal } from './journal.ts'
 import { createMemory, type MemoryLimits } from './memory.ts'
@@ -46,12 +47,14 @@ const SUBSCRIPTIONS_PER_CLIENT = 100
 
 const LEVELS: ReadonlySet<Level> = new Set([3, 4])
 
+/** a SUBACK's word of a filter */
+const REFUSED = 0x80
+
 /** Of aedes itself; and what another broker would take for a shared subscription. Other topics with `$` are the policy's to close. */
 const isClosed = (topic: string): boolean => /^\$(?:SYS|share)(?:\/|$)/.test(topic)
 
 export type EmbeddedBroker = Upstream & {
-  /** ClientIDs of all sessions of an identity, also of those that are away. What ends one: a CONNECT with a clean session. */
-  sessionsOf(identity: string): readonly string[]
+  readonly sessionsOf: (identity: string) => readonly string[]
   /** waits until everyone has been told, and everything that is to be kept is on the disk */
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -69,7 +72,7 @@ type Options = {
   readonly log: Pick<Log, 'warn' | 'info'>
   /** a message was not kept, or not delivered to a slow client; `clientId`: in whose session it is missing */
   readonly dropped: (what: 'queue' | 'evicted' | 'retained' | 'slow', clientId?: string) => void
-  /** a session has ended because its client stayed away */
+  /** a session has ended because its client stayed away, or its identity has others, newer ones */
   readonly expired: (clientId: string) => void
   readonly limits?: Partial<MemoryLimits>
 }
@@ -146,10 +149,14 @@ export const openEmbeddedBroker = async (o: Options): Promise<EmbeddedBroker> =>
     authorizeSubscribe: (client, subscription, done) => {
       const { topic, qos } = subscription
       const seat = seatOf(client)
-      if (isClosed(topic)) return done(null, null)
-      if (!seat.granted.has(topic) && seat.granted.size >= mostFilters) return done(null, null)
-      seat.grant(topic, qos)
-      done(null, subscription)
+      const judge = (): void => {
+        if (isClosed(topic)) return done(null, null)
+        if (!seat.granted.has(topic) && seat.granted.size >= mostFilters) return done(null, null)
+        seat.grant(topic, qos)
+        done(null, subscription)
+      }
+      if (seat.handOut === undefined) judge()
+      else seat.handOut.whenIdle(judge)
     },
   }
 
@@ -164,14 +171,21 @@ export const openEmbeddedBroker = async (o: Options): Promise<EmbeddedBroker> =>
     routing.publish(broker as unknown as Emitter, packet as LivePacket, by, then)
   }
   broker.publish = publish as typeof broker.publish
+  broker.on('subscribe', (subscriptions, client) => {
+    const seat = seats.get(client)
+    const filters = subscriptions.filter(({ qos }) => (qos as number) !== REFUSED).map(({ topic }) => topic)
+    if (seat !== undefined && filters.length > 0)
+      routing.subscribed(broker as unknown as Emitter, client as BrokerEndOfClient, seat, filters)
+  })
   broker.on('unsubscribe', (filters, client) => {
     const seat = seats.get(client)
     if (seat !== undefined) for (const filter of filters) seat.revoke(filter)
   })
   broker.on('client', (client) => {
     const session = client.clean ? undefined : memory.sessions.find(client.id)
-    seatOf(client).session = session
-    if (session !== undefined) memory.sessions.arrived(session)
+    const seat = seatOf(client)
+    seat.session = session
+    if (session !== undefined) memory.sessions.arrived(session, mostSessions(seat.connections))
   })
   broker.on('clientReady', (client) => {
     const seat = seatOf(client)
@@ -218,11 +232,11 @@ export const openEmbeddedBroker = async (o: Options): Promise<EmbeddedBroker> =>
     sharedSubscriptions: false,
     login: (identity) => ({ username: identity, password: undefined }),
     sessionsOf: memory.sessions.sessionsOf,
-    open: (events) => {
+    open: (events, { connections = 1 }) => {
       const pipe = new Pipe(events, pipeLimits, later)
       const client = broker.handle(pipe.conn as unknown as Duplex) as BrokerEndOfClient
       pipe.attach(client)
-      const seat = new Seat(pipe)
+      const seat = new Seat(pipe, connections)
       seats.set(client, seat)
       const deliver = routing.deliver(client, seat)
       client.deliver0 = deliver

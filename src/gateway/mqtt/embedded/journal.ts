@@ -37,7 +37,7 @@ export type Journal = {
   isDone(batch: number): boolean
   /** Calls `act` once batch `batch` is on the disk: now, if it is. In the order of asking, of one batch. */
   after(batch: number, act: () => void): void
-  /** Everything that is noted has been written, or cannot be. */
+  /** Everything that is noted has been written; or something cannot be, and nothing that came after it has been. */
   close(): Promise<void>
 }
 
@@ -49,17 +49,10 @@ const MANY = 10_000
 const FIRST_PAUSE = 50
 const LONGEST_PAUSE = 1_000
 
-const open = (): {
-  rows: Partial<Record<BatchVerb, (number | string | null)[]>>
-  payloads: Uint8Array[]
-} => ({
-  rows: {},
-  payloads: [],
-})
-
 /** Each noted row as it is now. */
-const gather = (notes: ReadonlyMap<Kind<Row>, readonly Row[]>): Batch | undefined => {
-  const { rows, payloads } = open()
+const gather = (notes: ReadonlyMap<Kind<Row>, ReadonlySet<Row>>): Batch | undefined => {
+  const rows: Partial<Record<BatchVerb, (number | string | null)[]>> = {}
+  const payloads: Uint8Array[] = []
   let size = 0
   let any = false
   const add = (verb: BatchVerb, cells: Cells): void => {
@@ -100,7 +93,7 @@ export const createJournal = (o: {
   readonly trouble: (error: unknown) => void
   readonly recovered: () => void
 }): Journal => {
-  const fresh = (): Map<Kind<Row>, Row[]> => new Map(o.kinds.map((kind) => [kind as Kind<Row>, []]))
+  const fresh = (): Map<Kind<Row>, Set<Row>> => new Map(o.kinds.map((kind) => [kind as Kind<Row>, new Set()]))
   let notes = fresh()
   let count = 0
   /** the batch that is being gathered; the one before is under way, or done */
@@ -111,6 +104,8 @@ export const createJournal = (o: {
   let soon: NodeJS.Immediate | undefined
   let lazy: NodeJS.Timeout | undefined
   let closing = false
+  /** A batch could not be written, and there is no time for another try: those after it build on it, so none of them may be. */
+  let givenUp = false
   /** of the batch under way */
   let waitingForIt: (() => void)[] = []
 
@@ -134,10 +129,11 @@ export const createJournal = (o: {
   }
 
   const begin = (): void => {
+    clearImmediate(soon)
     soon = undefined
     clearTimeout(lazy)
     lazy = undefined
-    if (underWay !== undefined) return
+    if (underWay !== undefined || givenUp) return
     const batch = gather(notes)
     notes = fresh()
     count = 0
@@ -148,6 +144,7 @@ export const createJournal = (o: {
     underWay = write(batch).then((written) => {
       underWay = undefined
       if (written) finish(number)
+      else givenUp = true
     })
   }
 
@@ -169,9 +166,17 @@ export const createJournal = (o: {
 
   return {
     note: (kind, row) => {
+      const noted = notes.get(kind as unknown as Kind<Row>)
+      if (noted === undefined) return
+      if (row.gone && !row.stored) {
+        // nothing of it need be written: while the disk is stuck, what comes and goes must not pile up here
+        row.noted = false
+        if (noted.delete(row)) count--
+        return
+      }
       if (row.noted) return
       row.noted = true
-      notes.get(kind as unknown as Kind<Row>)?.push(row)
+      noted.add(row)
       count++
       if (count > MANY) hurry()
       else if (lazy === undefined) relax()
@@ -187,8 +192,11 @@ export const createJournal = (o: {
     close: async () => {
       closing = true
       await underWay
-      if (count > 0 || waiting.length > 0) begin()
-      await underWay
+      while (!givenUp && (count > 0 || waiting.length > 0)) {
+        begin()
+        // oxlint-disable-next-line no-await-in-loop -- one batch after the other
+        await underWay
+      }
       clearTimeout(lazy)
       clearImmediate(soon)
     },

@@ -18,7 +18,7 @@ const lost = (what: string): never => {
  * @param o.add puts a session in its place
  * @param o.put puts a message into a queue
  * @param o.activate messages are queued for this filter from now on
- * @returns the highest number of a message
+ * @returns the highest number that a message has, or had
  * @throws FleetError `config_invalid`: rows that belong to nothing
  */
 export const loadSessions = (
@@ -35,7 +35,10 @@ export const loadSessions = (
   const sessions = new Map<number, Session>()
   /** their clients were connected when the process ended: the day that they may be away begins now */
   const crashed = new Set<number>()
+  let highest = 0
   for (const { number, clientId, awaySince, sentUpTo } of stored.sessions) {
+    // also of a message that is gone: the number of another, and it would be taken for one that was sent
+    highest = Math.max(highest, sentUpTo)
     if (awaySince === null) crashed.add(number)
     sessions.set(number, o.add({ ...loaded(), number, id: clientId, awaySince: awaySince ?? now, sentUpTo }))
   }
@@ -48,7 +51,6 @@ export const loadSessions = (
   }
 
   const messages = new Map<number, Message>()
-  let highest = 0
   for (const { number, topic, payload } of stored.messages) {
     messages.set(number, { ...loaded(), number, topic, payload, refs: 0 })
     highest = Math.max(highest, number)

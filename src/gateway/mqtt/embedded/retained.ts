@@ -24,8 +24,8 @@ export type RetainedMessages = {
    * @returns whether there is anything new to keep
    */
   keep(topic: string, payload: Buffer, qos: number, owner: string): boolean
-  /** Those that one of the filters matches. */
-  under(filters: readonly string[]): Retained[]
+  /** Those that the filter matches, one after the other; some may be gone by then. */
+  under(filter: string): Iterable<Retained>
   load(stored: StoredBroker): void
 }
 
@@ -90,11 +90,7 @@ export const createRetained = (
       journal.note(RETAINED, entry)
       return true
     },
-    under: (filters) => {
-      const found: Retained[] = []
-      for (const filter of filters) tree.under(filter, (entry) => found.push(entry))
-      return found
-    },
+    under: (filter) => tree.under(filter),
     load: (stored) => {
       for (const { topic, payload, qos, owner } of stored.retained)
         add({ ...loaded(), topic, payload, qos, owner })

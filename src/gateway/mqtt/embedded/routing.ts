@@ -5,6 +5,7 @@
 
 import type { Client, PublishPacket } from 'aedes'
 import { Gate } from './gate.ts'
+import { HandOut } from './hand-out.ts'
 import type { Journal } from './journal.ts'
 import type { Memory } from './memory.ts'
 import type { Pipe } from './pipe.ts'
@@ -53,18 +54,23 @@ export const takeOverPuback = (packet: PublishPacket): void => {
 /** One client, beside aedes' own record of it. */
 export class Seat {
   readonly pipe: Pipe
+  /** that its identity may have at once */
+  readonly connections: number
   /** granted filters and their QoS */
   readonly granted = new Map<string, number>()
   session: Session | undefined
   stop: (() => void) | undefined
+  /** undefined: it has never subscribed */
+  handOut: HandOut | undefined
   /** number of the last publication that came to it: all its filters that match are asked one after the other */
   last = 0
   #tree: TopicTree<number> | undefined
   #gate: Gate | undefined
   #id = 0
 
-  constructor(pipe: Pipe) {
+  constructor(pipe: Pipe, connections: number) {
     this.pipe = pipe
+    this.connections = connections
   }
 
   grant(filter: string, qos: number): void {
@@ -175,6 +181,34 @@ export const createRouting = (o: {
         seat.gate(journal).pass(batch, () => void seat.pipe.take(puback))
       }
       emit()
+    },
+
+    /** The retained messages that a SUBSCRIBE of `client` brings; in place of what aedes sends. */
+    subscribed: (
+      broker: Emitter,
+      client: BrokerEndOfClient,
+      seat: Seat,
+      filters: readonly string[],
+    ): void => {
+      seat.handOut ??= new HandOut(
+        memory.retained,
+        ({ topic, payload, qos }, done) =>
+          client.deliverQoS(
+            {
+              cmd: 'publish',
+              brokerId: null,
+              brokerCounter: ++broker.counter,
+              topic,
+              payload,
+              qos: qos as 0 | 1 | 2,
+              retain: true,
+              dup: false,
+            },
+            done,
+          ),
+        () => client.closed,
+      )
+      seat.handOut.begin(filters)
     },
 
     /** In place of `client.deliver0` and `client.deliverQoS`: once for each filter of the client that matches, and for retained messages. */

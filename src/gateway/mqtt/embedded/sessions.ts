@@ -1,75 +1,47 @@
 /**
- * The embedded broker's persistent sessions: subscriptions, queues of what is not acknowledged, ids of what came at QoS 2. Bounded for each
- * session and for all; a session whose client stays away ends. When all of it is full, the largest give way, and those that are away before
- * others. Everything that must outlive the process is noted in the journal. Not how anything is sent: ./outbox.ts.
+ * The embedded broker's persistent sessions: who has one, what it subscribed to, the ids of what came at QoS 2. A session whose client stays away
+ * ends, and so does the oldest of an identity that has too many. Everything that must outlive the process is noted in the journal. Not the
+ * queues: ./queues.ts.
  */
 
 import type { Clock } from '#fleet/clock.ts'
 import type { StoredBroker } from '#registry/broker-store.ts'
 import { identityOf } from '../discard.ts'
-import { createBySize } from './by-size.ts'
-import type { Journal } from './journal.ts'
+import type { Row } from './journal.ts'
 import { loadSessions } from './load-sessions.ts'
-import { MAX_QUEUED_ID, type Publication, type Session, type SessionLimits } from './session.ts'
+import { createQueues, messageOf, type QueueOptions } from './queues.ts'
+import type { Publication, Session } from './session.ts'
 import {
-  alone,
   fresh,
   INCOMING,
-  MESSAGE,
   QUEUED,
   SESSION,
-  sizeOf,
   SUBSCRIPTION,
   type Incoming,
-  type Message,
   type Queued,
   type SessionRow,
   type Subscription,
 } from './stored.ts'
 import { createTopicTree } from './topic-tree.ts'
 
-/** A queue is never longer, or there would be no free id. */
-const LONGEST_QUEUE = 0x7000
-
-export type SessionOptions = {
-  readonly limits: SessionLimits
+export type SessionOptions = QueueOptions & {
   readonly clock: Clock
-  readonly journal: Journal
-  /** A message was not queued, or it was and gives way to another. */
-  readonly dropped: (what: 'queue' | 'evicted', clientId: string) => void
-  /** a session has ended because its client stayed away */
+  /** a session has ended because its client stayed away, or its identity has others, newer ones */
   readonly expired: (clientId: string) => void
 }
 
-export type Sessions = ReturnType<typeof createSessions>
+/** Of a session that ends: nothing of it is in the file once that is written. */
+const over = <T extends Row>(row: T): T => Object.assign(row, { gone: true, stored: false })
 
 export const createSessions = (o: SessionOptions) => {
   const { limits, clock, journal } = o
-  const longest = Math.min(limits.queuedPerSession, LONGEST_QUEUE)
+  const { setAway, put, enqueue, remove, empty } = createQueues(o)
   const sessions = new Map<string, Session>()
   /** ClientIDs with a suffix, by identity */
   const suffixed = new Map<string, Set<string>>()
   const byNumber = new Map<number, Session>()
   const subscribers = createTopicTree<Subscription>()
-  const bySize = { away: createBySize<Session>(), here: createBySize<Session>() }
-  let queuedBytes = 0
   let nextNumber = 1
-
-  const sizesOf = ({ awaySince }: Session) => (awaySince === undefined ? bySize.here : bySize.away)
-
-  const resize = (session: Session, by: number): void => {
-    session.bytes += by
-    queuedBytes += by
-    if (session.bytes === 0) sizesOf(session).delete(session)
-    else sizesOf(session).set(session, session.bytes)
-  }
-
-  /** @param since undefined: not any more */
-  const setAway = (session: Session, since: number | undefined): void => {
-    sizesOf(session).delete(session)
-    session.awaySince = since
-    if (session.bytes > 0) sizesOf(session).set(session, session.bytes)
-  }
 
   const add = (row: SessionRow): Session => {
     const session: Session = Object.assign(row, {
@@ -100,26 +72,8 @@ export const createSessions = (o: SessionOptions) => {
     return session
   }
 
-  /** One queue less has it. */
-  const letGo = (message: Message): void => {
-    message.refs--
-    if (message.refs > 0) return
-    message.gone = true
-    journal.note(MESSAGE, message)
-  }
-
-  const remove = (session: Session, queued: Queued): void => {
-    session.queue.delete(queued.message.number)
-    session.byPacketId.delete(queued.packetId)
-    resize(session, -sizeOf(queued.message))
-    queued.gone = true
-    journal.note(QUEUED, queued)
-    letGo(queued.message)
-  }
-
   const forget = (session: Session): void => {
     for (const { filter } of session.subscriptions.values()) subscribers.delete(filter, session.id)
-    resize(session, -session.bytes)
     sessions.delete(session.id)
     byNumber.delete(session.number)
     const identity = identityOf(session.id)
@@ -127,86 +81,33 @@ export const createSessions = (o: SessionOptions) => {
     ids?.delete(session.id)
     if (ids?.size === 0) suffixed.delete(identity)
     // its rows go with it; one that has not been written need not be
-    const children: readonly Iterable<Subscription | Queued | Incoming>[] = [
-      session.subscriptions.values(),
-      session.queue.values(),
-      session.incoming.values(),
-    ]
-    for (const rows of children)
-      for (const row of rows) {
-        row.gone = true
-        row.stored = false
-      }
-    for (const { message } of session.queue.values()) letGo(message)
+    for (const row of session.subscriptions.values()) journal.note(SUBSCRIPTION, over(row))
+    for (const row of session.incoming.values()) journal.note(INCOMING, over(row))
+    empty(session)
     session.gone = true
     journal.note(SESSION, session)
   }
 
-  /** Nobody gives way to one who has more. @returns false: there is no room */
-  const makeRoom = (size: number, session: Session): boolean => {
-    while (queuedBytes + size > limits.queuedBytes) {
-      const wanted = session.bytes + size
-      const victim = bySize.away.largest(wanted) ?? bySize.here.largest(wanted)
-      const [oldest] = victim?.queue.values() ?? []
-      if (victim === undefined || oldest === undefined) return false
-      remove(victim, oldest)
-      o.dropped('evicted', victim.id)
+  /** Every session of an identity, whatever its suffix. */
+  const sessionsOf = (identity: string): readonly string[] => [
+    ...(sessions.has(identity) ? [identity] : []),
+    ...(suffixed.get(identity) ?? []),
+  ]
+
+  /** Ends those of its identity that have been away for longest, when there are more than `most`. */
+  const makeWay = (session: Session, most: number): void => {
+    const identity = identityOf(session.id)
+    const tooMany = (suffixed.get(identity)?.size ?? 0) + (sessions.has(identity) ? 1 : 0) - most
+    if (tooMany <= 0) return
+    const away = sessionsOf(identity)
+      .map((id) => sessions.get(id) as Session)
+      .filter((other) => other.awaySince !== undefined)
+      .toSorted((a, b) => (a.awaySince as number) - (b.awaySince as number))
+    for (const oldest of away.slice(0, tooMany)) {
+      forget(oldest)
+      o.expired(oldest.id)
     }
-    return true
   }
-
-  const freeId = (session: Session): number => {
-    let id = session.nextId
-    while (session.byPacketId.has(id)) id = id >= MAX_QUEUED_ID ? 1 : id + 1
-    session.nextId = id >= MAX_QUEUED_ID ? 1 : id + 1
-    return id
-  }
-
-  const put = (session: Session, queued: Queued): void => {
-    session.queue.set(queued.message.number, queued)
-    session.byPacketId.set(queued.packetId, queued)
-    queued.message.refs++
-    // making room for one session may have taken it out of another's queue
-    queued.message.gone = false
-    resize(session, sizeOf(queued.message))
-  }
-
-  /** @returns undefined: there is no room for it */
-  const enqueue = (session: Session, message: Message, qos: number, retain: boolean): Queued | undefined => {
-    const size = sizeOf(message)
-    if (
-      session.queue.size >= longest ||
-      session.bytes + size > limits.queuedBytesPerSession ||
-      !makeRoom(size, session)
-    ) {
-      o.dropped('queue', session.id)
-      return undefined
-    }
-    const queued: Queued = {
-      ...fresh(),
-      session: session.number,
-      message,
-      qos,
-      packetId: freeId(session),
-      retain,
-      sent: false,
-      released: false,
-      batch: journal.promise(),
-    }
-    put(session, queued)
-    journal.note(MESSAGE, message)
-    journal.note(QUEUED, queued)
-    session.reader?.queued(queued)
-    return queued
-  }
-
-  const messageOf = ({ number, topic, payload }: Publication): Message => ({
-    ...fresh(),
-    number,
-    topic,
-    payload: alone(payload),
-    refs: 0,
-  })
 
   /** @returns the sessions that want it, each at its highest QoS [MQTT-3.3.5-1] */
   const wantedBy = (topic: string): Map<number, Subscription> | undefined => {
@@ -230,11 +131,7 @@ export const createSessions = (o: SessionOptions) => {
   return {
     find: (id: string): Session | undefined => sessions.get(id),
 
-    /** Every session of an identity, whatever its suffix. */
-    sessionsOf: (identity: string): readonly string[] => [
-      ...(sessions.has(identity) ? [identity] : []),
-      ...(suffixed.get(identity) ?? []),
-    ],
+    sessionsOf,
 
     /**
      * A message for whoever wants it, at QoS 1 or 2, connected or not.
@@ -266,7 +163,9 @@ export const createSessions = (o: SessionOptions) => {
     /** PUBREC. @returns the batch before which PUBREL may not be said */
     released: (id: string, packetId: number): number => {
       const queued = sessions.get(id)?.byPacketId.get(packetId)
-      if (queued === undefined || queued.released) return queued?.batch ?? 0
+      // PUBREC of a message of QoS 1 is a client's mistake, and says nothing of it
+      if (queued?.qos !== 2) return 0
+      if (queued.released) return queued.batch
       queued.released = true
       queued.batch = journal.promise()
       journal.note(QUEUED, queued)
@@ -304,10 +203,14 @@ export const createSessions = (o: SessionOptions) => {
       if (session.awaySince !== undefined) setAway(session, clock())
       return { session, isNew }
     },
-    /** The broker has this client, or has done with it. */
-    arrived: (session: Session): void => {
+    /**
+     * The broker has this client, or has done with it.
+     * @param most sessions that its identity may have
+     */
+    arrived: (session: Session, most: number): void => {
       setAway(session, undefined)
       journal.note(SESSION, session)
+      makeWay(session, most)
     },
     left: (session: Session): void => {
       if (session.gone) return

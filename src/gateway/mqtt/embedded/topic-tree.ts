@@ -13,17 +13,37 @@ export type TopicTree<T> = {
   delete(topic: string, owner: string): void
   /** What was stored under filters that match `name`. */
   matching(name: string, visit: (value: T, owner: string) => void): void
-  /** What was stored under names that `filter` matches. */
-  under(filter: string, visit: (value: T, owner: string) => void): void
+  /** What was stored under names that `filter` matches, one after the other; what changes meanwhile is seen or not. */
+  under(filter: string): Iterable<T>
 }
 
 const each = <T>(at: Node<T> | undefined, visit: (value: T, owner: string) => void): void => {
   if (at?.values !== undefined) for (const [owner, value] of at.values) visit(value, owner)
 }
 
-const all = <T>(at: Node<T>, visit: (value: T, owner: string) => void): void => {
-  each(at, visit)
-  if (at.below !== undefined) for (const next of at.below.values()) all(next, visit)
+function* all<T>(at: Node<T>): Generator<T, void> {
+  if (at.values !== undefined) yield* at.values.values()
+  if (at.below !== undefined) for (const next of at.below.values()) yield* all(next)
+}
+
+function* under<T>(at: Node<T>, levels: readonly string[], depth: number): Generator<T, void> {
+  if (depth === levels.length) {
+    if (at.values !== undefined) yield* at.values.values()
+    return
+  }
+  const level = levels[depth] as string
+  if (level === '#' && depth > 0) return yield* all(at)
+  if (at.below === undefined) return
+  if (level !== '+' && level !== '#') {
+    const next = at.below.get(level)
+    if (next !== undefined) yield* under(next, levels, depth + 1)
+    return
+  }
+  for (const [name, next] of at.below) {
+    if (depth === 0 && name.startsWith('$')) continue
+    if (level === '#') yield* all(next)
+    else yield* under(next, levels, depth + 1)
+  }
 }
 
 export const createTopicTree = <T>(): TopicTree<T> => {
@@ -45,28 +65,6 @@ export const createTopicTree = <T>(): TopicTree<T> => {
     if (plus !== undefined) matching(plus, levels, depth + 1, visit)
     const next = below.get(levels[depth] as string)
     if (next !== undefined) matching(next, levels, depth + 1, visit)
-  }
-
-  const under = (
-    at: Node<T>,
-    levels: readonly string[],
-    depth: number,
-    visit: (value: T, owner: string) => void,
-  ): void => {
-    if (depth === levels.length) return each(at, visit)
-    const level = levels[depth] as string
-    if (level === '#' && depth > 0) return all(at, visit)
-    if (at.below === undefined) return
-    if (level !== '+' && level !== '#') {
-      const next = at.below.get(level)
-      if (next !== undefined) under(next, levels, depth + 1, visit)
-      return
-    }
-    for (const [name, next] of at.below) {
-      if (depth === 0 && name.startsWith('$')) continue
-      if (level === '#') all(next, visit)
-      else under(next, levels, depth + 1, visit)
-    }
   }
 
   /** @returns whether `at` has become empty */
@@ -99,6 +97,6 @@ export const createTopicTree = <T>(): TopicTree<T> => {
     },
     delete: (topic, owner) => void remove(root, topic.split('/'), 0, owner),
     matching: (name, visit) => matching(root, name.split('/'), 0, visit),
-    under: (filter, visit) => under(root, filter.split('/'), 0, visit),
+    under: (filter) => under(root, filter.split('/'), 0),
   }
 }

@@ -7,7 +7,19 @@ import type { Packet } from 'mqtt-packet'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { MOSQUITTO } from '../../../support/mosquitto.ts'
 import type { MqttClient } from '../../../support/mqtt-client.ts'
-import { ALL_ACTS, ending, LEVELS, openStage, OWN, say, subscribe, type Broker, type Connect, type Level, type Stage } from './stage.ts'
+import {
+  ALL_ACTS,
+  ending,
+  LEVELS,
+  openStage,
+  OWN,
+  say,
+  subscribe,
+  type Broker,
+  type Connect,
+  type Level,
+  type Stage,
+} from './stage.ts'
 
 /** a session that stays */
 const kept = (level: Level, over: Connect = {}): Connect => ({
@@ -30,8 +42,13 @@ describe.each<Broker>(['embedded', 'mosquitto'])('before %s', (broker) => {
     const cutIt = (id: string, how: 'revoked' | 'suspended' | 'retired' = 'revoked') =>
       stage.door.setState(id, how)
     /** as the operator and the enroll desk would: a new certificate under the old name */
-    const again = async (id: string, level: Level, over: Connect = {}): Promise<{ client: MqttClient; sessionPresent: boolean }> => {
-      const leaf = await stage.door.device(id)
+    const again = async (
+      id: string,
+      level: Level,
+      over: Connect = {},
+      certificate = stage.door.device(id),
+    ): Promise<{ client: MqttClient; sessionPresent: boolean }> => {
+      const leaf = await certificate
       const client = await stage.door.dial(leaf, { version: level })
       client.send({
         cmd: 'connect',
@@ -76,9 +93,7 @@ describe.each<Broker>(['embedded', 'mosquitto'])('before %s', (broker) => {
           if (how === 'suspended') await stage.door.setState(id, 'active')
           if (how === 'retired') return
           const back =
-            how === 'suspended'
-              ? await stage.enter(id, level, kept(level)).then((one) => ({ client: one, sessionPresent: false }))
-              : await again(id, level)
+            how === 'suspended' ? await again(id, level, {}, stage.leaf(id)) : await again(id, level)
           expect(back.sessionPresent).toBe(false)
           await nothingFor(back.client, id)
           back.client[Symbol.dispose]()
@@ -104,6 +119,7 @@ describe.each<Broker>(['embedded', 'mosquitto'])('before %s', (broker) => {
       test('while it says: what was said before is said, and after it has been told nothing is', async () => {
         const id = `says-${level}`
         const client = await stage.enter(id, level)
+        await stage.heard()
         let sent = 0
         const alias = level === 5 ? { properties: { topicAlias: 1 } } : {}
         client.send(say(`devices/${id}/n`, { payload: '0', ...alias }))
@@ -115,11 +131,14 @@ describe.each<Broker>(['embedded', 'mosquitto'])('before %s', (broker) => {
         }
         await cut
         await ending(client)
-        await knownCut()
-        await stage.heard()
-        // it has ended at the door: no more comes of it
-        for (let n = 0; n < 50; n += 1) if (!client.stream.destroyed) client.send(say(`devices/${id}/late`))
+        // who comes next under the name comes when the broker has done with what was before: no more comes of it then
+        const back = await again(id, level)
+        const said = await stage.heard()
+        expect(said).toEqual(said.map((_, n) => `devices/${id}/n ${n}`))
+        expect(said.length).toBeLessThan(sent)
+        await back.client.ping()
         expect(await stage.heard()).toEqual([])
+        back.client[Symbol.dispose]()
       })
 
       test('while it publishes at QoS 2: no second half goes on', async () => {
@@ -196,9 +215,7 @@ describe.each<Broker>(['embedded', 'mosquitto'])('before %s', (broker) => {
         await subscribe(client, ['shared/#'], 1)
         await cutIt(id)
         await client.closed()
-        await expect
-          .poll(async () => (await stage.heard()).includes(`devices/${id}/will gone`))
-          .toBe(true)
+        await expect.poll(async () => (await stage.heard()).includes(`devices/${id}/will gone`)).toBe(true)
         const back = await again(id, level)
         expect(back.sessionPresent).toBe(false)
         back.client[Symbol.dispose]()
@@ -206,32 +223,70 @@ describe.each<Broker>(['embedded', 'mosquitto'])('before %s', (broker) => {
       })
     })
 
-    test.each(levels)('a policy that changes ends what it no longer allows, and nothing else, level %i', async (level) => {
-      await stage.putMqtt({ topics: TOPICS, denyPublish: 'drop' })
-      using me = await stage.enter('me', level)
-      await expect.poll(() => subscribe(me, ['shared/#', 'devices/me/#'], 1)).toEqual([1, 1])
-      await stage.putMqtt({ topics: [OWN], denyPublish: 'drop' })
-      const heardOne = async (): Promise<boolean> => {
-        stage.observer.send(say('shared/later', { payload: 'x' }))
-        return (await stage.heardBy(me, 'me')).length > 0
-      }
-      await expect.poll(heardOne).toBe(false)
-      for (let n = 0; n < 10; n += 1) expect(await heardOne()).toBe(false)
-      // and given back, it is not as if nothing had been: a client that was told nothing asks again, and hears
-      await stage.putMqtt({ topics: TOPICS, denyPublish: 'drop' })
-      await expect.poll(() => subscribe(me, ['shared/#'], 1)).toEqual([1])
-      expect(await heardOne()).toBe(true)
-    })
+    test.each(levels)(
+      'a policy that changes ends what it no longer allows, and nothing else, level %i',
+      async (level) => {
+        await stage.putMqtt({ topics: TOPICS, denyPublish: 'drop' })
+        using me = await stage.enter('me', level)
+        await expect.poll(() => subscribe(me, ['shared/#', 'devices/me/#'], 1)).toEqual([1, 1])
+        await stage.putMqtt({ topics: [OWN], denyPublish: 'drop' })
+        const heardOne = async (): Promise<boolean> => {
+          stage.observer.send(say('shared/later', { payload: 'x' }))
+          return (await stage.heardBy(me, 'me')).length > 0
+        }
+        await expect.poll(heardOne).toBe(false)
+        for (let n = 0; n < 10; n += 1) expect(await heardOne()).toBe(false)
+        // and given back, it is not as if nothing had been: a client that was told nothing asks again, and hears
+        await stage.putMqtt({ topics: TOPICS, denyPublish: 'drop' })
+        await expect.poll(() => subscribe(me, ['shared/#'], 1)).toEqual([1])
+        expect(await heardOne()).toBe(true)
+      },
+    )
 
-    test.each(levels)('a policy that lets nobody in ends all, and what they have said last is void, level %i', async (level) => {
-      using me = await stage.enter('me', level, { will: willOf('me') })
-      await stage.heard()
-      await stage.door.putPolicy({ name: 'valid', exclude: [{ common_name: { common_name: 'me' } }] })
-      expect((await ending(me)).code).toBe(level === 5 ? 0x98 : undefined)
-      await knownCut()
-      expect(await stage.heard()).toEqual([])
-      await stage.door.putPolicy({ name: 'valid' })
-      await expect.poll(() => stage.knock('me', level)).toBe(0)
-    })
+    test.each(levels)(
+      'a session brings along nothing that is not allowed any more, and stalls at nothing, level %i',
+      async (level) => {
+        const id = `old-${level}`
+        const before = await stage.enter(id, level, kept(level))
+        await expect.poll(() => subscribe(before, ['shared/#', `devices/${id}/#`], 1)).toEqual([1, 1])
+        before.send({ cmd: 'disconnect' })
+        await before.closed()
+        await knownCut()
+        for (let n = 1; n <= 40; n += 1) stage.observer.send(say(`shared/${n}`, { qos: 1, messageId: n }))
+        stage.observer.send(say(`devices/${id}/own`, { qos: 1, messageId: 41 }))
+        for (let n = 1; n <= 41; n += 1) await stage.observer.until('puback')
+        await stage.putMqtt({ topics: [OWN], denyPublish: 'drop' })
+        await expect
+          .poll(async () => {
+            using probe = await stage.enter('probe', level)
+            return await subscribe(probe, ['shared/#'])
+          })
+          .toEqual([level === 5 ? 0x87 : 0x80])
+        const after = await stage.enter(id, level, {
+          ...kept(level),
+          ...(level === 5 ? { properties: { sessionExpiryInterval: 600, receiveMaximum: 1 } } : {}),
+        })
+        const own = await after.until('publish')
+        expect(own.topic).toBe(`devices/${id}/own`)
+        after.send({ cmd: 'puback', messageId: own.messageId as number })
+        expect(await stage.heardBy(after, id)).toEqual([])
+        after[Symbol.dispose]()
+        await stage.putMqtt({ topics: TOPICS, denyPublish: 'drop' })
+      },
+    )
+
+    test.each(levels)(
+      'a policy that lets nobody in ends all, and what they have said last is void, level %i',
+      async (level) => {
+        using me = await stage.enter('me', level, { will: willOf('me') })
+        await stage.heard()
+        await stage.door.putPolicy({ name: 'valid', exclude: [{ common_name: { common_name: 'me' } }] })
+        expect((await ending(me)).code).toBe(level === 5 ? 0x98 : undefined)
+        await knownCut()
+        expect(await stage.heard()).toEqual([])
+        await stage.door.putPolicy({ name: 'valid' })
+        await expect.poll(() => stage.knock('me', level)).toBe(0)
+      },
+    )
   })
 })

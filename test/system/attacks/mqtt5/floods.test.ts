@@ -22,7 +22,6 @@ import {
   subscription,
   text,
   type Broker,
-  type Level,
   type Stage,
 } from './stage.ts'
 
@@ -62,7 +61,10 @@ describe.each<Broker>(['embedded', 'mosquitto'])('before %s', (broker) => {
       using me = await stage.enter('me', level)
       // as many as are allowed in a minute, and it lives
       for (let n = 0; n < 5; n += 1) me.send(say('devices/says/x'))
-      me.send(say('devices/says/x', { qos: 1, messageId: 1 }), say('devices/says/x', { qos: 2, messageId: 2 }))
+      me.send(
+        say('devices/says/x', { qos: 1, messageId: 1 }),
+        say('devices/says/x', { qos: 2, messageId: 2 }),
+      )
       expect((await me.until('puback')).reasonCode ?? 0).toBe(level === 5 ? 0x87 : 0)
       expect((await me.until('pubrec')).reasonCode ?? 0).toBe(level === 5 ? 0x87 : 0)
       if (level !== 5) {
@@ -80,39 +82,49 @@ describe.each<Broker>(['embedded', 'mosquitto'])('before %s', (broker) => {
       await again.closed()
     })
 
-    test.each(levels)('of filters is answered one by one, and there are no more than so many, level %i', async (level) => {
-      using me = await stage.enter('me', level)
-      const filters = Array.from({ length: 60 }, (_, n) => `devices/me/${n}/#`)
-      const codes = await subscribe(me, filters)
-      expect(codes.slice(0, 20)).toEqual(Array.from({ length: 20 }, () => 0))
-      expect(new Set(codes.slice(20))).toEqual(new Set([level === 5 ? 0x97 : 0x80]))
-      // the same again is the same, also with other options
-      expect(await subscribe(me, filters.slice(0, 20), 1)).toEqual(Array.from({ length: 20 }, () => 1))
-      expect(await subscribe(me, ['devices/me/new'])).toEqual([level === 5 ? 0x97 : 0x80])
-      me.send({ cmd: 'unsubscribe', messageId: 3, unsubscriptions: [filters[0] as string, filters[0] as string] })
-      await me.until('unsuback')
-      expect(await subscribe(me, ['devices/me/new', 'devices/me/newer'])).toEqual([
-        0,
-        level === 5 ? 0x97 : 0x80,
-      ])
-    })
+    test.each(levels)(
+      'of filters is answered one by one, and there are no more than so many, level %i',
+      async (level) => {
+        using me = await stage.enter('me', level)
+        const filters = Array.from({ length: 60 }, (_, n) => `devices/me/${n}/#`)
+        const codes = await subscribe(me, filters)
+        expect(codes.slice(0, 20)).toEqual(Array.from({ length: 20 }, () => 0))
+        expect(new Set(codes.slice(20))).toEqual(new Set([level === 5 ? 0x97 : 0x80]))
+        // the same again is the same, also with other options
+        expect(await subscribe(me, filters.slice(0, 20), 1)).toEqual(Array.from({ length: 20 }, () => 1))
+        expect(await subscribe(me, ['devices/me/new'])).toEqual([level === 5 ? 0x97 : 0x80])
+        me.send({
+          cmd: 'unsubscribe',
+          messageId: 3,
+          unsubscriptions: [filters[0] as string, filters[0] as string],
+        })
+        await me.until('unsuback')
+        expect(await subscribe(me, ['devices/me/new', 'devices/me/newer'])).toEqual([
+          0,
+          level === 5 ? 0x97 : 0x80,
+        ])
+      },
+    )
 
-    test.each(levels)('of SUBSCRIBE without waiting: each has its SUBACK, or the connection ends, level %i', async (level) => {
-      using me = await stage.enter('me', level)
-      for (let n = 1; n <= 150; n += 1)
-        me.send(subscription([`devices/me/${n}`, `devices/says/${n}`, '#'], 1, { messageId: n }))
-      const granted: number[] = []
-      const ids = new Set<number>()
-      for (let n = 1; n <= 150; n += 1) {
-        const suback = await me.until('suback').catch(() => undefined)
-        if (suback === undefined) break
-        ids.add(suback.messageId as number)
-        granted.push(...suback.granted.map(Number).filter((code) => code < 0x80))
-        expect(suback.granted).toHaveLength(3)
-      }
-      expect(ids.size).toBe(150)
-      expect(granted).toHaveLength(20)
-    })
+    test.each(levels)(
+      'of SUBSCRIBE without waiting: each has its SUBACK, or the connection ends, level %i',
+      async (level) => {
+        using me = await stage.enter('me', level)
+        for (let n = 1; n <= 150; n += 1)
+          me.send(subscription([`devices/me/${n}`, `devices/says/${n}`, '#'], 1, { messageId: n }))
+        const granted: number[] = []
+        const ids = new Set<number>()
+        for (let n = 1; n <= 150; n += 1) {
+          const suback = await me.until('suback').catch(() => undefined)
+          if (suback === undefined) break
+          ids.add(suback.messageId as number)
+          granted.push(...suback.granted.map(Number).filter((code) => code < 0x80))
+          expect(suback.granted).toHaveLength(3)
+        }
+        expect(ids.size).toBe(150)
+        expect(granted).toHaveLength(20)
+      },
+    )
 
     test.each(levels)('of 3,000 filters in one SUBSCRIBE: answered or ended, level %i', async (level) => {
       using me = await stage.enter('me', level)
@@ -125,43 +137,49 @@ describe.each<Broker>(['embedded', 'mosquitto'])('before %s', (broker) => {
       expect(suback.granted.filter((code) => Number(code) < 0x80).length).toBeLessThanOrEqual(20)
     })
 
-    test.each(levels)('of first halves: no more than so many are under way, and second halves free them, level %i', async (level) => {
-      using me = await stage.enter('me', level)
-      const half = (messageId: number): Packet => say('devices/me/half', { qos: 2, messageId })
-      for (let n = 1; n <= 8; n += 1) me.send(half(n))
-      for (let n = 1; n <= 8; n += 1) await me.until('pubrec')
-      if (level === 5) {
-        me.send(half(9))
-        expect((await ending(me)).code).toBe(0x93)
-        using again = await stage.enter('me', 5)
-        for (let round = 0; round < 3; round += 1) {
-          for (let n = 1; n <= 8; n += 1) again.send(half(n))
-          for (let n = 1; n <= 8; n += 1) await again.until('pubrec')
-          for (let n = 1; n <= 8; n += 1) again.send({ cmd: 'pubrel', messageId: n })
-          for (let n = 1; n <= 8; n += 1) await again.until('pubcomp')
+    test.each(levels)(
+      'of first halves: no more than so many are under way, and second halves free them, level %i',
+      async (level) => {
+        using me = await stage.enter('me', level)
+        const half = (messageId: number): Packet => say('devices/me/half', { qos: 2, messageId })
+        for (let n = 1; n <= 8; n += 1) me.send(half(n))
+        for (let n = 1; n <= 8; n += 1) await me.until('pubrec')
+        if (level === 5) {
+          me.send(half(9))
+          expect((await ending(me)).code).toBe(0x93)
+          using again = await stage.enter('me', 5)
+          for (let round = 0; round < 3; round += 1) {
+            for (let n = 1; n <= 8; n += 1) again.send(half(n))
+            for (let n = 1; n <= 8; n += 1) await again.until('pubrec')
+            for (let n = 1; n <= 8; n += 1) again.send({ cmd: 'pubrel', messageId: n })
+            for (let n = 1; n <= 8; n += 1) await again.until('pubcomp')
+          }
+        } else {
+          // nobody told it of a limit: it must come through, however it goes about it
+          for (let n = 9; n <= 40; n += 1) me.send(half(n))
+          for (let n = 9; n <= 40; n += 1) await me.until('pubrec')
+          for (let n = 1; n <= 40; n += 1) me.send({ cmd: 'pubrel', messageId: n })
+          for (let n = 1; n <= 40; n += 1) await me.until('pubcomp')
         }
-      } else {
-        // nobody told it of a limit: it must come through, however it goes about it
-        for (let n = 9; n <= 40; n += 1) me.send(half(n))
-        for (let n = 9; n <= 40; n += 1) await me.until('pubrec')
-        for (let n = 1; n <= 40; n += 1) me.send({ cmd: 'pubrel', messageId: n })
-        for (let n = 1; n <= 40; n += 1) await me.until('pubcomp')
-      }
-      await stage.heard()
-    })
+        await stage.heard()
+      },
+    )
 
-    test.each(levels)('of second halves that have no first is told so, and the door lives, level %i', async (level) => {
-      using me = await stage.enter('me', level)
-      for (let n = 1; n <= 40; n += 1)
-        me.send(
-          { cmd: 'pubrel', messageId: n },
-          { cmd: 'puback', messageId: n },
-          { cmd: 'pubrec', messageId: n },
-          { cmd: 'pubcomp', messageId: n },
-        )
-      me.send({ cmd: 'pingreq' })
-      await me.until('pingresp').catch(() => undefined)
-    })
+    test.each(levels)(
+      'of second halves that have no first is told so, and the door lives, level %i',
+      async (level) => {
+        using me = await stage.enter('me', level)
+        for (let n = 1; n <= 40; n += 1)
+          me.send(
+            { cmd: 'pubrel', messageId: n },
+            { cmd: 'puback', messageId: n },
+            { cmd: 'pubrec', messageId: n },
+            { cmd: 'pubcomp', messageId: n },
+          )
+        me.send({ cmd: 'pingreq' })
+        await me.until('pingresp').catch(() => undefined)
+      },
+    )
 
     test.each(levels)('of pings is slowed down, and nobody else is, level %i', async (level) => {
       using me = await stage.enter('me', level)
@@ -223,27 +241,30 @@ describe.each<Broker>(['embedded', 'mosquitto'])('before %s', (broker) => {
       expect(stage.door.suspects).not.toContain(back.facts.fingerprint)
     })
 
-    test.each(levels)('of large messages to one that does not read delays nobody, level %i', async (level) => {
-      using deaf = await stage.enter('deaf', level)
-      await subscribe(deaf, ['pair/flood/#', 'devices/deaf/#'], 1)
-      deaf.stream.pause()
-      const payload = Buffer.alloc(20_000, 0x61)
-      // what it does not hear is much more than all buffers on the way
-      for (let n = 0; n < 500; n += 1) stage.observer.send(say('devices/deaf/flood', { payload }))
-      const order: string[] = []
-      const done = (async () => {
-        for (let n = 0; n < 20; n += 1) await roundTrip()
-        order.push('pair')
-      })()
-      const deafHears = (async () => {
-        await new Promise((resolve) => deaf.stream.once('resume', resolve))
-        order.push('deaf')
-      })()
-      await done
-      deaf.stream.resume()
-      await deafHears
-      expect(order).toEqual(['pair', 'deaf'])
-    })
+    test.each(levels)(
+      'of large messages to one that does not read delays nobody, level %i',
+      async (level) => {
+        using deaf = await stage.enter('deaf', level)
+        await subscribe(deaf, ['pair/flood/#', 'devices/deaf/#'], 1)
+        deaf.stream.pause()
+        const payload = Buffer.alloc(20_000, 0x61)
+        // what it does not hear is much more than all buffers on the way
+        for (let n = 0; n < 500; n += 1) stage.observer.send(say('devices/deaf/flood', { payload }))
+        const order: string[] = []
+        const done = (async () => {
+          for (let n = 0; n < 20; n += 1) await roundTrip()
+          order.push('pair')
+        })()
+        const deafHears = (async () => {
+          await new Promise((resolve) => deaf.stream.once('resume', resolve))
+          order.push('deaf')
+        })()
+        await done
+        deaf.stream.resume()
+        await deafHears
+        expect(order).toEqual(['pair', 'deaf'])
+      },
+    )
   })
 })
 
@@ -258,8 +279,7 @@ describe.skipIf(MOSQUITTO === undefined)('in MQTT 5', () => {
     using me = await stage.enter('me')
     const topic = (n: number): string => `devices/me/${String(n).padStart(1_000, 'x')}`
     for (let round = 0; round < 20; round += 1)
-      for (let n = 1; n <= 16; n += 1)
-        me.send(say(topic(round), { qos: 0, properties: { topicAlias: n } }))
+      for (let n = 1; n <= 16; n += 1) me.send(say(topic(round), { qos: 0, properties: { topicAlias: n } }))
     await me.ping()
     for (let n = 1; n <= 16; n += 1) me.send(say('', { payload: String(n), properties: { topicAlias: n } }))
     await me.ping()
@@ -277,9 +297,8 @@ describe.skipIf(MOSQUITTO === undefined)('in MQTT 5', () => {
     using me = await stage.enter('me', 5, { properties: { receiveMaximum: 1 } })
     await expect.poll(() => subscribe(me, ['room/#', 'devices/me/#'], 2)).toEqual([2, 2])
     for (let n = 1; n <= 300; n += 1)
-      stage.observer.send(say('room/closed', { qos: (n % 2) + 1 as 1 | 2, messageId: n }))
-    for (let n = 1; n <= 300; n += 1)
-      if (n % 2 === 1) stage.observer.send({ cmd: 'pubrel', messageId: n })
+      stage.observer.send(say('room/closed', { qos: ((n % 2) + 1) as 1 | 2, messageId: n }))
+    for (let n = 1; n <= 300; n += 1) if (n % 2 === 1) stage.observer.send({ cmd: 'pubrel', messageId: n })
     stage.observer.send(say('room/open', { qos: 1, messageId: 301, payload: 'through' }))
     expect(await me.until('publish')).toMatchObject({ topic: 'room/open' })
     // and the second one waits for the acknowledgement of the first

@@ -6,7 +6,20 @@ import { MOSQUITTO } from '../../../support/mosquitto.ts'
 import type { MqttClient } from '../../../support/mqtt-client.ts'
 import { openMqttHarness, type MqttHarness } from '../../../support/mqtt-door.ts'
 import { scriptedBroker, type ScriptedBroker } from '../../../support/scripted-broker.ts'
-import { ending, frame, hex, LEVELS, openStage, say, section, subscribe, text, type Broker, type Level, type Stage } from './stage.ts'
+import {
+  ending,
+  frame,
+  hex,
+  LEVELS,
+  openStage,
+  say,
+  section,
+  subscribe,
+  text,
+  type Broker,
+  type Level,
+  type Stage,
+} from './stage.ts'
 
 const NOT_MINE: readonly string[] = [
   'victim',
@@ -102,21 +115,24 @@ describe.each<Broker>(['embedded', 'mosquitto'])('before %s', (broker) => {
       }
       expect(codes).toEqual({ 3: [2, 2], 4: [0, 2], 5: [0, 0] }[level])
     })
-    test.each(levels)('beyond `connections` is refused, and takes nobody’s place, level %i', async (level) => {
-      await stage.putMqtt({ clientId: 'prefix', connections: 2 })
-      using one = await stage.enter('me', level, { clientId: 'me' })
-      using two = await stage.enter('me', level, { clientId: 'me@2' })
-      expect(await stage.knock('me', level, { clientId: 'me@3' })).toBe(QUOTA(level))
-      await one.ping()
-      await two.ping()
-      // one that is there already is taken over, and the place stays one
-      using again = await stage.enter('me', level, { clientId: 'me@2' })
-      expect((await ending(two)).code).toBe(level === 5 ? 0x8e : undefined)
-      expect(await stage.knock('me', level, { clientId: 'me@3' })).toBe(QUOTA(level))
-      again.send({ cmd: 'disconnect' })
-      await again.closed()
-      await expect.poll(() => stage.knock('me', level, { clientId: 'me@3' })).toBe(0)
-    })
+    test.each(levels)(
+      'beyond `connections` is refused, and takes nobody’s place, level %i',
+      async (level) => {
+        await stage.putMqtt({ clientId: 'prefix', connections: 2 })
+        using one = await stage.enter('me', level, { clientId: 'me' })
+        using two = await stage.enter('me', level, { clientId: 'me@2' })
+        expect(await stage.knock('me', level, { clientId: 'me@3' })).toBe(QUOTA(level))
+        await one.ping()
+        await two.ping()
+        // one that is there already is taken over, and the place stays one
+        using again = await stage.enter('me', level, { clientId: 'me@2' })
+        expect((await ending(two)).code).toBe(level === 5 ? 0x8e : undefined)
+        expect(await stage.knock('me', level, { clientId: 'me@3' })).toBe(QUOTA(level))
+        again.send({ cmd: 'disconnect' })
+        await again.closed()
+        await expect.poll(() => stage.knock('me', level, { clientId: 'me@3' })).toBe(0)
+      },
+    )
     test.each(levels)('and user names and passwords say nothing, level %i', async (level) => {
       await stage.putMqtt({})
       for (const over of [
@@ -166,7 +182,7 @@ describe('what the broker is told of a client of MQTT 5', () => {
           } else if (packet.cmd === 'publish') published.push(packet)
           else if (packet.cmd === 'pingreq') socket.write(hex('d000'))
         })
-        socket.on('data', (bytes) => void reader.parse(bytes))
+        socket.on('data', (bytes: Buffer) => void reader.parse(bytes))
       },
       said: () => {},
     })
@@ -221,23 +237,20 @@ describe('what the broker is told of a client of MQTT 5', () => {
     client.send(say('devices/me/x', { properties: { userProperties: LIES } }))
     await client.ping()
     expect(published).toHaveLength(1)
-    expect({ ...(published[0] as { properties?: { userProperties?: object } }).properties?.userProperties }).toEqual({
+    expect({
+      ...(published[0] as { properties?: { userProperties?: object } }).properties?.userProperties,
+    }).toEqual({
       honest: 'yes',
     })
   })
 
   test.each([
     ['an authentication method', { authenticationMethod: 'SCRAM-SHA-1' }],
-    [
-      'one with data',
-      { authenticationMethod: 'x', authenticationData: Buffer.from('n,,n=victim') },
-    ],
+    ['one with data', { authenticationMethod: 'x', authenticationData: Buffer.from('n,,n=victim') }],
   ])('%s is refused', async (_, properties) => {
     const client = await door.dial(await door.device(`me-${properties.authenticationMethod}`), { version: 5 })
     const before = connects.length
-    expect(
-      await client.connect({ clientId: `me-${properties.authenticationMethod}`, properties }),
-    ).toBe(0x8c)
+    expect(await client.connect({ clientId: `me-${properties.authenticationMethod}`, properties })).toBe(0x8c)
     expect(connects).toHaveLength(before)
   })
 })

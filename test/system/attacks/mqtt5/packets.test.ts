@@ -7,7 +7,19 @@ import { generate, type Packet } from 'mqtt-packet'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { MOSQUITTO } from '../../../support/mosquitto.ts'
 import { connectPacket, type MqttClient } from '../../../support/mqtt-client.ts'
-import { ending, frame, hex, openStage, say, section, subscribe, subscription, text, varint, type Stage } from './stage.ts'
+import {
+  ending,
+  frame,
+  hex,
+  openStage,
+  say,
+  section,
+  subscribe,
+  subscription,
+  text,
+  varint,
+  type Stage,
+} from './stage.ts'
 
 const bytesOf = (packet: Packet): Buffer => generate(packet, { protocolVersion: 5 })
 const CONNECT = bytesOf(connectPacket({ protocolVersion: 5, clientId: 'me' }))
@@ -72,7 +84,8 @@ describe.skipIf(MOSQUITTO === undefined)('packets of MQTT 5', () => {
       first.send({ cmd: 'disconnect' })
       await first.closed()
       await expect.poll(() => stage.door.front.size()).toBe(1)
-      for (let n = 0; n < 50; n += 1) stage.observer.send(say(`devices/me/x${n}`, { qos: 1, messageId: n + 1 }))
+      for (let n = 0; n < 50; n += 1)
+        stage.observer.send(say(`devices/me/x${n}`, { qos: 1, messageId: n + 1 }))
       for (let n = 0; n < 50; n += 1) await stage.observer.until('puback')
       using again = await stage.dial('me')
       again.send(connectPacket({ protocolVersion: 5, clientId: 'me', ...kept }))
@@ -89,7 +102,10 @@ describe.skipIf(MOSQUITTO === undefined)('packets of MQTT 5', () => {
   })
 
   describe('a CONNECT that is none', () => {
-    const connect = (properties: Uint8Array, o: { flags?: number; more?: Uint8Array[]; id?: Uint8Array } = {}) =>
+    const connect = (
+      properties: Uint8Array,
+      o: { flags?: number; more?: Uint8Array[]; id?: Uint8Array } = {},
+    ) =>
       frame(
         0x10,
         text('MQTT'),
@@ -163,15 +179,35 @@ describe.skipIf(MOSQUITTO === undefined)('packets of MQTT 5', () => {
       ['100 MB, announced', [0x95], hex('30ffffff2f 000c')],
       ['what is larger than allowed', [0x95], publish(section(), Buffer.alloc(20_000))],
       ['SUBSCRIBE to nothing', [0x81, 0x82], frame(0x82, hex('0001'), section())],
-      ['SUBSCRIBE with reserved options', [0x81, 0x82], frame(0x82, hex('0001'), section(), text('devices/me/x'), hex('c0'))],
-      ['SUBSCRIBE with Retain Handling 3', [0x81, 0x82], frame(0x82, hex('0001'), section(), text('devices/me/x'), hex('30'))],
-      ['SUBSCRIBE with identifier 0', [0x81, 0x82], frame(0x82, hex('0001'), section(hex('0b00')), text('devices/me/x'), hex('00'))],
-      ['SUBSCRIBE with two identifiers', [0x81, 0x82], frame(0x82, hex('0001'), section(hex('0b010b02')), text('devices/me/x'), hex('00'))],
+      [
+        'SUBSCRIBE with reserved options',
+        [0x81, 0x82],
+        frame(0x82, hex('0001'), section(), text('devices/me/x'), hex('c0')),
+      ],
+      [
+        'SUBSCRIBE with Retain Handling 3',
+        [0x81, 0x82],
+        frame(0x82, hex('0001'), section(), text('devices/me/x'), hex('30')),
+      ],
+      [
+        'SUBSCRIBE with identifier 0',
+        [0x81, 0x82],
+        frame(0x82, hex('0001'), section(hex('0b00')), text('devices/me/x'), hex('00')),
+      ],
+      [
+        'SUBSCRIBE with two identifiers',
+        [0x81, 0x82],
+        frame(0x82, hex('0001'), section(hex('0b010b02')), text('devices/me/x'), hex('00')),
+      ],
       ['UNSUBSCRIBE from nothing', [0x81, 0x82], frame(0xa2, hex('0001'), section())],
       ['PUBACK with a code that is none', [0x81, 0x82], hex('40030001 55')],
       ['PUBREL without its flag', [0x81, 0x82], hex('60020001')],
       ['DISCONNECT that is a server’s (0x8B)', [0x81, 0x82], hex('e0018b')],
-      ['DISCONNECT that keeps a session which was to end', [0x82], frame(0xe0, hex('00'), section(hex('11 00000e10')))],
+      [
+        'DISCONNECT that keeps a session which was to end',
+        [0x82],
+        frame(0xe0, hex('00'), section(hex('11 00000e10'))),
+      ],
     ])('%s: the connection ends', async (_, codes, ...bytes) => {
       const { cmds, code, packets } = await ends(CONNECT, ...bytes, EVIL, MINE('behind'))
       expect(packets[0]).toMatchObject({ cmd: 'connack', reasonCode: 0 })
@@ -264,7 +300,9 @@ describe.skipIf(MOSQUITTO === undefined)('packets of MQTT 5', () => {
         expect(await client.until('puback')).toMatchObject({ messageId: 3, reasonCode: 0x87 })
       await client.ping()
       const heard = await stage.heard()
-      expect(heard).toEqual(Array.from({ length: whole.length }, () => ['devices/me/x a', 'devices/me/x b']).flat())
+      expect(heard).toEqual(
+        Array.from({ length: whole.length }, () => ['devices/me/x a', 'devices/me/x b']).flat(),
+      )
     })
   })
 

@@ -83,7 +83,7 @@ export const text = (value: string | Uint8Array): Buffer => {
 }
 export const varint = (value: number): Buffer => {
   const octets: number[] = []
-  for (let rest = value; ; ) {
+  for (let rest = value; ;) {
     octets.push((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0))
     rest >>= 7
     if (rest === 0) return Buffer.from(octets)
@@ -101,7 +101,9 @@ export const section = (...properties: readonly Uint8Array[]): Buffer => {
 export const hex = (value: string): Buffer => Buffer.from(value.replaceAll(' ', ''), 'hex')
 
 /** Everything until the connection ended, the last of it a DISCONNECT's code where there was one. */
-export const ending = async (client: MqttClient): Promise<{ packets: Packet[]; code: number | undefined }> => {
+export const ending = async (
+  client: MqttClient,
+): Promise<{ packets: Packet[]; code: number | undefined }> => {
   const packets = await client.closed()
   const last = packets.at(-1)
   return { packets, code: last?.cmd === 'disconnect' ? last.reasonCode : undefined }
@@ -125,9 +127,7 @@ export const openStage = async (
   const door = opened.use(await openMqttHarness({ ...behind, ...o.env }, o.mqtt))
   await door.registry.applyAccess(
     {
-      anchors: [
-        anchor({ name: 'watch', hostnames: [WATCH], pem: door.pki.devices.pem + door.pki.root.pem }),
-      ],
+      anchors: [anchor({ name: 'watch', hostnames: [WATCH], pem: door.pki.devices.pem + door.pki.root.pem })],
       applications: [
         application({
           name: 'watch',

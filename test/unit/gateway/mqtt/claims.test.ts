@@ -1,12 +1,12 @@
 /** Who comes to enrol over MQTT: whom the door lets in for it, and that such a connection touches nothing else, in both versions. */
 
 import { generate, parser, type Packet } from 'mqtt-packet'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { MINUTE } from '#fleet/clock.ts'
 import { GROUP_DEFAULTS, type BootstrapTrust, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { Peer } from '#fleet/peer.ts'
-import { createClaims } from '#gateway/mqtt/claims.ts'
+import { createClaims, type Claims } from '#gateway/mqtt/claims.ts'
 import type { Connect } from '#gateway/mqtt/connect-packet.ts'
 import { createFramer, type Refusal } from '#gateway/mqtt/frames.ts'
 import { createLocalTopics, LOCAL_KINDS } from '#gateway/mqtt/local-topics.ts'
@@ -14,6 +14,7 @@ import { opensFromClient, type Level } from '#gateway/mqtt/packets.ts'
 import type { Relayed } from '#gateway/mqtt/relay.ts'
 import { REQUEST_TOPICS, replyTopics, RELAY_KINDS, type RelayRequest } from '#wire/relay.ts'
 import { makeCrl } from '../../../support/crls.ts'
+import { openFront } from '../../../support/mqtt-front.ts'
 import { makeCa, makePki, type TestCa, type TestLeaf } from '../../../support/pki.ts'
 
 const now = Date.UTC(2026, 10, 25)
@@ -56,6 +57,7 @@ const claimsOf = (groups: () => ReadonlyMap<string, EnrollmentGroup>, most?: num
   createClaims({
     groups,
     ask: nobody,
+    mayAsk: () => 0,
     relayed: () => {},
     clock: () => now,
     newId: () => 'claim/7',
@@ -113,6 +115,18 @@ describe('takes', () => {
     expect(claimsOf(() => other).takes(peerOf(leaf))).toBe(false)
   })
 
+  test('of several that are equally near one that would take it', () => {
+    const leaf = claim()
+    const crls = makeCrl({ by: factory, now, revoked: [leaf.facts.serial] }).pem
+    const revoked = (name: string) => group(name, [factory], {}, { crls })
+    const disabled = group('d', [factory], { enabled: false })
+    expect(claimsOf(() => groupsOf(revoked('a'), revoked('b'))).takes(peerOf(leaf))).toBe(false)
+    expect(claimsOf(() => groupsOf(revoked('a'), disabled)).takes(peerOf(leaf))).toBe(false)
+    expect(claimsOf(() => groupsOf(disabled, revoked('a'), group('c', [factory]))).takes(peerOf(leaf))).toBe(
+      true,
+    )
+  })
+
   test('nobody while the registry cannot be read', () => {
     const broken = claimsOf(() => {
       throw new FleetError('registry_unavailable', 'x')
@@ -146,13 +160,18 @@ const accepted = (body: object): Relayed => ({ accepted: true, body: Buffer.from
 /** A connection, from after its CONNACK. */
 const connection = (
   level: Level,
-  o: { connect?: Partial<Connect>; answer?: (asked: RelayRequest) => Promise<Relayed> } = {},
+  o: {
+    connect?: Partial<Connect>
+    answer?: (asked: RelayRequest) => Promise<Relayed>
+    mayAsk?: (peer: Peer) => number
+  } = {},
 ) => {
   const asked: RelayRequest[] = []
   const heard: Packet[] = []
   const reader = parser({ protocolVersion: level })
   reader.on('packet', (packet) => void heard.push(packet))
   let goodbye = false
+  let expired = false
   let clock = now
   const claims = createClaims({
     groups: () => groupsOf(),
@@ -160,6 +179,7 @@ const connection = (
       asked.push(request)
       return o.answer?.(request) ?? Promise.resolve(accepted({ kind: request.kind }))
     },
+    mayAsk: o.mayAsk ?? (() => 0),
     relayed: () => {},
     clock: () => clock,
     newId: () => 'claim/7',
@@ -175,6 +195,9 @@ const connection = (
       },
       goodbye: () => {
         goodbye = true
+      },
+      expire: () => {
+        expired = true
       },
     },
   })
@@ -196,6 +219,7 @@ const connection = (
     out,
     later: (ms: number) => (clock += ms),
     left: () => goodbye,
+    expired: () => expired,
     send: (...packets: readonly Packet[]): Refusal | undefined =>
       framer.push(Buffer.concat(packets.map((each) => generate(each, { protocolVersion: level })))),
     next: async (): Promise<Packet | undefined> => {
@@ -316,7 +340,7 @@ describe.each(LEVELS)('a connection of level %s', (level) => {
           kind,
           certificate: it.leaf.certPem + line.pem,
           address: '192.0.2.7',
-          ...(kind === 'nonce' ? {} : { request: { csr: 'x' } }),
+          ...(kind === 'nonce' ? { for: 'create' } : { request: { csr: 'x' } }),
         },
       ])
     },
@@ -398,6 +422,60 @@ describe.each(LEVELS)('a connection of level %s', (level) => {
     expect(it.asked).toEqual([])
   })
 
+  test('and not beyond the share of the process, which says when again', async () => {
+    const peers: (string | undefined)[] = []
+    const it = connection(level, {
+      mayAsk: ({ leaf }) => {
+        peers.push(leaf?.fingerprint)
+        return 1_500
+      },
+    })
+    await it.next()
+    it.send(subscribe(...ALL_REPLIES))
+    await it.next()
+    it.send(publish(REQUEST_TOPICS.nonce))
+    const answer = await it.next()
+    expect(answer).toMatchObject({ topic: replyTopics('nonce').rejected })
+    if (answer?.cmd === 'publish')
+      expect(JSON.parse(String(answer.payload))).toMatchObject({ reason: 'rate_limited', retry_after: 2 })
+    expect([it.asked, peers]).toEqual([[], [it.leaf.facts.fingerprint]])
+  })
+
+  test('ends when it has asked nothing for half a minute, and waits for no answer', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      const idle = connection(level)
+      idle.send(
+        subscribe(...ALL_REPLIES),
+        { cmd: 'pingreq' },
+        publish(REQUEST_TOPICS.create, { payload: '' }),
+      )
+      vi.advanceTimersByTime(29_999)
+      expect(idle.expired()).toBe(false)
+      vi.advanceTimersByTime(1)
+      expect(idle.expired()).toBe(true)
+
+      const waits = Promise.withResolvers<Relayed>()
+      const busy = connection(level, { answer: () => waits.promise })
+      busy.send(subscribe(...ALL_REPLIES), publish(REQUEST_TOPICS.nonce))
+      vi.advanceTimersByTime(MINUTE)
+      waits.resolve(accepted({}))
+      await Promise.all([waits.promise, busy.next()])
+      await Promise.resolve()
+      vi.advanceTimersByTime(29_999)
+      expect(busy.expired()).toBe(false)
+      vi.advanceTimersByTime(1)
+      expect(busy.expired()).toBe(true)
+
+      const left = connection(level)
+      if (left.opening.kind === 'open') left.opening.closed()
+      vi.advanceTimersByTime(MINUTE)
+      expect(left.expired()).toBe(false)
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
   test('leaves in order; what is answered later goes nowhere', async () => {
     const waits = Promise.withResolvers<Relayed>()
     const it = connection(level, { answer: () => waits.promise })
@@ -441,6 +519,15 @@ test('MQTT 5: neither an alias nor a subscription identifier', () => {
   expect(connection(5).send(identified)).toMatchObject({ reason: 'bad_request' })
 })
 
+/** How many claims of one address are let in. */
+const shareOf = (claims: ReturnType<typeof claimsOf>): number => {
+  const client = { answer: () => true, goodbye: () => {}, expire: () => {} }
+  const peer = peerOf(claim())
+  let opened = 0
+  while (claims.open({ connect: connectOf(4), peer, client }).kind === 'open') opened += 1
+  return opened
+}
+
 describe('is not opened', () => {
   const will = { topic: 'a', payload: Buffer.alloc(0), qos: 0, retain: false } as const
   test.each<[string, Level, Partial<Connect>, string]>([
@@ -449,7 +536,7 @@ describe('is not opened', () => {
     ['with an empty ClientID and a session', 4, { clientId: '', clean: false }, 'client_id_mismatch'],
     ['with an empty ClientID', 3, { clientId: '' }, 'client_id_mismatch'],
   ])('%s (level %d)', (_, level, connect, reason) => {
-    const client = { answer: () => true, goodbye: () => {} }
+    const client = { answer: () => true, goodbye: () => {}, expire: () => {} }
     const opening = claimsOf(() => groupsOf()).open({
       connect: connectOf(level, connect),
       peer: peerOf(claim()),
@@ -460,7 +547,8 @@ describe('is not opened', () => {
 
   test('when there are too many', () => {
     const claims = claimsOf(() => groupsOf(), 2)
-    const client = { answer: () => true, goodbye: () => {} }
+    expect(shareOf(claimsOf(() => groupsOf()))).toBe(32)
+    const client = { answer: () => true, goodbye: () => {}, expire: () => {} }
     const open = (address = '192.0.2.7') =>
       claims.open({ connect: connectOf(4), peer: peerOf(claim(), [], { address }), client })
     const first = open()
@@ -475,15 +563,16 @@ describe('is not opened', () => {
   })
 })
 
-test('a device renews, and creates nothing', () => {
+test('a device renews, and creates nothing, nor has a nonce for it', async () => {
   const asked: string[] = []
   const local = createLocalTopics({
     peer: peerOf(pki.device()),
     level: 4,
     answer: () => {},
-    kinds: LOCAL_KINDS.device,
-    ask: ({ kind }) => {
-      asked.push(kind)
+    allowed: LOCAL_KINDS.device,
+    mayAsk: () => 0,
+    ask: ({ kind, for: proves }) => {
+      asked.push(proves === undefined ? kind : `for ${proves}`)
       return Promise.resolve(accepted({}))
     },
     relayed: () => {},
@@ -494,6 +583,30 @@ test('a device renews, and creates nothing', () => {
     local.publish(REQUEST_TOPICS[kind], Buffer.from(kind === 'nonce' ? '' : '{}'), { correlation: undefined })
   expect([say('create'), say('renew')]).toEqual(['topic_denied', undefined])
   expect(asked).toEqual(['renew'])
+  await vi.waitFor(() => {
+    say('nonce')
+    expect(asked).toEqual(['renew', 'for renew'])
+  })
   expect(local.publish('$sallyport/x', Buffer.alloc(0), { correlation: undefined })).toBe('topic_denied')
   expect([local.forget(replyTopics('renew').accepted), local.forget('x')]).toEqual([true, false])
+})
+
+test('one that is sent away is told that it has had its time', async () => {
+  let expire = (): void => {}
+  const real = claimsOf(() => groupsOf())
+  const claims: Claims = {
+    takes: () => true,
+    open: (o) => {
+      expire = () => o.client.expire()
+      return real.open(o)
+    },
+  }
+  await using front = await openFront({ claims })
+  front.admission.denied.set('claim', 'certificate_untrusted')
+  const client = front.dial('claim', { version: 5 })
+  expect(await client.connect({ protocolVersion: 5, clientId: 'x' })).toBe(0)
+  expire()
+  expect(await client.until('disconnect')).toMatchObject({ reasonCode: 0xa0 })
+  await client.closed()
+  expect(real.size()).toBe(0)
 })

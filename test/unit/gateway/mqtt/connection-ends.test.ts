@@ -71,7 +71,7 @@ const ENDS: Record<string, End> = {
     code: 0x95,
     ending: 'abort',
   },
-  'a second CONNECT': { how: (client) => client.send(connectPacket()), code: 0x81, ending: 'abort' },
+  'a second CONNECT': { how: (client) => client.send(connectPacket()), code: 0x82, ending: 'abort' },
   'its revocation': { how: () => (deny('certificate_revoked'), changed()), code: 0x98, ending: 'drop' },
   'its suspension': { how: () => (deny('device_suspended'), changed()), code: 0x98, ending: 'drop' },
   'its retirement': { how: () => (deny('device_retired'), changed()), code: 0x98, ending: 'drop' },
@@ -110,7 +110,7 @@ describe.each([4, 5] as const)('MQTT %i, a connection that stands', (version) =>
     // and its ClientID is free
     front.admission.denied.clear()
     await turns()
-    expect(await (await enter(version)).stream.writable).toBe(true)
+    expect((await enter(version)).stream.writable).toBe(true)
   })
 
   test('by the broker, which closes', async () => {
@@ -188,6 +188,28 @@ describe('a will', () => {
       await cutWith(version)
       expect(parting(0)).toBe(last)
       expect(link(0).endings).toEqual([how])
+    },
+  )
+
+  test.each([
+    ['publish', undefined, 'abort'],
+    ['discard', DISCONNECT, 'drop'],
+  ] as const)(
+    'of a certificate that is revoked alone, whose session stays: %s',
+    async (onRevokeWill, last, how) => {
+      await using own = await openFront({
+        makeUpstream: () => Promise.resolve(upstream),
+        endsSession: () => false,
+      })
+      own.admission.access = { onRevokeWill }
+      const stays = { properties: { sessionExpiryInterval: 60 } }
+      const client = await own.enter('lamp-1', { protocolVersion: 5, will: will(), ...stays })
+      own.admission.denied.set('lamp-1', 'certificate_revoked')
+      own.admission.changed()
+      own.live.recheck([{ kind: 'device', deviceId: 'lamp-1' as never }])
+      expect(await client.closed()).toMatchObject([{ reasonCode: 0x98 }])
+      await turns()
+      expect([parting(0), link(0).endings, upstream.links.length]).toEqual([last, [how], 1])
     },
   )
 
@@ -277,6 +299,24 @@ describe('DISCONNECT of the client', () => {
     client.send({ cmd: 'disconnect' })
     await client.closed()
     expect(isWatched()).toBe(false)
+  })
+})
+
+describe('what the broker says right behind its CONNACK', () => {
+  test.each<[string, Version, string, number | undefined]>([
+    ['DISCONNECT', 5, '2003000000 e00197', 0x97],
+    ['a malformed packet', 5, '2003000000 ff00', 0x8b],
+    ['a malformed packet', 4, '20020000 ff00', undefined],
+  ])('ends a connection that was open: %s, MQTT %i', async (_, version, hex, code) => {
+    upstream.answer = () => hex
+    const client = front.dial('lamp-1', { version })
+    client.send(connectPacket({ protocolVersion: version, will: will() }))
+    expect(await client.closed()).toMatchObject([
+      { cmd: 'connack', ...(version === 5 ? { reasonCode: 0 } : { returnCode: 0 }) },
+      ...(code === undefined ? [] : [{ cmd: 'disconnect', reasonCode: code }]),
+    ])
+    // its will is not void
+    expect([parting(), link().endings]).toEqual([undefined, ['abort']])
   })
 })
 
@@ -388,7 +428,10 @@ describe('time', () => {
     })
     own.admission.duration = 60_000
     const client = await own.enter('lamp-1')
-    await new Promise((resolve) => setTimeout(resolve, 60))
+    own.admission.duration = 0
+    const short = await own.enter('lamp-2')
+    // that one’s time is up, and so would be the other’s
+    await short.closed()
     expect(client.ended).toBe(false)
   })
 
@@ -447,15 +490,45 @@ describe('a takeover', () => {
     await vi.waitUntil(() => front.suspects.length === 1)
   })
 
-  test('of connections whose network is dead raises none', async () => {
+  test.each([
+    ['said nothing since', () => Promise.resolve()],
+    // a device that roams says something, loses its network, and comes back
+    ['spoke until a moment ago', ping],
+  ])('of connections whose network is dead, and which %s, raises none', async (_, each) => {
     for (let at = 0; at < 8; at++) {
       const client = front.dial('lamp-1')
       client.send(connectPacket())
       // it does not end when it is told, as one that hears nothing
       await client.until('connack')
+      await each(client)
     }
     await turns()
     expect(front.suspects).toEqual([])
+  })
+
+  test('of one that speaks on while the newer one comes is a sign, whether it ends or not', async () => {
+    let client = await enter(4)
+    for (let at = 0; at < 4; at++) {
+      const newer = front.dial('lamp-1')
+      await ping(client)
+      newer.send(connectPacket())
+      await newer.until('connack')
+      client = newer
+    }
+    expect(front.suspects).toEqual(['of lamp-1'])
+  })
+
+  test('elsewhere, which the broker tells, is told as one, and is one', async () => {
+    for (let at = 0; at < 4; at++) {
+      const client = await enter(5)
+      client.stream.once('end', () => client.stream.end())
+      link().say('e0018e')
+      expect(await client.closed()).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x8e }])
+      await vi.waitUntil(() => front.open === 0)
+      await turns()
+    }
+    expect(front.suspects).toEqual(['of lamp-1'])
+    expect(await front.metrics()).toMatch(/mqtt_ended_total\{reason="taken_over",desk="gateway"\} 4/)
   })
 })
 
@@ -472,6 +545,22 @@ describe('the gateway stops', () => {
       { cmd: 'disconnect', reasonCode: 0x9d, properties: { serverReference: 'other.test:8883' } },
     ])
     expect(await old.closed()).toEqual([])
+    expect(await own.metrics()).toMatch(/mqtt_ended_total\{reason="drained",desk="gateway"\} 2/)
+  })
+
+  test('also before it has let somebody in', async () => {
+    await using own = await openFront({
+      makeUpstream: () => Promise.resolve(upstream),
+      mqtt: { server_reference: 'other.test:8883' },
+    })
+    upstream.answer = () => undefined
+    const client = own.dial('lamp-1', { version: 5 })
+    client.send(connectPacket({ protocolVersion: 5 }))
+    await vi.waitUntil(() => upstream.links.length === 1)
+    own.live.drain()
+    expect(await client.closed()).toMatchObject([
+      { cmd: 'connack', reasonCode: 0x9d, properties: { serverReference: 'other.test:8883' } },
+    ])
   })
 })
 

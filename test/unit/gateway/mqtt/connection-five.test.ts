@@ -4,6 +4,7 @@ import type { MqttAccess } from '#fleet/access.ts'
 import type { Denial } from '#fleet/denial.ts'
 import { connectPacket, type MqttClient } from '../../../support/mqtt-client.ts'
 import { openFront, type Front } from '../../../support/mqtt-front.ts'
+import type { Timed, Timers } from '#gateway/mqtt/timers.ts'
 import { scriptedUpstream, type ScriptedUpstream } from '../../../support/scripted-upstream.ts'
 
 /** MQTT 5 at the door, before a broker that says what the test tells it. */
@@ -32,7 +33,49 @@ const connack = async (client: MqttClient): Promise<Extract<Packet, { cmd: 'conn
   client.until('connack')
 const asked = (at = -1): IConnectPacket => upstream.links.at(at)?.said[0] as IConnectPacket
 
+test('an UNSUBSCRIBE that the broker does not answer: its client is not held for ever', async () => {
+  const waits = new Map<Timed, number>()
+  let now = 0
+  const timers: Timers = {
+    now: () => now,
+    by: (timed, at) => void waits.set(timed, at),
+    drop: (timed) => void waits.delete(timed),
+    [Symbol.dispose]: () => {},
+  }
+  await using own = await openFront({ makeUpstream: () => Promise.resolve(upstream), timers })
+  const client = await enter({ keepalive: 0 }, own)
+  const unsubscribe = (messageId: number): void => {
+    client.send({ cmd: 'unsubscribe', messageId, unsubscriptions: ['a'] })
+  }
+  const link = upstream.links.at(-1)
+  const ring = (ms: number): void => {
+    now += ms
+    for (const timed of waits.keys()) timed.ring(now)
+  }
+  unsubscribe(1)
+  await expect.poll(() => link?.said.at(-1)).toMatchObject({ cmd: 'unsubscribe', messageId: 1 })
+  ring(59_000)
+  link?.say('b004000100 00')
+  await client.until('unsuback')
+  ring(59_000)
+  expect(own.open).toBe(1)
+  unsubscribe(2)
+  await expect.poll(() => link?.said.at(-1)).toMatchObject({ cmd: 'unsubscribe', messageId: 2 })
+  ring(61_000)
+  expect(await client.until('disconnect')).toMatchObject({ reasonCode: 0x8b })
+})
+
 describe('CONNECT', () => {
+  test.each([4, 5] as const)('MQTT %i, for one message: a will would be another', async (version) => {
+    front.admission.access = { handshakePer: 'message' }
+    const client = front.dial('lamp-1', { version })
+    const packet = connectPacket({ protocolVersion: version, will: will('devices/lamp-1/gone') })
+    expect(await client.connect(packet)).toBe(0)
+    expect(asked()).not.toHaveProperty('will')
+    client[Symbol.dispose]()
+    await expect.poll(() => front.open).toBe(0)
+    expect(asked()).toMatchObject({ clean: true })
+  })
   test.each<[string, string, Over, number, Denial?]>([
     ['a good one', 'lamp-1', {}, 0],
     ['no certificate', '', {}, 0x87, 'certificate_required'],
@@ -169,6 +212,7 @@ describe('CONNECT', () => {
       identity: 'lamp-1',
       level: 5,
       address: '192.0.2.1',
+      connections: 1,
     })
   })
 })
@@ -254,7 +298,10 @@ describe('CONNACK', () => {
   })
 
   test('when the broker closes', async () => {
-    upstream.answer = (link) => void link.close()
+    upstream.answer = (link) => {
+      link.close()
+      return undefined
+    }
     expect(await dial().connect()).toBe(0x88)
   })
 })

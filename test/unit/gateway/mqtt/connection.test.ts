@@ -1,6 +1,7 @@
 import type { IConnectPacket, IPublishPacket, Packet } from 'mqtt-packet'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Denial } from '#fleet/denial.ts'
+import type { Cut } from '#registry/registry.ts'
 import { connectPacket, type MqttClient } from '../../../support/mqtt-client.ts'
 import { openFront, type Front } from '../../../support/mqtt-front.ts'
 import { scriptedUpstream } from '../../../support/scripted-upstream.ts'
@@ -476,6 +477,18 @@ describe('a session that stays', () => {
     return sessionPresent
   }
 
+  test('is there when the certificate of a connection was superseded, which cuts the connection and nothing else', async () => {
+    everyoneHears()
+    await away()
+    const there = await front.enter('lamp-1', { clean: false })
+    front.admission.denied.set('lamp-1', 'certificate_revoked')
+    front.admission.standing.add('lamp-1')
+    front.live.recheck([{ kind: 'device', deviceId: 'lamp-1' as never }])
+    await there.closed()
+    front.admission.denied.clear()
+    expect(await present()).toBe(true)
+  })
+
   test.each<[Denial, boolean]>([
     ['device_suspended', false],
     ['certificate_revoked', false],
@@ -492,9 +505,13 @@ describe('a session that stays', () => {
     expect(await present()).toBe(stays)
   })
 
-  test('is not there for a new certificate when the old one was revoked a moment ago', async () => {
+  test.each<[string, Pick<Cut, 'isCut' | 'seenAt'> | undefined, boolean]>([
+    ['is there for a new certificate when the old one was superseded a moment ago', undefined, true],
+    ['is not when the device was revoked, and enrolled anew', { isCut: false, seenAt: undefined }, false],
+  ])('%s', async (_, cut, stays) => {
     everyoneHears()
     await away()
+    front.admission.wasCut = (deviceId) => cut && { deviceId, at: Date.now(), ...cut }
     // the feed has not told yet: the old certificate is asked about when the new one comes
     const { judge } = front.admission
     let asked = 0
@@ -502,7 +519,7 @@ describe('a session that stays', () => {
       ask.door === 'mqtt' && ask.act === 'connect' && ++asked === 2
         ? { allow: false, reason: 'certificate_revoked' }
         : judge(peer, ask)
-    expect(await present()).toBe(false)
+    expect(await present()).toBe(stays)
     expect(asked).toBe(2)
   })
 

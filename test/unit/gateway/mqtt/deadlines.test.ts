@@ -5,6 +5,7 @@ import { createTimers, type Timers } from '#gateway/mqtt/timers.ts'
 let timers: Timers
 let late: Late[]
 let outlived: number
+let stuck: number
 let held: boolean
 let deadlines: Deadlines
 
@@ -13,6 +14,7 @@ beforeEach(() => {
   timers = createTimers()
   late = []
   outlived = 0
+  stuck = 0
   held = false
   deadlines = new Deadlines(timers, () => Date.now(), {
     late: (what) => void late.push(what),
@@ -20,6 +22,7 @@ beforeEach(() => {
       outlived++
       deadlines.stop()
     },
+    stuck: () => void stuck++,
     get held() {
       return held
     },
@@ -114,17 +117,40 @@ test('a date that is set while the machine sleeps is noticed within minutes', ()
 test('a stop stops all of it', () => {
   deadlines.wait(10, LATE.connect)
   deadlines.keepAlive(1)
+  deadlines.standStill(true)
   deadlines.live(Date.now() + 10)
   deadlines.stop()
   pass(1e6)
-  expect([late.length, outlived]).toEqual([0, 0])
+  expect([late.length, outlived, stuck]).toEqual([0, 0, 0])
 })
 
-test('when it was heard', () => {
-  expect(deadlines.heardWithin(5_000)).toBe(false)
+test('when it was heard: not by its CONNECT, and not because silence was excused', () => {
+  const arrived = timers.now()
+  deadlines.keepAlive(10)
+  held = true
+  pass(60_000)
+  expect(deadlines.heardSince(arrived)).toBe(false)
   deadlines.packets(true, false)
+  const heard = timers.now()
   pass(4_999)
-  expect(deadlines.heardWithin(5_000)).toBe(true)
-  pass(1)
-  expect(deadlines.heardWithin(5_000)).toBe(false)
+  expect([
+    deadlines.heardSince(arrived),
+    deadlines.heardSince(heard),
+    deadlines.heardSince(heard + 1),
+  ]).toEqual([true, true, false])
+})
+
+test('a client that is not read from for a minute has stood still for too long, unless it has moved', () => {
+  deadlines.standStill(true)
+  pass(59_999)
+  deadlines.standStill(true)
+  pass(59_999)
+  expect(stuck).toBe(0)
+  deadlines.standStill(false)
+  pass(1e6)
+  expect(stuck).toBe(0)
+  deadlines.standStill(true)
+  pass(60_001)
+  pass(1e6)
+  expect(stuck).toBe(1)
 })

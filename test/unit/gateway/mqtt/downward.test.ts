@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Level } from '#gateway/mqtt/packets.ts'
-import { writeProperties, type NewProperty } from '#gateway/mqtt/properties.ts'
+import { writeProperties, type Property } from '#gateway/mqtt/properties.ts'
 import { makePublish } from '#gateway/mqtt/publish-packet.ts'
 import { makeSubscribe, makeUnsubscribe } from '#gateway/mqtt/subscribe-packets.ts'
 import { createJudges } from '../../../support/mqtt-judges.ts'
@@ -13,7 +13,7 @@ const delivery = (
   level: Level,
   topic: string,
   qos: 0 | 1 | 2 = 0,
-  o: { readonly id?: number; readonly dup?: boolean; readonly properties?: readonly NewProperty[] } = {},
+  o: { readonly id?: number; readonly dup?: boolean; readonly properties?: readonly Property[] } = {},
 ): Buffer => {
   const bytes = makePublish({
     level,
@@ -117,7 +117,7 @@ describe('MQTT 5', () => {
   })
   test('subscription identifiers go down', () => {
     const { fromBroker, atClient } = createJudges(5)
-    const properties = [1, 300].map((value): NewProperty => ({ name: 'subscriptionIdentifier', value }))
+    const properties = [1, 300].map((value): Property => ({ name: 'subscriptionIdentifier', value }))
     fromBroker(delivery(5, MINE, 0, { properties }))
     expect(atClient()).toEqual([hex(delivery(5, MINE, 0, { properties }))])
   })
@@ -170,6 +170,56 @@ describe.each(LEVELS)('level %d: a change of policy', (level) => {
     expect(fromClient(subscribe(level, 65_533, 'other/a'))).toBeUndefined()
     fromBroker(level === 5 ? 'b004fffd0000' : 'b002fffd', level === 5 ? '9004fffd0001' : '9003fffd01')
     expect(atClient()).toEqual([level === 5 ? '9004fffd0001' : '9003fffd01'])
+  })
+})
+
+describe.each(LEVELS)('level %d: the door’s own UNSUBSCRIBEs', (level) => {
+  const closeAll = ({ admission, fromBroker }: ReturnType<typeof createJudges>, topic = MINE): void => {
+    admission.rules = [{ filter: 'other/#', acts: ['subscribe', 'receive'] }]
+    admission.changed()
+    fromBroker(delivery(level, topic))
+  }
+  const unsubscribes = (of: readonly string[]): string[] => of.filter((bytes) => bytes.startsWith('a2'))
+  const idsOf = (of: readonly string[]): string[] =>
+    unsubscribes(of).map((bytes) => {
+      const packet = Buffer.from(bytes, 'hex')
+      const body = 1 + packet.subarray(1).findIndex((byte) => byte < 128) + 1
+      return packet.toString('hex', body, body + 2)
+    })
+
+  test('have an id each, and nobody but the door hears of any', () => {
+    const judges = createJudges(level, { limits: { subscriptions: 300 } })
+    const { fromClient, fromBroker, atClient, atBroker, admission } = judges
+    const topics = Array.from({ length: 250 }, (_, at) => `devices/lamp-1/${at}`)
+    for (let at = 0; at < 250; at += 50) fromClient(subscribe(level, at + 1, ...topics.slice(at, at + 50)))
+    atBroker()
+    closeAll(judges)
+    const first = idsOf(atBroker())
+    expect(first).toEqual(['ffff', 'fffe', 'fffd'])
+    // and once more, before any has been answered
+    fromClient(subscribe(level, 900, 'other/a'))
+    admission.rules = [{ filter: 'none/#', acts: ['receive'] }]
+    admission.changed()
+    fromBroker(delivery(level, MINE))
+    expect(idsOf(atBroker())).toEqual(['fffc'])
+    for (const id of [...first, 'fffc']) fromBroker(level === 5 ? `b004${id}0000` : `b002${id}`)
+    expect(atClient()).toEqual([])
+  })
+  test('have no id behind which the client waits', () => {
+    const judges = createJudges(level)
+    const { fromClient, fromBroker, atClient, atBroker, said } = judges
+    fromClient(subscribe(level, 9, 'devices/lamp-1/1', 'devices/lamp-1/2'))
+    const parting = makeUnsubscribe(level, { id: 65_535, filters: ['a'] })
+    fromClient(parting)
+    atBroker()
+    closeAll(judges)
+    expect(idsOf(atBroker())).toEqual(['fffe'])
+    fromBroker(level === 5 ? 'b005fffe000000' : 'b002fffe')
+    expect(said.goOn).toBe(0)
+    const answer = level === 5 ? 'b004ffff0000' : 'b002ffff'
+    fromBroker(answer)
+    expect(atClient()).toEqual([answer])
+    expect(said.goOn).toBe(1)
   })
 })
 

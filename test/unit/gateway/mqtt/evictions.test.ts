@@ -2,6 +2,7 @@
 
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { SECOND } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
@@ -22,12 +23,27 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-const cut = (id: string, at: number, isCut = true): Cut => ({ deviceId: id as DeviceId, at, isCut })
+const cut = (id: string, at: number, isCut = true, seenAt?: number): Cut => ({
+  deviceId: id as DeviceId,
+  at,
+  isCut,
+  seenAt,
+})
 const inOrder = (a: Cut, b: Cut): number => a.at - b.at || (a.deviceId < b.deviceId ? -1 : 1)
 const settle = () => vi.advanceTimersByTimeAsync(SECOND)
+/** of the event loop, of which no clock knows */
+const turns = async (count = 3): Promise<void> => {
+  for (let n = 0; n < count; n += 1) await nextTurn()
+}
 
 /** @param o.answers does the broker do what it is asked, at once? */
-const setUp = (o: { readonly cuts?: readonly Cut[]; readonly answers?: boolean } = {}) => {
+const setUp = (
+  o: {
+    readonly cuts?: readonly Cut[]
+    readonly answers?: boolean
+    readonly sessionsOf?: (identity: string) => readonly string[]
+  } = {},
+) => {
   const cuts = new Map((o.cuts ?? []).map((it) => [it.deviceId as string, it]))
   const asked: string[] = []
   const dones: (readonly [id: string, done: () => void])[] = []
@@ -42,7 +58,7 @@ const setUp = (o: { readonly cuts?: readonly Cut[]; readonly answers?: boolean }
       wasCut: (id, since) => {
         unavailable()
         const found = cuts.get(id)
-        return found !== undefined && found.at >= since ? found.at : undefined
+        return found !== undefined && found.at >= since ? found : undefined
       },
       cutDevices: async (since, after, limit) => {
         unavailable()
@@ -64,6 +80,7 @@ const setUp = (o: { readonly cuts?: readonly Cut[]; readonly answers?: boolean }
         else queueMicrotask(done)
       },
     },
+    sessionsOf: o.sessionsOf,
     path,
     log: createLog('gateway', 'debug', { write: (line) => lines.push(line) }),
   })
@@ -107,6 +124,42 @@ describe('after a start', () => {
     await settle()
     expect(it.asked).toEqual(['same-moment', 'anew', 'gone'])
     expect(mark()).toEqual({ at: 9, ids: ['gone'] })
+  })
+
+  it('not those who are something again, and were let in since', async () => {
+    await runOnce([cut('old', 5)])
+    await using it = setUp({
+      cuts: [
+        cut('old', 5),
+        // by another gateway, which has dealt with it
+        cut('resumed', 7, false, 8),
+        cut('seen-before', 8, false, 7),
+        cut('still-cut', 9, true, 10),
+      ],
+    })
+    await settle()
+    expect(it.asked).toEqual(['seen-before', 'still-cut'])
+    expect(mark()).toEqual({ at: 9, ids: ['still-cut'] })
+  })
+
+  it('of these there may be a fleet, and others get a turn', async () => {
+    await runOnce([cut('old', 1)])
+    const cuts = [
+      cut('old', 1),
+      ...Array.from({ length: 2_000 }, (_, n) => cut(`back-${n}`, 2 + n, false, 9_999)),
+    ]
+    await using it = setUp({ cuts })
+    await turns(1)
+    for (let n = 0; n < 3; n += 1) {
+      const before = it.registry.pages
+      await turns(1)
+      expect(it.registry.pages).toBe(before + 1)
+    }
+    await turns()
+    await settle()
+    expect(it.asked).toEqual([])
+    await settle()
+    expect(mark()).toMatchObject({ at: 2_001 })
   })
 
   it('one that was cut before, and again', async () => {
@@ -156,7 +209,7 @@ describe('after a start', () => {
       most = Math.max(most, it.dones.length - done)
       done += 1
       answer()
-      if (it.dones.length <= done) await vi.advanceTimersByTimeAsync(0)
+      if (it.dones.length <= done) await turns()
     }
     expect(most).toBeLessThanOrEqual(32)
     expect(new Set(it.asked).size).toBe(10_000)
@@ -211,6 +264,58 @@ describe('while it runs', () => {
     expect(it.asked).toEqual(['b'])
   })
 
+  it('those of an issuer that falls, of whom no change tells', async () => {
+    await using it = setUp({ cuts: [cut('old', 3)] })
+    await settle()
+    for (const id of ['a', 'b']) it.cuts.set(id, cut(id, 5))
+    it.tell({ kind: 'issuer', ski: 'ab' })
+    await settle()
+    expect(it.asked).toEqual(['old', 'a', 'b'])
+    expect(mark()).toEqual({ at: 5, ids: ['a', 'b'] })
+    it.tell({ kind: 'issuer', ski: 'cd' })
+    await settle()
+    expect(it.asked).toHaveLength(3)
+  })
+
+  it('one that comes back while it waits for its turn is left alone', async () => {
+    await using it = setUp({ answers: false })
+    await settle()
+    for (let n = 1; n <= 40; n += 1) it.cutNow(cut(`d-${n}`, n))
+    it.cuts.set('d-40', cut('d-40', 40, false, 41))
+    for (let n = 0; n < it.dones.length; n += 1) it.dones[n]?.[1]()
+    expect(it.asked).toHaveLength(39)
+    expect(it.asked).not.toContain('d-40')
+    await settle()
+    expect(mark()).toEqual({ at: 40, ids: ['d-40'] })
+  })
+
+  describe('where the broker says which sessions a device has', () => {
+    const kept: Readonly<Record<string, readonly string[]>> = { a: ['a', 'a@1', 'a@2'], b: ['b@7'], c: [] }
+    const sessionsOf = (identity: string) => kept[identity] ?? []
+
+    it('all of them', async () => {
+      await using it = setUp({ sessionsOf })
+      await settle()
+      for (const [n, id] of ['a', 'b', 'c'].entries()) it.cutNow(cut(id, n + 1))
+      expect(it.asked).toEqual(['a', 'a@1', 'a@2', 'b@7'])
+      await settle()
+      expect(mark()).toEqual({ at: 3, ids: ['c'] })
+    })
+
+    it('it is done with a device when it is with the last of them', async () => {
+      await using it = setUp({ sessionsOf, answers: false })
+      await settle()
+      it.cutNow(cut('a', 5))
+      it.cutNow(cut('c', 6))
+      for (const n of [2, 0]) it.dones[n]?.[1]()
+      await settle()
+      expect(mark()).toMatchObject({ at: 5, ids: [] })
+      it.dones[1]?.[1]()
+      await settle()
+      expect(mark()).toEqual({ at: 6, ids: ['c'] })
+    })
+  })
+
   it('the mark does not pass what is not done', async () => {
     await using it = setUp({ answers: false })
     await settle()
@@ -248,7 +353,7 @@ describe('while it runs', () => {
     expect(it.asked.length).toBeLessThanOrEqual(64)
     for (let at = 0; at < it.dones.length; at += 1) {
       it.dones[at]?.[1]()
-      if (at === it.dones.length - 1) await vi.advanceTimersByTimeAsync(0)
+      if (at === it.dones.length - 1) await turns()
     }
     expect(new Set(it.asked).size).toBe(6_000)
   })

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { makeAck, readAck } from '#gateway/mqtt/ack-packets.ts'
 import { TYPE, type Level } from '#gateway/mqtt/packets.ts'
-import { userProperty, writeProperties, type NewProperty } from '#gateway/mqtt/properties.ts'
+import { userProperty, writeProperties, type Property } from '#gateway/mqtt/properties.ts'
 import { makePublish, readPublish } from '#gateway/mqtt/publish-packet.ts'
 import { createJudges } from '../../../support/mqtt-judges.ts'
 
@@ -117,7 +117,7 @@ const play = (level: Level, actions: readonly Action[]): void => {
     while (flows.has(nextId) && flows.size < 5)
     if (qos > 0 && flows.has(nextId)) return
     if (qos > 0) flows.set(nextId, qos === 1 ? 'puback' : 'pubrec')
-    const properties: NewProperty[] = [
+    const properties: Property[] = [
       ...(alias > 0 ? [{ name: 'topicAlias' as const, value: alias }] : []),
       ...(ours ? [userProperty('sallyport-identity', 'x')] : []),
     ]

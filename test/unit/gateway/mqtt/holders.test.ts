@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { createHolders, type Holder, type Holders } from '#gateway/mqtt/holders.ts'
+import { createHolders, LEAVES_WITHIN, type Holder, type Holders } from '#gateway/mqtt/holders.ts'
 
 let log: string[]
 /** discards under way */
@@ -13,6 +13,7 @@ beforeEach(() => {
 })
 
 const holder = (name: string): Holder => ({
+  arrivedAt: 0,
   ready: () => void log.push(`${name} ready`),
   superseded: (by) => void log.push(`${name} superseded by ${by.fingerprint}`),
   unavailable: () => void log.push(`${name} unavailable`),
@@ -154,5 +155,97 @@ describe('what the broker keeps is ended', () => {
     expect(log.at(-1)).toBe('c ready')
     holders.retry()
     expect(asked).toHaveLength(0)
+  })
+})
+
+describe('what could not be ended is tried again', () => {
+  const ids = Array.from({ length: 100 }, (_, n) => `id-${n}`)
+  const failAll = (): void => {
+    for (const id of ids) holders.discard(id)
+    while (asked.length > 0) ended(false)
+  }
+
+  test('one at a time, each in its turn, as long as the broker ends none', () => {
+    failAll()
+    const tried: string[] = []
+    for (let n = 0; n < 100; n += 1) {
+      holders.retry()
+      // it may take its time
+      holders.retry()
+      expect(asked).toHaveLength(1)
+      tried.push(asked[0]?.id as string)
+      ended(false)
+    }
+    expect(tried).toEqual(ids)
+  })
+
+  test('all of them as soon as it ends one, so many at a time', () => {
+    failAll()
+    holders.retry()
+    ended()
+    expect(asked).toHaveLength(64)
+    let most = 0
+    for (; asked.length > 0; ended()) most = Math.max(most, asked.length)
+    expect(most).toBe(64)
+    holders.retry()
+    expect(asked).toEqual([])
+  })
+
+  test('also when it ended one that somebody else had asked for', () => {
+    failAll()
+    holders.claim('id-7', a)
+    ended()
+    expect(log).toEqual(['a ready'])
+    expect(asked).toHaveLength(64)
+  })
+
+  test('one that is refused for ever is in nobody’s way', () => {
+    failAll()
+    holders.retry()
+    ended()
+    const gone = new Set<string>()
+    for (let n = 0; n < 1_000 && asked.length > 0; n += 1) {
+      const { id } = asked[0] as { id: string }
+      const works = Number(id.slice(3)) >= 64
+      if (works) gone.add(id)
+      ended(works)
+      if (asked.length === 0) holders.retry()
+    }
+    expect(gone.size).toBe(36)
+  })
+
+  test('a broker that fails at once is not asked for ever', () => {
+    const refusing = vi.fn((_: string, done: (gone: boolean) => void) => done(false))
+    const others = createHolders(refusing)
+    for (const id of ids) others.discard(id)
+    others.retry()
+    expect(refusing).toHaveBeenCalledTimes(200)
+  })
+})
+
+describe('whoever holds what is to be ended', () => {
+  beforeEach(() => void vi.useFakeTimers())
+  afterEach(() => void vi.useRealTimers())
+
+  test('is told to go when it does not go by itself', () => {
+    holders.claim('id', a)
+    holders.discard('id')
+    holders.discard('id')
+    vi.advanceTimersByTime(LEAVES_WITHIN - 1)
+    expect(log).toEqual(['a ready'])
+    vi.advanceTimersByTime(1)
+    expect(log).toEqual(['a ready', 'a unavailable'])
+    holders.release('id', a)
+    expect(asked).toHaveLength(1)
+  })
+
+  test('is not told when it has gone, nor is the one who came then', () => {
+    holders.claim('id', a)
+    holders.discard('id')
+    holders.release('id', a)
+    ended()
+    holders.claim('id', b)
+    vi.advanceTimersByTime(LEAVES_WITHIN)
+    expect(log).toEqual(['a ready', 'b ready'])
   })
 })

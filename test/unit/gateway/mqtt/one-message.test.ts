@@ -25,10 +25,10 @@ test.each<[string, number, [type: number, id: number, code?: number][], boolean]
   expect(one.over).toBe(over)
 })
 
-test('a second one is not it, the same one again is', () => {
+test('a second one is not it, and the same one again is a second one', () => {
   const one = createOneMessage()
   expect(one.published(1, 7)).toBe(true)
-  expect(one.published(1, 7)).toBe(true)
+  expect(one.published(1, 7)).toBe(false)
   expect(one.published(1, 8)).toBe(false)
   expect(one.published(2, 7)).toBe(false)
   expect(one.published(0, 0)).toBe(false)

@@ -37,6 +37,14 @@ test('what was waited for may be sent', async () => {
   expect(burst(5).every((ms) => ms === 0)).toBe(true)
 })
 
+test('nobody owes more than two seconds', async () => {
+  const { burst, spend, later } = create(10, 1_000)
+  expect(burst(1_000).at(-1)).toBe(2_000)
+  await later(2_500)
+  expect(spend()).toBe(0)
+  expect(spend(1_000_000)).toBe(2_000)
+})
+
 test('no more than a second’s worth is ever saved', async () => {
   const { burst, later } = create(100, 1e9)
   burst(10)

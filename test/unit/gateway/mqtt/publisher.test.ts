@@ -70,6 +70,7 @@ beforeEach(() => {
   metrics = createMetrics('gateway')
   publisher = createPublisher({
     upstream,
+    timeout: 4_000,
     log: createLog('gateway', 'debug', { write: (line) => void lines.push(JSON.parse(line)) }),
     metrics,
     clock: systemClock,
@@ -161,7 +162,7 @@ describe('its connection', () => {
   })
   test('no answer to CONNECT', async () => {
     const { outcome } = publish()
-    vi.advanceTimersByTime(10_000)
+    vi.advanceTimersByTime(4_000)
     expect(await outcome).toMatchObject({ code: 'origin_unreachable' })
   })
   test('is tried less often the longer it lasts, and logged once', async () => {
@@ -224,6 +225,7 @@ describe('MQTT 5', () => {
     levels = new Set([3, 4, 5])
     publisher = createPublisher({
       upstream,
+      timeout: 4_000,
       log: createLog('gateway', 'debug', { write: (line) => void lines.push(JSON.parse(line)) }),
       metrics: createMetrics('gateway'),
       clock: systemClock,
@@ -282,6 +284,17 @@ describe('MQTT 5', () => {
       { code: 'body_too_large' },
     ])
     expect(last().ended).toBeUndefined()
+  })
+  test('a device that posts and leaves has an eighth of what is under way, and the others go on', async () => {
+    open5()
+    for (let at = 0; at < 2_000; at += 1) publish({ device: 'evil', payload: Buffer.alloc(9) }).forget()
+    const said = (): number =>
+      last().heard.filter((packet) => packet.cmd === 'publish' && packet.qos > 0).length
+    expect(said()).toBe(128)
+    const good = publish({ device: 'good' })
+    expect(said()).toBe(129)
+    last().say(...puback(129))
+    expect(await good.outcome).toBe('acknowledged')
   })
   test('no more at once than the broker takes, in order', async () => {
     // receive maximum 2
@@ -368,8 +381,27 @@ describe('a message', () => {
     expect(await now(publish({ device: 'lamp-2' }))).toBe('waits')
     open()
     expect(last().heard.filter(({ cmd }) => cmd === 'publish')).toHaveLength(100)
-    // what has gone out waits no more
+    // what has gone out is still the device’s, until it is acknowledged
+    expect(await publish().outcome).toMatchObject({ code: 'target_unreachable' })
+    last().say(...puback(1))
     expect(await now(publish())).toBe('waits')
+  })
+  test('that is larger than the part of one device has its turn when nothing of it waits', async () => {
+    const large = Buffer.alloc(3 * 1_048_576)
+    expect(await now(publish({ payload: large }))).toBe('waits')
+    expect(await publish({ payload: large }).outcome).toMatchObject({ code: 'target_unreachable' })
+    expect(await now(publish({ payload: large, device: 'lamp-2' }))).toBe('waits')
+  })
+  test('is withdrawn while it waits, and not after it has gone out', async () => {
+    const one = publish({ topic: 'a' })
+    const other = publish({ topic: 'b' })
+    expect([one.withdraw(), one.withdraw()]).toEqual([true, false])
+    open()
+    expect(last().heard.flatMap((packet) => (packet.cmd === 'publish' ? [packet.topic] : []))).toEqual(['b'])
+    expect(other.withdraw()).toBe(false)
+    last().say(...puback(1))
+    expect(await other.outcome).toBe('acknowledged')
+    expect(await now(one)).toBe('waits')
   })
   test('is counted', async () => {
     publish({ qos: 0 })

@@ -2,26 +2,43 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import type { Denial } from '#fleet/denial.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import { createLive, type LiveControl } from '#gateway/live.ts'
-import { createSleepers, endsSession, type Sleeper, type Sleepers } from '#gateway/mqtt/sleepers.ts'
+import { createEndsSession } from '#gateway/mqtt/session-ends.ts'
+import { createSleepers, type Sleeper, type Sleepers } from '#gateway/mqtt/sleepers.ts'
+import { createLog } from '#runtime/log.ts'
+import { createMetrics, type Metrics } from '#runtime/metrics.ts'
 import { createFakeAdmission, fakePeer, type FakeAdmission } from '../../../support/mqtt-front.ts'
 
 let admission: FakeAdmission
 let live: LiveControl
 let sleepers: Sleepers
 let discarded: string[]
+let lines: string[]
+let metrics: Metrics
+const create = (most?: number): Sleepers =>
+  createSleepers({
+    admission,
+    live,
+    holders: { discard: (id) => void discarded.push(id) },
+    endsSession: createEndsSession(admission),
+    log: createLog('gateway', 'info', { write: (line) => lines.push(line) }),
+    metrics,
+    ...(most === undefined ? {} : { most }),
+  })
 beforeEach(() => {
   admission = createFakeAdmission()
   live = createLive()
   discarded = []
-  sleepers = createSleepers(admission, live, {
-    discard: (id) => void discarded.push(id),
-  })
+  lines = []
+  metrics = createMetrics('gateway')
+  sleepers = create()
 })
 
 const lamp: Sleeper = {
   peer: fakePeer('lamp-1'),
   ask: { door: 'mqtt', host: 'a.test', act: 'connect', clientId: 'lamp-1' },
   deviceId: 'lamp-1',
+  since: 0,
+  connections: 1,
 }
 /** as the ladder does: dates before the record */
 const judgeDates =
@@ -71,6 +88,21 @@ describe('a session that is away', () => {
     expect(discarded).toEqual(['lamp-1'])
   })
 
+  test('goes on when its device has only renewed its certificate, and ends with its device', () => {
+    sleepers.sleep('lamp-1', lamp)
+    // the one that held it has been superseded
+    admission.denied.set('lamp-1', 'certificate_revoked')
+    admission.standing.add('lamp-1')
+    changed()
+    changed()
+    expect(discarded).toEqual([])
+    expect(sleepers.wake('lamp-1')).toBe(lamp)
+    sleepers.sleep('lamp-1', lamp)
+    admission.standing.clear()
+    changed()
+    expect(discarded).toEqual(['lamp-1'])
+  })
+
   test('is looked at once more when somebody comes for it', () => {
     sleepers.sleep('lamp-1', lamp)
     admission.denied.set('lamp-1', 'certificate_revoked')
@@ -103,11 +135,38 @@ describe('a session that is away', () => {
   })
 })
 
-test('more than can be watched are not kept: the one that has slept longest ends', () => {
-  const few = createSleepers(admission, live, { discard: (id) => void discarded.push(id) }, 2)
-  for (const id of ['a', 'b', 'a', 'c']) few.sleep(id, lamp)
-  expect(discarded).toEqual(['b'])
-  expect([few.wake('a'), few.wake('b'), few.wake('c')]).toEqual([lamp, undefined, lamp])
+describe('one device cannot end another’s session', () => {
+  const pump: Sleeper = { ...lamp, peer: fakePeer('pump-1'), deviceId: 'pump-1' }
+  const suffixed = (n: number): string => `lamp-1@${n}`
+
+  test.each([
+    [1, 16],
+    [4, 16],
+    [5, 20],
+  ])('with %s connections it has %s sessions, and more end its own oldest', (connections, most) => {
+    sleepers.sleep('pump-1', pump)
+    for (let n = 1; n <= most + 2; n += 1) sleepers.sleep(suffixed(n), { ...lamp, connections })
+    expect(discarded).toEqual([suffixed(1), suffixed(2)])
+    expect(sleepers.wake('pump-1')).toBe(pump)
+    expect(sleepers.wake(suffixed(most + 2))).toBeDefined()
+  })
+
+  test('one that sleeps again has slept for the shortest time', () => {
+    for (let n = 1; n <= 16; n += 1) sleepers.sleep(suffixed(n), lamp)
+    sleepers.wake(suffixed(1))
+    sleepers.sleep(suffixed(1), lamp)
+    sleepers.sleep(suffixed(17), lamp)
+    expect(discarded).toEqual([suffixed(2)])
+  })
+
+  test('more than can be watched in all are watched no longer, and stay', async () => {
+    const few = create(2)
+    for (const id of ['a', 'b', 'a', 'c', 'd']) few.sleep(id, lamp)
+    expect(discarded).toEqual([])
+    expect(['a', 'b', 'c', 'd'].map((id) => few.wake(id) !== undefined)).toEqual([false, false, true, true])
+    expect(lines).toHaveLength(1)
+    expect(await metrics.text()).toContain('sallyport_mqtt_unwatched_sessions_total{desk="gateway"} 2')
+  })
 })
 
 test('of one device each ClientID is watched by itself', () => {
@@ -118,9 +177,4 @@ test('of one device each ClientID is watched by itself', () => {
   admission.denied.set('lamp-1', 'certificate_revoked')
   changed()
   expect(discarded).toEqual(['lamp-1', 'lamp-1@b'])
-})
-
-test('an expired certificate alone does not end the session of one that stood', () => {
-  expect(endsSession('certificate_expired')).toBe(false)
-  expect(endsSession('device_suspended')).toBe(true)
 })

@@ -165,5 +165,23 @@ test('what was read is a copy', () => {
   const bytes = packetOf('82', "0001 [ 0b 07 ] 'a' 01")
   const list = readSubscribe(bytes, 2, bytes.length, 5)
   bytes.fill(0)
-  expect(list?.properties).toEqual(Buffer.from('020b07', 'hex'))
+  expect(list).toMatchObject({ properties: Buffer.from('020b07', 'hex') })
+})
+
+test('a thousand filters are read, and no more', () => {
+  const of = (count: number): (string | undefined)[] => {
+    const filters = Array.from({ length: count }, () => ({ filter: '#', qos: 0, options: 0 }))
+    const one = makeSubscribe(4, { id: 1, filters })
+    const other = makeUnsubscribe(4, { id: 1, filters: filters.map(({ filter }) => filter) })
+    const read = [
+      readSubscribe(one, bodyAt(one), one.length, 4),
+      readUnsubscribe(other, bodyAt(other), other.length, 4),
+    ]
+    return read.map((list) => (typeof list === 'object' ? `${list.filters.length}` : list))
+  }
+  expect(of(1_000)).toEqual(['1000', '1000'])
+  expect(of(1_001)).toEqual(['too many', 'too many'])
+  const three = packetOf('82', "0001 'a' 00 'b' 00 'c' 00")
+  expect(readSubscribe(three, 2, three.length, 4, 3)).toMatchObject({ id: 1 })
+  expect(readSubscribe(three, 2, three.length, 4, 2)).toBe('too many')
 })

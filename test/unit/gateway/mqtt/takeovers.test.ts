@@ -13,7 +13,7 @@ beforeEach(() => {
   suspects = []
   lines = []
   takeovers = createTakeovers({
-    clock: () => now,
+    now: () => now,
     log: createLog('gateway', 'debug', { write: (line) => void lines.push(line) }),
     metrics,
     suspect: (fingerprint) => void suspects.push(fingerprint),

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { LocalTopics } from '#gateway/mqtt/local-topics.ts'
 import { number16, packet, text16, type Level } from '#gateway/mqtt/packets.ts'
-import { userProperty, writeProperties, type NewProperty } from '#gateway/mqtt/properties.ts'
+import { userProperty, writeProperties, type Property } from '#gateway/mqtt/properties.ts'
 import { makePublish, readPublish } from '#gateway/mqtt/publish-packet.ts'
 import { makeSubscribe, makeUnsubscribe } from '#gateway/mqtt/subscribe-packets.ts'
 import { createJudges, type Judges } from '../../../support/mqtt-judges.ts'
@@ -14,7 +14,7 @@ type Message = {
   readonly qos?: 0 | 1 | 2
   readonly id?: number
   readonly dup?: boolean
-  readonly properties?: readonly NewProperty[]
+  readonly properties?: readonly Property[]
 }
 
 const publish = (level: Level, topic: string, o: Message = {}): Buffer => {
@@ -28,8 +28,8 @@ const publish = (level: Level, topic: string, o: Message = {}): Buffer => {
   if (o.dup === true) bytes[0] = (bytes[0] as number) | 8
   return bytes
 }
-const alias = (value: number): NewProperty => ({ name: 'topicAlias', value })
-const responseTo = (value: string): NewProperty => ({ name: 'responseTopic', value })
+const alias = (value: number): Property => ({ name: 'topicAlias', value })
+const responseTo = (value: string): Property => ({ name: 'responseTopic', value })
 const subscribe = (level: Level, ...filters: string[]): Buffer =>
   makeSubscribe(level, { id: 9, filters: filters.map((filter) => ({ filter, qos: 1, options: 1 })) })
 const hex = (bytes: Buffer): string => bytes.toString('hex')
@@ -63,6 +63,16 @@ describe.each(LEVELS)('MQTT level %d: what is allowed', (level) => {
     ['AUTH', 'f000'],
     ['CONNECT again', '100c00044d5154540402003c0000'],
     ['a CONNACK', '20020000'],
+    ['a SUBACK', '9003000100'],
+    ['a PINGRESP', 'd000'],
+  ])('%s is a protocol error', (_, bytes) => {
+    const { fromClient, atBroker } = createJudges(level)
+    expect(fromClient(bytes)).toMatchObject({ reason: 'bad_request', code: 0x82 })
+    expect(atBroker()).toEqual([])
+  })
+  test.each<[string, string]>([
+    ['no type', '0000'],
+    ['PUBREL without its flag', '60020007'],
     ['PUBACK without an id', '40020000'],
     ['PUBACK of one byte', '400100'],
     ['PINGREQ with a body', 'c00100'],
@@ -70,7 +80,9 @@ describe.each(LEVELS)('MQTT level %d: what is allowed', (level) => {
     ['SUBSCRIBE without a filter', level === 5 ? '8203000900' : '82020009'],
   ])('%s ends the connection', (_, bytes) => {
     const { fromClient, atBroker } = createJudges(level)
-    expect(fromClient(bytes)).toMatchObject({ reason: 'bad_request' })
+    const refusal = fromClient(bytes)
+    expect(refusal).toMatchObject({ reason: 'bad_request' })
+    expect(refusal?.code).toBeUndefined()
     expect(atBroker()).toEqual([])
   })
 })
@@ -191,6 +203,14 @@ describe.each([3, 4] as const)('level %d: a QoS 2 message that is dropped', (lev
     expect(atClient()).toEqual(released.map((bytes) => bytes.replace('62', '70')))
     expect(atBroker()).toEqual([])
   })
+  test('sent again, it may be known to the broker from before: its PUBREL goes there', () => {
+    const { fromClient, fromBroker, atBroker, atClient } = open()
+    fromClient(publish(level, YOURS, { qos: 2, dup: true }), '62020007')
+    expect(atClient()).toEqual(['50020007'])
+    expect(atBroker()).toEqual(['62020007'])
+    fromBroker('70020007')
+    expect(atClient()).toEqual(['70020007'])
+  })
   test('a PUBREL of nobody’s is the broker’s', () => {
     const { fromClient, atBroker } = open()
     fromClient('62020008')
@@ -227,6 +247,8 @@ describe('MQTT 5: topic aliases', () => {
   })
   test.each<[string, Buffer]>([
     ['nobody has set', used(1)],
+    ['zero', named(MINE, 0)],
+    ['zero, and no topic', used(0)],
     ['too high', named(MINE, 4)],
     ['far too high', used(65_535)],
     ['of a topic too long', named(`${MINE}${'x'.repeat(1_024)}`, 1)],
@@ -234,7 +256,6 @@ describe('MQTT 5: topic aliases', () => {
     expect(createJudges(5).fromClient(bytes)).toMatchObject({ reason: 'bad_request', code: 0x94 })
   })
   test.each<[string, Buffer]>([
-    ['zero', publish(5, MINE, { properties: [{ name: 'topicAlias', value: 0 }] })],
     ['twice', publish(5, MINE, { properties: [alias(1), alias(1)] })],
     ['no topic and no alias', publish(5, '')],
   ])('malformed: %s', (_, bytes) => {
@@ -258,6 +279,27 @@ describe('MQTT 5: topic aliases', () => {
 })
 
 describe('MQTT 5: properties', () => {
+  test('QoS 2 that is denied when it is sent again: the broker may hold it from before, and lets go of it', () => {
+    const { fromClient, fromBroker, atBroker, atClient } = createJudges(5)
+    fromClient(publish(5, YOURS, { qos: 2, dup: true }))
+    expect(atClient()).toEqual(['5003000787'])
+    expect(atBroker()).toEqual(['62020007'])
+    // the id is the client's again, at once
+    const next = publish(5, MINE, { qos: 2 })
+    expect(fromClient(next)).toBeUndefined()
+    fromBroker('7003000792', '50020007')
+    expect(atClient()).toEqual(['50020007'])
+    fromClient('62020007')
+    fromBroker('70020007')
+    expect(atBroker()).toEqual([hex(next), '62020007'])
+    expect(atClient()).toEqual(['70020007'])
+  })
+  test('a hundred user properties, and no more', () => {
+    const many = (count: number): Buffer =>
+      publish(5, MINE, { properties: Array.from({ length: count }, () => userProperty('', '')) })
+    expect(createJudges(5).fromClient(many(100))).toBeUndefined()
+    expect(createJudges(5).fromClient(many(101))).toMatchObject({ reason: 'bad_request' })
+  })
   test('a response topic must be one that the sender may receive', () => {
     const { fromClient, atBroker, atClient, admission } = createJudges(5)
     const good = publish(5, MINE, { qos: 1, properties: [responseTo('devices/lamp-1/answers')] })
@@ -428,6 +470,28 @@ describe('SUBSCRIBE', () => {
     expect([...exchange.subscriptions.some(100)]).toHaveLength(5)
     expect(atClient()).toEqual([])
   })
+  test.each(LEVELS)('level %d: of more than a thousand filters nobody reads on', (level) => {
+    const one = level === 5 ? '00012300' : '00012300'
+    const body = `0009${level === 5 ? '00' : ''}${one.repeat(1_001)}`
+    const bytes = packet(0x82, Buffer.from(body, 'hex'))
+    expect(createJudges(level).fromClient(bytes)).toMatchObject({ reason: 'quota_exceeded' })
+  })
+  test.each(LEVELS)('level %d: a few filters asked, and many that are not, without an answer', (level) => {
+    const { fromClient } = createJudges(level)
+    const filters = [MINE, ...Array.from({ length: 999 }, () => YOURS)]
+    const refusals = Array.from({ length: 11 }, (_, at) =>
+      fromClient(
+        makeSubscribe(level, {
+          id: at + 1,
+          filters: filters.map((filter) => ({ filter, qos: 0, options: 0 })),
+        }),
+      ),
+    )
+    expect(refusals.map((refusal) => refusal?.reason)).toEqual([
+      ...Array.from({ length: 10 }, () => undefined),
+      'quota_exceeded',
+    ])
+  })
   test.each(LEVELS)('level %d: an id that is in use', (level) => {
     const { fromClient } = createJudges(level)
     expect(fromClient(subscribe(level, MINE), subscribe(level, MINE))).toMatchObject({
@@ -461,13 +525,23 @@ describe('UNSUBSCRIBE', () => {
     expect(said.goOn).toBe(1)
   })
   test.each<[string, readonly string[]]>([
-    ['no filter', ['a/#/b']],
-    ['too many', Array.from({ length: 101 }, (_, at) => `a/${at}`)],
-  ])('%s', (_, filters) => {
+    ['bad_request', ['a/#/b']],
+    ['quota_exceeded', Array.from({ length: 101 }, (_, at) => `a/${at}`)],
+  ])('%s', (reason, filters) => {
     for (const level of LEVELS)
       expect(createJudges(level).fromClient(makeUnsubscribe(level, { id: 9, filters }))).toMatchObject({
-        reason: 'bad_request',
+        reason,
       })
+  })
+  test.each(LEVELS)('level %d: so many without an answer, and no more', (level) => {
+    const { fromClient } = createJudges(level)
+    const filters = ['$sallyport/x', ...Array.from({ length: 99 }, (_, at) => `a/${at}`)]
+    let refusal
+    let id = 0
+    while (refusal === undefined && id < 1_000)
+      refusal = fromClient(makeUnsubscribe(level, { id: ++id, filters }))
+    expect(refusal).toMatchObject({ reason: 'quota_exceeded' })
+    expect(id).toBe(101)
   })
 })
 
@@ -507,7 +581,7 @@ describe('the door’s own topics', () => {
   test('MQTT 5: correlation data, by alias too', () => {
     const { local, calls } = createLocal()
     const { fromClient, atBroker } = createJudges(5, { local })
-    const correlation: NewProperty = { name: 'correlationData', value: Buffer.from('c') }
+    const correlation: Property = { name: 'correlationData', value: Buffer.from('c') }
     fromClient(publish(5, OWN, { properties: [alias(1), correlation] }))
     fromClient(publish(5, '', { properties: [alias(1)] }))
     expect(calls).toEqual([
@@ -567,6 +641,23 @@ describe('handshake_per: message', () => {
     expect(exchange.oneMessage?.over).toBe(false)
     expect(fromClient(publish(level, MINE))).toMatchObject({ reason: 'session_expired' })
   })
+  test.each(LEVELS.flatMap((level) => ([1, 2] as const).map((qos) => [level, qos] as const)))(
+    'level %d, QoS %d: no second message under the id of the first',
+    (level, qos) => {
+      const { fromClient, atBroker } = createJudges(level, { handshakePer: 'message' })
+      const [first, ...more] = ['x', 'y', 'z'].map((name) =>
+        publish(level, `devices/lamp-1/${name}`, { qos }),
+      )
+      expect(fromClient(first as Buffer, ...more)).toMatchObject({ reason: 'session_expired' })
+      expect(atBroker()).toEqual([hex(first as Buffer)])
+    },
+  )
+  test.each([3, 4] as const)('level %d: nor after one that was dropped', (level) => {
+    const { fromClient, atClient } = createJudges(level, { handshakePer: 'message', denyPublish: 'drop' })
+    const denied = publish(level, YOURS, { qos: 2 })
+    expect(fromClient(denied, denied)).toMatchObject({ reason: 'session_expired' })
+    expect(atClient()).toEqual(['50020007'])
+  })
   test.each<[Level, Message, string[], boolean]>([
     [5, { qos: 1 }, [], true],
     [5, { qos: 2 }, [], true],
@@ -597,6 +688,32 @@ describe('rates', () => {
     const large = makePublish({ level: 4, topic: MINE, payload: Buffer.alloc(1_500) })
     fromClient(large)
     expect(waits).toEqual([large.length - 1_000])
+  })
+  test.each<[string, (id: number) => Buffer, string]>([
+    ['PUBLISH behind a full window', (id) => publish(4, MINE, { qos: 1, id }), '4002'],
+    ['UNSUBSCRIBE', (id) => makeUnsubscribe(4, { id, filters: ['a'] }), 'b002'],
+  ])('also of packets behind which the client waits: %s', (_, make, answer) => {
+    const limits = { packets_per_second: 10, receive_maximum: 1 }
+    const { fromClient, fromBroker, up, waits } = createJudges(4, { limits })
+    for (let id = 1; id <= 2_000; id++) {
+      fromClient(make(id))
+      expect(up.waits).toBe('packet')
+      fromBroker(`${answer}${id.toString(16).padStart(4, '0')}`)
+      up.resume()
+    }
+    expect(waits).toHaveLength(1_990)
+    expect(waits.slice(0, 2)).toEqual([100, 200])
+    // nobody pays for long for what was let through
+    expect(Math.max(...waits)).toBe(2_000)
+    fromClient('c000')
+    expect(waits.at(-1)).toBe(2_000)
+  })
+  test('a large packet is many, of those that share a turn', () => {
+    const { fromClient, up } = createJudges(4, { share: 64 })
+    fromClient(makePublish({ level: 4, topic: MINE, payload: Buffer.alloc(60 * 4_096) }))
+    expect(up.waits).toBeUndefined()
+    fromClient(makePublish({ level: 4, topic: MINE, payload: Buffer.alloc(60 * 4_096) }))
+    expect(up.waits).toBe('turn')
   })
 })
 
@@ -647,8 +764,10 @@ describe('DISCONNECT', () => {
     ['its topic is not', 'devices/lamp-2/will', '04', 'e0020000'],
     ['no will is wanted', 'devices/lamp-2/will', '00', 'e00100'],
     ['there is none', undefined, '04', 'e00104'],
-  ])('with a will: %s', (_, willTopic, code, expected) => {
-    const { fromClient, atBroker, up } = createJudges(5, { willTopic })
+  ])('with a will: %s', (_, topic, code, expected) => {
+    const { fromClient, atBroker, up } = createJudges(5, {
+      will: topic === undefined ? undefined : { topic },
+    })
     fromClient(`e001${code}${hex(publish(5, MINE))}`)
     expect(atBroker()).toEqual([expected])
     expect(up.waits).toBeDefined()

@@ -6,8 +6,9 @@ let admission: FakeAdmission
 let verdicts: Verdicts
 let now = 0
 let notes: Record<string, unknown>[] = []
-const create = (notAfter?: number): Verdicts =>
+const create = (notAfter?: number, readsOtherwise?: (text: string) => boolean): Verdicts =>
   createVerdicts({
+    readsOtherwise,
     admission,
     peer: fakePeer('lamp-1', notAfter),
     host: 'a.test',
@@ -183,5 +184,48 @@ describe('what is recorded has a bound', () => {
       topic: 'devices/lamp-1/x',
       reason: 'quota_exceeded',
     })
+  })
+})
+
+test('of what is refused a line has the beginning, and of what is no topic nothing', () => {
+  topic('publish', `devices/lamp-2/-----BEGIN PRIVATE KEY-----\nsecret`)
+  topic('publish', `devices/lamp-2/-----BEGIN PRIVATE KEY-----\nsecret`)
+  topic('publish', '$sallyport/+')
+  verdicts.refused('subscribe', 'secret/#/x', 'bad_request')
+  verdicts.refused('publish', `$sallyport/${'x'.repeat(1_000)}`, 'topic_denied')
+  expect(notes.map(({ act, topic: text, reason }) => [act, text, reason])).toEqual([
+    ['publish', undefined, 'bad_request'],
+    ['publish', undefined, 'bad_request'],
+    ['publish', undefined, 'bad_request'],
+    ['subscribe', undefined, 'bad_request'],
+    ['publish', `$sallyport/${'x'.repeat(245)}`, 'topic_denied'],
+  ])
+})
+
+describe('a broker that reads some topics as other ones', () => {
+  beforeEach(() => {
+    verdicts = create(undefined, (text) => text.includes('.'))
+    admission.rules = [{ filter: '#', acts: ['publish', 'subscribe', 'receive'] }]
+  })
+  test('gets none of them, whatever a rule says; and each refusal is recorded', () => {
+    for (let time = 0; time < 2; time++) {
+      expect(topic('publish', 'a/b.c')).toBe('topic_denied')
+      expect(topic('receive', 'a/b.c')).toBe('topic_denied')
+      expect(verdicts.filter('a/b.c/#')).toBe('topic_denied')
+      expect(verdicts.will('a/b.c')).toBe('topic_denied')
+    }
+    expect(admission.recorded).toHaveLength(8)
+    expect(admission.recorded[0]?.decision).toMatchObject({
+      reason: 'topic_denied',
+      identity: { id: 'lamp-1' },
+    })
+    expect([topic('publish', 'a/b'), verdicts.filter('a/+'), verdicts.will('a')]).toEqual(
+      Array.from({ length: 3 }, () => 'allowed'),
+    )
+  })
+  test('is not the reason where there is another one', () => {
+    admission.denied.set('lamp-1', 'certificate_revoked')
+    admission.changed()
+    expect(topic('publish', 'a/b.c')).toBe('certificate_revoked')
   })
 })

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { describe, expect, test, vi } from 'vitest'
-import { openLink, openTestBrokers, type Heard } from '../../../../support/brokers.ts'
+import { openLink, openTestBrokers, QUICK, type Heard } from '../../../../support/brokers.ts'
 import { makePki } from '../../../../support/pki.ts'
 import { CONNACK, scriptedBroker, type ScriptedBroker } from '../../../../support/scripted-broker.ts'
 import { temporaryFolder } from '../../../../support/temporary.ts'
@@ -80,7 +80,7 @@ describe('which broker', () => {
     const dead = [await closedPort(), await closedPort()]
     await using brokers = await openTestBrokers(
       { upstream: urls(...dead) },
-      { pace: { first: 60_000, most: 60_000, idle: 60_000, least: 60_000, exhausted: 1 } },
+      { pace: { first: 60_000, most: 60_000, idle: 60_000, answer: 60_000, least: 60_000, exhausted: 1 } },
     )
     await vi.waitFor(() => expect(brokers.log.filter(({ why }) => why === 'refused').length).toBe(2))
     const before = await brokers.metrics()
@@ -147,6 +147,32 @@ describe('which broker', () => {
     await answered(good)
     expect(await up(brokers, broker.port)).toBe('1')
     await drop([good])
+  })
+
+  test('not one that has stopped to answer: others go elsewhere, and who waits is told', async () => {
+    let hangs = false
+    const said = (socket: Socket): void => void (hangs || socket.write(CONNACK))
+    await using sick = await scriptedBroker({ said })
+    await using well = await scriptedBroker()
+    await using brokers = await openTestBrokers(
+      { upstream: urls(sick.port, well.port), upstream_timeout: '1s' },
+      { pace: { ...QUICK, answer: 30 } },
+    )
+    await vi.waitFor(async () => expect(await up(brokers, sick.port)).toBe('1'))
+    hangs = true
+    const waits = [openLink(brokers, 'first'), openLink(brokers, 'first')]
+    await vi.waitFor(() => expect(sick.saying(HEALTH).length).toBe(2))
+    const later = Array.from({ length: 6 }, () => openLink(brokers, 'later'))
+    await Promise.all(later.map(answered))
+    expect(sick.saying('later')).toEqual([])
+    expect(await up(brokers, sick.port)).toBe('1')
+    await Promise.any(waits.map(({ closed }) => closed))
+    expect(waits.map(({ events }) => events.join()).toSorted((a, b) => a.localeCompare(b))).toEqual([
+      'closed',
+      'data',
+    ])
+    expect(await up(brokers, sick.port)).toBe('0')
+    await drop([...waits, ...later])
   })
 
   test('asks one broker for a hundred connections at once, and no more; the others follow', async () => {
@@ -267,6 +293,16 @@ describe('what is said of a client', () => {
     await using brokers = await openTestBrokers({ upstream: urls(broker.port), ...settings })
     expect(brokers.login('lamp-1')).toEqual(expected)
     expect([...brokers.levels]).toEqual([3, 4, 5])
+  })
+
+  test.each([
+    [{}, undefined, true],
+    [{ upstream_engine: 'rabbitmq' }, true, false],
+  ])('what it would read otherwise with %j', async (settings, reads, shared) => {
+    await using broker = await scriptedBroker()
+    await using brokers = await openTestBrokers({ upstream: urls(broker.port), ...settings })
+    expect(brokers.readsOtherwise?.('devices/lamp.x')).toBe(reads)
+    expect(brokers.sharedSubscriptions).toBe(shared)
   })
 
   test('the password of a file; nobody logs it', async () => {

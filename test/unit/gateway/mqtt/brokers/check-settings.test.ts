@@ -21,6 +21,7 @@ describe('settings of brokers that cannot be meant', () => {
     ['a user, and no broker', { _username: 'u' }, /upstream_username is for the brokers/],
     ['a password, and no broker', { _password_file: 'p' }, /upstream_password_file is for the brokers/],
     ['PROXY, and no broker', { _proxy_protocol: 'v2' }, /proxy_protocol is for the brokers/],
+    ['an engine, and no broker', { _engine: 'nats' }, /upstream_engine is about the brokers/],
     ['one broker twice', { '': 'mqtt://a:1,mqtts://a:1' }, /names a:1 twice/],
   ])('%s', (_, over, words) => {
     expect(() => checkUpstreamSettings(settings(over))).toThrow(words)
@@ -34,6 +35,7 @@ describe('settings of brokers that cannot be meant', () => {
     { '': 'mqtt://a' },
     { '': 'mqtt://a,mqtts://b', _ca: 'r.pem', _cert: 'c', _key: 'k', _username: 'u', _password_file: 'p' },
     { '': 'mqtt://a', _proxy_protocol: 'v2' },
+    { '': 'mqtt://a', _engine: 'rabbitmq' },
   ])('%j is fine', (over) => {
     expect(() => checkUpstreamSettings(settings(over))).not.toThrow()
   })

@@ -22,7 +22,7 @@ describe('the standing of an address', () => {
   afterEach(() => void vi.useRealTimers())
 
   /** `answers`: what each check finds, the last one for ever */
-  const open = (...answers: (Failure | undefined)[]) => {
+  const open = (...answers: (Failure | undefined | Promise<Failure>)[]) => {
     const said: (Failure | 'up')[] = []
     const checks: number[] = []
     const standing = createStanding({
@@ -111,6 +111,68 @@ describe('the standing of an address', () => {
     expect(checks).toEqual([0, 10_000])
     await after(6_000)
     expect(checks).toEqual([0, 10_000, 30_000])
+  })
+
+  test('one that answers nobody for a second is doubted, and asked; down when it does not answer that either', async () => {
+    const late = Promise.withResolvers<Failure>()
+    const { standing, checks, said } = open(undefined, late.promise)
+    await after(5_000)
+    standing.asked()
+    await after(500)
+    standing.asked()
+    await after(499)
+    expect([standing.doubted, checks]).toEqual([false, [0]])
+    await after(1)
+    expect([standing.doubted, standing.usable(0), checks]).toEqual([true, true, [0, 6_000]])
+    late.resolve('timeout')
+    await after(0)
+    expect([standing.up, said]).toEqual([false, ['up', 'timeout']])
+  })
+
+  test('one that answers somebody is not, nor any more', async () => {
+    const { standing, checks } = open(undefined, new Promise<never>(() => {}))
+    await after(5_000)
+    standing.asked()
+    await after(900)
+    standing.heard()
+    await after(3_000)
+    expect([standing.doubted, checks]).toEqual([false, [0]])
+    standing.asked()
+    await after(1_000)
+    expect(standing.doubted).toBe(true)
+    standing.heard()
+    expect(standing.doubted).toBe(false)
+  })
+
+  test('a check that is well ends the doubt', async () => {
+    const { standing, checks } = open(undefined)
+    await after(5_000)
+    standing.asked()
+    await after(1_000)
+    expect([standing.doubted, checks]).toEqual([false, [0, 6_000]])
+  })
+
+  test('a check that is late says nothing against one that answers others meanwhile', async () => {
+    const late = Promise.withResolvers<Failure>()
+    const { standing, said } = open(undefined, late.promise)
+    await after(5_000)
+    standing.suspect()
+    await after(100)
+    standing.heard()
+    late.resolve('timeout')
+    await after(0)
+    expect([standing.up, said]).toEqual([true, ['up']])
+  })
+
+  test('a connection that is late, too: it is asked', async () => {
+    const { standing, said, checks } = open(undefined)
+    await after(5_000)
+    standing.heard()
+    standing.failed('timeout')
+    expect([standing.up, checks]).toEqual([true, [0, 5_000]])
+    await after(1_000)
+    standing.failed('timeout')
+    expect([standing.up, said]).toEqual([false, ['up', 'timeout']])
   })
 
   test('is not asked any more once it is nobody', async () => {

@@ -4,12 +4,15 @@ import { chmodSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
-import type { IPublishPacket } from 'mqtt-packet'
+import { generate, type IPublishPacket } from 'mqtt-packet'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { openSocketUpstream } from '#gateway/mqtt/brokers/socket-upstream.ts'
 import { createDiscard } from '#gateway/mqtt/discard.ts'
 import { openBrokerSocket } from '#gateway/mqtt/embedded/broker-socket.ts'
 import { openEmbeddedBroker, type EmbeddedBroker } from '#gateway/mqtt/embedded/broker.ts'
-import { createHolders, type Holders } from '#gateway/mqtt/holders.ts'
+import { createHolders, type Holder, type Holders } from '#gateway/mqtt/holders.ts'
+import type { LinkEvents, Upstream } from '#gateway/mqtt/upstream.ts'
+import { linkClient } from '../../../../support/broker-link.ts'
 import { mqttClient, type MqttClient } from '../../../../support/mqtt-client.ts'
 import { temporaryFolder } from '../../../../support/temporary.ts'
 
@@ -66,6 +69,30 @@ const listener = async (topic = 't'): Promise<MqttClient> => {
   client.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic, qos: 0 }] })
   await client.until('suback')
   return client
+}
+const CONNECT = generate({
+  cmd: 'connect',
+  protocolId: 'MQTT',
+  protocolVersion: 4,
+  clean: true,
+  clientId: 'slow',
+  keepalive: 0,
+})
+/** Has the broker done with whoever had this ClientID? */
+const isFree = (id: string): boolean => {
+  let free = false
+  const holder: Holder = {
+    fingerprint: undefined,
+    arrivedAt: 0,
+    ready: () => {
+      free = true
+    },
+    superseded: () => {},
+    unavailable: () => {},
+  }
+  holders.claim(id, holder)
+  holders.release(id, holder)
+  return free
 }
 const will = { topic: 't', payload: Buffer.from('will'), qos: 0 as const, retain: false }
 
@@ -151,20 +178,33 @@ describe('a connection', () => {
   test('may say its CONNECT a byte at a time, and the rest with it', async () => {
     const hears = await listener()
     const client = await dial()
-    const { generate } = await import('mqtt-packet')
-    const all = Buffer.concat([
-      generate({
-        cmd: 'connect',
-        protocolId: 'MQTT',
-        protocolVersion: 4,
-        clean: true,
-        clientId: 'slow',
-        keepalive: 0,
-      }),
-      generate(publish({ payload: 'behind it' })),
-    ])
+    const all = Buffer.concat([CONNECT, generate(publish({ payload: 'behind it' }))])
     for (const byte of all) client.stream.write(Buffer.of(byte))
     expect(await hears.until('publish')).toMatchObject({ payload: Buffer.from('behind it') })
+  })
+
+  test('may say before it how many connections its identity has: so many sessions may be kept', async () => {
+    const upstream = openSocketUpstream({ path })
+    const visit = async (id: string, connections: number): Promise<void> => {
+      const client = linkClient(upstream, id, connections)
+      expect(await client.connect({ clientId: id, clean: false })).toBe(0)
+      await client.end('finish')
+      await expect.poll(() => isFree(id)).toBe(true)
+    }
+    for (let at = 0; at < 18; at++) await visit(`one@${at}`, 1)
+    for (let at = 0; at < 18; at++) await visit(`five@${at}`, 5)
+    expect([broker.sessionsOf('one').length, broker.sessionsOf('five').length]).toEqual([16, 18])
+    await upstream[Symbol.asyncDispose]()
+  })
+
+  test.each([
+    ['a byte at a time', 1],
+    ['with the CONNECT', 100],
+  ])('may say it %s', async (_, step) => {
+    const client = await dial()
+    const bytes = Buffer.concat([Buffer.of(0, 5), CONNECT])
+    for (let at = 0; at < bytes.length; at += step) client.stream.write(bytes.subarray(at, at + step))
+    expect(await client.next()).toMatchObject({ cmd: 'connack', returnCode: 0 })
   })
 
   test('that breaks publishes the will, and one that takes its leave does not', async () => {
@@ -183,6 +223,7 @@ describe('a connection', () => {
     const said: string[] = []
     const holder = {
       fingerprint: undefined,
+      arrivedAt: 0,
       ready: () => said.push('ready'),
       superseded: () => {
         said.push('superseded')
@@ -221,4 +262,29 @@ describe('a connection', () => {
     await socket?.[Symbol.asyncDispose]()
     expect(await client.closed()).toEqual([])
   })
+})
+
+test('a worker that is killed leaves no timer behind, however late the broker has done with its clients', async () => {
+  let events: LinkEvents | undefined
+  const upstream: Upstream = {
+    ...broker,
+    open: (on) => {
+      events = on
+      return { write: () => true, pause: () => {}, resume: () => {}, end: () => {} }
+    },
+  }
+  const timers = (): number => process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length
+  const mine = await openBrokerSocket({ path, upstream, holders, log })
+  const worker = connect(path)
+  worker.write(CONNECT)
+  await expect.poll(() => events).toBeDefined()
+  worker.destroy()
+  await once(worker, 'close')
+  // the other end hears of it when something is to be said to it
+  const gone = mine[Symbol.asyncDispose]()
+  events?.data(Buffer.from('x'))
+  await gone
+  const before = timers()
+  events?.closed()
+  expect(timers()).toBe(before)
 })

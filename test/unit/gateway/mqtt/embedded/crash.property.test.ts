@@ -22,7 +22,9 @@ const LIMITS = {
   retainedBytesPerClient: 800,
 }
 
-const IDS = ['a', 'b', 'c', 'a@1']
+const IDS = ['a', 'b', 'c', 'a@1', 'a@2']
+/** sessions of one identity */
+const MOST = 2
 const FILTERS = ['#', 'x', 'y', '+']
 const TOPICS = ['x', 'y']
 
@@ -43,22 +45,22 @@ const picture = (memory: Memory): Record<string, unknown> =>
                 ({ message, qos, packetId, released, retain }) =>
                   `${message.number} ${message.topic} ${message.payload.toString()} ${qos} ${packetId} ${released} ${retain}`,
               ),
-              incoming: [...(session?.incoming.keys() ?? [])].toSorted(),
+              incoming: [...(session?.incoming.keys() ?? [])].toSorted((a, b) => a - b),
               bytes: session?.bytes,
             },
           ] as const,
       ),
     [
       'retained',
-      memory.retained
-        .under(['#'])
-        .map(({ topic, payload, qos, owner }) => `${topic} ${payload.toString()} ${qos} ${owner}`)
-        .toSorted(),
+      Array.from(
+        memory.retained.under('#'),
+        ({ topic, payload, qos, owner }) => `${topic} ${payload.toString()} ${qos} ${owner}`,
+      ).toSorted(),
     ],
   ])
 
 const id = fc.constantFrom(...IDS)
-const step = fc.oneof(
+const change = fc.oneof(
   fc.record({
     act: fc.constant('subscribe' as const),
     id,
@@ -80,20 +82,27 @@ const step = fc.oneof(
   fc.record({ act: fc.constant('completed' as const), id, packetId: fc.integer({ min: 1, max: 4 }) }),
   fc.record({ act: fc.constantFrom('arrive' as const, 'leave' as const, 'end' as const), id }),
   fc.record({ act: fc.constant('sweep' as const), ms: fc.constantFrom(100, 1_000) }),
+)
+const step = fc.oneof(
+  { weight: 11, arbitrary: change },
   fc.record({ act: fc.constant('commit' as const) }),
   fc.record({ act: fc.constant('promise' as const) }),
   fc.record({ act: fc.constant('fail' as const) }),
 )
-type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
+type Change = typeof change extends fc.Arbitrary<infer T> ? T : never
 
 /** A process: its memory, and what that looked like when the last batch that is on the disk was gathered. */
 const start = (disk: Disk, now: number) => {
   const store = disk.open()
-  const world = { number: 0, now, time: 0, onDisk: { at: 0, seen: '' } }
+  const world = { number: 0, now, time: 0, refuse: false, onDisk: { at: 0, seen: '' } }
   const journal = createJournal({
     store: {
       commit: async (batch) => {
         const gathered = { at: world.time, seen: seen() }
+        if (world.refuse) {
+          world.refuse = false
+          throw new Error('no space left')
+        }
         await store.commit(batch)
         world.onDisk = gathered
       },
@@ -115,6 +124,7 @@ const start = (disk: Disk, now: number) => {
     world.number = memory.load(stored)
   })
   world.onDisk.seen = seen()
+  /** Nothing more reaches the disk. */
   const die = async (): Promise<void> => {
     await store[Symbol.asyncDispose]()
     disk.held = false
@@ -122,13 +132,24 @@ const start = (disk: Disk, now: number) => {
     await journal.close()
     disk.held = true
   }
-  return { world, memory, journal, seen, die }
+  /** It is stopped, and the disk does not take the batch that is under way, but would take others: smaller ones, when it is full. */
+  const stop = async (): Promise<void> => {
+    const closed = journal.close()
+    disk.broken = true
+    // between two tries, it is the next one that fails
+    world.refuse = !disk.proceed()
+    await new Promise(setImmediate)
+    disk.broken = false
+    disk.held = false
+    disk.proceed()
+    await closed
+    await store[Symbol.asyncDispose]()
+    disk.held = true
+  }
+  return { world, memory, journal, seen, die, stop }
 }
 
-const perform = (
-  { memory, world }: ReturnType<typeof start>,
-  step: Exclude<Step, { act: 'commit' | 'promise' | 'fail' }>,
-): void => {
+const perform = ({ memory, world }: ReturnType<typeof start>, step: Change): void => {
   const { sessions } = memory
   switch (step.act) {
     case 'subscribe': {
@@ -162,20 +183,26 @@ const perform = (
         sessions.give(session, { number: ++world.number, topic: 'x', qos: 1, payload: Buffer.from('kept') })
       else if (step.act === 'incoming') memory.arrived({ id: step.id, clean: false }, step.packetId)
       else if (step.act === 'completed') sessions.completed(session, step.packetId)
-      else if (step.act === 'arrive') sessions.arrived(session)
+      else if (step.act === 'arrive') sessions.arrived(session, MOST)
       else sessions.left(session)
     }
   }
 }
 
 test('a crash anywhere leaves what the memory was at a commit, and nothing older than what was promised', async () => {
-  const lives = fc.array(fc.array(step, { maxLength: 40 }), { minLength: 1, maxLength: 3 })
+  const life = fc.record({
+    steps: fc.array(step, { maxLength: 40 }),
+    /** while a batch is under way */
+    last: fc.array(change, { maxLength: 10 }),
+    end: fc.constantFrom('die' as const, 'stop' as const),
+  })
+  const lives = fc.array(life, { minLength: 1, maxLength: 3 })
   await fc.assert(
     fc.asyncProperty(lives, async (all) => {
       const disk = createDisk()
       disk.held = true
       let now = 0
-      for (const steps of all) {
+      for (const { steps, last, end } of all) {
         const life = start(disk, now)
         const { world, journal, seen } = life
         const tooEarly: string[] = []
@@ -196,8 +223,11 @@ test('a crash anywhere leaves what the memory was at a commit, and nothing older
           } else perform(life, one)
         }
         expect(tooEarly).toEqual([])
+        journal.after(journal.promise(), () => {})
+        await new Promise(setImmediate)
+        for (const one of last) perform(life, one)
         // what is under way is lost
-        await life.die()
+        await life[end]()
         now = world.now
         const next = start(disk, now)
         expect(next.seen()).toBe(world.onDisk.seen)

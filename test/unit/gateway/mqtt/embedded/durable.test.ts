@@ -1,5 +1,7 @@
 /** What an acknowledgement of the embedded broker is worth, packet by packet: what waits for the disk, what does not, and what a crash leaves. */
 
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { IPublishPacket, Packet } from 'mqtt-packet'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openEmbeddedBroker, type EmbeddedBroker } from '#gateway/mqtt/embedded/broker.ts'
@@ -87,10 +89,9 @@ const settle = async (): Promise<void> => {
   for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate)
 }
 const show = (packet: Packet): string => {
-  const { cmd, messageId, dup, qos } = packet as Packet & IPublishPacket
-  return cmd === 'publish'
-    ? `publish ${packet.cmd === 'publish' ? packet.topic : ''} qos${qos}${dup ? ' dup' : ''}`
-    : `${cmd} ${messageId ?? ''}`
+  if (packet.cmd !== 'publish') return `${packet.cmd} ${packet.messageId ?? ''}`
+  const { topic, qos, dup } = packet
+  return `publish ${topic} qos${qos}${dup ? ' dup' : ''}`
 }
 const heard = (client: LinkClient): string[] => (client.waiting as Packet[]).splice(0).map(show)
 
@@ -320,6 +321,97 @@ describe('after a crash', () => {
     const reader = await enter('keeps', false)
     await settle()
     expect(heard(reader)).toEqual([])
+  })
+})
+
+test('what is sent for the first time has no DUP, also when a higher number was sent before two starts', async () => {
+  const restart = async (): Promise<void> => {
+    await broker[Symbol.asyncDispose]()
+    broker = await open()
+  }
+  const send = async (count: number): Promise<void> => {
+    const client = await enter('me', true)
+    for (let messageId = 1; messageId <= count; messageId++) client.send(publish({ messageId }))
+    for (let at = 0; at < count; at++) await client.until('puback')
+  }
+  const kept = await wanting('keeps', 't', 1)
+  await send(5)
+  for (let at = 0; at < 5; at++) {
+    const { messageId } = await kept.until('publish')
+    kept.send({ cmd: 'puback', messageId: messageId ?? 0 } as Packet)
+  }
+  await kept.ping()
+  await kept.end('finish')
+  await restart()
+  await send(1)
+  await restart()
+  const again = await enter('keeps', false)
+  await expect.poll(() => heard(again)).toEqual(['publish t qos1'])
+})
+
+describe('a disk that cannot be written, for long', () => {
+  test('costs no memory for what comes and goes: retained messages of QoS 0 on one topic', async () => {
+    const client = await enter('me', true)
+    await wanting('keeps')
+    disk.broken = true
+    const payload = Buffer.alloc(100_000)
+    client.send(publish({ retain: true, payload }))
+    await expect.poll(() => lines).toHaveLength(1)
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const used = (): number => {
+      collect()
+      return process.memoryUsage().arrayBuffers
+    }
+    const before = used()
+    for (let at = 0; at < 300; at++) client.send(publish({ qos: 0, retain: true, payload, topic: 'r' }))
+    await client.ping()
+    expect(used() - before).toBeLessThan(10 * payload.length)
+  })
+})
+
+describe('retained messages that a SUBSCRIBE brings', () => {
+  const retain = async (count: number): Promise<void> => {
+    const client = await enter('them', true)
+    for (let at = 0; at < count; at++)
+      client.send(publish({ topic: `r/${at}/x`, retain: true, messageId: at + 1 }))
+    for (let at = 0; at < count; at++) await client.until('puback')
+  }
+  const subscribeAll = (...filters: (readonly [string, 0 | 1 | 2])[]): Packet => ({
+    cmd: 'subscribe',
+    messageId: 2,
+    subscriptions: filters.map(([topic, qos]) => ({ topic, qos })),
+  })
+
+  test.each([true, false])('come once, at the highest QoS of its filters (clean: %s)', async (clean) => {
+    await retain(3)
+    const client = await enter('me', clean)
+    client.send(subscribeAll(['r/#', 0], ['r/+/x', 2], ['r/1/x', 1], ['+/+/x', 0]))
+    await expect.poll(() => client.waiting.length).toBe(4)
+    await settle()
+    expect(heard(client)).toEqual(['suback 2', ...[0, 1, 2].map((at) => `publish r/${at}/x qos1`)])
+    // and again with the next SUBSCRIBE [MQTT-3.8.4-3]
+    client.send(subscribeAll(['r/2/x', 0]))
+    await expect.poll(() => heard(client)).toEqual(['suback 2', 'publish r/2/x qos1'])
+  })
+
+  test('leave turns to others, and are not handed out of two SUBSCRIBEs at a time', async () => {
+    await retain(900)
+    const client = await enter('me', true)
+    const turns: number[] = []
+    let last = 0
+    const count = (): void => {
+      const { length } = client.waiting
+      if (length > last) turns.push(length - last)
+      last = length
+      if (length < 1_802) setImmediate(count)
+    }
+    count()
+    client.send(subscribeAll(['r/#', 0], ['r/+/x', 0]), subscribeAll(['#', 0]))
+    await expect.poll(() => client.waiting.length).toBe(1_802)
+    // the SUBACK that is with them not counted
+    expect(Math.max(...turns)).toBeLessThan(500)
+    expect(new Set(heard(client).slice(-900)).size).toBe(900)
   })
 })
 

@@ -1,4 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { createJournal, type Journal } from '#gateway/mqtt/embedded/journal.ts'
 import {
@@ -107,6 +109,60 @@ describe('a disk that cannot be written', () => {
     await journal.close()
     expect(said).toEqual(['trouble'])
   })
+
+  test('takes nothing at the end that was noted after what it did not take, though it would fit', async () => {
+    const store = disk.open()
+    journal = createJournal({
+      store: {
+        commit: (batch) =>
+          batch.payloads.length > 10 ? Promise.reject(new Error('no space left')) : store.commit(batch),
+      },
+      kinds: KINDS,
+      trouble: () => said.push('trouble'),
+      recovered: () => said.push('recovered'),
+    })
+    journal.note(MESSAGE, message(1, 'a large one, which does not fit'))
+    void written().then(() => said.push('first'))
+    await expect.poll(() => said).toEqual(['trouble'])
+    journal.note(INCOMING, id(1))
+    void written().then(() => said.push('second'))
+    await journal.close()
+    expect([said, disk.rows.messages, disk.rows.incoming]).toEqual([['trouble'], 0, 0])
+  })
+
+  test('does not make the journal longer by what comes and goes meanwhile', async () => {
+    disk.broken = true
+    journal.note(INCOMING, id(1))
+    void written()
+    await expect.poll(() => said).toEqual(['trouble'])
+    const came = Array.from({ length: 10 }, (_, at) => {
+      const one = message(at)
+      journal.note(MESSAGE, one)
+      one.gone = true
+      journal.note(MESSAGE, one)
+      return new WeakRef(one)
+    })
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    // a WeakRef keeps what it is of until the end of the turn
+    await new Promise(setImmediate)
+    collect()
+    expect(came.filter((one) => one.deref() !== undefined)).toEqual([])
+    disk.broken = false
+    await written()
+    expect([disk.rows.messages, disk.rows.incoming]).toEqual([0, 1])
+  })
+})
+
+test('what was gone, and is there again, is written', async () => {
+  const one = message(1)
+  journal.note(MESSAGE, one)
+  one.gone = true
+  journal.note(MESSAGE, one)
+  one.gone = false
+  journal.note(MESSAGE, one)
+  await written()
+  expect(disk.rows.messages).toBe(1)
 })
 
 test('an end writes what is left', async () => {

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { NO_JOURNAL } from '#gateway/mqtt/embedded/journal.ts'
+import { NO_JOURNAL, type Journal } from '#gateway/mqtt/embedded/journal.ts'
 import { createMemory, type Memory, type MemoryLimits } from '#gateway/mqtt/embedded/memory.ts'
 import type { Session } from '#gateway/mqtt/embedded/session.ts'
 import type { Queued } from '#gateway/mqtt/embedded/stored.ts'
@@ -20,11 +20,11 @@ let now = 0
 let dropped: string[]
 let expired: string[]
 let memory: Memory
-const make = (over: Partial<MemoryLimits> = {}): Memory =>
+const make = (over: Partial<MemoryLimits> = {}, journal: Journal = NO_JOURNAL): Memory =>
   createMemory({
     limits: { ...LIMITS, ...over },
     clock: () => now,
-    journal: NO_JOURNAL,
+    journal,
     dropped: (what, id) => dropped.push(id === undefined || what === 'queue' ? what : `${what} ${id}`),
     expired: (id) => expired.push(id),
     granted: (_, filter) => !filter.startsWith('refused'),
@@ -47,6 +47,7 @@ const wants = (id: string, filter = 't', qos = 2): Session => {
   memory.sessions.activate(it, filter)
   return it
 }
+const arrive = (id: string, most = 16): void => memory.sessions.arrived(session(id), most)
 const queueOf = (id: string): Queued[] => [...session(id).queue.values()]
 /** so many messages of 202 bytes, for this session alone */
 const fill = (id: string, messages: number): void => {
@@ -144,9 +145,9 @@ describe('when all queues together are full', () => {
 
   test('those who are away give way before those who are connected', () => {
     memory = full()
-    memory.sessions.arrived(session('c'))
+    arrive('c')
     fill('c', 6)
-    memory.sessions.arrived(session('c'))
+    arrive('c')
     fill('a', 4)
     fill('n', 2)
     expect(dropped).toEqual(['evicted a', 'evicted a'])
@@ -180,7 +181,7 @@ describe('a session whose client stays away', () => {
   })
 
   test('is counted from when it left', () => {
-    memory.sessions.arrived(session('lamp-1'))
+    arrive('lamp-1')
     now = 50_000
     memory.sessions.sweep()
     memory.sessions.left(session('lamp-1'))
@@ -212,6 +213,57 @@ test.each([
   expect(memory.sessions.sessionsOf(identity)).toEqual(ids)
   for (const id of ids) memory.sessions.end(id)
   expect(memory.sessions.sessionsOf(identity)).toEqual([])
+})
+
+describe('sessions of one identity', () => {
+  const keep = (...ids: string[]): void => {
+    for (const id of ids) {
+      arrive(id, 3)
+      memory.sessions.left(session(id))
+      now++
+    }
+  }
+
+  test('are so many: one more, and the one that has been away for longest ends, of the same identity', () => {
+    keep('other', 'lamp-1@a', 'lamp-1', 'lamp-1@b')
+    expect(expired).toEqual([])
+    keep('lamp-1@c')
+    expect(expired).toEqual(['lamp-1@a'])
+    // who was here just now is not the one
+    keep('lamp-1', 'lamp-1@d')
+    expect(expired).toEqual(['lamp-1@a', 'lamp-1@b'])
+    expect(memory.sessions.sessionsOf('lamp-1')).toEqual(['lamp-1', 'lamp-1@c', 'lamp-1@d'])
+    expect(memory.sessions.sessionsOf('other')).toEqual(['other'])
+  })
+
+  test('do not end while their clients are connected', () => {
+    for (const id of ['lamp-1@a', 'lamp-1@b', 'lamp-1@c', 'lamp-1@d']) arrive(id, 3)
+    expect(expired).toEqual([])
+    memory.sessions.left(session('lamp-1@b'))
+    arrive('lamp-1@e', 3)
+    expect(expired).toEqual(['lamp-1@b'])
+  })
+})
+
+test('PUBREC of a message of QoS 1 says nothing of it', () => {
+  wants('lamp-1', 't', 1)
+  publish('t', 1)
+  expect([memory.sessions.released('lamp-1', 1), queueOf('lamp-1')]).toMatchObject([0, [{ released: false }]])
+})
+
+test('a session that ends leaves nothing in the journal of what was never written', async () => {
+  const notes = new Set<object>()
+  const journal: Journal = {
+    ...NO_JOURNAL,
+    note: (_, row) => void (row.gone && !row.stored ? notes.delete(row) : notes.add(row)),
+  }
+  memory = make({}, journal)
+  const it = wants('lamp-1')
+  publish('t', 2)
+  memory.arrived({ id: 'lamp-1', clean: false }, 7)
+  expect([notes.size, it.queue.size]).toEqual([5, 1])
+  memory.sessions.end('lamp-1')
+  expect(notes.size).toBe(0)
 })
 
 describe('as aedes asks', () => {
@@ -272,7 +324,7 @@ describe('retained messages', () => {
   const retain = (topic: string, clientId: string, payload = 'x'): boolean =>
     memory.retained.keep(topic, Buffer.from(payload), 1, clientId)
   const kept = (filter = '#'): string[] =>
-    memory.retained.under([filter]).map(({ topic, payload }) => `${topic}=${payload.toString()}`)
+    Array.from(memory.retained.under(filter), ({ topic, payload }) => `${topic}=${payload.toString()}`)
 
   test('are one for each topic, and none after an empty one', () => {
     retain('a', 'me', '1')

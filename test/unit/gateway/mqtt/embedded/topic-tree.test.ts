@@ -45,8 +45,7 @@ test('finds the names that a filter matches, and no others', () => {
         const tree = createTopicTree<string>()
         for (const name of stored) tree.set(name, '', name)
         for (const filter of asked) {
-          const found: string[] = []
-          tree.under(filter, (name) => found.push(name))
+          const found = [...tree.under(filter)]
           expect(found.toSorted()).toEqual(stored.filter((name) => filterCovers(filter, name)).toSorted())
         }
       },
