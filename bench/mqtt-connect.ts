@@ -3,7 +3,7 @@
 import { cpuOfTree } from './support/cpu.ts'
 import { HOST } from './support/home.ts'
 import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
-import type { Count, Order } from './support/mqtt-clients.ts'
+import type { Count, Order } from './support/mqtt-orders.ts'
 import { openMqttBench, type MqttServer, type MqttServerName } from './support/mqtt-servers.ts'
 import type { Suite } from './support/suite.ts'
 

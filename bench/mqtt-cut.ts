@@ -5,7 +5,7 @@
 
 import { HOST, revokeIn } from './support/home.ts'
 import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
-import type { ClientOf, Count, Ended, Order } from './support/mqtt-clients.ts'
+import type { ClientOf, Count, Ended, Order } from './support/mqtt-orders.ts'
 import { openMqttBench, type MqttBench, type MqttServer } from './support/mqtt-servers.ts'
 import { residentOf } from './support/resident.ts'
 import type { Pinned } from './support/pinned.ts'

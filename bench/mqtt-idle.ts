@@ -1,6 +1,6 @@
 /**
  * Memory of a connected MQTT client that says nothing: 5,000 of them at our door before mosquitto (its sockets to the broker included), at our door with the
- * embedded broker, at mosquitto, and TLS alone at a bare `tls.createServer`. Growth of the resident set, each server fresh for each round. Linux.
+ * embedded broker, at mosquitto, and at a bare `tls.createServer` that answers CONNACK and no more. Growth of the resident set, each server fresh for each round. Linux.
  */
 
 import { readFileSync } from 'node:fs'
@@ -9,8 +9,7 @@ import { type BareTls, type BareTlsUp } from './support/bare-tls.ts'
 import { SERVER_CORE } from './support/desk.ts'
 import { HOST } from './support/home.ts'
 import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
-import type { Hold, Holding } from './support/holders.ts'
-import type { ClientOf, Count, Order } from './support/mqtt-clients.ts'
+import type { ClientOf, Count, Order } from './support/mqtt-orders.ts'
 import { openMqttBench, type MqttBench, type MqttServerName } from './support/mqtt-servers.ts'
 import { residentOf } from './support/resident.ts'
 import type { Suite } from './support/suite.ts'
@@ -36,16 +35,21 @@ const grown = async (pid: number, count: number, hold: (from: number, count: num
   return (residentOf(pid) - before) / count
 }
 
+type Held = { readonly pid: number; readonly port: number; readonly name: string }
+
+const held = async (bench: MqttBench, { pid, port, name }: Held, count: number): Promise<number> => {
+  await using client = startHelper(CLIENT_CORE, 'mqtt-clients.ts')
+  return await grown(pid, count, async (from, some) => {
+    const order: Order = { kind: 'open', port, host: HOST, clients: clientsOf(bench, from, some) }
+    const { ok, failed } = await talkTo<Order, Count>(client, order)
+    if (ok !== some) throw new Error(`${name}: only ${ok} of ${some} were let in: ${failed}`)
+  })
+}
+
 const ofMqtt = async (bench: MqttBench, count: number): Promise<number> => {
   const [server] = bench.servers
   if (server === undefined) throw new Error('no server')
-  await using client = startHelper(CLIENT_CORE, 'mqtt-clients.ts')
-  return grown(server.program.pid, count, async (from, some) => {
-    const clients = clientsOf(bench, from, some)
-    const order: Order = { kind: 'open', port: server.port, host: HOST, clients }
-    const { ok, failed } = await talkTo<Order, Count>(client, order)
-    if (ok !== some) throw new Error(`${server.name}: only ${ok} of ${some} were let in: ${failed}`)
-  })
+  return await held(bench, { ...server, pid: server.program.pid }, count)
 }
 
 const ofBare = async (bench: MqttBench, count: number): Promise<number> => {
@@ -55,16 +59,9 @@ const ofBare = async (bench: MqttBench, count: number): Promise<number> => {
     cert: read('server.pem'),
     key: read('private/server.key'),
     ca: [bench.pki.devices.pem],
+    connack: true,
   })
-  const [leaf] = bench.leaves
-  if (leaf === undefined) throw new Error('no device')
-  const hold = { port, host: HOST, cert: leaf.fullPem, key: leaf.keyPem, raw: 0, slow: 0 }
-  await using opened = new AsyncDisposableStack()
-  return grown(bare.pid, count, async (_, some) => {
-    const holder = opened.use(startHelper(CLIENT_CORE, 'holders.ts'))
-    const { open } = await talkTo<Hold, Holding>(holder, { ...hold, handshaken: some })
-    if (open !== some) throw new Error(`bare: only ${open} of ${some}`)
-  })
+  return await held(bench, { pid: bare.pid, port, name: 'bare' }, count)
 }
 
 export const suite: Suite = async ({ rounds = ROUNDS, requests = CONNECTIONS, progress }) => {

@@ -4,61 +4,11 @@
  */
 
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
-
-export type ClientOf = {
-  readonly clientId: string
-  readonly cert: string
-  readonly key: string
-  /** a topic filter, subscribed to at `qos` once it is in */
-  readonly filter?: string
-  readonly qos?: 0 | 1
-}
-export type Order =
-  /** connects them, a few at a time; @returns {@link Count} */
-  | {
-      readonly kind: 'open'
-      readonly port: number
-      readonly host: string
-      readonly clients: readonly ClientOf[]
-    }
-  /** each: handshake, CONNECT, CONNACK, DISCONNECT; so many, as many at a time as there are clients */
-  | {
-      readonly kind: 'visits'
-      readonly port: number
-      readonly host: string
-      readonly clients: readonly ClientOf[]
-      readonly count: number
-    }
-  /**
-   * Open clients `from`.. publish `each` messages to `topic`, and so many deliveries are waited for. `window`: deliveries that may be outstanding;
-   * `batch`: messages in one write.
-   */
-  | {
-      readonly kind: 'publish'
-      readonly from: readonly string[]
-      readonly topic: string
-      readonly qos: 0 | 1
-      readonly each: number
-      /** clients that get each message */
-      readonly receivers: number
-      readonly window: number
-      readonly batch: number
-      readonly bytes: number
-    }
-  /** resolves when so many of those that are open have been ended by the server; @returns when, ms since the epoch, by ClientID */
-  | { readonly kind: 'ends'; readonly count: number }
-  /** all of them, at once and without a word */
-  | { readonly kind: 'drop' }
-
-export type Count = {
-  readonly ok: number
-  readonly failed: string | undefined
-  /** ms, from the start of each connection to its CONNACK */
-  readonly took?: readonly number[]
-}
-export type Ended = { readonly at: Readonly<Record<string, number>> }
+import { STALLED, type ClientOf, type Count, type Ended, type Order } from './mqtt-orders.ts'
 
 const AT_ONCE = 16
+/** ms in which not one message came */
+const STALL = 5_000
 const CONNECT = 0x10
 const PUBLISH = 0x30
 const PUBACK = 0x40
@@ -298,11 +248,21 @@ const HANDLERS: Handlers = {
       }
     }
     const gone = (): Client | undefined => clients.find(({ endedAt }) => endedAt > 0)
+    let before = -1
+    let stalled = false
+    const watch = setInterval(() => {
+      stalled = received === before
+      before = received
+      wake?.()
+    }, STALL)
     await until(() => {
       push()
-      return (received >= total * receivers && (qos === 0 || acknowledged >= total)) || gone() !== undefined
+      const all = received >= total * receivers && (qos === 0 || acknowledged >= total)
+      return all || stalled || gone() !== undefined
     })
-    const failed = gone() === undefined ? undefined : `${gone()?.clientId} was cut`
+    clearInterval(watch)
+    const cut = gone()
+    const failed = cut === undefined ? (stalled ? STALLED : undefined) : `${cut.clientId} was cut`
     return { ok: received, failed } satisfies Count
   },
   ends: async ({ count }) => {

@@ -46,9 +46,15 @@ export type Anchors = {
   setCrls(records: readonly KeptCrl[]): Promise<number>
   /**
    * Cached. undefined: a hostname without anchors, where nobody is trusted. Never throws.
-   * @param named CAs that clients are told of, and that are not trusted; the same array as long as they are the same
+   * @param o.named CAs that clients are told of, and that are not trusted; the same array as long as they are the same
+   * @param o.asTold of a name that is known, by what was read last ({@link Anchors.refresh}); default: the registry is asked. The verdict is not made of it.
    */
-  contextFor(hostname: string, named?: readonly NamedCa[]): SecureContext | undefined
+  contextFor(
+    hostname: string,
+    o?: { readonly named?: readonly NamedCa[]; readonly asTold?: boolean },
+  ): SecureContext | undefined
+  /** Access has changed: reads it again. What that throws is thrown. */
+  refresh(): void
   /** PEM of what is trusted there, and of what is only named; empty when nothing is. Never throws. */
   caFor(hostname: string, named?: readonly NamedCa[]): readonly string[]
   /** Forget contexts: the certificate that this server presents has changed. */
@@ -111,6 +117,9 @@ export const createAnchors = (o: {
     }
   }
 
+  const lastRead = (): Current | undefined =>
+    current?.issuers === issuers && o.clock() < current.until ? current : latest()
+
   const pathOf = (leaf: CertificateFacts, peer: Peer, host: Host): Path | undefined => {
     const known = host.paths.get(leaf.fingerprint)
     if (known !== undefined) return known
@@ -137,8 +146,10 @@ export const createAnchors = (o: {
       if (call === crlCalls) crls = read
       return nextEndOf(crls, o.clock())
     },
-    contextFor: (hostname, named = []) => {
-      const host = latest()?.hosts.get(hostname)
+    contextFor: (hostname, { named = [], asTold = false } = {}) => {
+      // a name that nobody had told of is asked for all the same
+      const told = asTold ? lastRead()?.hosts.get(hostname) : undefined
+      const host = told ?? latest()?.hosts.get(hostname)
       if (host === undefined) return undefined
       if (named.length === 0) {
         host.context ??= o.makeContext(host.ca)
@@ -148,6 +159,7 @@ export const createAnchors = (o: {
         host.naming = { named, context: o.makeContext(withNames(host, named)) }
       return host.naming.context
     },
+    refresh: () => void currentFor(o.snapshot()),
     caFor: (hostname, named = []) => withNames(latest()?.hosts.get(hostname), named),
     forgetContexts: () => {
       for (const host of current?.hosts.values() ?? []) {

@@ -35,8 +35,12 @@ export type Core = AsyncDisposable &
     /**
      * @param defaultHostname whose anchors clients without SNI are held against; undefined: nobody's
      * @param o.enrolling clients are told of the CAs of enrolment groups too: ./named-cas.ts
+     * @param o.asTold handshakes are by what the feed has told, and do not ask the registry: another anchor of a hostname is trusted a moment later
      */
-    contexts(defaultHostname?: string, o?: { readonly enrolling: boolean }): Contexts
+    contexts(
+      defaultHostname?: string,
+      o?: { readonly enrolling?: boolean; readonly asTold?: boolean },
+    ): Contexts
     /** hostnames that exist to a stranger; throws `registry_unavailable` */
     isKnownHost(hostname: string): boolean
     /** as it is now; undefined: there is none, or the registry cannot be read */
@@ -121,6 +125,7 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     if (kinds.has('assertion_keys') || kinds.has('reset')) keys.load(await registry.assertionKeys())
     // not waited for: they may be large, and a revoked device must not be
     if (kinds.has('anchor_crls') || kinds.has('reset')) crls.reload()
+    if (kinds.has('access') || kinds.has('reset')) anchors.refresh()
     // issuers too: the default context trusts those that stand under its anchors
     if (kinds.has('access') || kinds.has('issuer') || kinds.has('reset')) reload()
     live.recheck(changes)
@@ -153,13 +158,13 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     sessions,
     keys,
     live,
-    contexts: (defaultHostname, { enrolling } = { enrolling: false }) => {
+    contexts: (defaultHostname, { enrolling = false, asTold = false } = {}) => {
       const named = enrolling ? createNamedCas(() => registry.groups()) : () => []
       const contexts = createContexts({
         problem: (err) => {
           log.error({ err }, 'a door goes on with its old TLS context')
         },
-        contextFor: (hostname) => anchors.contextFor(hostname, named()),
+        contextFor: (hostname) => anchors.contextFor(hostname, { named: named(), asTold }),
         options: () =>
           serverOptions({
             ...identity.current(),

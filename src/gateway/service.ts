@@ -78,6 +78,7 @@ export const openGateway = async (config: Config, scope: Scope, times?: Times): 
     config,
     contexts: core.contexts(config.mqtt.default_hostname, {
       enrolling: config.gateway.enroll_url !== undefined,
+      asTold: true,
     }),
   })
   doors.push(mqtts)

@@ -18,7 +18,9 @@ const prefix64 = (address: string): string => {
     .join(':')
 }
 
-export const limitKey = (address: string): string => (isIPv6(address) ? `${prefix64(address)}::/64` : address)
+// the colon is looked for first, for `isIPv6` is a long pattern
+export const limitKey = (address: string): string =>
+  address.includes(':') && isIPv6(address) ? `${prefix64(address)}::/64` : address
 
 /** What the keys of an IPv6 /48 begin with: a provider hands those out, so that a /64 is nothing to have many of. undefined: IPv4 */
 export const networkOf = (address: string): string | undefined =>

@@ -3,7 +3,8 @@
  * Secrets are cut out by name here as a second lock; callers do not pass them in the first place.
  */
 
-import { destination, pino, stdTimeFunctions, type Logger } from 'pino'
+import { destination, pino, type Logger } from 'pino'
+import { systemClock } from '#fleet/clock.ts'
 import { gatherLines, type Lines } from './lines.ts'
 
 export type Log = Logger
@@ -62,13 +63,28 @@ const TOKEN = /\b(sp[to]1\.[a-z0-9]{16})\.[A-Za-z0-9_.-]+/g
 const withoutTokens = (line: string): string =>
   line.includes('sp') ? line.replace(TOKEN, '$1.[removed]') : line
 
+/** RFC 3339, ms, UTC; as pino wants it. All but the ms is made once a second. */
+const createTimestamp = (): (() => string) => {
+  let second = Number.NaN
+  let until = ''
+  return () => {
+    const now = systemClock()
+    const ms = now % 1_000
+    if (now - ms !== second) {
+      second = now - ms
+      until = `,"time":"${new Date(second).toISOString().slice(0, -'000Z'.length)}`
+    }
+    return `${until}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}Z"`
+  }
+}
+
 /** @param desk stands in every line. @param to default stderr */
 export const createLog = (desk: string, level: Level, to: { write(line: string): void } = toStderr()): Log =>
   pino(
     {
       level,
       base: { desk },
-      timestamp: stdTimeFunctions.isoTime,
+      timestamp: createTimestamp(),
       formatters: { level: (label) => ({ level: label }), log: withoutSecrets },
       hooks: { streamWrite: withoutTokens },
       // what a child logger carries does not pass the formatter

@@ -80,7 +80,7 @@ export const openMqttHarness = async (
       suspect: (fingerprint) => void suspects.push(fingerprint),
     }),
   )
-  const contexts = core.contexts(config.mqtt.default_hostname)
+  const contexts = core.contexts(config.mqtt.default_hostname, { asTold: true })
   const door = await openMqttDoor({ ...scope, config, front, contexts })
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {

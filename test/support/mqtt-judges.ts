@@ -109,7 +109,7 @@ export const createJudges = (
     opens: opensFromBroker[level],
     decide: judgeDownward({
       ...common,
-      answer: toBroker,
+      ask: toBroker,
       connack: () => Buffer.from('20020000', 'hex'),
       goOn: () => {
         said.goOn++

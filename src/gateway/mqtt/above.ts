@@ -63,8 +63,9 @@ export type UpJudge = (
   end: number,
 ) => Step
 
-export const noteAllowed = ({ note, exchange }: Above, act: string, topic: string): void =>
-  note('allowed', { act, topic: loggedTopic(topic), one_in: exchange.limits.log_every })
+export const noteAllowed = (above: Above, act: string, topic: string): void => {
+  above.note('allowed', { act, topic: loggedTopic(topic), one_in: above.exchange.limits.log_every })
+}
 
 /**
  * The broker counts a client's silence too, and does not hear what ends here. It is asked for a sign of life in the client's name, at most twice in

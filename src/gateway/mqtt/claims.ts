@@ -24,6 +24,8 @@ export type ClaimClient = {
   answer(bytes: Uint8Array): boolean
   /** It has said DISCONNECT: close once what is written has been sent. */
   goodbye(): void
+  /** Something of it has thrown, in a turn of its own. */
+  broke(error: unknown): void
   /** It has had its time, or has not used it: end it with `session_expired`. */
   expire(): void
 }
@@ -158,8 +160,8 @@ export const createClaims = (o: {
       }
       const { relayed, mayAsk } = o
       const allowed = LOCAL_KINDS.claim
-      const { answer } = client
-      const local = createLocalTopics({ peer, level, allowed, mayAsk, ask, relayed, clock, answer })
+      const { answer, broke } = client
+      const local = createLocalTopics({ peer, level, allowed, mayAsk, ask, relayed, clock, answer, broke })
       return {
         kind: 'open',
         connack: connackFor(connect, keepalive, o.newId),

@@ -118,6 +118,7 @@ export class Connection extends Ending implements ReadingOwner, SessionOwner {
     const client = {
       answer: (bytes: Uint8Array) => this.client.answer(bytes),
       goodbye: () => this.goodbye(),
+      broke: (error: unknown) => this.broke(error),
       expire: () => this.outlived(),
     }
     const opening = this.door.claims?.open({ connect, peer: this.peer, client })

@@ -3,8 +3,9 @@
  * and what stays of it: ./session.ts. Not the client's bytes: ./reading.ts.
  */
 
+import type { DenyPublish } from '#fleet/access.ts'
+import { SECOND, type Clock } from '#fleet/clock.ts'
 import type { Peer } from '#fleet/peer.ts'
-import { SECOND } from '#fleet/clock.ts'
 import { REASON } from '#wire/mqtt-codes.ts'
 import type { Above } from './above.ts'
 import type { Leave } from './ack-packets.ts'
@@ -13,12 +14,13 @@ import { HOLD, type ClientSide } from './client-side.ts'
 import { makeConnect, type Connect } from './connect-packet.ts'
 import type { Connack } from './connack-packet.ts'
 import type { DoorParts } from './door-parts.ts'
-import { judgeDownward } from './downward.ts'
+import { judgeDownward, type Below } from './downward.ts'
 import { createExchange, type Exchange } from './exchange.ts'
 import { createFramer, type Decide, type Framer, type Refusal } from './frames.ts'
 import type { Admitted, MqttSettings } from './greeting.ts'
 import type { LocalTopics } from './local-topics.ts'
 import { opensFromBroker, TYPE } from './packets.ts'
+import type { Tally } from './tally.ts'
 import type { Share } from './turns.ts'
 import { judgeUpward } from './upward.ts'
 import type { Verdicts } from './verdicts.ts'
@@ -60,7 +62,8 @@ const ofBroker = (refusal: Refusal): Refusal =>
     ? refusal
     : { reason: 'target_unreachable', detail: refusal.detail }
 
-export class Conversation implements BrokerEvents {
+/** It is what the judges of both directions stand on itself: an object for each of them, and a closure for each of its methods, would be kept by every idle connection. */
+export class Conversation implements BrokerEvents, Above, Below {
   /** Does what the broker keeps outlive the connection? undefined: it has not accepted it. */
   stays: boolean | undefined
   /** it wants, or has been given, a session that begins anew */
@@ -69,13 +72,14 @@ export class Conversation implements BrokerEvents {
   readonly #door: DoorParts
   readonly #peer: Peer
   readonly #speaker: Speaker
-  readonly #verdicts: Verdicts
-  readonly #exchange: Exchange
+  readonly verdicts: Verdicts
+  readonly exchange: Exchange
   readonly #settings: () => MqttSettings
   /** until the broker has answered */
   #greeting: Admitted | undefined
   #asked: Connect | undefined
-  readonly #sessionExpiry: number
+  readonly sessionExpiry: number
+  #share: Share | undefined
   readonly #isDevice: boolean
   #local: LocalTopics | undefined
   #broker: BrokerSide | undefined
@@ -98,9 +102,9 @@ export class Conversation implements BrokerEvents {
     this.#door = door
     this.#peer = peer
     this.#speaker = speaker
-    this.#verdicts = verdicts
+    this.verdicts = verdicts
     this.#settings = settings
-    this.#exchange = createExchange({
+    this.exchange = createExchange({
       level,
       limits: mqtt,
       sharedSubscriptions: upstream.sharedSubscriptions,
@@ -110,10 +114,10 @@ export class Conversation implements BrokerEvents {
     this.#greeting = greeting
     this.#asked = askedOf(
       connect,
-      this.#exchange.oneMessage !== undefined,
+      this.exchange.oneMessage !== undefined,
       largestFromBroker(level, mqtt.frame_limit),
     )
-    this.#sessionExpiry = v5?.sessionExpiry ?? 0
+    this.sessionExpiry = v5?.sessionExpiry ?? 0
     this.#isDevice = identity.kind === 'device'
     this.clean = this.#asked.clean
     const will = this.#asked.will
@@ -123,7 +127,7 @@ export class Conversation implements BrokerEvents {
 
   /** the one message has been dealt with */
   get done(): boolean {
-    return this.#exchange.oneMessage?.over === true
+    return this.exchange.oneMessage?.over === true
   }
 
   /** the broker has not finished with the client yet */
@@ -133,7 +137,7 @@ export class Conversation implements BrokerEvents {
 
   /** bytes; the largest packet that the client may send */
   get frameLimit(): number {
-    return Math.min(this.#door.mqtt.frame_limit, this.#exchange.maximumPacketSize)
+    return Math.min(this.#door.mqtt.frame_limit, this.exchange.maximumPacketSize)
   }
 
   // ---- to the broker
@@ -146,7 +150,7 @@ export class Conversation implements BrokerEvents {
     this.#down = createFramer({
       limit: largestFromBroker(level, mqtt.frame_limit),
       opens: opensFromBroker[level],
-      decide: this.#firstWord(this.#judgeDown()),
+      decide: this.#firstWord(judgeDownward(this)),
       out: (bytes) => {
         if (!this.#speaker.client.write(bytes)) this.#broker?.pause()
       },
@@ -155,7 +159,7 @@ export class Conversation implements BrokerEvents {
     const about = { clientId, identity, level, address: this.#peer.address, connections }
     this.#broker = new BrokerSide(upstream, about, this)
     const { username, password } = upstream.login(identity)
-    const { keepalive } = this.#exchange
+    const { keepalive } = this.exchange
     this.toBroker(makeConnect(this.#asked as Connect, { clientId, username, password, keepalive, identity }))
   }
 
@@ -175,7 +179,7 @@ export class Conversation implements BrokerEvents {
 
   close(): void {
     this.#local?.close()
-    this.#verdicts.close()
+    this.verdicts.close()
   }
 
   // ---- from the broker
@@ -214,25 +218,25 @@ export class Conversation implements BrokerEvents {
     return (bytes, start, body, end) => {
       if ((bytes[start] as number) >> 4 !== TYPE.connack) return judge(bytes, start, body, end)
       if (this.#down !== undefined) this.#down.decide = judge
-      return isVersionRefusal(this.#exchange.level, bytes, body, end)
+      return isVersionRefusal(this.exchange.level, bytes, body, end)
         ? { reason: 'unsupported', detail: 'the broker does not speak this version' }
         : judge(bytes, start, body, end)
     }
   }
 
-  #onConnack(connack: Connack): Buffer | Refusal {
+  connack(connack: Connack): Buffer | Refusal {
     const { connect, assigned, clientId } = this.#greeting as Admitted
     const welcomed = welcome(connack, {
       connect,
       asked: this.#asked as Connect,
-      keepalive: this.#exchange.keepalive,
+      keepalive: this.exchange.keepalive,
       assigned: assigned ? clientId : undefined,
       limits: this.#door.mqtt,
     })
     if ('reason' in welcomed) return welcomed
     this.#greeting = this.#asked = undefined
     this.stays = welcomed.stays
-    this.#exchange.keepalive = welcomed.keepalive
+    this.exchange.keepalive = welcomed.keepalive
     this.#speaker.accepted()
     this.#afterwards = () => this.#speaker.opened(welcomed.keepalive)
     return welcomed.connack
@@ -240,75 +244,62 @@ export class Conversation implements BrokerEvents {
 
   // ---- verdicts
 
-  #judgeDown(): Decide {
-    const speaker = this.#speaker
-    return judgeDownward({
-      exchange: this.#exchange,
-      verdicts: this.#verdicts,
-      tally: this.#door.tally,
-      answer: (bytes) => this.toBroker(bytes),
-      connack: (connack) => this.#onConnack(connack),
-      goOn: () => {
-        this.#afterwards = () => speaker.goOn()
-      },
-      note: (message, more) => speaker.note(message, more),
-    })
+  get tally(): Tally {
+    return this.#door.tally
+  }
+
+  get clock(): Clock {
+    return this.#door.clock
+  }
+
+  /** the framer's, from the CONNACK on */
+  get share(): Share {
+    return this.#share as Share
+  }
+
+  get denyPublish(): DenyPublish {
+    return this.#settings().denyPublish
+  }
+
+  /** Of devices; made when one asks. */
+  get local(): LocalTopics | undefined {
+    if (!this.#isDevice) return undefined
+    return (this.#local ??= this.#door.openLocal?.({
+      peer: this.#peer,
+      level: this.exchange.level,
+      answer: (bytes) => this.answer(bytes),
+      broke: (error) => this.broke(error),
+    }))
   }
 
   /** From the CONNACK on. @param share the framer's */
   judgeUp(share: Share): Decide {
-    const { clock, tally } = this.#door
-    const speaker = this.#speaker
-    const settings = this.#settings
-    const openLocal = (): LocalTopics | undefined => this.#openLocal()
-    const above: Above = {
-      exchange: this.#exchange,
-      verdicts: this.#verdicts,
-      tally,
-      share,
-      clock,
-      will: this.will,
-      sessionExpiry: this.#sessionExpiry,
-      get denyPublish() {
-        return settings().denyPublish
-      },
-      get local() {
-        return openLocal()
-      },
-      answer: (bytes) => this.#answer(bytes),
-      ask: (bytes) => this.toBroker(bytes),
-      wait: (ms) => speaker.wait(ms),
-      goodbye: (leave) => this.#goodbye(leave),
-      note: (message, more) => speaker.note(message, more),
-    }
-    return judgeUpward(above)
+    this.#share = share
+    return judgeUpward(this)
   }
 
-  /** From a promise of ./local-topics.ts: nobody else would catch what is thrown. */
-  #answerLater(bytes: Buffer): void {
-    try {
-      this.#answer(bytes)
-    } catch (error) {
-      this.broke(error)
-    }
-  }
-
-  #answer(bytes: Buffer): void {
+  answer(bytes: Buffer): void {
     if (!this.#speaker.over && !this.#speaker.client.answer(bytes)) this.#broker?.pause()
   }
 
-  /** Of devices; made when one asks. */
-  #openLocal(): LocalTopics | undefined {
-    if (!this.#isDevice) return undefined
-    return (this.#local ??= this.#door.openLocal?.({
-      peer: this.#peer,
-      level: this.#exchange.level,
-      answer: (bytes) => this.#answerLater(bytes),
-    }))
+  ask(bytes: Buffer): void {
+    this.toBroker(bytes)
   }
 
-  #goodbye({ sessionExpiry }: Leave): void {
+  wait(ms: number): void {
+    this.#speaker.wait(ms)
+  }
+
+  goodbye({ sessionExpiry }: Leave): void {
     if (sessionExpiry !== undefined) this.stays = sessionExpiry > 0
     this.#speaker.goodbye()
+  }
+
+  goOn(): void {
+    this.#afterwards = () => this.#speaker.goOn()
+  }
+
+  note(message: string, more: Record<string, unknown>): void {
+    this.#speaker.note(message, more)
   }
 }

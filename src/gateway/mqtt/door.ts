@@ -4,7 +4,7 @@
  */
 
 import type { Socket } from 'node:net'
-import { isIP } from 'node:net'
+import { isIPv4, isIPv6 } from 'node:net'
 import { createSecureContext, createServer, type SecureContext, type TLSSocket } from 'node:tls'
 import { MINUTE, SECOND, type Clock } from '#fleet/clock.ts'
 import type { Peer } from '#fleet/peer.ts'
@@ -40,9 +40,12 @@ export type MqttDoorOptions = {
   readonly contexts: Pick<Contexts, 'server' | 'contextFor' | 'onReload'>
 }
 
+/** The colon is looked for first, for `isIPv6` is a long pattern. */
+const isAddress = (text: string): boolean => isIPv4(text) || (text.includes(':') && isIPv6(text))
+
 /** A literal address is not a name (RFC 6066 §3), though some clients send it as one. */
 const nameIn = (serverName: string | undefined): string | undefined =>
-  serverName === undefined || isIP(serverName) !== 0 ? undefined : serverName
+  serverName === undefined || isAddress(serverName) ? undefined : serverName
 
 const peerOf = (socket: TLSSocket): Peer => {
   const read = readPeerOf(socket)

@@ -22,7 +22,7 @@ export type Below = {
   readonly verdicts: Verdicts
   readonly tally: Tally
   /** to the broker, from the door itself */
-  answer(bytes: Buffer): void
+  ask(bytes: Buffer): void
   /** The broker's CONNACK, once. @returns what the client gets, when it has been accepted; else why the connection ends */
   connack(connack: Connack): Buffer | Refusal
   /** What the client has sent behind a `hold` may go on, when the packets at hand have gone down. */
@@ -61,7 +61,8 @@ const freeId = ({ flows, questions }: Exchange): number => {
 }
 
 /** Subscriptions that are no longer allowed are ended at the broker as well, or it would go on queueing for them. Once for each change. */
-const sweep = ({ exchange, verdicts, answer }: Below, state: State): void => {
+const sweep = (below: Below, state: State): void => {
+  const { exchange, verdicts } = below
   if (state.sweptAt === verdicts.generation) return
   state.sweptAt = verdicts.generation
   const { level, subscriptions, questions } = exchange
@@ -72,7 +73,7 @@ const sweep = ({ exchange, verdicts, answer }: Below, state: State): void => {
   for (let at = 0; at < over.length; at += MAX_FILTERS) {
     const id = freeId(exchange)
     questions.unsubscribeOwn(id)
-    answer(makeUnsubscribe(level, { id, filters: over.slice(at, at + MAX_FILTERS) }))
+    below.ask(makeUnsubscribe(level, { id, filters: over.slice(at, at + MAX_FILTERS) }))
   }
 }
 
@@ -93,7 +94,7 @@ const drop = (
       recorded: true,
     }
   below.tally.dropped('denied')
-  if (qos > 0) below.answer(makeAck(level, qos === 1 ? TYPE.puback : TYPE.pubrec, id))
+  if (qos > 0) below.ask(makeAck(level, qos === 1 ? TYPE.puback : TYPE.pubrec, id))
   // one that is sent again may have reached the client on another connection: its PUBREL goes there, or the client would hold on to the id
   if (qos === 2 && !dup) (state.swallowed ??= new Set()).add(id)
   if (verdict === 'topic_denied') sweep(below, state)
@@ -110,7 +111,7 @@ const onPublish: Judge = (below, state, bytes, start, body, end) => {
   if (verdict !== 'allowed') return drop(below, state, verdict, qos, id, dup)
   // the id of a message that was dropped, and whose PUBREL has not come: the same message
   if (qos === 2 && state.swallowed?.has(id) === true) {
-    below.answer(makeAck(below.exchange.level, TYPE.pubrec, id))
+    below.ask(makeAck(below.exchange.level, TYPE.pubrec, id))
     return 'skip'
   }
   if (below.tally.sampled())
@@ -127,7 +128,7 @@ const onPubrel: Judge = (below, { swallowed }, bytes, _start, body, end) => {
   const ack = readAck(bytes, body, end, level, TYPE.pubrel)
   if (ack === undefined) return broken('the broker sent a malformed PUBREL')
   if (swallowed?.delete(ack.id) !== true) return 'forward'
-  below.answer(makeAck(level, TYPE.pubcomp, ack.id))
+  below.ask(makeAck(level, TYPE.pubcomp, ack.id))
   return 'skip'
 }
 

@@ -25,7 +25,7 @@ import type { OpenLocalTopics } from './local-topics.ts'
 import { openUpstream } from './open-upstream.ts'
 import { createPlaces } from './places.ts'
 import { createEndsSession } from './session-ends.ts'
-import { createSleepers } from './sleepers.ts'
+import { createSleepers, type Sleepers } from './sleepers.ts'
 import { createTakeovers } from './takeovers.ts'
 import { createTally, type Tally } from './tally.ts'
 import { createTimers } from './timers.ts'
@@ -96,6 +96,8 @@ export const openFront = async (o: FrontOptions): Promise<Front> => {
   const connections = new Set<Connection>()
   const tally = createTally(metrics, () => connections.size, mqtt.log_every)
   const full = createFullLog(log)
+  /** undefined: the broker is being opened, and nobody sleeps yet whose session it may end */
+  let sleepers: Sleepers | undefined
   const embedded = (): Promise<Upstream> =>
     openEmbeddedBroker({
       path: mqtt.store,
@@ -109,7 +111,7 @@ export const openFront = async (o: FrontOptions): Promise<Front> => {
         tally.dropped(what)
         if (what === 'evicted') full(clientId)
       },
-      expired: (clientId) => parts.sleepers.forget(clientId),
+      expired: (clientId) => sleepers?.forget(clientId),
     })
   const upstream = opened.use(await openUpstream({ ...o, embedded }))
   const holders = createHolders(createDiscard(upstream))
@@ -123,13 +125,14 @@ export const openFront = async (o: FrontOptions): Promise<Front> => {
     if (config.https.workers > 0 && mqtt.upstream === undefined)
       opened.use(await openBrokerSocket({ path: mqtt.broker_socket, upstream, holders, log }))
   }
+  sleepers = createSleepers({ ...o, holders, endsSession })
   const parts: DoorParts = {
     mqtt,
     admission: o.admission,
     live: o.live,
     upstream,
     holders,
-    sleepers: createSleepers({ ...o, holders, endsSession }),
+    sleepers,
     endsSession,
     places: createPlaces(),
     takeovers: createTakeovers({ now: timers.now, log, metrics, suspect: o.suspect }),

@@ -47,11 +47,15 @@ export type LocalTopics = {
   close(): void
 }
 
-/** @param o.answer one whole PUBLISH in that level, from the door to the client: goes out with the door's other answers, not judged */
+/**
+ * @param o.answer one whole PUBLISH in that level, from the door to the client: goes out with the door's other answers, not judged
+ * @param o.broke something has thrown, in a turn of its own
+ */
 export type OpenLocalTopics = (o: {
   readonly peer: Peer
   readonly level: Level
   readonly answer: (bytes: Buffer) => void
+  readonly broke: (error: unknown) => void
 }) => LocalTopics
 
 /** Requests of one connection in a minute: a nonce and an enrolment, a few times over. */
@@ -112,6 +116,7 @@ export const createLocalTopics = (o: {
   readonly peer: Peer
   readonly level: Level
   readonly answer: (bytes: Buffer) => void
+  readonly broke: (error: unknown) => void
   readonly allowed: LocalKinds
   readonly mayAsk: MayAsk
   readonly ask: Relay['ask']
@@ -186,10 +191,13 @@ export const createLocalTopics = (o: {
       if (!wanted.has(replyTopics(kind).accepted)) return undefined
       const kept = correlation === undefined ? undefined : Buffer.from(correlation)
       // read before this returns, up to the first await
-      void ask(kind, payload).then((relayed) => {
-        o.relayed(peer, kind, relayed)
-        reply(kind, relayed, kept)
-      })
+      void ask(kind, payload)
+        .then((relayed) => {
+          o.relayed(peer, kind, relayed)
+          reply(kind, relayed, kept)
+        })
+        // nobody else would catch it, and it would be the end of the gateway
+        .catch(o.broke)
       return undefined
     },
     close: () => {

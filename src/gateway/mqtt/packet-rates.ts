@@ -20,15 +20,14 @@ export class PacketRates {
   #filledAt: number
   #turn = -1
 
-  constructor(o: {
-    readonly packets_per_second: number
-    readonly bytes_per_second: number
-    readonly clock: Clock
-  }) {
-    this.#packetRate = this.#packets = o.packets_per_second
-    this.#byteRate = this.#bytes = o.bytes_per_second
-    this.#clock = o.clock
-    this.#filledAt = o.clock()
+  constructor(
+    limits: { readonly packets_per_second: number; readonly bytes_per_second: number },
+    clock: Clock,
+  ) {
+    this.#packetRate = this.#packets = limits.packets_per_second
+    this.#byteRate = this.#bytes = limits.bytes_per_second
+    this.#clock = clock
+    this.#filledAt = clock()
   }
 
   /** A packet has been read. The clock is asked once in a turn of the event loop. @returns ms to wait before the next one, 0: none; two seconds at most */

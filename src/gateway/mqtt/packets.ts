@@ -178,14 +178,22 @@ export const packet = (first: number, ...parts: readonly Uint8Array[]): Buffer =
 
 export const number16 = (value: number): Uint8Array => Uint8Array.of(value >> 8, value & 0xff)
 
+const tooLong = (length: number): FleetError => new FleetError('internal', `an MQTT field of ${length} bytes`)
+
 /** With its length. @throws FleetError `internal`: too long. A length cut short would make a packet of what follows it. */
 export const field16 = (bytes: Uint8Array): Buffer => {
-  if (bytes.length > 0xffff) throw new FleetError('internal', `an MQTT field of ${bytes.length} bytes`)
+  if (bytes.length > 0xffff) throw tooLong(bytes.length)
   return Buffer.concat([number16(bytes.length), bytes])
 }
 
 /** @throws FleetError `internal`: too long */
-export const text16 = (text: string): Buffer => field16(Buffer.from(text))
+export const text16 = (text: string): Buffer => {
+  const field = Buffer.allocUnsafe(2 + Buffer.byteLength(text))
+  const length = field.write(text, 2)
+  if (length > 0xffff) throw tooLong(length)
+  field.writeUInt16BE(length)
+  return field
+}
 
 export const PINGREQ = Buffer.of(pingreq << 4, 0)
 export const PINGRESP = Buffer.of(pingresp << 4, 0)

@@ -192,7 +192,7 @@ export const judgeUpward = (above: Above): Decide => {
     const step = (JUDGES[type] as UpJudge)(above, state, bytes, start, body, end)
     const units = (end - start) >> UNIT
     if (units > 0) above.share.spend(units)
-    state.rates ??= new PacketRates({ ...limits, clock: above.clock })
+    state.rates ??= new PacketRates(limits, above.clock)
     const ms = state.rates.spend(end - start)
     if (ms > 0 && !isRefusal(step)) {
       above.share.exhaust()

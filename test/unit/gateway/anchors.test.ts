@@ -259,6 +259,51 @@ describe('what is trusted on a hostname', () => {
     expect(anchors.contextFor('c.test')).toBeUndefined()
     expect(anchors.caFor('c.test')).toEqual([])
   })
+  describe('as told', () => {
+    const changing = () => {
+      const time = { now: NOW }
+      const state = { snapshot: snapshotOf(on(pki.devices, pki.root)), reads: 0, fails: false }
+      const anchors = createAnchors({
+        snapshot: () => {
+          state.reads += 1
+          if (state.fails) throw new Error('locked')
+          return state.snapshot
+        },
+        clock: () => time.now,
+        makeContext: (ca) => ({ ca }) as unknown as SecureContext,
+        problem: () => {},
+      })
+      return { anchors, state, told: () => anchors.contextFor(HOST, { asTold: true }) }
+    }
+    test('the registry is asked once, and again when it is said that something has changed', () => {
+      const { anchors, state, told } = changing()
+      const before = told()
+      state.snapshot = snapshotOf(on(pki.other.root))
+      expect(told()).toBe(before)
+      expect(state.reads).toBe(1)
+      anchors.refresh()
+      expect(told()).toEqual({ ca: [pki.other.root.pem] })
+      expect(anchors.contextFor(HOST)).toBe(told())
+    })
+    test('a verdict by newer anchors tells too', () => {
+      const { anchors, told } = changing()
+      told()
+      anchors.standing(snapshotOf(on(pki.other.root)), peerOf(lamp), HOST, () => undefined)
+      expect(told()).toEqual({ ca: [pki.other.root.pem] })
+    })
+    test('a name that was not told is asked for', () => {
+      const { anchors, state, told } = changing()
+      told()
+      state.snapshot = snapshotOf(anchor({ hostnames: ['new.test'], pem: pki.root.pem }))
+      expect(anchors.contextFor('new.test', { asTold: true })).toEqual({ ca: [pki.root.pem] })
+      expect(told()).toBeUndefined()
+    })
+    test('a change that cannot be read is an error of whoever tells it', () => {
+      const { anchors, state } = changing()
+      state.fails = true
+      expect(() => anchors.refresh()).toThrow('locked')
+    })
+  })
   test('a new server certificate means new contexts', () => {
     const { anchors, made } = open(snapshotOf(on(pki.devices, pki.root)))
     anchors.contextFor(HOST)

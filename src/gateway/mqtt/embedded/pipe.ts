@@ -116,15 +116,8 @@ export class Pipe implements Link, OtherEnd {
 
   flush(): void {
     this.#scheduled = false
-    if (this.#paused || this.#gone || this.#waiting === 0) return
-    this.#gather()
-    const pieces = this.#pieces ?? []
-    let [size, count] = [0, 0]
-    while (count < pieces.length && size < HIGH_WATER) size += (pieces[count++] as Buffer).length
-    const some = pieces.splice(0, count)
-    if (pieces.length === 0) this.#pieces = undefined
-    this.#waiting -= size
-    this.#events.data(some.length === 1 ? (some[0] as Buffer) : Buffer.concat(some, size))
+    if (this.#paused || this.#gone) return
+    if (this.#waiting > 0) this.#say()
     // the door may have said pause to these very bytes
     if (this.#paused) return
     if (this.#waiting > 0) return this.#schedule()
@@ -175,7 +168,8 @@ export class Pipe implements Link, OtherEnd {
 
   resume(): void {
     this.#paused = false
-    if (this.#waiting > 0) this.#schedule()
+    // also when nothing waits: it may have paused at the last of it, and whoever waits for that is told in flush
+    this.#schedule()
   }
 
   end(how: Ending): void {
@@ -194,6 +188,17 @@ export class Pipe implements Link, OtherEnd {
   }
 
   // ----
+
+  #say(): void {
+    this.#gather()
+    const pieces = this.#pieces ?? []
+    let [size, count] = [0, 0]
+    while (count < pieces.length && size < HIGH_WATER) size += (pieces[count++] as Buffer).length
+    const some = pieces.splice(0, count)
+    if (pieces.length === 0) this.#pieces = undefined
+    this.#waiting -= size
+    this.#events.data(some.length === 1 ? (some[0] as Buffer) : Buffer.concat(some, size))
+  }
 
   #gather(): void {
     const crumbs = this.#crumbs

@@ -227,6 +227,8 @@ export const createRouting = (o: {
         const granted = seat.qosOf(packet.topic)
         // unsubscribed, and aedes is just about to notice
         if (granted < 0) return done()
+        // retained: it can wait for a client that is slow, and nobody else does
+        if (!live && (pipe.slow || !pipe.hasRoom)) return pipe.whenEmpty(() => deliver(packet, done))
         const qos = Math.min(packet.qos, granted)
         const { session } = seat
         if (qos > 0 && session !== undefined) {

@@ -3,6 +3,7 @@
  * listen. It costs him his connection or his time, and nobody else's.
  */
 
+import type { TLSSocket } from 'node:tls'
 import type { Packet } from 'mqtt-packet'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { MOSQUITTO } from '../../../support/mosquitto.ts'
@@ -247,22 +248,29 @@ describe.each<Broker>(['embedded', 'mosquitto'])('before %s', (broker) => {
         using deaf = await stage.enter('deaf', level)
         await subscribe(deaf, ['pair/flood/#', 'devices/deaf/#'], 1)
         deaf.stream.pause()
+        const { bytesRead } = deaf.stream as TLSSocket
         const payload = Buffer.alloc(20_000, 0x61)
         // what it does not hear is much more than all buffers on the way
         for (let n = 0; n < 500; n += 1) stage.observer.send(say('devices/deaf/flood', { payload }))
+        const flood = stage.observer.ping()
         const order: string[] = []
-        const done = (async () => {
-          for (let n = 0; n < 20; n += 1) await roundTrip()
+        for (let n = 0; n < 20; n += 1) {
+          await roundTrip()
           order.push('pair')
-        })()
-        const deafHears = (async () => {
-          await new Promise((resolve) => deaf.stream.once('resume', resolve))
-          order.push('deaf')
-        })()
-        await done
+        }
+        // and when all of it is there, and the door waits for the deaf one only
+        await flood
+        for (let n = 0; n < 20; n += 1) {
+          await roundTrip()
+          order.push('pair')
+        }
+        // no more than what a stream takes in by itself: it was deaf all the while
+        expect(deaf.waiting).toEqual([])
+        expect((deaf.stream as TLSSocket).bytesRead - bytesRead).toBeLessThan(10 * payload.length)
         deaf.stream.resume()
-        await deafHears
-        expect(order).toEqual(['pair', 'deaf'])
+        expect((await deaf.until('publish')).topic).toBe('devices/deaf/flood')
+        order.push('deaf')
+        expect(order).toEqual([...Array.from({ length: 40 }, () => 'pair'), 'deaf'])
       },
     )
   })

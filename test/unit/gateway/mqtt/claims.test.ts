@@ -196,6 +196,7 @@ const connection = (
       goodbye: () => {
         goodbye = true
       },
+      broke: () => {},
       expire: () => {
         expired = true
       },
@@ -521,7 +522,7 @@ test('MQTT 5: neither an alias nor a subscription identifier', () => {
 
 /** How many claims of one address are let in. */
 const shareOf = (claims: ReturnType<typeof claimsOf>): number => {
-  const client = { answer: () => true, goodbye: () => {}, expire: () => {} }
+  const client = { answer: () => true, goodbye: () => {}, broke: () => {}, expire: () => {} }
   const peer = peerOf(claim())
   let opened = 0
   while (claims.open({ connect: connectOf(4), peer, client }).kind === 'open') opened += 1
@@ -536,7 +537,7 @@ describe('is not opened', () => {
     ['with an empty ClientID and a session', 4, { clientId: '', clean: false }, 'client_id_mismatch'],
     ['with an empty ClientID', 3, { clientId: '' }, 'client_id_mismatch'],
   ])('%s (level %d)', (_, level, connect, reason) => {
-    const client = { answer: () => true, goodbye: () => {}, expire: () => {} }
+    const client = { answer: () => true, goodbye: () => {}, broke: () => {}, expire: () => {} }
     const opening = claimsOf(() => groupsOf()).open({
       connect: connectOf(level, connect),
       peer: peerOf(claim()),
@@ -548,7 +549,7 @@ describe('is not opened', () => {
   test('when there are too many', () => {
     const claims = claimsOf(() => groupsOf(), 2)
     expect(shareOf(claimsOf(() => groupsOf()))).toBe(32)
-    const client = { answer: () => true, goodbye: () => {}, expire: () => {} }
+    const client = { answer: () => true, goodbye: () => {}, broke: () => {}, expire: () => {} }
     const open = (address = '192.0.2.7') =>
       claims.open({ connect: connectOf(4), peer: peerOf(claim(), [], { address }), client })
     const first = open()
@@ -569,6 +570,7 @@ test('a device renews, and creates nothing, nor has a nonce for it', async () =>
     peer: peerOf(pki.device()),
     level: 4,
     answer: () => {},
+    broke: () => {},
     allowed: LOCAL_KINDS.device,
     mayAsk: () => 0,
     ask: ({ kind, for: proves }) => {
@@ -610,3 +612,27 @@ test('one that is sent away is told that it has had its time', async () => {
   await client.closed()
   expect(real.size()).toBe(0)
 })
+
+test.each([0, 1])(
+  'what throws once a request is answered (%i: the log, the client) is told, and ends nobody else',
+  async (at) => {
+    const fail = (which: number) => () => {
+      if (which === at) throw new Error('boom')
+    }
+    const broken = Promise.withResolvers<unknown>()
+    const local = createLocalTopics({
+      peer: peerOf(pki.device()),
+      level: 4,
+      relayed: fail(0),
+      answer: fail(1),
+      broke: broken.resolve,
+      allowed: LOCAL_KINDS.device,
+      mayAsk: () => 0,
+      ask: () => Promise.resolve(accepted({})),
+      clock: () => now,
+    })
+    for (const topic of ALL_REPLIES) local.grants(topic)
+    expect(local.publish(REQUEST_TOPICS.nonce, Buffer.alloc(0), { correlation: undefined })).toBeUndefined()
+    expect(await broken.promise).toMatchObject({ message: 'boom' })
+  },
+)

@@ -3,7 +3,7 @@ import { PacketRates } from '#gateway/mqtt/packet-rates.ts'
 
 const create = (packets: number, bytes: number) => {
   let now = 1_000
-  const rates = new PacketRates({ packets_per_second: packets, bytes_per_second: bytes, clock: () => now })
+  const rates = new PacketRates({ packets_per_second: packets, bytes_per_second: bytes }, () => now)
   return {
     spend: (size = 10): number => rates.spend(size),
     /** that many in a row */

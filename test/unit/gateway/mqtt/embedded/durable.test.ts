@@ -366,15 +366,16 @@ describe('a disk that cannot be written, for long', () => {
     const before = used()
     for (let at = 0; at < 300; at++) client.send(publish({ qos: 0, retain: true, payload, topic: 'r' }))
     await client.ping()
-    expect(used() - before).toBeLessThan(10 * payload.length)
+    // again and again: one collection need not have given back all that it has found
+    await expect.poll(() => used() - before).toBeLessThan(10 * payload.length)
   })
 })
 
 describe('retained messages that a SUBSCRIBE brings', () => {
-  const retain = async (count: number): Promise<void> => {
+  const retain = async (count: number, payload: string | Buffer = 'x'): Promise<void> => {
     const client = await enter('them', true)
     for (let at = 0; at < count; at++)
-      client.send(publish({ topic: `r/${at}/x`, retain: true, messageId: at + 1 }))
+      client.send(publish({ topic: `r/${at}/x`, retain: true, messageId: at + 1, payload }))
     for (let at = 0; at < count; at++) await client.until('puback')
   }
   const subscribeAll = (...filters: (readonly [string, 0 | 1 | 2])[]): Packet => ({
@@ -393,6 +394,18 @@ describe('retained messages that a SUBSCRIBE brings', () => {
     // and again with the next SUBSCRIBE [MQTT-3.8.4-3]
     client.send(subscribeAll(['r/2/x', 0]))
     await expect.poll(() => heard(client)).toEqual(['suback 2', 'publish r/2/x qos1'])
+  })
+
+  test.each([0, 1, 2] as const)('all come to a client that is slow, as it reads, QoS %i', async (qos) => {
+    await retain(90, Buffer.alloc(10_000))
+    const client = await enter('me', true)
+    client.stream.pause()
+    client.send(subscribeAll(['r/#', qos]))
+    // longer than its publishers would wait for it
+    await new Promise((resolve) => setTimeout(resolve, 250))
+    client.stream.resume()
+    await expect.poll(() => client.waiting.length).toBe(91)
+    expect(lines).toEqual([])
   })
 
   test('leave turns to others, and are not handed out of two SUBSCRIBEs at a time', async () => {

@@ -152,6 +152,42 @@ describe('from the broker', () => {
     expect(went).toBe(1)
   })
 
+  test.each([200, 300])(
+    'of one that took all and paused at that (%i KiB), all go on when it reads again, and it is not slow any more',
+    async (kib) => {
+      let went = 0
+      pipe = new Pipe(
+        {
+          data: () => pipe.pause(),
+          drain: () => {},
+          closed: () => {},
+        },
+        { backlog: BACKLOG },
+        (one) => void turn.push(one),
+      )
+      pipe.conn.write(Buffer.alloc(kib * KIB))
+      if (kib > 256) pipe.goOn(() => went++)
+      else went++
+      pipe.whenEmpty(() => went++)
+      nextTurn()
+      // before the broker's own look at how long it waits
+      pipe.resume()
+      nextTurn()
+      await new Promise(setImmediate)
+      expect(went).toBe(2)
+      // and slow, once, with nothing left to be said to it
+      pipe.pause()
+      pipe.conn.write(Buffer.alloc(300 * KIB))
+      vi.advanceTimersByTime(200)
+      expect(pipe.slow).toBe(true)
+      pipe.resume()
+      nextTurn()
+      pipe.resume()
+      nextTurn()
+      expect(pipe.slow).toBe(false)
+    },
+  )
+
   test('its publishers wait for a client that does not read, once, and until it goes', () => {
     let went = 0
     pipe.goOn(() => went++)
