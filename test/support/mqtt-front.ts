@@ -14,7 +14,7 @@ import { createDiscard } from '#gateway/mqtt/discard.ts'
 import type { Web } from '#gateway/mqtt/greeting.ts'
 import { createHolders, type Holders } from '#gateway/mqtt/holders.ts'
 import { createPlaces } from '#gateway/mqtt/places.ts'
-import { createEndsSession } from '#gateway/mqtt/session-ends.ts'
+import { createEndsSession, createWasEverCut } from '#gateway/mqtt/session-ends.ts'
 import { createSleepers } from '#gateway/mqtt/sleepers.ts'
 import { createTakeovers } from '#gateway/mqtt/takeovers.ts'
 import { createTally, type Tally } from '#gateway/mqtt/tally.ts'
@@ -126,6 +126,7 @@ export const openFront = async (
     sleepers: createSleepers({ admission, live, holders, endsSession, log: lines, metrics }),
     tally,
     endsSession,
+    wasEverCut: createWasEverCut(admission),
     places: createPlaces(),
     takeovers: createTakeovers({
       now: timers.now,

@@ -24,6 +24,8 @@ export type DoorParts = {
   readonly holders: Holders
   readonly sleepers: Sleepers
   readonly endsSession: EndsSession
+  /** by its id */
+  readonly wasEverCut: (deviceId: string) => boolean
   readonly places: Places
   readonly takeovers: Takeovers
   readonly timers: Timers

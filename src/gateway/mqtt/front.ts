@@ -24,7 +24,7 @@ import { createHolders, type Holders } from './holders.ts'
 import type { OpenLocalTopics } from './local-topics.ts'
 import { openUpstream } from './open-upstream.ts'
 import { createPlaces } from './places.ts'
-import { createEndsSession } from './session-ends.ts'
+import { createEndsSession, createWasEverCut } from './session-ends.ts'
 import { createSleepers, type Sleepers } from './sleepers.ts'
 import { createTakeovers } from './takeovers.ts'
 import { createTally, type Tally } from './tally.ts'
@@ -134,6 +134,7 @@ export const openFront = async (o: FrontOptions): Promise<Front> => {
     holders,
     sleepers,
     endsSession,
+    wasEverCut: createWasEverCut(o),
     places: createPlaces(),
     takeovers: createTakeovers({ now: timers.now, log, metrics, suspect: o.suspect }),
     timers,

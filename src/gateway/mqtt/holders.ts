@@ -22,6 +22,8 @@ export type Holder = {
 
 export type Holders = {
   claim(clientId: string, holder: Holder): void
+  /** Has somebody of this process got it, or asked for it? */
+  isHeld(clientId: string): boolean
   /** Also of a holder that is still waiting. */
   release(clientId: string, holder: Holder): void
   /**
@@ -141,6 +143,7 @@ export const createHolders = (discard: Discard): Holders => {
   }
 
   return {
+    isHeld: (id) => entries.has(id),
     claim: (id, holder) => {
       const entry = entries.get(id)
       if (entry === undefined) {

@@ -22,6 +22,20 @@ const OF_DEVICE: ReadonlySet<MqttReason> = new Set(['device_suspended', 'device_
 const OF_CERTIFICATE: ReadonlySet<MqttReason> = new Set(['certificate_revoked', 'issuer_revoked'])
 
 /**
+ * Was this device ever cut? What an unknown session of it holds may be of before then, and a device that was let in again finds nothing of that.
+ * Where the registry cannot be asked, it was.
+ */
+export const createWasEverCut =
+  (registry: Pick<RegistryReader, 'wasCut'>): ((deviceId: string) => boolean) =>
+  (deviceId) => {
+    try {
+      return registry.wasCut(deviceId as DeviceId, 0) !== undefined
+    } catch {
+      return true
+    }
+  }
+
+/**
  * @returns does a session end whose client is refused for that reason? Where the reason is said of a certificate: when its device is cut
  * (RegistryReader.wasCut), or was after that client was let in. Of a foreign identity nobody knows more than that. Where the registry cannot be
  * asked, it ends.

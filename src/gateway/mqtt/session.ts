@@ -116,9 +116,21 @@ export class Session {
     if (fingerprint !== undefined && this.deviceId !== undefined) sighting(fingerprint)
     this.#live = live.add(this.#owner)
     this.#slept = sleepers.wake(this.clientId)
+    if (this.#slept === undefined && this.#mayBeOfBefore()) holders.discard(this.clientId)
     holders.claim(this.clientId, this.#owner)
     // one that was superseded just now has left its session to be watched: that is ours from here on
     this.#slept = sleepers.wake(this.clientId) ?? this.#slept
+  }
+
+  /**
+   * Does it go on with a session that nobody here has watched, and that may have been there when its device was cut? Of brokers that cannot say which
+   * sessions an identity has, ./evictions.ts finds the one under the device's own name only.
+   */
+  #mayBeOfBefore(): boolean {
+    const { mqtt, holders, wasEverCut } = this.#door
+    const { deviceId, clientId, talk } = this
+    if (mqtt.upstream === undefined || talk.clean || holders.isHeld(clientId)) return false
+    return deviceId !== undefined && clientId !== deviceId && wasEverCut(deviceId)
   }
 
   /** Its device is no longer wanted: nothing of it stays. What ends with the connection anyway is not ended twice. */
