@@ -73,9 +73,11 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = CONNECTIONS, pr
     embedded: [] as number[],
     mosquitto: [] as number[],
   }
+  let facts: MqttBench['facts'] = {}
   for (let round = 0; round < rounds; round += 1) {
     for (const name of ['door', 'embedded', 'mosquitto'] as const satisfies readonly MqttServerName[]) {
       await using bench = await openMqttBench({ names: [name], devices, mqtt })
+      facts = { ...facts, ...bench.facts }
       variants[name].push(await ofMqtt(bench, requests))
       if (name === 'door') variants.bare.push(await ofBare(bench, requests))
     }
@@ -89,6 +91,6 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = CONNECTIONS, pr
     unit: 'bytes per idle connection',
     base: 'bare',
     variants,
-    facts: { rounds, connections: requests, node: process.version },
+    facts: { rounds, connections: requests, ...facts },
   }
 }

@@ -3,19 +3,20 @@
  * each can do the same: verify the client, forward its certificate, write a log line, keep connections to the origin. Linux, with taskset.
  */
 
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '#fleet/clock.ts'
+import { freePort } from '../../test/support/free-port.ts'
 import { makePki, type TestLeaf, type TestPki } from '../../test/support/pki.ts'
 import { cpuOfTree } from './cpu.ts'
 import { SERVER_CORE } from './desk.ts'
 import type { Load, Loaded } from './handshakes.ts'
+import { startHaproxy } from './haproxy.ts'
 import { CLIENT_CORE, startHelper, talkTo } from './helpers.ts'
 import { HOST, prepareHome, startGateway } from './home.ts'
 import type { OriginUp } from './ok-origin.ts'
-import { freePort, startPinned, whenUp, type Pinned } from './pinned.ts'
+import { startPinned, versionOf, whenUp, type Pinned } from './pinned.ts'
 
 const AT_ONCE = 4
 
@@ -74,14 +75,11 @@ const startNginx = async (given: Given, port: number): Promise<Pinned> => {
   return startPinned(SERVER_CORE, ['nginx', '-c', file, '-p', given.home])
 }
 
-const haproxyConfig = ({ home, origin, session }: Given, port: number): string => `
-global
-  nbthread 1
-  maxconn 9000
-  tune.ssl.cachesize 0
-  log stderr format raw local0
-  ssl-default-bind-curves X25519
-defaults
+const startHaproxyOf = async ({ home, origin, session }: Given, port: number): Promise<Pinned> =>
+  startHaproxy(home, {
+    port,
+    bind: 'alpn http/1.1',
+    text: (bind) => `defaults
   mode http
   log global
   option httplog
@@ -90,7 +88,7 @@ defaults
   timeout client 60s
   timeout server 60s
 frontend door
-  bind 127.0.0.1:${port} ssl crt ${home}/haproxy.pem ca-file ${home}/certs/chain.pem verify required no-tls-tickets alpn http/1.1 ssl-min-ver TLSv1.2
+  ${bind}
   http-request set-header Cf-Client-Cert-Sha256 %[ssl_c_der,sha2(256),hex]
   http-request set-header Client-Cert :%[ssl_c_der,base64]:
   http-request set-header X-Forwarded-For %[src]
@@ -99,17 +97,8 @@ frontend door
 backend origin
   http-reuse always
   server origin ${new URL(origin).host}
-`
-
-const startHaproxy = async (given: Given, port: number): Promise<Pinned> => {
-  const { home } = given
-  const read = (name: string): string => readFileSync(join(home, 'certs', name), 'utf8')
-  writeFileSync(join(home, 'haproxy.pem'), read('server.pem') + read('private/server.key'), { mode: 0o600 })
-  const file = join(home, 'haproxy.cfg')
-  writeFileSync(file, haproxyConfig(given, port))
-  const log = openSync(join(home, 'haproxy.log'), 'w')
-  return startPinned(SERVER_CORE, ['haproxy', '-db', '-f', file], { stdio: ['ignore', 'ignore', log] })
-}
+`,
+  })
 
 const startOurs = async ({ home }: Given, port: number): Promise<Pinned> =>
   (await startGateway(home, { SALLYPORT_GATEWAY_HTTPS_LISTEN: `127.0.0.1:${port}` })).program
@@ -117,11 +106,8 @@ const startOurs = async ({ home }: Given, port: number): Promise<Pinned> =>
 const STARTS: Readonly<Record<DoorName, (given: Given, port: number) => Promise<Pinned>>> = {
   sallyport: startOurs,
   nginx: startNginx,
-  haproxy: startHaproxy,
+  haproxy: startHaproxyOf,
 }
-
-const versionOf = (command: string): string =>
-  execFileSync('sh', ['-c', `${command} 2>&1 | head -1`], { encoding: 'utf8' }).trim()
 
 /** @param o.names in the order of the table. @param o.session ms */
 export const openDoors = async (o: {

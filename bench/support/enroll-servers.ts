@@ -3,8 +3,9 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Home } from '../../test/support/enroll-desk.ts'
+import { freePort } from '../../test/support/free-port.ts'
 import { CHECKOUT, SERVER_CORE, startEnroll } from './desk.ts'
-import { freePort, startPinned, whenUp, type Pinned } from './pinned.ts'
+import { startPinned, whenUp, type Pinned } from './pinned.ts'
 import type { Post } from './posts.ts'
 
 /** One enrolment: PEM, and a claim token of its own. */

@@ -1,6 +1,6 @@
 /** A home as the ceremony and the enroll desk would leave it, with so many devices, and a gateway on it. Not what is asked of it: doors.ts, mqtt-servers.ts. */
 
-import { mkdirSync, openSync, readFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Application } from '#fleet/access.ts'
 import { DAY, systemClock } from '#fleet/clock.ts'
@@ -8,12 +8,10 @@ import type { DeviceId } from '#fleet/device-id.ts'
 import { openRegistry } from '#registry/sqlite.ts'
 import type { Registry } from '#registry/registry.ts'
 import { createSecretKey } from '#runtime/secrets.ts'
-import type { RunFile } from '#wire/run-file.ts'
 import { ensureAssertionKey } from '../../test/support/assertion-key.ts'
 import type { TestLeaf, TestPki } from '../../test/support/pki.ts'
 import { ACTOR, anchor, application, claimToken, policy, reservation } from '../../test/support/registry.ts'
-import { CHECKOUT, SERVER_CORE } from './desk.ts'
-import { startPinned, whenUp, type Pinned } from './pinned.ts'
+import { startDesk, type DeskUp } from './desk.ts'
 
 export const HOST = 'bench.test'
 const EVERY = 999_999_999
@@ -60,60 +58,42 @@ export const prepareHome = async (o: {
   await Promise.all(o.leaves.map((leaf) => enrol(registry, pki, leaf, now)))
 }
 
-/** Revokes devices in the registry of a home, as the enroll desk would. @returns ms: when all of it was committed */
-export const revokeIn = async (home: string, ids: readonly string[]): Promise<number> => {
+/** Revokes devices in the registry of a home, as the enroll desk would. @returns ms since the epoch, by device: when each was committed */
+export const revokeIn = async (
+  home: string,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, number>> => {
   await using registry = await registryOf(home)
+  const committed = new Map<string, number>()
   await Promise.all(
-    ids.map((id) =>
-      registry.setDeviceState({
+    ids.map(async (id) => {
+      await registry.setDeviceState({
         id: id as DeviceId,
         state: 'revoked',
         reason: 'keyCompromise',
         now: systemClock(),
         actor: ACTOR,
-      }),
-    ),
+      })
+      committed.set(id, performance.timeOrigin + performance.now())
+    }),
   )
-  return performance.timeOrigin + performance.now()
+  return committed
 }
 
-export type GatewayUp = { readonly program: Pinned; readonly urls: RunFile['urls'] }
-
-/** On core 0 and free ports, its log in a file. @returns once it listens */
-export const startGateway = async (
-  home: string,
-  env: Readonly<Record<string, string>> = {},
-): Promise<GatewayUp> => {
-  const log = openSync(join(home, 'gateway.log'), 'w')
-  const program = startPinned(
-    SERVER_CORE,
-    [process.execPath, '--openssl-config=src/runtime/openssl.cnf', 'src/gateway/main.ts'],
-    {
-      cwd: CHECKOUT,
-      stdio: ['ignore', 'ignore', log],
-      env: {
-        PATH: process.env['PATH'],
-        SALLYPORT_HOME: home,
-        SALLYPORT_ENVIRONMENT: 'development',
-        SALLYPORT_GATEWAY_HTTPS_LISTEN: '127.0.0.1:0',
-        SALLYPORT_GATEWAY_MQTTS_LISTEN: '127.0.0.1:0',
-        SALLYPORT_GATEWAY_METRICS_LISTEN: '127.0.0.1:0',
-        SALLYPORT_HTTPS_CONNECTIONS_PER_ADDRESS: String(EVERY),
-        SALLYPORT_HTTPS_REQUESTS_PER_CERTIFICATE: String(EVERY),
-        SALLYPORT_MQTT_CONNECTIONS_PER_ADDRESS: String(EVERY),
-        SALLYPORT_MQTT_PACKETS_PER_SECOND: String(EVERY),
-        SALLYPORT_MQTT_BYTES_PER_SECOND: '1000GiB',
-        SALLYPORT_LIMITS_MAX_CONNECTIONS: '20000',
-        ...env,
-      },
+/** On core 0 and free ports, with no limit that a benchmark meets. @returns once it listens */
+export const startGateway = (path: string, env: Readonly<Record<string, string>> = {}): Promise<DeskUp> =>
+  startDesk('gateway', {
+    path,
+    env: {
+      SALLYPORT_GATEWAY_HTTPS_LISTEN: '127.0.0.1:0',
+      SALLYPORT_GATEWAY_MQTTS_LISTEN: '127.0.0.1:0',
+      SALLYPORT_GATEWAY_METRICS_LISTEN: '127.0.0.1:0',
+      SALLYPORT_HTTPS_CONNECTIONS_PER_ADDRESS: String(EVERY),
+      SALLYPORT_HTTPS_REQUESTS_PER_CERTIFICATE: String(EVERY),
+      SALLYPORT_MQTT_CONNECTIONS_PER_ADDRESS: String(EVERY),
+      SALLYPORT_MQTT_PACKETS_PER_SECOND: String(EVERY),
+      SALLYPORT_MQTT_BYTES_PER_SECOND: '1000GiB',
+      SALLYPORT_LIMITS_MAX_CONNECTIONS: '20000',
+      ...env,
     },
-  )
-  // of this run, and not of one before
-  const read = (): RunFile => {
-    const file = JSON.parse(readFileSync(join(home, 'run/gateway.json'), 'utf8')) as RunFile
-    if (file.pid !== program.pid) throw new Error('the gateway is not up yet')
-    return file
-  }
-  await whenUp(async () => read())
-  return { program, urls: read().urls }
-}
+  })

@@ -3,17 +3,18 @@
  * mosquitto terminating the same mutual TLS itself, haproxy terminating it before mosquitto. Linux, with taskset.
  */
 
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Application } from '#fleet/access.ts'
 import { systemClock } from '#fleet/clock.ts'
+import { freePort } from '../../test/support/free-port.ts'
 import { makePki, type TestLeaf, type TestPki } from '../../test/support/pki.ts'
-import { SERVER_CORE } from './desk.ts'
-import { prepareHome, startGateway, type GatewayUp } from './home.ts'
-import { freePort, startPinned, whenUp, type Pinned } from './pinned.ts'
+import { SERVER_CORE, type DeskUp } from './desk.ts'
+import { startHaproxy } from './haproxy.ts'
+import { HOST, prepareHome, startGateway } from './home.ts'
+import { startPinned, versionOf, whenUp, type Pinned } from './pinned.ts'
 
 export type MqttServerName = 'mosquitto' | 'door' | 'embedded' | 'haproxy'
 /** `behind`: the broker that it stands before */
@@ -82,19 +83,10 @@ use_identity_as_username true
 const startPlainMosquitto = (home: string, name: string, port: number): Pinned =>
   startMosquitto(home, name, `listener ${port} 127.0.0.1\nallow_anonymous true\n`)
 
-const startHaproxy = (home: string, port: number, behind: number): Pinned => {
-  const read = (name: string): string => readFileSync(join(home, 'certs', name), 'utf8')
-  writeFileSync(join(home, 'haproxy.pem'), read('server.pem') + read('private/server.key'), { mode: 0o600 })
-  const file = join(home, 'haproxy-mqtt.cfg')
-  writeFileSync(
-    file,
-    `global
-  nbthread 1
-  maxconn 9000
-  tune.ssl.cachesize 0
-  log stderr format raw local0
-  ssl-default-bind-curves X25519
-defaults
+const startHaproxyBefore = (home: string, port: number, broker: number): Pinned =>
+  startHaproxy(home, {
+    port,
+    text: (bind) => `defaults
   mode tcp
   log global
   option tcplog
@@ -102,21 +94,18 @@ defaults
   timeout client 600s
   timeout server 600s
 frontend door
-  bind 127.0.0.1:${port} ssl crt ${home}/haproxy.pem ca-file ${home}/certs/chain.pem verify required no-tls-tickets ssl-min-ver TLSv1.2
+  ${bind}
   default_backend broker
 backend broker
-  server broker 127.0.0.1:${behind}
+  server broker 127.0.0.1:${broker}
 `,
-  )
-  const log = openSync(join(home, 'haproxy.log'), 'w')
-  return startPinned(SERVER_CORE, ['haproxy', '-db', '-f', file], { stdio: ['ignore', 'ignore', log] })
-}
+  })
 
 const ours = async (
   home: string,
   env: Readonly<Record<string, string>>,
-): Promise<{ readonly port: number; readonly up: GatewayUp }> => {
-  const up = await startGateway(home, { SALLYPORT_MQTT_DEFAULT_HOSTNAME: 'bench.test', ...env })
+): Promise<{ readonly port: number; readonly up: DeskUp }> => {
+  const up = await startGateway(home, { SALLYPORT_MQTT_DEFAULT_HOSTNAME: HOST, ...env })
   return { port: Number(new URL(up.urls['mqtts'] ?? '').port), up }
 }
 
@@ -153,7 +142,7 @@ export const openMqttBench = async (o: {
     haproxy: async () => {
       const broker = await behind('behind-haproxy')
       const port = await freePort()
-      const program = await started(startHaproxy(top, port, broker.port), port)
+      const program = await started(startHaproxyBefore(top, port, broker.port), port)
       return { port, program, behind: broker.program }
     },
     embedded: async () => {
@@ -178,14 +167,16 @@ export const openMqttBench = async (o: {
     servers.push({ name, ...server })
   }
   const stack = opened.move()
-  const versionOf = (command: string): string =>
-    execFileSync('sh', ['-c', `${command} 2>&1 | head -1`], { encoding: 'utf8' }).trim()
   return {
     home: top,
     pki,
     leaves,
     servers,
-    facts: { node: process.version, mosquitto: versionOf('mosquitto -h'), haproxy: versionOf('haproxy -v') },
+    facts: {
+      node: process.version,
+      ...(o.names.every((name) => name === 'embedded') ? {} : { mosquitto: versionOf('mosquitto -h') }),
+      ...(o.names.includes('haproxy') ? { haproxy: versionOf('haproxy -v') } : {}),
+    },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }

@@ -1,8 +1,7 @@
 /** Programs on one core, ended with the suite. */
 
-import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer, type AddressInfo } from 'node:net'
 
 export type Pinned = AsyncDisposable & { readonly child: ChildProcess; readonly pid: number }
 
@@ -34,11 +33,6 @@ export const whenUp = async (probe: () => Promise<unknown>): Promise<void> => {
   }
 }
 
-/** For a program that cannot be asked which one it took. */
-export const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
-}
+/** The first line of what it says of itself. */
+export const versionOf = (command: string): string =>
+  execFileSync('sh', ['-c', `${command} 2>&1 | head -1`], { encoding: 'utf8' }).trim()

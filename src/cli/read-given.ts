@@ -1,4 +1,4 @@
-/** A file that a command was given by its path. Not what is in it, and not a secret: #runtime/secrets.ts. */
+/** A file that a command was given by its path. Not what is in it, and not a secret of this installation: #runtime/secrets.ts. */
 
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'

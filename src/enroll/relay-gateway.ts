@@ -8,10 +8,10 @@ import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { createChecks, verifyChain } from '#pki/chain.ts'
-import { judgeBootstrapCa } from '#policy/bootstrap.ts'
 import { gatewayIdOf, judgeGatewayLeaf, namesGateway } from '#policy/keys.ts'
 import type { RegistryReader } from '#registry/registry.ts'
 import { readAll } from '#trust/anchor-load.ts'
+import { judgeCa } from '#trust/bootstrap-groups.ts'
 import { RELAY_PATH } from '#wire/relay.ts'
 import { peerOf, type App } from './http-app.ts'
 
@@ -53,7 +53,7 @@ const verify = ({ registry, deviceKeys, anchors, clock }: Desk, peer: Peer, leaf
     roots: anchors,
     now,
     checks: createChecks(MOST_CHECKS),
-    judgeCa: ({ extendedKeyUsage }) => judgeBootstrapCa(extendedKeyUsage, false),
+    judgeCa,
   })
   if (!verified.ok) return refuse('certificate_untrusted', verified.problem)
   const devices = deviceKeys()

@@ -1,14 +1,14 @@
 /**
  * Nonces of enrolment over MQTT: given to a device through a gateway, and taken back signed. Nothing is stored: each says by itself until
- * when it is good and what for, and an HMAC that only this desk can make ties it to one certificate. So a restart or a second desk with the same key
- * refuses nothing, and nobody fills a table. It may be used again while it is good: the same request, again, gives the same certificate.
+ * when it is good and what for, and an HMAC that only this desk can make ties it to one certificate. So nobody fills a table. The key is this
+ * process's own and in no file: a gateway holds `secrets.key_file` too. After a restart a device asks for another nonce. It may be used again while it is good: the same request, again, gives the same certificate.
  *
  *   "sallyport-enroll" or "sallyport-renews" (16 octets) ‖ expiry, ms (8, big endian) ‖ random (16) ‖ HMAC-SHA256 (32) over all that ‖ SHA-256 of the certificate
  *
  * The text at its beginning stands inside what the device signs: no other protocol's octets have it there, and an enrolment is no renewal.
  */
 
-import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
+import { createHmac, timingSafeEqual } from 'node:crypto'
 import { MINUTE, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { ProvedKind } from '#wire/relay.ts'
@@ -39,17 +39,16 @@ const invalid = (): FleetError =>
   new FleetError('token_invalid', 'the nonce is not one for this certificate and this request: ask for one')
 
 /**
- * @param o.secret of `secrets.key_file`
+ * @param o.key 32 octets, of this desk alone
  * @param o.random so many octets, not to be guessed
  */
 export const createNonces = (o: {
-  readonly secret: Uint8Array
+  readonly key: Uint8Array
   readonly clock: Clock
   readonly random: (octets: number) => Buffer
 }): Nonces => {
-  const key = Buffer.from(hkdfSync('sha256', o.secret, '', 'sallyport relay nonces', 32))
   const macOf = (head: Uint8Array, fingerprint: string): Buffer =>
-    createHmac('sha256', key).update(head).update(fingerprint, 'hex').digest()
+    createHmac('sha256', o.key).update(head).update(fingerprint, 'hex').digest()
   return {
     give: (fingerprint, kind) => {
       const expires = o.clock() + NONCE_LIFE

@@ -3,7 +3,6 @@
  * in reverse order. No rules, no routes.
  */
 
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import { Server as TlsServer } from 'node:https'
@@ -13,7 +12,6 @@ import { isLoopback } from '#runtime/config.ts'
 import { openInboxReader } from '#registry/inbox.ts'
 import { becomeOnlyDesk, openRegistry } from '#registry/sqlite.ts'
 import type { Registry } from '#registry/registry.ts'
-import { readCertificate } from '#pki/certificate.ts'
 import { toPem } from '#pki/pem.ts'
 import type { Log } from '#runtime/log.ts'
 import { readSecretKey } from '#runtime/secrets.ts'
@@ -36,16 +34,14 @@ import { openImportedCrls } from './imported-crls.ts'
 import { followInbox } from './inbox.ts'
 import type { IssuanceDeps } from './issuance.ts'
 import { openIssuers } from './issuers.ts'
-import { lookForIssuers, openConfiguredIssuer, readAllIn, readFirst } from './issuing.ts'
+import { lookForIssuers, openConfiguredIssuer, readFirst } from './issuing.ts'
 import { createFailureLimits, STRANGERS_PER_MINUTE } from './limits.ts'
 import { createOcspResponder } from './ocsp-responder.ts'
 import { registerOperatorApi } from './operator-api.ts'
 import { createOverQuota } from './over-quota.ts'
 import { warnOfUnpublished } from './predecessors.ts'
-import { registerRelayApi } from './relay-api.ts'
-import { eachGateway } from './relay-enrollment.ts'
-import { createAcceptGateway, fenceGateways } from './relay-gateway.ts'
-import { createNonces } from './relay-nonce.ts'
+import { fenceGateways } from './relay-gateway.ts'
+import { registerRelay } from './relay.ts'
 import { registerRenewalApi } from './renewal-api.ts'
 import { openRestoreWatch, witnessPaths } from './restore-watch.ts'
 import { registerStatusApi } from './status-api.ts'
@@ -225,29 +221,12 @@ export const openEnrollDesk = async (
     log.warn('TLS 1.3 session tickets are sent (they open nothing): start node with src/runtime/openssl.cnf')
   }
 
-  const relayCa = config.enroll.relay_ca
-  const relay = {
-    deps: {
-      ...issuance,
-      failuresAt: eachGateway(limits),
-      nonces: createNonces({ secret: sealingKey, clock, random: randomBytes }),
-    },
-    acceptGateway: createAcceptGateway({
-      registry,
-      deviceKeys: () => new Set(issuers.records().map(({ der }) => readCertificate(der).spkiSha256)),
-      anchors: relayCa === undefined ? [] : readAllIn('enroll.relay_ca', relayCa),
-      denied: new Set(config.enroll.relay_deny),
-      clock,
-    }),
-    relays: limits(config.enroll.relays_per_minute, 'the gateway has had its share of this minute'),
-  }
-
   const devices = await serve('devices', config.enroll.devices_listen, ours, async (app) => {
     await registerDeviceApi(app, issuance)
     registerRenewalApi(app, issuance)
     await registerEst(app, issuance, trust)
     registerTrustApi(app, trust)
-    registerRelayApi(app, relay)
+    registerRelay(app, { config, issuance, issuers, limits })
   })
   const crls = opened.use(
     await openCrlPublisher({

@@ -35,7 +35,7 @@ export type Core = AsyncDisposable &
     /**
      * @param defaultHostname whose anchors clients without SNI are held against; undefined: nobody's
      * @param o.enrolling clients are told of the CAs of enrolment groups too: ./named-cas.ts
-     * @param o.asTold handshakes are by what the feed has told, and do not ask the registry: another anchor of a hostname is trusted a moment later
+     * @param o.asTold handshakes are by the anchors that the feed has told of, and do not ask the registry for them: another anchor of a hostname is trusted a moment later
      */
     contexts(
       defaultHostname?: string,

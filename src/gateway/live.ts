@@ -9,10 +9,7 @@ import { Leaving } from './leaving.ts'
 /** Entries judged before other work gets a turn: 10,000 connections must not stop the loop for a tenth of a second. */
 const SLICE = 256
 
-/** Changes that may concern anybody. */
-const WIDE: ReadonlySet<Change['kind']> = new Set(['access', 'issuer', 'anchor_crls', 'reset'])
-
-/** Of these, those by which somebody's standing changes, and not only what he may do. */
+/** Changes by which anybody's standing may change, and not only what he may do. */
 const OF_STANDING: ReadonlySet<Change['kind']> = new Set(['issuer', 'anchor_crls', 'reset'])
 
 /** Changes that may concern anybody who came with more than a certificate: each logout is one, and a fleet is not judged again for it. */
@@ -96,7 +93,7 @@ export const createLive = (): LiveControl => {
     recheck: (changes) => {
       const all = changes.some(({ kind }) => OF_STANDING.has(kind))
       if (all) return recheckAll([...awake, ...asleep])
-      const concerned = new Set(changes.some(({ kind }) => WIDE.has(kind)) ? awake : [])
+      const concerned = new Set(changes.some(({ kind }) => kind === 'access') ? awake : [])
       for (const change of changes)
         if (change.kind === 'device') for (const entry of entriesOf(change.deviceId)) concerned.add(entry)
       if (changes.some(({ kind }) => OF_CREDENTIALS.has(kind)))

@@ -39,7 +39,7 @@ const CHOICES: Readonly<Record<ClientIdRule, Choice>> = {
 }
 
 /**
- * @param connections how many an identity may have at a time: with one of them there is one ClientID
+ * @param connections how many an identity may have at a time: with one of them, `forced` knows one ClientID
  * @param name of the identity, as nameOf writes it
  * @param asked in CONNECT; empty: whichever the server likes
  */

@@ -3,11 +3,8 @@
  * Not how it is used: tls.ts. A file that is half written, does not fit its key or that OpenSSL will not serve with changes nothing.
  */
 
-import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
-import { FleetError } from '#fleet/errors.ts'
+import { readKeyPair, stampOf, type PairOf } from './key-pair.ts'
 import type { Log } from './log.ts'
-import { readPrivateFile } from './secrets.ts'
 import { checkIdentity } from './tls.ts'
 
 /** ms between two looks at the files: `up` renews days before the end. */
@@ -20,42 +17,14 @@ export type ServerIdentity = Disposable & {
   onChange(listener: () => void): void
 }
 
-type Files = { readonly cert: string; readonly key: string }
-
 /** The settings that name the files, for messages. */
-const TLS: Files = { cert: 'tls.cert', key: 'tls.key' }
+const TLS: PairOf = { cert: 'tls.cert', key: 'tls.key' }
 
-const read = (files: Files, settings: Files): { cert: string; key: string } => {
-  let cert: string
-  try {
-    cert = readFileSync(files.cert, 'utf8')
-  } catch (cause) {
-    throw new FleetError('config_invalid', `${settings.cert}: ${files.cert} cannot be read`, { cause })
-  }
-  const key = readPrivateFile(files.key)
-  let fits: boolean
-  try {
-    fits = new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))
-  } catch (cause) {
-    throw new FleetError(
-      'config_invalid',
-      `${settings.cert} or ${settings.key} is not PEM (${files.cert}, ${files.key})`,
-      { cause },
-    )
-  }
-  if (!fits)
-    throw new FleetError('config_invalid', `${settings.key} (${files.key}) is not the key of ${files.cert}`)
-  checkIdentity({ cert, key })
-  return { cert, key }
+const read = (files: PairOf, settings: PairOf): { cert: string; key: string } => {
+  const pair = readKeyPair(files, settings)
+  checkIdentity(pair)
+  return pair
 }
-
-const stampOf = (files: Files): string =>
-  [files.cert, files.key]
-    .map((path) => statSync(path, { throwIfNoEntry: false }))
-    .map((found) =>
-      found === undefined ? '' : `${found.ino}:${found.mtimeMs}:${found.ctimeMs}:${found.size}`,
-    )
-    .join(' ')
 
 /**
  * Also of a certificate that a desk presents as a client.
@@ -63,17 +32,18 @@ const stampOf = (files: Files): string =>
  * @throws FleetError `config_invalid` when the files cannot be used at start
  */
 export const openServerIdentity = (
-  files: Files,
+  files: PairOf,
   log: Log,
   lookEvery = LOOK_EVERY,
   settings = TLS,
 ): ServerIdentity => {
-  let stamp = stampOf(files)
+  const paths = [files.cert, files.key]
+  let stamp = stampOf(paths)
   let refused = ''
   let pair = read(files, settings)
   const listeners: (() => void)[] = []
   const look = (): void => {
-    const seen = stampOf(files)
+    const seen = stampOf(paths)
     if (seen === stamp || seen === refused) return
     try {
       pair = read(files, settings)
@@ -84,7 +54,7 @@ export const openServerIdentity = (
       log.warn({ err }, 'the new certificate is not usable yet')
       return
     }
-    log.info({ cert: files.cert }, 'the server certificate was read again')
+    log.info({ cert: files.cert }, 'the certificate was read again')
     for (const listener of listeners) {
       try {
         listener()

@@ -75,7 +75,8 @@ const candidatesAmong = (groups: Iterable<EnrollmentGroup>): readonly Candidate[
 
 const UNKNOWN = 'no group trusts the issuer of this certificate'
 
-const judgeCa = (ca: CertificateFacts): string | undefined =>
+/** A CA above a client certificate, the anchor too. @returns what is wrong with it */
+export const judgeCa = (ca: CertificateFacts): string | undefined =>
   judgeBootstrapCa(ca.extendedKeyUsage, extensionsOf(ca.der).has(OID.nameConstraints))
 
 /** Every group that takes bootstrap certificates, and what it makes of this one. @param now ms */

@@ -4,9 +4,9 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { asDevice, missing, startLoad } from '../support/broker-load.ts'
+import { missing, startLoad } from '../support/broker-load.ts'
 import { NATS, startCluster, type Cluster } from '../support/broker-cluster.ts'
-import { openMqttHarness, type MqttHarness } from '../support/mqtt-door.ts'
+import { asDevice, openMqttHarness, type MqttHarness } from '../support/mqtt-door.ts'
 import type { TestLeaf } from '../support/pki.ts'
 
 describe.skipIf(NATS === undefined)('the door before a cluster', () => {

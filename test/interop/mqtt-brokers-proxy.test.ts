@@ -8,6 +8,7 @@ import { openLink, openTestBrokers } from '../support/brokers.ts'
 import { foreignProcess, type ForeignProcess } from '../support/foreign-process.ts'
 import { freePorts } from '../support/free-port.ts'
 import { MOSQUITTO, startMosquitto, type Mosquitto } from '../support/mosquitto.ts'
+import { connectPacket } from '../support/mqtt-client.ts'
 import { makePki } from '../support/pki.ts'
 import { program } from '../support/programs.ts'
 import { temporaryFolder } from '../support/temporary.ts'
@@ -66,16 +67,6 @@ backend brokers
       folder[Symbol.dispose]()
     })
 
-    const connect = (clientId: string): Buffer =>
-      generate({
-        cmd: 'connect',
-        protocolId: 'MQTT',
-        protocolVersion: 4,
-        clean: true,
-        clientId,
-        keepalive: 60,
-      })
-
     test.each([
       ['mqtt', '192.0.2.7', '192.0.2.7 0'],
       ['mqtt', '2001:db8::7', '2001:db8::7 0'],
@@ -88,7 +79,7 @@ backend brokers
         ...(scheme === 'mqtt' ? {} : { upstream_ca: file('root.pem', pki.root.pem) }),
       })
       const { link, heard, closed } = openLink(brokers, '', { address, identity: 'lamp-1' })
-      link.write(connect(`lamp-${address}`))
+      link.write(generate(connectPacket({ clientId: `lamp-${address}` })))
       await vi.waitFor(() => expect(heard().toString('hex')).toBe('20020000'))
       link.write(Buffer.of(0xe0, 0))
       link.end('finish')

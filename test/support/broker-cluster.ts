@@ -5,6 +5,7 @@
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { connectAsync } from 'mqtt'
 import { foreignProcess, type ForeignProcess } from './foreign-process.ts'
 import { freePorts } from './free-port.ts'
 import { program } from './programs.ts'
@@ -33,9 +34,38 @@ const healthy = async (port: number): Promise<void> => {
   while (!(await ask())) await new Promise((resolve) => setTimeout(resolve, 20))
 }
 
-/** Resolves when they have a leader among them. */
+/** ms for one attempt to be served */
+const ATTEMPT = 2_000
+
+/** A healthy node may still close the first session that wants to be kept, while the streams for it are being made. Resolves when one has been taken. */
+const takesSessions = async (port: number): Promise<void> => {
+  const ask = async (): Promise<boolean> => {
+    const client = await connectAsync({
+      host: '127.0.0.1',
+      port,
+      clientId: `ready-${port}`,
+      clean: false,
+      reconnectPeriod: 0,
+      connectTimeout: ATTEMPT,
+    })
+    client.on('error', () => {})
+    // a node that makes its streams may leave a SUBSCRIBE without any answer
+    const late = setTimeout(() => client.end(true), ATTEMPT)
+    try {
+      const [granted] = await client.subscribeAsync('ready', { qos: 1 })
+      return granted?.qos === 1
+    } finally {
+      clearTimeout(late)
+      await client.endAsync(true)
+    }
+  }
+  while (!(await ask().catch(() => false))) await new Promise((resolve) => setTimeout(resolve, 20))
+}
+
+/** Resolves when they have a leader among them, and each keeps sessions. */
 export const startCluster = async (): Promise<Cluster> => {
-  const folder = temporaryFolder()
+  await using opened = new AsyncDisposableStack()
+  const folder = opened.use(temporaryFolder())
   const ports = await freePorts(4 * NODES)
   const some = (at: number): number[] => ports.slice(at * NODES, (at + 1) * NODES)
   const [clients, routes, mqtt, health] = [some(0), some(1), some(2), some(3)]
@@ -52,16 +82,15 @@ export const startCluster = async (): Promise<Cluster> => {
         `mqtt { listen: "127.0.0.1:${port}", stream_replicas: ${NODES}, ack_wait: "2s" }`,
       ].join('\n'),
     )
-    return { ...foreignProcess(NATS as string, ['-c', config]), port }
+    return { ...opened.use(foreignProcess(NATS as string, ['-c', config])), port }
   })
   for (const node of nodes) node.start()
   await Promise.all(health.map(healthy))
+  await Promise.all(mqtt.map(takesSessions))
+  const owned = opened.move()
   return {
     nodes,
     urls: mqtt.map((port) => `mqtt://127.0.0.1:${port}`).join(','),
-    async [Symbol.asyncDispose]() {
-      await Promise.all(nodes.map((node) => node[Symbol.asyncDispose]()))
-      folder[Symbol.dispose]()
-    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }

@@ -4,7 +4,6 @@
  */
 
 import { connect, type IClientOptions, type MqttClient } from 'mqtt'
-import type { TestLeaf } from './pki.ts'
 
 const connected = (client: MqttClient): Promise<void> =>
   new Promise((resolve) => void client.once('connect', () => resolve()))
@@ -13,21 +12,6 @@ const connected = (client: MqttClient): Promise<void> =>
 const RETRY = 20
 /** ms for what must be acknowledged in the end */
 const PATIENCE = 20_000
-
-/** Through a door of {@link openMqttHarness}, as this device. */
-export const asDevice = (
-  port: number,
-  leaf: Pick<TestLeaf, 'keyPem' | 'fullPem' | 'id'>,
-): IClientOptions => ({
-  protocol: 'mqtts',
-  host: '127.0.0.1',
-  port,
-  servername: 'a.test',
-  rejectUnauthorized: false,
-  key: leaf.keyPem,
-  cert: leaf.fullPem,
-  clientId: leaf.id,
-})
 
 export type Load = AsyncDisposable & {
   /** in the order of their acknowledgements */

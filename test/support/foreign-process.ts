@@ -1,10 +1,14 @@
 /**
  * A server of somebody else as a child process that can be killed and started again, and what it says. Not one of our desks: those are
- * up-process.ts and its neighbours.
+ * up-process.ts and its neighbours. Where there is setpriv (Linux) it dies with a test's process that is killed.
  */
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { program } from './programs.ts'
+
+/** part of every Linux */
+const SETPRIV = process.platform === 'linux' ? program('setpriv') : undefined
 
 export type ForeignProcess = AsyncDisposable & {
   /** everything that it has said, since the first start */
@@ -56,7 +60,10 @@ export const foreignProcess = (
       const inherited = Object.fromEntries(
         Object.entries(process.env).filter(([name]) => !name.startsWith('NODE_')),
       )
-      child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...inherited, ...env } })
+      // it becomes the program: the process that is killed and signalled is the same
+      const command = SETPRIV === undefined ? [file] : [SETPRIV, '--pdeathsig', 'KILL', file]
+      const [first = file, ...rest] = [...command, ...args]
+      child = spawn(first, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...inherited, ...env } })
       child.stdout?.on('data', heard)
       child.stderr?.on('data', heard)
       child.on('close', () => heard())

@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { foreignProcess, type ForeignProcess } from './foreign-process.ts'
-import { freePorts } from './free-port.ts'
+import { freePort } from './free-port.ts'
 import { program } from './programs.ts'
 import { temporaryFolder } from './temporary.ts'
 
@@ -22,8 +22,9 @@ export type Mosquitto = ForeignProcess & {
 export const startMosquitto = async (
   o: { readonly port?: number; readonly lines?: readonly string[] } = {},
 ): Promise<Mosquitto> => {
-  const folder = temporaryFolder()
-  const port = o.port ?? ((await freePorts(1))[0] as number)
+  await using opened = new AsyncDisposableStack()
+  const folder = opened.use(temporaryFolder())
+  const port = o.port ?? (await freePort())
   const config = join(folder.path, 'mosquitto.conf')
   const lines = [
     ...(o.lines ?? [`listener ${port} 127.0.0.1`]),
@@ -39,12 +40,13 @@ export const startMosquitto = async (
     `user ${process.getuid?.() === 0 ? 'root' : 'mosquitto'}`,
   ]
   writeFileSync(config, `${lines.join('\n')}\n`)
-  const child = foreignProcess(MOSQUITTO as string, ['-c', config])
+  const child = opened.use(foreignProcess(MOSQUITTO as string, ['-c', config]))
   const up = async (): Promise<void> => {
     child.start()
     await child.says(/mosquitto version \S+ running/)
   }
   await up()
+  const owned = opened.move()
   return {
     ...child,
     port,
@@ -56,9 +58,6 @@ export const startMosquitto = async (
       // said before it writes; it answers nobody while it does
       while (saves() === before) await new Promise((resolve) => setTimeout(resolve, 5))
     },
-    async [Symbol.asyncDispose]() {
-      await child[Symbol.asyncDispose]()
-      folder[Symbol.dispose]()
-    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }

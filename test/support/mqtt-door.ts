@@ -18,6 +18,18 @@ import type { TestLeaf } from './pki.ts'
 
 type Identity = Pick<TestLeaf, 'keyPem' | 'fullPem' | 'id'>
 
+/** What mqtt.js is told to come through a door of {@link openMqttHarness} as this device. */
+export const asDevice = (port: number, leaf: Identity): IClientOptions => ({
+  protocol: 'mqtts',
+  host: '127.0.0.1',
+  port,
+  servername: 'a.test',
+  rejectUnauthorized: false,
+  key: leaf.keyPem,
+  cert: leaf.fullPem,
+  clientId: leaf.id,
+})
+
 export type MqttHarness = Omit<DoorHarness, 'url' | 'port' | 'log' | 'metrics'> & {
   readonly url: string
   readonly port: number
@@ -128,18 +140,7 @@ export const openMqttHarness = async (
       return client
     },
     mqttjs: async (leaf, options) => {
-      const client = await connectAsync({
-        protocol: 'mqtts',
-        host: '127.0.0.1',
-        port,
-        servername: 'a.test',
-        rejectUnauthorized: false,
-        key: leaf.keyPem,
-        cert: leaf.fullPem,
-        clientId: leaf.id,
-        reconnectPeriod: 0,
-        ...options,
-      })
+      const client = await connectAsync({ ...asDevice(port, leaf), reconnectPeriod: 0, ...options })
       clients.add({ [Symbol.dispose]: () => void client.end(true) })
       return client
     },

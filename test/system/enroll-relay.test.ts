@@ -6,6 +6,8 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { DAY, HOUR, MINUTE } from '#fleet/clock.ts'
 import { readCertificates } from '#pki/certificate.ts'
+import { TAG, tlv } from '#pki/der.ts'
+import { extensionDer } from '#pki/extensions.ts'
 import { OID } from '#pki/oids.ts'
 import { makeCrl } from '../support/crls.ts'
 import { startDesk, type Answer, type TestDesk } from '../support/enroll-desk.ts'
@@ -372,26 +374,19 @@ describe('who is a gateway', () => {
     expect(answer.headers['sallyport-gateway']).toBeUndefined()
   })
 
-  it('not one whose services CA is narrowed to servers', async () => {
-    const narrow = makeCa({
-      name: 'Narrow',
-      now,
-      by: desk.home.pki.root,
-      pathLength: 0,
-      extendedKeyUsage: [OID.serverAuth],
-    })
+  it.each([
+    ['to servers', { extendedKeyUsage: [OID.serverAuth] }],
+    [
+      'to names, which nobody here holds the leaf against, critical or not',
+      { extraExtensions: [extensionDer(OID.nameConstraints, false, tlv(TAG.sequence))] },
+    ],
+  ])('not one whose services CA is narrowed %s', async (_, narrowed) => {
     await using other = await startDesk({
       clock: () => now,
       overrides: { 'enroll.relay_ca': 'certs/root.pem' },
     })
     const { pki } = other.home
-    const by = makeCa({
-      name: narrow.facts.commonName ?? '',
-      now,
-      by: pki.root,
-      pathLength: 0,
-      extendedKeyUsage: [OID.serverAuth],
-    })
+    const by = makeCa({ name: 'Narrow', now, by: pki.root, pathLength: 0, ...narrowed })
     const ask = (leaf: TestLeaf) =>
       other.device(RELAY, { body: {}, tls: { cert: leaf.fullPem, key: leaf.keyPem } })
     expect(said(await ask(pki.gateway('gw-1', { by })))).toEqual([403, 'certificate_untrusted'])

@@ -321,7 +321,7 @@ describe('revocation', () => {
 })
 
 describe('a session whose device is away while its certificate runs out', () => {
-  test.each([
+  test.concurrent.each([
     ['renewed meanwhile: there', 'lamp-8', false],
     ['revoked meanwhile, and enrolled anew: gone', 'lamp-9', true],
   ])('%s', async (_, id, revoked) => {

@@ -4,90 +4,32 @@ import { execFile } from 'node:child_process'
 import { once, type EventEmitter } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { connect } from 'node:tls'
 import { promisify } from 'node:util'
 import { connectAsync } from 'mqtt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openGateway } from '#gateway/service.ts'
-import { loadConfig } from '#runtime/config.ts'
-import { createLog } from '#runtime/log.ts'
-import { createMetrics, type Metrics } from '#runtime/metrics.ts'
 import { readCertificates } from '#pki/certificate.ts'
 import { REQUEST_TOPICS, RELAY_KINDS, replyTopics } from '#wire/relay.ts'
-import { call, startDesk, type TestDesk } from '../support/enroll-desk.ts'
-import { mqttClient, type MqttClient } from '../support/mqtt-client.ts'
+import { call, type TestDesk } from '../support/enroll-desk.ts'
+import { openEnrollingGateway, type EnrollingGateway } from '../support/enrolling-gateway.ts'
+import type { MqttClient } from '../support/mqtt-client.ts'
 import { keyPemOf, makeCa, makeCsr, type TestLeaf } from '../support/pki.ts'
 import { program } from '../support/programs.ts'
 import { signRequest } from '../support/relay.ts'
 
 const run = promisify(execFile)
-const now = Date.now()
-const factory = makeCa({ name: 'MQTT Factory', now })
 const EXAMPLE = join(import.meta.dirname, '../../examples/mqtt-enroll/main.ts')
 
+let door: EnrollingGateway
 let desk: TestDesk
 let port = 0
-let https = ''
-let metrics: Metrics
-const opened = new AsyncDisposableStack()
-const logged: Record<string, unknown>[] = []
-
 beforeAll(async () => {
-  desk = opened.use(await startDesk({ overrides: { 'enroll.relay_ca': 'certs/services.pem' } }))
-  const { home } = desk
-  const put = async (path: string, body: object): Promise<void> => {
-    const answer = await desk.operator(path, { method: 'PUT', body })
-    expect([200, 201], answer.text).toContain(answer.status)
-  }
-  await put('/v1/groups/pumps', {
-    credentials: ['bootstrap'],
-    bootstrap: { anchors: factory.pem, certificates_per_credential: 100 },
-  })
-  await put('/v1/anchors/ours', { pem: home.pki.root.pem + home.pki.devices.pem, hostnames: ['localhost'] })
-  await put('/v1/policies/devices', { decision: 'non_identity', include: [{ certificate: {} }] })
-  await put('/v1/applications/broker', { hostnames: ['localhost'], mqtt: {}, policies: ['devices'] })
-
-  const config = loadConfig({
-    desk: 'gateway',
-    cwd: home.path,
-    env: {
-      SALLYPORT_HOME: home.path,
-      SALLYPORT_ENVIRONMENT: 'development',
-      SALLYPORT_GATEWAY_HTTPS_LISTEN: '127.0.0.1:0',
-      SALLYPORT_GATEWAY_MQTTS_LISTEN: '127.0.0.1:0',
-      SALLYPORT_GATEWAY_METRICS_LISTEN: '127.0.0.1:0',
-      SALLYPORT_GATEWAY_ENROLL_URL: desk.urls['devices'] as string,
-      SALLYPORT_GATEWAY_RELAY_CERT: 'certs/gateway.pem',
-      SALLYPORT_GATEWAY_RELAY_KEY: 'certs/private/gateway.key',
-    },
-  })
-  const log = createLog('gateway', 'debug', {
-    write: (line) => void logged.push(JSON.parse(line) as Record<string, unknown>),
-  })
-  metrics = createMetrics('gateway')
-  const { signal } = new AbortController()
-  const gateway = opened.use(await openGateway(config, { log, metrics, clock: Date.now, signal }))
-  port = Number(new URL(gateway.urls['mqtts'] as string).port)
-  https = `https://localhost:${new URL(gateway.urls['https'] as string).port}/`
+  door = await openEnrollingGateway()
+  ;({ desk, port } = door)
 })
-afterAll(() => opened.disposeAsync())
+afterAll(() => door[Symbol.asyncDispose]())
 
-const claim = (): TestLeaf => desk.home.pki.device({ id: 'claim', by: factory, names: [] })
-
-const dial = async (leaf: Pick<TestLeaf, 'fullPem' | 'keyPem'>): Promise<MqttClient> => {
-  const socket = connect({
-    host: '127.0.0.1',
-    port,
-    servername: 'localhost',
-    ca: desk.home.pki.root.pem,
-    cert: leaf.fullPem,
-    key: leaf.keyPem,
-  })
-  await once(socket, 'secureConnect')
-  const client = mqttClient(socket)
-  opened.defer(() => client[Symbol.dispose]())
-  return client
-}
+const claim = (): TestLeaf => door.claim()
+const dial: EnrollingGateway['dial'] = (...given) => door.dial(...given)
 
 const mqttjs = (leaf: Pick<TestLeaf, 'fullPem' | 'keyPem'>, protocolVersion: 4 | 5) =>
   connectAsync({
@@ -105,7 +47,7 @@ const mqttjs = (leaf: Pick<TestLeaf, 'fullPem' | 'keyPem'>, protocolVersion: 4 |
 
 const REPLIES = RELAY_KINDS.flatMap((kind) => Object.values(replyTopics(kind)))
 
-const enter = async (leaf: Parameters<typeof dial>[0], clientId = 'anything'): Promise<MqttClient> => {
+const enter = async (leaf: TestLeaf, clientId = 'anything'): Promise<MqttClient> => {
   const client = await dial(leaf)
   expect(await client.connect({ clientId })).toBe(0)
   client.send({ cmd: 'subscribe', messageId: 1, subscriptions: REPLIES.map((topic) => ({ topic, qos: 0 })) })
@@ -161,7 +103,7 @@ describe('over the door', () => {
     expect([next.topic, next.answer['device_id']]).toEqual([replyTopics('renew').accepted, 'pump-1'])
     expect(next.answer['serial']).not.toBe(answer['serial'])
 
-    expect(await metrics.text()).toMatch(
+    expect(await door.metrics.text()).toMatch(
       /sallyport_mqtt_enrollments_total\{[^}]*kind="create",outcome="accepted"[^}]*\} 1/,
     )
   })
@@ -220,12 +162,12 @@ describe('over the door', () => {
   })
 
   it('a device creates nothing, and a stranger does not come in', async () => {
-    const stranger = await dial(desk.home.pki.device({ by: makeCa({ name: 'Nobody', now }) }))
+    const stranger = await dial(desk.home.pki.device({ by: makeCa({ name: 'Nobody', now: Date.now() }) }))
     expect(await stranger.connect({ clientId: '' })).toBe(5)
     const gateway = await dial(desk.home.pki.gateway())
     expect(await gateway.connect({ clientId: '' })).toBe(5)
     const { fullPem: cert, keyPem: key } = desk.home.pki.gateway()
-    const page = await call(https, { tls: { ca: desk.home.pki.root.pem, cert, key } })
+    const page = await call(door.https, { tls: { ca: desk.home.pki.root.pem, cert, key } })
     expect([page.status, page.json?.['reason']]).toEqual([403, 'certificate_wrong_purpose'])
     const withWill = await dial(claim())
     expect(

@@ -1,7 +1,5 @@
 /** `apply -f fleet.yaml`: anchors, applications, policies, rule groups and groups, all of them or none. What is judged, is judged by the desk. */
 
-import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { parse } from 'yaml'
 import { FleetError } from '#fleet/errors.ts'
@@ -9,19 +7,21 @@ import type { Applied, Fleet } from '#wire/access.ts'
 import { online, show, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { connect } from '../operator-api.ts'
+import { readGiven } from '../read-given.ts'
 
 const KINDS = ['anchors', 'applications', 'policies', 'rule_groups', 'groups'] as const
 
-const readFleet = (path: string, shown: string): Fleet => {
+const readFleet = (io: Io, path: string): Fleet => {
+  const text = readGiven(io, path).toString()
   let fleet: unknown
   try {
-    fleet = parse(readFileSync(path, 'utf8'))
+    fleet = parse(text)
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)
-    throw new FleetError('config_invalid', `${shown}: ${why}`, { cause })
+    throw new FleetError('config_invalid', `${path}: ${why}`, { cause })
   }
   if (typeof fleet !== 'object' || fleet === null || Array.isArray(fleet))
-    throw new FleetError('config_invalid', `${shown}: expected some of: ${KINDS.join(', ')}`)
+    throw new FleetError('config_invalid', `${path}: expected some of: ${KINDS.join(', ')}`)
   return fleet
 }
 
@@ -34,7 +34,7 @@ export const apply = (io: Io): Command =>
     .requiredOption('-f, --file <file>', 'YAML or JSON')
     .action(async (_: unknown, self: Command) => {
       const options = self.optsWithGlobals<Online & { file: string }>()
-      const fleet = readFleet(resolve(io.cwd, options.file), options.file)
+      const fleet = readFleet(io, options.file)
       const applied = await connect(io, options).call<Applied>('POST', '/v1/apply', { body: fleet })
       show(io, options, applied, () => [
         ...KINDS.flatMap((kind) => (fleet[kind] ?? []).map(({ name }) => `${kind}: ${name} is in place`)),

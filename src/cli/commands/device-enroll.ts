@@ -4,7 +4,7 @@
  * device knows (#device-sim/index.ts).
  */
 
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import { InvalidArgumentError, type Command } from 'commander'
 import { isDeviceId } from '#fleet/device-id.ts'
@@ -14,6 +14,7 @@ import { readPrivateFile, writePrivateFile } from '#runtime/secrets.ts'
 import { command, show, type Common } from '../command.ts'
 import type { Io } from '../io.ts'
 import { quote } from '../output.ts'
+import { readGiven } from '../read-given.ts'
 import { findUrl, readConfig } from '../settings.ts'
 
 type Options = Common & {
@@ -59,10 +60,8 @@ const bootstrapOf = (io: Io, { bootstrap, bootstrapKey }: Options): Identity | u
   if (bootstrap === undefined && bootstrapKey === undefined) return undefined
   if (bootstrap === undefined || bootstrapKey === undefined)
     throw new FleetError('config_invalid', '--bootstrap and --bootstrap-key go together')
-  const [certificatePem, keyPem] = [bootstrap, bootstrapKey].map((path) =>
-    readFileSync(resolve(io.cwd, path), 'utf8'),
-  ) as [string, string]
-  return { certificatePem, keyPem, chainPem: '' }
+  const read = (path: string): string => readGiven(io, path).toString()
+  return { certificatePem: read(bootstrap), keyPem: read(bootstrapKey), chainPem: '' }
 }
 
 /** cert.pem last: its presence says that all is there. */
@@ -111,6 +110,7 @@ export const deviceEnroll = (io: Io): Command =>
           'give a claim token (--token); or, to enrol without one, say which root to trust (--ca or --ca-sha256)',
         )
       const bootstrap = bootstrapOf(io, options)
+      const given = options.ca === undefined ? {} : { rootPem: readGiven(io, options.ca).toString() }
       mkdirSync(out, { recursive: true, mode: 0o700 })
       const enrolled = await enrollDevice({
         server,
@@ -125,7 +125,7 @@ export const deviceEnroll = (io: Io): Command =>
             `waiting for an operator: npx sallyport request approve ${requestId}; asking again in ${retryAfter} s\n`,
           )
         },
-        ...(options.ca === undefined ? {} : { rootPem: readFileSync(resolve(io.cwd, options.ca), 'utf8') }),
+        ...given,
         ...(options.caSha256 === undefined ? {} : { rootSha256: options.caSha256 }),
       })
       // during a rotation there are several: the one that was pinned, and the one that servers will have next

@@ -1,8 +1,6 @@
 /** `key block | unblock | ls`: keys that are never certified, whoever comes with them. */
 
 import { createPublicKey, createHash, X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { FleetError } from '#fleet/errors.ts'
 import { MOST_LINES, SPKI_PATTERN, type BlockedKey } from '#wire/bulk.ts'
@@ -10,6 +8,7 @@ import { group, online, show, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { list, listing } from '../list.ts'
 import { connect } from '../operator-api.ts'
+import { readGiven } from '../read-given.ts'
 
 const spki = new RegExp(SPKI_PATTERN)
 
@@ -25,8 +24,8 @@ const spkiOfPem = (pem: string): string => {
 }
 
 const readHashes = (io: Io, file: string): string[] => {
+  const text = readGiven(io, file).toString()
   try {
-    const text = readFileSync(resolve(io.cwd, file), 'utf8')
     if (text.includes('-----BEGIN')) return (text.match(PEM) ?? []).map(spkiOfPem)
     return text
       .split('\n')

@@ -22,7 +22,7 @@ import { headText } from './reply.ts'
 import { requestHeaders } from './request-headers.ts'
 import { responseHeaders } from './response-headers.ts'
 import type { Route } from './routes.ts'
-import { groupOf, type Shares } from './shares.ts'
+import { groupOf, shareIsTaken, type Shares } from './shares.ts'
 import { becomeTunnel } from './tunnel.ts'
 import { acceptsKey, webSocketKey } from './websocket.ts'
 
@@ -103,7 +103,7 @@ export const serveAdmitted = (deps: AdmittedDeps, admitted: AdmittedRequest): Ex
   }
   const share = deps.shares.take(admitted.shareName, groupOf(decision.identity))
   if (share === undefined) {
-    notServed(new FleetError('rate_limited', 'this identity has too many requests under way'))
+    notServed(shareIsTaken())
     return undefined
   }
   const { leaf } = peer

@@ -20,7 +20,7 @@ import { denialError } from './details.ts'
 import type { Envelope } from './envelope.ts'
 import type { Refusals } from './refusals.ts'
 import { HSTS } from './response-headers.ts'
-import { groupOf, type Shares } from './shares.ts'
+import { groupOf, shareIsTaken, type Shares } from './shares.ts'
 import { CLOSE, WebSocketStream } from './websocket-stream.ts'
 import { webSocketKey } from './websocket.ts'
 
@@ -112,9 +112,6 @@ const webOf = ({ origin, authority }: Envelope): Web => ({
   ...(origin === undefined ? {} : { origin }),
 })
 
-const tooMany = (): FleetError =>
-  new FleetError('rate_limited', 'this identity has too many requests under way')
-
 /**
  * @param o.largest octets of a message: of the largest packet
  * @param o.isDraining does the door take nobody new?
@@ -205,7 +202,7 @@ export const createMqttWebSockets = (o: {
     if (refusal !== undefined) return refusals.notServed(refusal, true)
     const { identity = { kind: 'none' } } = decision
     const share = deps.shares.take(nameOf(identity), groupOf(identity))
-    return share === undefined ? refusals.notServed(tooMany(), true) : open(asked, share)
+    return share === undefined ? refusals.notServed(shareIsTaken(), true) : open(asked, share)
   }
 
   return {

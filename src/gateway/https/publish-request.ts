@@ -17,7 +17,7 @@ import type { Exchange } from './connection.ts'
 import { denialError } from './details.ts'
 import { carry, type Announced } from './publication.ts'
 import { readPublishTarget, type PublishAsked } from './publish-target.ts'
-import { groupOf } from './shares.ts'
+import { groupOf, shareIsTaken } from './shares.ts'
 
 /** octets */
 const MOST_CONTENT_TYPE = 256
@@ -117,7 +117,7 @@ export const servePublish = (deps: PublishDeps, admitted: AdmittedRequest): Exch
   }
   const share = deps.shares.take(shareName, groupOf(decision.identity))
   if (share === undefined) {
-    admitted.notServed(new FleetError('rate_limited', 'this identity has too many requests under way'))
+    admitted.notServed(shareIsTaken())
     return undefined
   }
   const { leaf } = connection.peer

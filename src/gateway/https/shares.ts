@@ -3,6 +3,7 @@
  * have as many names as he likes is counted with all of those names together, too. Not who is connected: ../crowd.ts.
  */
 
+import { FleetError } from '#fleet/errors.ts'
 import type { Identity } from '#policy/decision.ts'
 import { Leaving } from '../leaving.ts'
 
@@ -24,6 +25,10 @@ export const groupOf = (identity: Identity): string | undefined => {
   if (identity.kind === 'none') return ''
   return identity.kind === 'foreign' ? identity.anchor : undefined
 }
+
+/** What the client is told when {@link Shares.take} gives nothing. */
+export const shareIsTaken = (): FleetError =>
+  new FleetError('rate_limited', 'this identity has too many requests under way')
 
 type Share = { take(name: string): Disposable | undefined }
 

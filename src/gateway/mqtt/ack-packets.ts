@@ -2,18 +2,11 @@
 
 import { REASONS_IN } from '#wire/mqtt-codes.ts'
 import { DISCONNECT, packet, readId, TYPE, type Level, type Side } from './packets.ts'
-import {
-  ignore,
-  numberOf,
-  readProperties,
-  walkProperties,
-  writeProperties,
-  type Property,
-} from './properties.ts'
+import { ignore, numberOf, readProperties, said, walkProperties, writeProperties } from './properties.ts'
 
 type AckName = 'puback' | 'pubrec' | 'pubrel' | 'pubcomp'
-/** By type. */
-const ACKS: readonly (AckName | undefined)[] = Array.from({ length: 16 }, (_, type) =>
+/** The name of each, by type; undefined: it is none of them. */
+export const ACKS: readonly (AckName | undefined)[] = Array.from({ length: 16 }, (_, type) =>
   (['puback', 'pubrec', 'pubrel', 'pubcomp'] as const).find((name) => TYPE[name] === type),
 )
 
@@ -90,10 +83,7 @@ export const makeDisconnect = (
   o: { readonly serverReference?: string | undefined; readonly reasonString?: string | undefined } = {},
 ): Buffer => {
   if (level < 5) return DISCONNECT
-  const properties: Property[] = (['serverReference', 'reasonString'] as const).flatMap((name) => {
-    const value = o[name]
-    return value === undefined ? [] : [{ name, value }]
-  })
+  const properties = [...said('serverReference', o.serverReference), ...said('reasonString', o.reasonString)]
   if (properties.length > 0)
     return packet(TYPE.disconnect << 4, Uint8Array.of(code), writeProperties(properties))
   return code === 0 ? DISCONNECT : packet(TYPE.disconnect << 4, Uint8Array.of(code))

@@ -2,14 +2,8 @@
 
 import { REASONS_IN } from '#wire/mqtt-codes.ts'
 import { packet, TYPE, type Level } from './packets.ts'
-import {
-  isTheirs,
-  numberOf,
-  readProperties,
-  writeProperties,
-  type Property,
-  type PropertyName,
-} from './properties.ts'
+import { isTheirs, numberOf, readProperties, said, writeProperties, type Property } from './properties.ts'
+import type { PropertyName } from './property-table.ts'
 
 export type Connack = {
   readonly sessionPresent: boolean
@@ -91,9 +85,6 @@ export type DoorLimits = {
   readonly receiveMaximum: number
   readonly maximumPacketSize: number
 }
-
-const said = (name: PropertyName, value: number | string | undefined): Property[] =>
-  value === undefined ? [] : [{ name, value }]
 
 const lower = (theirs: number | undefined, ours: number): number => Math.min(theirs ?? ours, ours)
 

@@ -5,6 +5,15 @@
 
 import { isTopicName } from '#wire/topics.ts'
 import {
+  lacksMethod,
+  NOTHING_SAID,
+  v5Of,
+  willV5,
+  writeV5,
+  type ConnectV5,
+  type WillV5,
+} from './connect-properties.ts'
+import {
   decodeText,
   field16,
   fieldEnd,
@@ -16,40 +25,13 @@ import {
   TYPE,
   type Level,
 } from './packets.ts'
-import {
-  isTheirs,
-  NO_PROPERTIES,
-  numberOf,
-  readProperties,
-  textOf,
-  userProperty,
-  writeProperties,
-  type Property,
-} from './properties.ts'
+import { NO_PROPERTIES, readProperties, type Property } from './properties.ts'
 
-export type Will = {
+export type Will = WillV5 & {
   readonly topic: string
   readonly payload: Buffer
   readonly qos: 0 | 1 | 2
   readonly retain: boolean
-  /** MQTT 5, a topic name */
-  readonly responseTopic?: string
-  /** MQTT 5: those that go on, a whole section */
-  readonly properties?: Buffer
-}
-
-/** What only MQTT 5 says. Aliases of the broker end here, so the Topic Alias Maximum does not go on. */
-export type ConnectV5 = {
-  /** seconds; 0: the session ends with the connection; 0xffffffff: never */
-  readonly sessionExpiry: number
-  readonly receiveMaximum: number
-  /** bytes; undefined: no limit */
-  readonly maximumPacketSize: number | undefined
-  readonly requestProblemInformation: boolean
-  /** its user properties, without ours */
-  readonly properties: readonly Property[]
-  /** it wants to be authenticated beside its certificate, which nobody here does */
-  readonly authenticationMethod?: string
 }
 
 export type Connect = {
@@ -70,10 +52,8 @@ export type ConnectReading =
   | { readonly kind: 'version'; readonly level: number }
   | { readonly kind: 'malformed'; readonly detail: string }
 
-const NAMES: Readonly<Record<string, { readonly levels: readonly number[] }>> = {
-  MQTT: { levels: [4, 5] },
-  MQIsdp: { levels: [3] },
-}
+/** Protocol levels by protocol name. */
+const LEVELS: Readonly<Record<string, readonly number[]>> = { MQTT: [4, 5], MQIsdp: [3] }
 
 const FLAG = {
   reserved: 1,
@@ -128,12 +108,12 @@ const fieldsOf = (bytes: Buffer, from: number, end: number) => {
 export const readConnect = (bytes: Buffer, body: number, end: number): ConnectReading => {
   const name = readText(bytes, body, end)
   // an unknown protocol is not answered [MQTT-3.1.2-1]
-  const known = name && Object.hasOwn(NAMES, name.text) ? NAMES[name.text] : undefined
+  const known = name && Object.hasOwn(LEVELS, name.text) ? LEVELS[name.text] : undefined
   if (name === undefined || known === undefined) return malformed('the protocol name is not MQTT')
   if (name.next >= end) return malformed('the protocol level is missing')
   const level = bytes[name.next] as number
   // the rest of a version that is not spoken here is not read either
-  if (!known.levels.includes(level)) return { kind: 'version', level }
+  if (!known.includes(level)) return { kind: 'version', level }
   const rest = name.next + 1
   if (rest + 3 > end) return malformed('the packet ends in its variable header')
   return readRest(bytes, rest, end, level as Level)
@@ -183,7 +163,6 @@ const readRest = (bytes: Buffer, at: number, end: number, level: Level): Connect
   // [MQTT-3.1.3-12]
   if (will?.responseTopic !== undefined && !isTopicName(will.responseTopic))
     return malformed("the will's response topic is not a topic name")
-  // [MQTT-3.1.2-30] (§3.1.2.11.10)
   if (properties !== undefined && lacksMethod(properties))
     return malformed('authentication data without a method')
   return {
@@ -199,37 +178,6 @@ const readRest = (bytes: Buffer, at: number, end: number, level: Level): Connect
   }
 }
 
-const has = (list: readonly Property[], name: Property['name']): boolean =>
-  list.some((property) => property.name === name)
-
-const lacksMethod = (list: readonly Property[]): boolean =>
-  has(list, 'authenticationData') && !has(list, 'authenticationMethod')
-
-const willV5 = (list: readonly Property[] | undefined): Pick<Will, 'responseTopic' | 'properties'> => {
-  if (list === undefined) return {}
-  const responseTopic = textOf(list, 'responseTopic')
-  return {
-    properties: writeProperties(list.filter(isTheirs)),
-    ...(responseTopic === undefined ? {} : { responseTopic }),
-  }
-}
-
-/** What is said when nothing is (§3.1.2.11). */
-const DEFAULT = { sessionExpiry: 0, receiveMaximum: 65_535, requestProblemInformation: 1 }
-
-const v5Of = (list: readonly Property[]): ConnectV5 => {
-  const authenticationMethod = textOf(list, 'authenticationMethod')
-  return {
-    sessionExpiry: numberOf(list, 'sessionExpiryInterval') ?? DEFAULT.sessionExpiry,
-    receiveMaximum: numberOf(list, 'receiveMaximum') ?? DEFAULT.receiveMaximum,
-    maximumPacketSize: numberOf(list, 'maximumPacketSize'),
-    requestProblemInformation:
-      (numberOf(list, 'requestProblemInformation') ?? DEFAULT.requestProblemInformation) === 1,
-    properties: list.filter((property) => property.name === 'userProperty' && isTheirs(property)),
-    ...(authenticationMethod === undefined ? {} : { authenticationMethod }),
-  }
-}
-
 /** What the door says to a broker of itself and of the client. */
 export type Introduction = {
   /** at the broker */
@@ -240,30 +188,6 @@ export type Introduction = {
   readonly keepalive?: number
   /** MQTT 5: said as the user property `sallyport-identity` */
   readonly identity?: string
-}
-
-const propertiesOf = (v5: ConnectV5, identity: string | undefined): Buffer => {
-  const list: Property[] = []
-  if (v5.sessionExpiry !== DEFAULT.sessionExpiry)
-    list.push({ name: 'sessionExpiryInterval', value: v5.sessionExpiry })
-  if (v5.receiveMaximum !== DEFAULT.receiveMaximum)
-    list.push({ name: 'receiveMaximum', value: v5.receiveMaximum })
-  if (v5.maximumPacketSize !== undefined)
-    list.push({ name: 'maximumPacketSize', value: v5.maximumPacketSize })
-  if (!v5.requestProblemInformation) list.push({ name: 'requestProblemInformation', value: 0 })
-  list.push(...v5.properties)
-  if (identity !== undefined) list.push(userProperty(IDENTITY, identity))
-  return writeProperties(list)
-}
-
-const IDENTITY = 'sallyport-identity'
-
-const NOTHING_SAID: ConnectV5 = {
-  sessionExpiry: 0,
-  receiveMaximum: DEFAULT.receiveMaximum,
-  maximumPacketSize: undefined,
-  requestProblemInformation: true,
-  properties: [],
 }
 
 /** CONNECT as the broker gets it: the client's wishes, under the name that is given here. */
@@ -282,7 +206,7 @@ export const makeConnect = (
     text16(level === 3 ? 'MQIsdp' : 'MQTT'),
     Uint8Array.of(level, flags),
     number16(as.keepalive ?? keepalive),
-    ...(five ? [propertiesOf(v5, as.identity)] : []),
+    ...(five ? [writeV5(v5, as.identity)] : []),
     text16(as.clientId),
     ...(will === undefined
       ? []
@@ -301,9 +225,8 @@ export const makeForget = (
   level: Level,
   clientId: string,
   login: { readonly username: string; readonly password?: Uint8Array | undefined },
-): { readonly connect: Buffer } => ({
-  connect: makeConnect(
+): Buffer =>
+  makeConnect(
     { level, clean: level < 5, keepalive: 0, will: undefined, v5: { ...NOTHING_SAID, receiveMaximum: 1 } },
     { clientId, ...login },
-  ),
-})
+  )

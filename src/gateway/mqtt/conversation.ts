@@ -19,13 +19,13 @@ import { createExchange, type Exchange } from './exchange.ts'
 import { createFramer, type Decide, type Framer, type Refusal } from './frames.ts'
 import type { Admitted, MqttSettings } from './greeting.ts'
 import type { LocalTopics } from './local-topics.ts'
-import { opensFromBroker, TYPE } from './packets.ts'
+import { opensFromBroker } from './packets.ts'
 import type { Tally } from './tally.ts'
 import type { Share } from './turns.ts'
 import { judgeUpward } from './upward.ts'
 import type { Verdicts } from './verdicts.ts'
-import { askedOf, isVersionRefusal, largestFromBroker, shorter, welcome } from './welcome.ts'
-import type { WillTopics } from './will.ts'
+import { askedOf, judgeFirst, largestFromBroker, shorter, welcome } from './welcome.ts'
+import { topicsOf, type WillTopics } from './will.ts'
 
 /** The connection, as far as the broker's end moves it. */
 export type Speaker = {
@@ -52,9 +52,6 @@ export type Speaker = {
   /** something here has thrown */
   broke(error: unknown): void
 }
-
-const topicsOf = ({ topic, responseTopic }: WillTopics): WillTopics =>
-  responseTopic === undefined ? { topic } : { topic, responseTopic }
 
 /** What a broker does wrong is not the client's fault. */
 const ofBroker = (refusal: Refusal): Refusal =>
@@ -121,7 +118,6 @@ export class Conversation implements BrokerEvents, Above, Below {
     this.#isDevice = identity.kind === 'device'
     this.clean = this.#asked.clean
     const will = this.#asked.will
-    // not its payload
     this.will = will && topicsOf(will)
   }
 
@@ -147,10 +143,13 @@ export class Conversation implements BrokerEvents, Above, Below {
     const { upstream, mqtt } = this.#door
     const { clientId, name: identity, connect } = this.#greeting as Admitted
     const { level } = connect
+    const judge = judgeDownward(this)
     this.#down = createFramer({
       limit: largestFromBroker(level, mqtt.frame_limit),
       opens: opensFromBroker[level],
-      decide: this.#firstWord(judgeDownward(this)),
+      decide: judgeFirst(level, judge, () => {
+        if (this.#down !== undefined) this.#down.decide = judge
+      }),
       out: (bytes) => {
         if (!this.#speaker.client.write(bytes)) this.#broker?.pause()
       },
@@ -211,17 +210,6 @@ export class Conversation implements BrokerEvents, Above, Below {
 
   broke(error: unknown): void {
     this.#speaker.broke(error)
-  }
-
-  /** A broker that has never heard of MQTT 5 refuses it in words of 3.1.1. */
-  #firstWord(judge: Decide): Decide {
-    return (bytes, start, body, end) => {
-      if ((bytes[start] as number) >> 4 !== TYPE.connack) return judge(bytes, start, body, end)
-      if (this.#down !== undefined) this.#down.decide = judge
-      return isVersionRefusal(this.exchange.level, bytes, body, end)
-        ? { reason: 'unsupported', detail: 'the broker does not speak this version' }
-        : judge(bytes, start, body, end)
-    }
   }
 
   connack(connack: Connack): Buffer | Refusal {

@@ -156,3 +156,10 @@ export class Deadlines implements Timed {
       : now + Math.min(Math.max(this.#until - this.#clock(), 1), LOOK)
   }
 }
+
+/** ms until which a connection may live, whatever its certificates say: not all of them at once. @param random from 0 to 1 */
+export const lifeEnds = (o: {
+  readonly longest: number
+  readonly now: number
+  readonly random: number
+}): number => o.now + o.longest * (0.9 + 0.2 * o.random)

@@ -76,7 +76,7 @@ const attempt = (
     outcome = 'failed'
     link?.end('drop')
   }, PATIENCE)
-  link.write(makeForget(level, clientId, upstream.login(identity)).connect)
+  link.write(makeForget(level, clientId, upstream.login(identity)))
 }
 
 /** @param most at once */

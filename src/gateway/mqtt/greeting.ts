@@ -188,7 +188,7 @@ export const greet = (by: Greeter, bytes: Buffer, body: number, end: number): Gr
     return five ? refused(5, 'bad_request', `CONNECT: ${reading.detail}`) : reading
   if (reading.kind === 'version') return refused(4, 'unsupported', `protocol level ${reading.level}`)
   const { connect } = reading
-  if (!speaks(by, connect.level))
+  if (!five && !speaks(by, connect.level))
     return refused(connect.level, 'unsupported', `protocol level ${connect.level}`)
   if (connect.v5?.authenticationMethod !== undefined)
     return {

@@ -47,16 +47,17 @@ export type LocalTopics = {
   close(): void
 }
 
-/**
- * @param o.answer one whole PUBLISH in that level, from the door to the client: goes out with the door's other answers, not judged
- * @param o.broke something has thrown, in a turn of its own
- */
-export type OpenLocalTopics = (o: {
+/** The connection, as far as they need it. */
+type Connection = {
   readonly peer: Peer
   readonly level: Level
+  /** one whole PUBLISH in that level, from the door to the client: goes out with the door's other answers, not judged */
   readonly answer: (bytes: Buffer) => void
+  /** something has thrown, in a turn of its own */
   readonly broke: (error: unknown) => void
-}) => LocalTopics
+}
+
+export type OpenLocalTopics = (o: Connection) => LocalTopics
 
 /** Requests of one connection in a minute: a nonce and an enrolment, a few times over. */
 const PER_MINUTE = 20
@@ -112,17 +113,15 @@ export type OnRelayed = (peer: Peer, kind: RelayKind, relayed: Relayed) => void
  * @param o.mayAsk asked before each request: of what this one has in the process
  * @param o.relayed for the log and the metrics
  */
-export const createLocalTopics = (o: {
-  readonly peer: Peer
-  readonly level: Level
-  readonly answer: (bytes: Buffer) => void
-  readonly broke: (error: unknown) => void
-  readonly allowed: LocalKinds
-  readonly mayAsk: MayAsk
-  readonly ask: Relay['ask']
-  readonly relayed: OnRelayed
-  readonly clock: Clock
-}): LocalTopics => {
+export const createLocalTopics = (
+  o: Connection & {
+    readonly allowed: LocalKinds
+    readonly mayAsk: MayAsk
+    readonly ask: Relay['ask']
+    readonly relayed: OnRelayed
+    readonly clock: Clock
+  },
+): LocalTopics => {
   const { peer, level, clock } = o
   const { kinds, proves } = o.allowed
   const wanted = new Set<string>()

@@ -16,14 +16,8 @@ import {
   type Level,
   type Side,
 } from './packets.ts'
-import {
-  isOursAt,
-  NO_PROPERTIES,
-  PROPERTY,
-  walkProperties,
-  type PropertyPlace,
-  type Visit,
-} from './properties.ts'
+import { isOursAt, NO_PROPERTIES, walkProperties, type Visit } from './properties.ts'
+import { PROPERTY, type PropertyPlace } from './property-table.ts'
 
 /**
  * Where the parts of a PUBLISH stand. There is one of these, which every {@link readPublish} fills anew: read it now, keep numbers.

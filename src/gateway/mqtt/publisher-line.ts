@@ -77,6 +77,8 @@ export const openLine = (
   let link: Link | undefined
   let open = false
   let over = false
+  /** {@link Line.end} was said */
+  let left = false
   /** a PINGREQ that has not been answered */
   let asked = false
 
@@ -91,7 +93,7 @@ export const openLine = (
     link?.end('drop')
     // whoever opens it has it in his hands then
     queueMicrotask(() => {
-      on.ended({ why, text })
+      if (!left) on.ended({ why, text })
     })
   }
 
@@ -160,6 +162,7 @@ export const openLine = (
   return {
     write: (bytes) => link?.write(bytes) ?? true,
     end: () => {
+      left = true
       if (over) return
       stop()
       link?.write(DISCONNECT)

@@ -1,6 +1,7 @@
 /**
  * Messages that came over HTTPS, to the broker: one long-lived connection of the door's own for each process, and what became of each message. Not
  * who may publish what: https/publish-request.ts has asked. Not the connection: publisher-line.ts.
+ * Not the packets: publisher-message.ts. Not how many may wait: publisher-queue.ts.
  *
  * A message is said once. When the connection ends between PUBLISH and its acknowledgement nobody knows whether it arrived: its sender is told, and
  * decides.
@@ -13,8 +14,6 @@ import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
 import { makeAck } from './ack-packets.ts'
 import { TYPE } from './packets.ts'
-import { userProperty, writeProperties, type Property } from './properties.ts'
-import { makePublish } from './publish-packet.ts'
 import {
   openLine,
   PUBLISHER,
@@ -23,13 +22,13 @@ import {
   type LineEvents,
   type LineLimits,
 } from './publisher-line.ts'
+import { packetOf, unfitOf, type Message } from './publisher-message.ts'
+import { createQueue, type Queued } from './publisher-queue.ts'
 import type { Upstream } from './upstream.ts'
 import { NO } from './windows.ts'
 
-/** Messages that wait for the broker, and their bytes; and the part of them that one device may have, with what the broker has not acknowledged. */
-const MOST_WAITING = 1_024
-const MOST_WAITING_BYTES = 16 * 1_024 * 1_024
-const PART = 8
+export { overheadOf, type Message } from './publisher-message.ts'
+
 /** s after which it is worth asking again */
 const RETRY_AFTER = 1
 /** ms between two attempts to connect: doubled each time, and a part of it by chance */
@@ -39,17 +38,6 @@ const LAST_PAUSE = 5 * SECOND
 const STUCK = 60 * SECOND
 
 const LAST_ID = 0xffff
-
-export type Message = {
-  readonly topic: string
-  readonly payload: Uint8Array
-  readonly qos: 0 | 1 | 2
-  readonly retain: boolean
-  /** UTF-8, up to 65,535 bytes */
-  readonly contentType: string | undefined
-  /** who sends it, as #policy/admission.ts nameOf writes it */
-  readonly device: string
-}
 
 /** `written`: of QoS 0. `acknowledged`: by the broker. A FleetError: `origin_unreachable`, `target_unreachable`, `unsupported`, `body_too_large`. */
 export type Outcome = 'written' | 'acknowledged' | FleetError
@@ -68,13 +56,8 @@ export type Said = {
   withdraw(): boolean
 }
 
-type Entry = {
+type Entry = Queued & {
   readonly qos: Message['qos']
-  readonly device: string
-  /** octets of the payload */
-  readonly size: number
-  /** undefined: the broker has been told */
-  message: Message | undefined
   done: ((outcome: Outcome) => void) | undefined
   /** ms; undefined: somebody waits */
   forgottenAt: number | undefined
@@ -82,71 +65,7 @@ type Entry = {
   released: boolean
 }
 
-const propertiesOf = ({ contentType, device }: Pick<Message, 'contentType' | 'device'>): Buffer => {
-  const list: Property[] = [userProperty('sallyport-device', device)]
-  if (contentType !== undefined) list.push({ name: 'contentType', value: contentType })
-  return writeProperties(list)
-}
-
-/** Bytes of the longest header of a packet, above that of an empty one: the remaining length may need three bytes more. */
-const LENGTH_ROOM = 3
-
-/** Bytes of a PUBLISH beside its payload, at most. */
-export const overheadOf = (message: Omit<Message, 'payload'>): number =>
-  makePublish({ ...message, level: 5, payload: new Uint8Array(), properties: propertiesOf(message) }).length +
-  LENGTH_ROOM
-
 const gone = (detail: string): FleetError => new FleetError('origin_unreachable', detail)
-
-/** What this broker does not take would end the connection, and with it the messages of others. */
-const unfitOf = (
-  { qos, retain }: Message,
-  packet: Uint8Array,
-  limits: LineLimits,
-): FleetError | undefined => {
-  if (qos > limits.qos) return new FleetError('unsupported', `the broker takes no messages of QoS ${qos}`)
-  if (retain && !limits.retain) return new FleetError('unsupported', 'the broker retains no messages')
-  if (packet.length > limits.packet)
-    return new FleetError('body_too_large', `the broker takes packets of ${limits.packet} bytes at most`)
-  return undefined
-}
-
-type Weight = { messages: number; bytes: number }
-/** One that is larger than a part, or than all of it, has its turn when nothing is before it. */
-const hasRoom = ({ messages, bytes }: Weight, size: number, part: number): boolean =>
-  messages < MOST_WAITING / part && (bytes === 0 || bytes + size <= MOST_WAITING_BYTES / part)
-
-/** How much waits, of all and of each device. What has been said has no bytes any more, and counts as a message of its device until it leaves. */
-const createQueue = () => {
-  const all: Weight = { messages: 0, bytes: 0 }
-  const byDevice = new Map<string, Weight>()
-  const said = (entry: Entry): void => {
-    if (entry.message === undefined) return
-    entry.message = undefined
-    all.messages -= 1
-    for (const weight of [all, byDevice.get(entry.device)])
-      if (weight !== undefined) weight.bytes -= entry.size
-  }
-  return {
-    /** @returns false: there is no room for it now */
-    enter: ({ device, size }: Entry): boolean => {
-      const its = byDevice.get(device) ?? { messages: 0, bytes: 0 }
-      if (!hasRoom(all, size, 1) || !hasRoom(its, size, PART)) return false
-      for (const weight of [all, its]) {
-        weight.messages += 1
-        weight.bytes += size
-      }
-      byDevice.set(device, its)
-      return true
-    },
-    said,
-    leave: (entry: Entry): void => {
-      said(entry)
-      const its = byDevice.get(entry.device)
-      if (its !== undefined && (its.messages -= 1) === 0) byDevice.delete(entry.device)
-    },
-  }
-}
 
 /** Connects when the first message comes. @param o.timeout ms for the broker's CONNACK. @param o.random from 0 to 1, not secret */
 export const createPublisher = (o: {
@@ -207,14 +126,8 @@ export const createPublisher = (o: {
   }
 
   const write = (entry: Entry, message: Message, to: Line, its: LineLimits): void => {
-    const spoken = its.level
     const id = message.qos === 0 ? 0 : nextId()
-    const packet = makePublish({
-      ...message,
-      id,
-      level: spoken,
-      ...(spoken === 5 ? { properties: propertiesOf(message) } : {}),
-    })
+    const packet = packetOf(message, its.level, id)
     const unfit = unfitOf(message, packet, its)
     if (unfit === undefined) isFull = !to.write(packet)
     if (unfit === undefined && id > 0) {

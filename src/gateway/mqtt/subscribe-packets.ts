@@ -2,7 +2,8 @@
 
 import { REASONS_IN, SUBACK_FAILURE } from '#wire/mqtt-codes.ts'
 import { number16, packet, readId, readText, text16, TYPE, type Level } from './packets.ts'
-import { ignore, NO_PROPERTIES, walkProperties, type PropertyPlace } from './properties.ts'
+import { ignore, NO_PROPERTIES, walkProperties } from './properties.ts'
+import type { PropertyPlace } from './property-table.ts'
 
 /** `options`: the byte behind the filter; before MQTT 5 it is the QoS. */
 export type Filter = { readonly filter: string; readonly qos: number; readonly options: number }

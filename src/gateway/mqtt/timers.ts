@@ -123,10 +123,3 @@ export const createTimers = (now: () => number = () => performance.now()): Timer
     [Symbol.dispose]: () => clearTimeout(timer),
   }
 }
-
-/** ms until which a connection may live, whatever its certificates say: not all of them at once. @param random from 0 to 1 */
-export const lifeEnds = (o: {
-  readonly longest: number
-  readonly now: number
-  readonly random: number
-}): number => o.now + o.longest * (0.9 + 0.2 * o.random)

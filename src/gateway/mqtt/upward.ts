@@ -5,11 +5,12 @@
 
 import { isTopicFilter } from '#wire/topics.ts'
 import { noteAllowed, stayAwake, type Above, type UpJudge, type UpState } from './above.ts'
-import { makeAck, readAck, readDisconnect } from './ack-packets.ts'
+import { ACKS, makeAck, readAck, readDisconnect } from './ack-packets.ts'
 import { isRefusal, malformed, protocolError, type Decide, type Refusal } from './frames.ts'
 import { PacketRates } from './packet-rates.ts'
 import { number16, packet, TYPE } from './packets.ts'
-import { isTheirs, readProperties, writeProperties, type PropertyPlace } from './properties.ts'
+import { isTheirs, NO_PROPERTIES, readProperties, writeProperties } from './properties.ts'
+import type { PropertyPlace } from './property-table.ts'
 import { onPublish } from './publishing.ts'
 import {
   makeSuback,
@@ -44,21 +45,15 @@ const withoutOurs = (section: Buffer, where: PropertyPlace): Buffer | undefined 
 
 const onAck: UpJudge = ({ exchange: { level } }, _state, bytes, start, body, end) => {
   const type = (bytes[start] as number) >> 4
+  const where = ACKS[type]
   const ack = readAck(bytes, body, end, level, type)
-  if (ack === undefined) return malformed('a malformed acknowledgement')
+  if (where === undefined || ack === undefined) return malformed('a malformed acknowledgement')
   withoutDup(bytes, start)
   if (end <= body + 4) return 'forward'
-  const cleaned = withoutOurs(bytes.subarray(body + 3, end), ACK_PLACE[type] ?? 'puback')
+  const cleaned = withoutOurs(bytes.subarray(body + 3, end), where)
   return cleaned === undefined
     ? 'forward'
     : packet(bytes[start] as number, number16(ack.id), Uint8Array.of(ack.code), cleaned)
-}
-
-const ACK_PLACE: Readonly<Record<number, PropertyPlace>> = {
-  [TYPE.puback]: 'puback',
-  [TYPE.pubrec]: 'pubrec',
-  [TYPE.pubrel]: 'pubrel',
-  [TYPE.pubcomp]: 'pubcomp',
 }
 
 const onPubrel: UpJudge = (above, state, bytes, start, body, end) => {
@@ -155,7 +150,7 @@ const onDisconnect: UpJudge = (above, _state, bytes, start, body, end) => {
   if (!noWill && cleaned === undefined) return 'forward-hold'
   // nothing behind it is looked at
   above.share.exhaust()
-  const properties = cleaned ?? (section.length === 0 ? Uint8Array.of(0) : section)
+  const properties = cleaned ?? (section.length === 0 ? NO_PROPERTIES : section)
   return packet(bytes[start] as number, Uint8Array.of(noWill ? 0 : leave.code), properties)
 }
 

@@ -6,8 +6,8 @@
 import { CONNACK, REASON } from '#wire/mqtt-codes.ts'
 import type { Connect } from './connect-packet.ts'
 import { adjustConnack, type Connack } from './connack-packet.ts'
-import type { Refusal } from './frames.ts'
-import type { Level } from './packets.ts'
+import type { Decide, Refusal } from './frames.ts'
+import { TYPE, type Level } from './packets.ts'
 import { numberOf } from './properties.ts'
 
 /** Bytes that a delivery may have beyond what a client may send: a packet id, and in MQTT 5 what a broker adds. */
@@ -52,6 +52,20 @@ const VERSION_REFUSED: Readonly<Record<Level, number>> = {
 export const isVersionRefusal = (level: Level, bytes: Buffer, body: number, end: number): boolean =>
   (end - body === 2 && bytes[body + 1] === CONNACK.unacceptableProtocol) ||
   (level === 5 && end - body > 2 && bytes[body + 1] === VERSION_REFUSED[5])
+
+/**
+ * The judge of what a broker says until its CONNACK: one that refuses the version may do so in words that `judge` does not know.
+ * @param answered the CONNACK is here; `judge` alone from then on
+ */
+export const judgeFirst =
+  (level: Level, judge: Decide, answered: () => void): Decide =>
+  (bytes, start, body, end) => {
+    if ((bytes[start] as number) >> 4 !== TYPE.connack) return judge(bytes, start, body, end)
+    answered()
+    return isVersionRefusal(level, bytes, body, end)
+      ? { reason: 'unsupported', detail: 'the broker does not speak this version' }
+      : judge(bytes, start, body, end)
+  }
 
 /** Keep-alives in seconds, 0: none. */
 export const shorter = (one: number, other: number): number =>

@@ -9,6 +9,10 @@ import type { TopicVerdict, Verdicts } from './verdicts.ts'
 
 export type WillTopics = Pick<Will, 'topic' | 'responseTopic'>
 
+/** What is kept of a will: not its payload. */
+export const topicsOf = ({ topic, responseTopic }: WillTopics): WillTopics =>
+  responseTopic === undefined ? { topic } : { topic, responseTopic }
+
 /**
  * May it be published, and may whoever answers it be made to write to its Response Topic?
  * @param will undefined: there is none, and it is allowed

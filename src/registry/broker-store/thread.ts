@@ -14,7 +14,7 @@ const PATIENCE = 500
 
 export type ThreadData = { readonly path: string }
 export type Question = { readonly number: number; readonly batch: Batch } | 'close'
-/** `number`: of the batch. `error`: SQLite's words, and its code; undefined: it is written. */
+/** `number`: of the batch. `error`: SQLite's words; undefined: it is written. */
 export type Answer = { readonly number: number; readonly error: string | undefined }
 
 type Write = (rows: readonly (number | string | null)[], payloads: Uint8Array, from: number) => number

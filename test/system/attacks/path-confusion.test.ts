@@ -4,14 +4,13 @@
  * Hand-picked targets: doors/origin.ts.
  */
 
-import { spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { join, posix, win32 } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { openDoorHarness, type DoorHarness } from '../../support/https-door.ts'
 import type { TestLeaf } from '../../support/pki.ts'
+import { foreignProcess, type ForeignProcess } from '../../support/foreign-process.ts'
+import { freePort } from '../../support/free-port.ts'
 import { program } from '../../support/programs.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 import { each, get, openSites, say, textOf } from './door/target.ts'
@@ -20,22 +19,12 @@ const nginx = program('nginx')
 const folder = temporaryFolder()
 let door: DoorHarness
 let lamp: TestLeaf
-let served: ChildProcess | undefined
+let served: ForeignProcess | undefined
 let nginxUrl = ''
-
-/** Any port that is free now: nginx cannot be asked which one it took. */
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 /** As its own documentation sets it up: a location of its own, an alias, files, a rewritten upstream. */
 const nginxConf = (port: number, at: string): string => `
-${process.getuid?.() === 0 ? 'user root; ' : ''}daemon off; worker_processes 1; pid ${at}/nginx.pid; error_log ${at}/error.log;
+${process.getuid?.() === 0 ? 'user root; ' : ''}daemon off; master_process off; pid ${at}/nginx.pid; error_log ${at}/error.log;
 events { worker_connections 256; }
 http {
   access_log off; default_type text/plain; keepalive_requests 100000; large_client_header_buffers 4 32k;
@@ -62,9 +51,8 @@ const startNginx = async (): Promise<void> => {
     writeFileSync(join(folder.path, 'www', file), 'ADMIN file\n')
   writeFileSync(join(folder.path, 'www/public.txt'), 'public\n')
   writeFileSync(join(folder.path, 'nginx.conf'), nginxConf(port, folder.path))
-  served = spawn(nginx as string, ['-p', folder.path, '-c', join(folder.path, 'nginx.conf')], {
-    stdio: 'ignore',
-  })
+  served = foreignProcess(nginx as string, ['-p', folder.path, '-c', join(folder.path, 'nginx.conf')])
+  served.start()
   nginxUrl = `http://127.0.0.1:${port}`
   await vi.waitFor(async () => void (await fetch(nginxUrl)), { timeout: 5_000, interval: 20 })
 }
@@ -107,11 +95,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await door[Symbol.asyncDispose]()
-  if (served !== undefined) {
-    const gone = once(served, 'exit')
-    served.kill()
-    await gone
-  }
+  await served?.[Symbol.asyncDispose]()
   folder[Symbol.dispose]()
 })
 beforeEach(() => {

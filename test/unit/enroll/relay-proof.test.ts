@@ -13,7 +13,7 @@ const secret = Buffer.alloc(32, 7)
 const prints = ['aa'.repeat(32), 'bb'.repeat(32)] as const
 
 const noncesAt = (time: () => number, key: Uint8Array = secret) =>
-  createNonces({ secret: key, clock: time, random: (octets) => Buffer.alloc(octets, 1) })
+  createNonces({ key, clock: time, random: (octets) => Buffer.alloc(octets, 1) })
 
 describe('a nonce', () => {
   test('is the same octets again, until its time, for this certificate, on any desk with this key', () => {

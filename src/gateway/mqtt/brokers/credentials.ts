@@ -3,12 +3,12 @@
  * again now and then, so that a renewal drops nobody. What cannot be used then changes nothing, and is logged.
  */
 
-import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
+import { X509Certificate } from 'node:crypto'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { SECOND } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { Config } from '#runtime/config.ts'
+import { readKeyPair, readPublicFile, stampOf } from '#runtime/key-pair.ts'
 import type { Log } from '#runtime/log.ts'
 import { readPrivateFile } from '#runtime/secrets.ts'
 
@@ -29,17 +29,11 @@ export type Credentials = Disposable & {
 
 type Contents = { readonly context: SecureContext; readonly password: Uint8Array | undefined }
 
-const readPublic = (setting: string, path: string): string => {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (cause) {
-    throw new FleetError('config_invalid', `${setting}: ${path} cannot be read`, { cause })
-  }
-}
+const PAIR = { cert: 'mqtt.upstream_cert', key: 'mqtt.upstream_key' }
 
 /** OpenSSL leaves out what it cannot read, and would then trust nobody, or fewer than were meant. */
 const readRoots = (path: string): string[] => {
-  const text = readPublic('mqtt.upstream_ca', path)
+  const text = readPublicFile('mqtt.upstream_ca', path)
   const roots = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
   try {
     if (roots.length === 0) throw new Error('no certificate')
@@ -50,23 +44,6 @@ const readRoots = (path: string): string[] => {
     })
   }
   return roots
-}
-
-const readPair = (certPath: string, keyPath: string): { readonly cert: string; readonly key: string } => {
-  const cert = readPublic('mqtt.upstream_cert', certPath)
-  const key = readPrivateFile(keyPath)
-  let fits: boolean
-  try {
-    fits = new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))
-  } catch (cause) {
-    throw new FleetError(
-      'config_invalid',
-      `mqtt.upstream_cert or mqtt.upstream_key is not PEM (${certPath}, ${keyPath})`,
-      { cause },
-    )
-  }
-  if (fits) return { cert, key }
-  throw new FleetError('config_invalid', `mqtt.upstream_key (${keyPath}) is not the key of ${certPath}`)
 }
 
 const readPassword = (path: string): Uint8Array => {
@@ -82,7 +59,7 @@ const read = (files: BrokerFiles): Contents => {
       context: createSecureContext({
         minVersion: 'TLSv1.2',
         ...(ca === undefined ? {} : { ca: readRoots(ca) }),
-        ...(cert === undefined || key === undefined ? {} : readPair(cert, key)),
+        ...(cert === undefined || key === undefined ? {} : readKeyPair({ cert, key }, PAIR)),
       }),
       password: password === undefined ? undefined : readPassword(password),
     }
@@ -101,19 +78,14 @@ const pathsOf = (files: BrokerFiles): readonly (string | undefined)[] => [
   files.upstream_password_file,
 ]
 
-const stampOf = (files: BrokerFiles): string =>
-  pathsOf(files)
-    .map((path) => (path === undefined ? undefined : statSync(path, { throwIfNoEntry: false })))
-    .map((found) => (found === undefined ? '' : `${found.ino}:${found.mtimeMs}:${found.size}`))
-    .join(' ')
-
 /** @throws FleetError `config_invalid` */
 export const openCredentials = (files: BrokerFiles, log: Log, lookEvery = LOOK_EVERY): Credentials => {
-  let stamp = stampOf(files)
+  const paths = pathsOf(files)
+  let stamp = stampOf(paths)
   let refused = ''
   let contents = read(files)
   const look = (): void => {
-    const seen = stampOf(files)
+    const seen = stampOf(paths)
     if (seen === stamp || seen === refused) return
     try {
       contents = read(files)
@@ -125,7 +97,7 @@ export const openCredentials = (files: BrokerFiles, log: Log, lookEvery = LOOK_E
       log.warn({ door: 'mqtt', err }, 'the new files for the brokers are not usable yet')
     }
   }
-  const isAny = pathsOf(files).some((path) => path !== undefined)
+  const isAny = paths.some((path) => path !== undefined)
   const timer = isAny ? setInterval(look, lookEvery).unref() : undefined
   return {
     context: () => contents.context,

@@ -201,16 +201,13 @@ export const openEmbeddedBroker = async (o: Options): Promise<EmbeddedBroker> =>
     if (session !== undefined) memory.sessions.left(session)
   })
 
-  const failed = async (): Promise<void> => {
-    await store?.[Symbol.asyncDispose]()
-  }
   try {
     store?.load((stored) => {
       ;(broker as unknown as Emitter).counter = memory.load(stored)
     })
     memory.sessions.sweep()
   } catch (error) {
-    await failed()
+    await store?.[Symbol.asyncDispose]()
     throw error
   }
   const sweep = setInterval(memory.sessions.sweep, SWEEP).unref()

@@ -3,6 +3,8 @@
  * come this way too, so none overtakes an older one. Not the queue: ./sessions.ts.
  */
 
+import { makeAck } from '../ack-packets.ts'
+import { TYPE } from '../packets.ts'
 import type { Journal } from './journal.ts'
 import type { Pipe } from './pipe.ts'
 import type { Frames } from './publish-frame.ts'
@@ -11,8 +13,6 @@ import type { Message, Queued } from './stored.ts'
 
 /** Sent ones at the front of the list that are taken off together. */
 const SLACK = 1_024
-
-const PUBREL = 0x62
 
 export class Outbox implements Reader {
   readonly #session: Session
@@ -76,7 +76,7 @@ export class Outbox implements Reader {
   #send(queued: Queued): void {
     const { packetId, message, qos, retain, sent } = queued
     // from PUBREC on only PUBREL is said again
-    if (queued.released) return void this.#pipe.take(Buffer.from([PUBREL, 2, packetId >> 8, packetId & 0xff]))
+    if (queued.released) return void this.#pipe.take(makeAck(4, TYPE.pubrel, packetId))
     const [first, second] = this.#framesOf(message).frame(qos, packetId, retain, sent)
     queued.sent = true
     if (message.number > this.#session.sentUpTo) this.#session.sentUpTo = message.number

@@ -3,14 +3,13 @@
  * else a copy with the packet id of each. Not the door's packets: ../publish-packet.ts.
  */
 
+import { TYPE, varintSize, writeVarint } from '../packets.ts'
+
 /** Longer payloads are not copied for each client. */
 const SHARED = 4_096
 
-const PUBLISH = 0x30
+const PUBLISH = TYPE.publish << 4
 const DUP = 0x08
-
-const digitsOf = (length: number): number =>
-  length < 128 ? 1 : length < 16_384 ? 2 : length < 2_097_152 ? 3 : 4
 
 export type Frames = {
   /** @param id 0 at QoS 0. @returns one piece, or two to be sent one after the other */
@@ -25,21 +24,11 @@ export const createFrames = (topic: string, payload: Buffer): Frames => {
 
   const make = (qos: number, id: number, first: number): readonly [Buffer, Buffer | undefined] => {
     const length = 2 + name.length + (qos > 0 ? 2 : 0) + payload.length
-    const digits = digitsOf(length)
-    const bytes = Buffer.allocUnsafe(1 + digits + length - (apart ? payload.length : 0))
+    const bytes = Buffer.allocUnsafe(1 + varintSize(length) + length - (apart ? payload.length : 0))
     bytes[0] = first
-    let rest = length
-    for (let digit = 1; digit <= digits; digit++, rest >>>= 7)
-      bytes[digit] = (rest & 0x7f) | (digit < digits ? 0x80 : 0)
-    let at = 1 + digits
-    bytes[at++] = name.length >> 8
-    bytes[at++] = name.length & 0xff
-    name.copy(bytes, at)
-    at += name.length
-    if (qos > 0) {
-      bytes[at++] = id >> 8
-      bytes[at++] = id & 0xff
-    }
+    let at = bytes.writeUInt16BE(name.length, writeVarint(bytes, 1, length))
+    at += name.copy(bytes, at)
+    if (qos > 0) at = bytes.writeUInt16BE(id, at)
     if (apart) return [bytes, payload]
     payload.copy(bytes, at)
     return [bytes, undefined]

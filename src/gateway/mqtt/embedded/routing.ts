@@ -4,6 +4,8 @@
  */
 
 import type { Client, PublishPacket } from 'aedes'
+import { makeAck } from '../ack-packets.ts'
+import { TYPE } from '../packets.ts'
 import { Gate } from './gate.ts'
 import { HandOut } from './hand-out.ts'
 import type { Journal } from './journal.ts'
@@ -39,8 +41,6 @@ export type Emitter = {
   counter: number
   readonly mq: { emit(packet: LivePacket, done: Done): void }
 }
-
-const PUBACK = 0x40
 
 /** A PUBLISH of QoS 1, which aedes would acknowledge at once: it is told that it is of QoS 0. */
 const OWED = Symbol('PUBACK is ours')
@@ -177,7 +177,7 @@ export const createRouting = (o: {
       // who sends it again after a crash must not find that it has been delivered already
       if (qos === 2 && seat !== undefined) return seat.gate(journal).pass(batch, emit)
       if ((packet as Owed)[OWED] === true && seat !== undefined) {
-        const puback = Buffer.from([PUBACK, 2, id >> 8, id & 0xff])
+        const puback = makeAck(4, TYPE.puback, id)
         seat.gate(journal).pass(batch, () => void seat.pipe.take(puback))
       }
       emit()

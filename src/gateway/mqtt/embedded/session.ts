@@ -7,6 +7,7 @@ import type { Incoming, Queued, SessionRow, Subscription } from './stored.ts'
  * never takes away the other.
  */
 export const MAX_QUEUED_ID = 0x7fff
+
 export type SessionLimits = {
   /** unacknowledged and waiting messages of one session, and their bytes */
   readonly queuedPerSession: number

@@ -88,6 +88,11 @@ export const frameAttacks = (given: () => Fleet): void => {
   }
 
   describe('before CONNECT', () => {
+    const isClosed = async (_: string, bytes: Uint8Array): Promise<void> => {
+      const { codes, ms } = await ends(bytes)
+      expect(codes).toEqual([])
+      expect(ms).toBeLessThan(PROMPT)
+    }
     test.each<[string, Uint8Array]>([
       ['PUBLISH', publish('devices/bystander/x')],
       ['PUBLISH, then CONNECT', Buffer.concat([publish('devices/bystander/x'), good])],
@@ -109,14 +114,13 @@ export const frameAttacks = (given: () => Fleet): void => {
         'a CONNECT of 5 KiB, by its will',
         connect({ flags: 6, more: Buffer.concat([text('devices/me/w'), text('x'.repeat(5_000))]) }),
       ],
+    ])('%s', isClosed)
+    // each is waited for, until its time is up
+    test.concurrent.each<[string, Uint8Array]>([
       ['only a length', hex('10 10')],
       ['half a CONNECT', good.subarray(0, 9)],
       ['nothing', Buffer.alloc(0)],
-    ])('%s', async (_, bytes) => {
-      const { codes, ms } = await ends(bytes)
-      expect(codes).toEqual([])
-      expect(ms).toBeLessThan(PROMPT)
-    })
+    ])('%s', isClosed)
   })
 
   describe('a CONNECT that is none', () => {

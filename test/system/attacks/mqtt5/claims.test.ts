@@ -3,16 +3,11 @@
  * key that nobody signed for, a broker, or a desk that is busy with him.
  */
 
-import { once } from 'node:events'
-import { connect as connectTcp } from 'node:net'
-import { connect } from 'node:tls'
+import { connect } from 'node:net'
 import type { Packet } from 'mqtt-packet'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { openGateway } from '#gateway/service.ts'
-import { loadConfig } from '#runtime/config.ts'
-import { createLog } from '#runtime/log.ts'
-import { createMetrics } from '#runtime/metrics.ts'
-import { startDesk, type TestDesk } from '../../../support/enroll-desk.ts'
+import type { TestDesk } from '../../../support/enroll-desk.ts'
+import { openEnrollingGateway, type EnrollingGateway } from '../../../support/enrolling-gateway.ts'
 import { MOSQUITTO, startMosquitto, type Mosquitto } from '../../../support/mosquitto.ts'
 import { mqttClient, type MqttClient } from '../../../support/mqtt-client.ts'
 import { keyPemOf, makeCa, makeCsr, type TestLeaf } from '../../../support/pki.ts'
@@ -29,61 +24,21 @@ type Who = Pick<TestLeaf, 'fullPem' | 'keyPem'>
 type Answer = { readonly topic: string; readonly said: Record<string, string> }
 
 describe.skipIf(MOSQUITTO === undefined)('enrolment over MQTT', () => {
-  const now = Date.now()
-  const factory = makeCa({ name: 'MQTT Factory', now })
   const opened = new AsyncDisposableStack()
+  let gateway: EnrollingGateway
   let desk: TestDesk
   let mosquitto: Mosquitto
   let observer: MqttClient
-  let port = 0
   let [one, two]: TestLeaf[] = []
   let victim: Who & { readonly privateKey: Csr['privateKey'] }
 
   beforeAll(async () => {
-    ;[desk, mosquitto] = await Promise.all([
-      startDesk({ overrides: { 'enroll.relay_ca': 'certs/services.pem' } }),
-      startMosquitto(),
-    ])
-    opened.use(desk)
-    opened.use(mosquitto)
-    const { home } = desk
-    const put = async (path: string, body: object): Promise<void> => {
-      const answer = await desk.operator(path, { method: 'PUT', body })
-      expect([200, 201], answer.text).toContain(answer.status)
-    }
-    await put('/v1/groups/pumps', {
-      credentials: ['bootstrap'],
-      bootstrap: { anchors: factory.pem, certificates_per_credential: 100 },
-    })
-    await put('/v1/anchors/ours', { pem: home.pki.root.pem + home.pki.devices.pem, hostnames: ['localhost'] })
-    await put('/v1/policies/devices', { decision: 'non_identity', include: [{ certificate: {} }] })
-    await put('/v1/applications/broker', { hostnames: ['localhost'], mqtt: {}, policies: ['devices'] })
-    const config = loadConfig({
-      desk: 'gateway',
-      cwd: home.path,
-      env: {
-        SALLYPORT_HOME: home.path,
-        SALLYPORT_ENVIRONMENT: 'development',
-        SALLYPORT_GATEWAY_HTTPS_LISTEN: '127.0.0.1:0',
-        SALLYPORT_GATEWAY_MQTTS_LISTEN: '127.0.0.1:0',
-        SALLYPORT_GATEWAY_METRICS_LISTEN: '127.0.0.1:0',
-        SALLYPORT_GATEWAY_ENROLL_URL: desk.urls['devices'] as string,
-        SALLYPORT_GATEWAY_RELAY_CERT: 'certs/gateway.pem',
-        SALLYPORT_GATEWAY_RELAY_KEY: 'certs/private/gateway.key',
-        SALLYPORT_MQTT_UPSTREAM: `mqtt://127.0.0.1:${mosquitto.port}`,
-      },
-    })
-    const log = createLog('gateway', 'error', { write: () => {} })
-    const scope = {
-      log,
-      metrics: createMetrics('gateway'),
-      clock: Date.now,
-      signal: new AbortController().signal,
-    }
-    const gateway = opened.use(await openGateway(config, scope))
-    port = Number(new URL(gateway.urls['mqtts'] as string).port)
-    observer = mqttClient(connectTcp(mosquitto.port, '127.0.0.1'))
-    opened.defer(() => observer[Symbol.dispose]())
+    mosquitto = opened.use(await startMosquitto())
+    gateway = opened.use(
+      await openEnrollingGateway({ SALLYPORT_MQTT_UPSTREAM: `mqtt://127.0.0.1:${mosquitto.port}` }),
+    )
+    ;({ desk } = gateway)
+    observer = opened.use(mqttClient(connect(mosquitto.port, '127.0.0.1')))
     expect(await observer.connect({ clientId: 'observer' })).toBe(0)
     await subscribe(observer, ['#', '$sallyport/#'])
     ;[one, two] = [claim(), claim()]
@@ -105,21 +60,8 @@ describe.skipIf(MOSQUITTO === undefined)('enrolment over MQTT', () => {
     expect(mosquitto.said()).not.toMatch(/\$sallyport\/cert.* from|as claim/)
   })
 
-  const claim = (): TestLeaf => desk.home.pki.device({ id: 'claim', by: factory, names: [] })
-  const dial = async (leaf: Who | undefined, level: Level = 4): Promise<MqttClient> => {
-    const socket = connect({
-      host: '127.0.0.1',
-      port,
-      servername: 'localhost',
-      ca: desk.home.pki.root.pem,
-      ...(leaf === undefined ? {} : { cert: leaf.fullPem, key: leaf.keyPem }),
-    })
-    await once(socket, 'secureConnect')
-    socket.setNoDelay(true)
-    const client = mqttClient(socket, level)
-    opened.defer(() => client[Symbol.dispose]())
-    return client
-  }
+  const claim = (): TestLeaf => gateway.claim()
+  const dial: EnrollingGateway['dial'] = (...given) => gateway.dial(...given)
   const enter = async (leaf: Who, level: Level = 4, over: Connect = {}): Promise<MqttClient> => {
     const client = await dial(leaf, level)
     expect(await client.connect({ ...protocol(level), clientId: 'claim', ...over })).toBe(0)
@@ -199,8 +141,8 @@ describe.skipIf(MOSQUITTO === undefined)('enrolment over MQTT', () => {
           keepalive: 0,
           ...(level === 5 ? { properties: { sessionExpiryInterval: 600 } } : {}),
         } as Packet)
-        const connack = await client.next()
-        if (connack.cmd === 'connack') expect(connack.sessionPresent).toBe(false)
+        const connack = await client.until('connack')
+        expect([connack.reasonCode ?? connack.returnCode, connack.sessionPresent]).toEqual([0, false])
         client[Symbol.dispose]()
       }
     })
@@ -213,16 +155,15 @@ describe.skipIf(MOSQUITTO === undefined)('enrolment over MQTT', () => {
       expect([there.ended, first.ended, second.ended]).toEqual([false, false, false])
       there[Symbol.dispose]()
     })
-    test('by an alias reaches nothing else', async () => {
+    test('has no aliases', async () => {
       const client = await enter(one as TestLeaf, 5)
-      const topicAlias = 1
-      client.send(say(NONCE, { payload: '', properties: { topicAlias } }))
-      const answer = await Promise.race([client.until('publish'), client.closed().then(() => undefined)])
-      if (answer === undefined) return
-      client.send(say('devices/victim/x', { qos: 1, messageId: 1, properties: { topicAlias } }))
-      expect((await client.until('puback')).reasonCode).toBe(0x87)
-      client.send(say('', { qos: 1, messageId: 2, properties: { topicAlias } }))
-      expect((await client.until('puback').catch(() => undefined))?.reasonCode ?? 0x87).toBe(0x87)
+      client.send(
+        say(NONCE, { payload: '', properties: { topicAlias: 1 } }),
+        say('devices/victim/x', { qos: 1, messageId: 1, properties: { topicAlias: 1 } }),
+      )
+      const { packets, code } = await ending(client)
+      // said to be 0 of them in CONNACK: a malformed packet, since a claim certificate's door reads none
+      expect([packets.length, code]).toEqual([1, 0x81])
     })
     test('hears its own answers, and no other’s', async () => {
       const [mine, theirs] = await Promise.all([enter(one as TestLeaf), enter(two as TestLeaf)])
@@ -233,8 +174,9 @@ describe.skipIf(MOSQUITTO === undefined)('enrolment over MQTT', () => {
     })
     test('whose CA is nobody’s, that has expired, or is a device’s, comes no further than CONNECT', async () => {
       const { pki } = desk.home
+      const { factory } = gateway
       for (const leaf of [
-        pki.device({ id: 'x', by: makeCa({ name: 'MQTT Factory', now }), names: [] }),
+        pki.device({ id: 'x', by: makeCa({ name: 'MQTT Factory', now: Date.now() }), names: [] }),
         pki.device({ id: 'x', by: factory, names: [], shape: 'expired' }),
         pki.device({ id: 'x', by: factory, names: [], shape: 'serverAuthOnly' }),
         undefined,
@@ -307,25 +249,17 @@ describe.skipIf(MOSQUITTO === undefined)('enrolment over MQTT', () => {
       const client = await enter(claim())
       await refused(client, CREATE, payload)
     })
-    test('larger than allowed ends the connection, or is refused', async () => {
-      const client = await enter(claim(), 5)
-      client.send(say(CREATE, { payload: 'x'.repeat(70_000) }))
-      const answer = await Promise.race([
-        client.until('publish').then(({ topic }) => topic),
-        ending(client).then(({ code }) => code),
-      ]).catch(() => 0x95)
-      expect(answer).toBeOneOf([0x95, `${CREATE}/rejected`])
+    test('larger than allowed', async () => {
+      await refused(await enter(claim(), 5), CREATE, 'x'.repeat(70_000))
     })
     test('many of them: refused beyond so many a minute, and others are served', async () => {
       const client = await enter(claim())
       const answers: string[] = []
       for (let n = 0; n < 60; n += 1) client.send(say(NONCE, { payload: '' }))
-      for (let n = 0; n < 60 && !client.ended; n += 1) {
-        const answer = await client.until('publish').catch(() => undefined)
-        if (answer === undefined) break
-        answers.push(answer.topic)
-      }
-      expect(answers.filter((topic) => topic.endsWith('/accepted')).length).toBeLessThanOrEqual(20)
+      while (answers.length < 60) answers.push((await client.until('publish')).topic)
+      const accepted = answers.filter((topic) => topic === `${NONCE}/accepted`).length
+      expect(accepted).toBeGreaterThan(0)
+      expect(accepted).toBeLessThanOrEqual(20)
       const flood = await enter(claim(), 5)
       for (let n = 0; n < 200; n += 1) flood.send({ cmd: 'pingreq' })
       await flood.closed()

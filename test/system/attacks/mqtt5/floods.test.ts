@@ -127,15 +127,13 @@ describe.each<Broker>(['embedded', 'mosquitto'])('before %s', (broker) => {
       },
     )
 
-    test.each(levels)('of 3,000 filters in one SUBSCRIBE: answered or ended, level %i', async (level) => {
+    test.each(levels)('of 3,000 filters in one SUBSCRIBE ends the connection, level %i', async (level) => {
       using me = await stage.enter('me', level)
       const props = level === 5 ? [section()] : []
       const one = Array.from({ length: 3_000 }, (_, n) => [text(`devices/me/${n}`), hex('00')]).flat()
       me.send(frame(0x82, hex('0007'), ...props, ...one))
-      const suback = await me.until('suback').catch(() => undefined)
-      if (suback === undefined) return
-      expect(suback.granted).toHaveLength(3_000)
-      expect(suback.granted.filter((code) => Number(code) < 0x80).length).toBeLessThanOrEqual(20)
+      const { packets, code } = await ending(me)
+      expect([packets.length, code]).toEqual(level === 5 ? [1, 0x97] : [0, undefined])
     })
 
     test.each(levels)(
@@ -177,8 +175,9 @@ describe.each<Broker>(['embedded', 'mosquitto'])('before %s', (broker) => {
             { cmd: 'pubrec', messageId: n },
             { cmd: 'pubcomp', messageId: n },
           )
-        me.send({ cmd: 'pingreq' })
-        await me.until('pingresp').catch(() => undefined)
+        const ids: unknown[] = []
+        while (ids.length < 40) ids.push((await me.until('pubcomp')).messageId)
+        expect(ids).toEqual(Array.from({ length: 40 }, (_, n) => n + 1))
       },
     )
 
@@ -192,9 +191,8 @@ describe.each<Broker>(['embedded', 'mosquitto'])('before %s', (broker) => {
         }
       })().catch(() => undefined)
       for (let n = 0; n < 600; n += 1) me.send(hex('c000'))
-      const limit = performance.now() + 1_000
-      // a hundred round trips of others come before its last answers: two hundred at once, and two hundred a second
-      for (let n = 0; n < 100 && performance.now() < limit; n += 1) await roundTrip()
+      // round trips of others come before its last answers: two hundred at once, and two hundred a second
+      for (let n = 0; n < 40; n += 1) await roundTrip()
       expect(answered).toBeLessThan(600)
       me[Symbol.dispose]()
       await all

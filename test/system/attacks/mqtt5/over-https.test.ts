@@ -223,6 +223,7 @@ describe.skipIf(MOSQUITTO === undefined)('by HTTPS', () => {
       'devices%2fvictim%2fx',
       'devices%2Fme%2Fx',
       'devices%252fvictim/x',
+      'devices/me/%252e%252e',
       'devices/me%00/x',
       'devices/me/%00',
       'devices/me/%c0%af',
@@ -256,13 +257,6 @@ describe.skipIf(MOSQUITTO === undefined)('by HTTPS', () => {
     ])('to %s is no message', async (topic: string) => {
       expect((await post(`/publish/${topic}`)).status).toBeOneOf([400, 403, 404, 414, 431])
       expect(await heard()).toEqual([])
-    })
-    test('decoded once: what is encoded twice is a topic with a percent sign in it, mine', async () => {
-      const { status } = await post('/publish/devices/me/%252e%252e')
-      const lines = await heard()
-      // refused, or taken for what it says
-      if (status === 204) expect(lines).toEqual(['devices/me/%2e%2e evil'])
-      else expect([status, lines]).toEqual([400, []])
     })
     test.each<[string, () => TestLeaf | undefined]>([
       ['nobody', () => undefined],

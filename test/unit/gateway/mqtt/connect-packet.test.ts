@@ -219,7 +219,7 @@ test('the will is a copy: the memory it stood in is used again', () => {
 describe('what a broker remembers is ended', () => {
   const login = { username: 'lamp-1', password: Buffer.from('p') }
   test.each([3, 4] as const)('level %i: by a clean session', (level) =>
-    expect(theirReading(level, makeForget(level, 'lamp-1@x', login).connect)).toMatchObject({
+    expect(theirReading(level, makeForget(level, 'lamp-1@x', login))).toMatchObject({
       clientId: 'lamp-1@x',
       username: 'lamp-1',
       password: Buffer.from('p'),
@@ -228,7 +228,7 @@ describe('what a broker remembers is ended', () => {
     }),
   )
   test('MQTT 5: by a session that is gone on with, and ends', () => {
-    const made = theirReading(5, makeForget(5, 'lamp-1', login).connect)
+    const made = theirReading(5, makeForget(5, 'lamp-1', login))
     expect(made).toMatchObject({ clientId: 'lamp-1', clean: false })
     // no session expiry: it ends with its connection (§3.1.2.11.2)
     expect(made['properties']).toEqual({ receiveMaximum: 1 })

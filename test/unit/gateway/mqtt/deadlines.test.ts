@@ -1,5 +1,5 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { Deadlines, LATE, type Late } from '#gateway/mqtt/deadlines.ts'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { Deadlines, LATE, lifeEnds, type Late } from '#gateway/mqtt/deadlines.ts'
 import { createTimers, type Timers } from '#gateway/mqtt/timers.ts'
 
 let timers: Timers
@@ -153,4 +153,14 @@ test('a client that is not read from for a minute has stood still for too long, 
   pass(60_001)
   pass(1e6)
   expect(stuck).toBe(1)
+})
+
+describe('how long a connection may live', () => {
+  const day = 86_400_000
+  test.each([
+    ['the least', 0, 0.9 * day],
+    ['the most', 1, 1.1 * day],
+  ])('at random, %s', (_, random, expected) =>
+    expect(lifeEnds({ longest: day, now: 1_000, random }) - 1_000).toBeCloseTo(expected, 3),
+  )
 })

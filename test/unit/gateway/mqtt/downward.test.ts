@@ -233,3 +233,11 @@ test.each(LEVELS)('level %d: nothing goes down before the CONNACK', (level) => {
   fromBroker(one)
   expect(atClient()).toEqual([hex(one)])
 })
+
+test.each(LEVELS)('level %d: nor more than a megabyte of it is kept', (level) => {
+  const { fromBroker, atClient } = createJudges(level, { connack: '' })
+  const bytes = makePublish({ level, topic: MINE, payload: Buffer.alloc(63 * 1_024) })
+  for (let at = 0; at < 16; at += 1) expect(fromBroker(bytes)).toBeUndefined()
+  expect(fromBroker(bytes)).toMatchObject({ reason: 'target_unreachable' })
+  expect(atClient()).toEqual([])
+})

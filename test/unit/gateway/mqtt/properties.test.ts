@@ -12,8 +12,8 @@ import {
   userProperty,
   walkProperties,
   writeProperties,
-  type PropertyPlace,
 } from '#gateway/mqtt/properties.ts'
+import type { PropertyPlace } from '#gateway/mqtt/property-table.ts'
 import { bytesOf } from './corpus/notation.ts'
 import { ENTRIES, propertiesIn, type Entry, type Place } from './corpus/oracle.ts'
 

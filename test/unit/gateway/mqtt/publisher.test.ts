@@ -197,6 +197,15 @@ describe('its connection', () => {
       detail: expect.stringContaining('may have arrived'),
     })
   })
+  test('is asked at its own pace where the broker wants no keep-alive', () => {
+    levels = new Set([5])
+    publish({ qos: 0 })
+    open(0x20, 6, 0, 0, 3, 0x13, 0, 0)
+    vi.advanceTimersByTime(29_000)
+    expect(last().heard.at(-1)).toMatchObject({ cmd: 'publish' })
+    vi.advanceTimersByTime(1_000)
+    expect(last().heard.at(-1)).toMatchObject({ cmd: 'pingreq' })
+  })
   test('is begun anew when an acknowledgement stays out for which nobody waits', async () => {
     vi.setSystemTime(1_000_000)
     publish().forget()
@@ -216,6 +225,18 @@ describe('its connection', () => {
     expect(last().ended).toBe('finish')
     expect(await outcome).toMatchObject({ code: 'origin_unreachable' })
     expect(await publish().outcome).toMatchObject({ code: 'origin_unreachable' })
+    expect(attempts).toHaveLength(1)
+  })
+  test.each([
+    ['at any time', [0x20, 2, 0, 5], 4],
+    ['over the version', [0x20, 3, 0, 0x84, 0], 5],
+  ] as const)('that breaks as it is ended, %s, is not begun anew', async (_, bytes, level) => {
+    levels = new Set([level])
+    publish()
+    last().say(...bytes)
+    await publisher[Symbol.asyncDispose]()
+    await settled()
+    vi.advanceTimersByTime(60_000)
     expect(attempts).toHaveLength(1)
   })
 })

@@ -26,7 +26,7 @@ const plan = (filters: Filters, o: Options = {}): Plan =>
       level: o.level ?? 4,
       shared: o.shared ?? true,
       subscriptions: o.subscriptions ?? new Subscriptions(1_000),
-      verdict: (filter) => (filter.startsWith('mine/') ? 'allowed' : 'topic_denied'),
+      verdict: (filter) => (/^(?:mine|\$share)\//.test(filter) ? 'allowed' : 'topic_denied'),
       grants: (filter) => filter === '$sallyport/ours',
       denied: (...said) => void o.denied?.push(said),
     },

@@ -1,16 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { createTimers, lifeEnds, type Timed } from '#gateway/mqtt/timers.ts'
-
-describe('how long a connection may live', () => {
-  const day = 86_400_000
-  test.each([
-    ['the least', 0, 0.9 * day],
-    ['the most', 1, 1.1 * day],
-  ])('at random, %s', (_, random, expected) =>
-    expect(lifeEnds({ longest: day, now: 1_000, random }) - 1_000).toBeCloseTo(expected, 3),
-  )
-})
+import { createTimers, type Timed } from '#gateway/mqtt/timers.ts'
 
 describe('timers', () => {
   beforeEach(() => void vi.useFakeTimers())

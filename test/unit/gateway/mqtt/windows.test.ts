@@ -92,6 +92,16 @@ describe('messages under way', () => {
       { full: true, crowded: true },
     ],
     [
+      'QoS 2 sent again after its PUBREC: it is still the client that owes',
+      [
+        ['begin', 2, 1],
+        ['answer', pubrec, 1],
+        ['begin', 2, 1],
+        ['begin', 1, 2],
+      ],
+      { full: true, crowded: false },
+    ],
+    [
       'an id that goes from QoS 2 to QoS 1',
       [
         ['begin', 2, 1],

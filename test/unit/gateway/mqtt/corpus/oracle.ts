@@ -6,7 +6,8 @@
 import fc from 'fast-check'
 import { generate, parser, type Packet } from 'mqtt-packet'
 import type { Level } from '#gateway/mqtt/packets.ts'
-import type { Property, PropertyName } from '#gateway/mqtt/properties.ts'
+import type { Property } from '#gateway/mqtt/properties.ts'
+import type { PropertyName } from '#gateway/mqtt/property-table.ts'
 
 type Kind = 'bit' | 'two' | 'four' | 'varint' | 'text' | 'data' | 'pair'
 
