@@ -1,57 +1,67 @@
-/** What a run says while it runs: plain data, one event per thing that a device saw. Not a view of it: that is the CLI's. */
+/**
+ * What happens in a run: plain data, one event for each thing that a device saw or that was done to it. Everything that counts, measures or
+ * judges is a sink of these (createTally, measure/, invariants/, the demo's ledger). Not a view: that is the CLI's.
+ */
+
+import type { EnrollVia } from './scenario/scenario.ts'
 
 export type Door = 'enroll' | 'https' | 'mqtt'
 
-export type FleetEvent = { readonly device: string } & (
-  | { readonly kind: 'enrolled'; readonly reused: boolean }
-  | { readonly kind: 'renewed' }
-  /** `target`: of the request; undefined for a connection. `millis`: handshake included */
+/**
+ * `at`: when it began, or was done; ms since the epoch with a fraction (see `now` in clock.ts).
+ * `millis`: from `at` to the answer, handshake included. In an open loop `at` is when the turn was due.
+ */
+export type FleetEvent = { readonly device: string; readonly at: number } & (
+  | {
+      readonly kind: 'enrolled'
+      /** `state`: kept from an earlier run; `given`: a certificate of --certs */
+      readonly via: EnrollVia | 'state' | 'given'
+      readonly millis: number
+      /** ms since the epoch */
+      readonly notAfter: number
+    }
+  /** a new certificate, admitted by a door and confirmed. `notAfter`: of it; `before`: of the one that it replaces */
+  | { readonly kind: 'renewed'; readonly millis: number; readonly notAfter: number; readonly before: number }
+  /** `target`: of the request; undefined for an MQTT connection */
   | {
       readonly kind: 'admitted'
       readonly door: 'https' | 'mqtt'
       readonly target?: string
       readonly millis: number
     }
-  /** `reason`: the word of the problem document, or `connack_<code>`, `suback_<code>`: what was on the wire */
-  | { readonly kind: 'refused'; readonly door: Door; readonly reason: string }
-  | { readonly kind: 'published'; readonly topic: string }
-  /** `millis`: since it was published */
-  | { readonly kind: 'delivered'; readonly topic: string; readonly millis: number }
+  /** `reason`: the word of the problem document, or `connack_<code>`, `suback_<code>`, `puback_<code>`: what was on the wire */
+  | { readonly kind: 'refused'; readonly door: Door; readonly reason: string; readonly millis: number }
+  /** `seq`: 1, 2, … of this device on this topic, counted over reconnects. `acknowledged`: by a PUBACK; at QoS 0 nobody says */
+  | {
+      readonly kind: 'published'
+      readonly topic: string
+      readonly seq: number
+      readonly millis: number
+      readonly acknowledged: boolean
+    }
+  /** QoS 0 in one write: seq … seq + count - 1 */
+  | { readonly kind: 'burst'; readonly topic: string; readonly seq: number; readonly count: number }
+  /** `at`: when it came; `millis`: since it was published */
+  | { readonly kind: 'delivered'; readonly topic: string; readonly seq: number; readonly millis: number }
+  /** a delivery on a topic that is another's */
+  | { readonly kind: 'stray'; readonly topic: string }
+  /** MQTT: SUBSCRIBE was granted. `present`: the broker had kept the session */
+  | { readonly kind: 'listening'; readonly present: boolean }
   /** the server ended an MQTT connection */
   | { readonly kind: 'cut' }
-  /** something that is not a verdict: an unreachable target, an origin that is down */
+  /** an MQTT connection ended, whoever ended it; what was in flight may not come in a clean session */
+  | { readonly kind: 'left' }
+  /** not a verdict: an unreachable target, an origin that is down, by its own clock an invalid server certificate */
   | { readonly kind: 'error'; readonly door: Door; readonly detail: string }
+  /** a certificate did not stand up to the device's own check */
+  | { readonly kind: 'unverified'; readonly detail: string }
+  /** done to it: by the operator (once the API has answered), or by the scenario */
+  | { readonly kind: 'revoked' | 'suspended' | 'resumed' | 'away' | 'back' }
+  /** its copy: renewed as a rival, or was admitted while the original was connected (`admitted`) or refused */
+  | { readonly kind: 'cloned'; readonly rival: 'renewal' | 'connection'; readonly outcome: string }
 )
 
-export type FleetReport = {
-  readonly enrolled: number
-  readonly reused: number
-  readonly renewed: number
-  readonly admitted: { readonly https: number; readonly mqtt: number }
-  readonly refused: Readonly<Record<Door, Readonly<Record<string, number>>>>
-  readonly published: number
-  readonly delivered: number
-  readonly cut: number
-  readonly errors: number
-}
+export type FleetEventOf<K extends FleetEvent['kind']> = Extract<FleetEvent, { readonly kind: K }>
 
-export type Tally = { add(event: FleetEvent): void; report(): FleetReport }
-
-export const createTally = (): Tally => {
-  const count = { enrolled: 0, reused: 0, renewed: 0, published: 0, delivered: 0, cut: 0, error: 0 }
-  const admitted = { https: 0, mqtt: 0 }
-  const refused: Record<Door, Record<string, number>> = { enroll: {}, https: {}, mqtt: {} }
-  return {
-    add(event) {
-      if (event.kind === 'admitted') admitted[event.door]++
-      else if (event.kind === 'refused')
-        refused[event.door][event.reason] = (refused[event.door][event.reason] ?? 0) + 1
-      else if (event.kind === 'enrolled' && event.reused) count.reused++
-      else count[event.kind]++
-    },
-    report: () => {
-      const { error: errors, ...counts } = count
-      return { ...counts, errors, admitted: { ...admitted }, refused: structuredClone(refused) }
-    },
-  }
-}
+/** Whoever is told. Must be quick, and must not throw. */
+export type Sink = (event: FleetEvent) => void

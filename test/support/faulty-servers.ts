@@ -7,7 +7,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import { createServer as createTlsServer, type TlsOptions, type TLSSocket } from 'node:tls'
 import { generate, parser, type Packet } from 'mqtt-packet'
 import type { Enrolled } from '#device-sim/index.ts'
-import { createImpostor, type Impostor } from '#device-sim/impostor.ts'
+import { createImpostor, type Impostor } from '#device-sim/client/impostor.ts'
 
 export type World = {
   readonly ca: Impostor

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { GroupBody } from '#wire/groups.ts'
-import { createImpostor } from '#device-sim/impostor.ts'
+import { createImpostor } from '#device-sim/client/impostor.ts'
 import { OID } from '#pki/oids.ts'
 import { nameDer } from '#pki/names.ts'
 import { startDesk, type TestDesk } from '../support/enroll-desk.ts'

@@ -4,7 +4,7 @@
  */
 
 import { FleetError } from '#fleet/errors.ts'
-import { confirmDevice, renewDevice } from '../enroll-device.ts'
+import { confirmDevice, renewDevice } from '../client/enroll-device.ts'
 import type { Drill } from './drill.ts'
 
 export const clone: Drill = {

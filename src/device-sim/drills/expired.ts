@@ -1,7 +1,7 @@
 /** A certificate that lives five seconds: good, then not; and the connection it opened does not outlive it. */
 
 import { SECOND } from '#fleet/clock.ts'
-import type { Enrolled } from '../identity.ts'
+import type { Enrolled } from '../client/identity.ts'
 import { pause } from '../waiting.ts'
 import type { Drill } from './drill.ts'
 import type { Stage } from './stage.ts'

@@ -5,9 +5,9 @@
 
 import { DAY, MINUTE, SECOND } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { renewDevice } from '../enroll-device.ts'
-import type { Enrolled } from '../identity.ts'
-import { createImpostor } from '../impostor.ts'
+import { renewDevice } from '../client/enroll-device.ts'
+import type { Enrolled } from '../client/identity.ts'
+import { createImpostor } from '../client/impostor.ts'
 import { commonNameOf } from './other-ca.ts'
 import { pause } from '../waiting.ts'
 import type { Drill } from './drill.ts'

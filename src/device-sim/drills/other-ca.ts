@@ -2,7 +2,7 @@
 
 import { X509Certificate } from 'node:crypto'
 import { DAY, MINUTE } from '#fleet/clock.ts'
-import { createImpostor } from '../impostor.ts'
+import { createImpostor } from '../client/impostor.ts'
 import type { Drill } from './drill.ts'
 
 /** Of a root, for a CA that only calls itself so. */

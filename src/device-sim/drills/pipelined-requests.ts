@@ -1,6 +1,6 @@
 /** Two requests in one write, on one handshake: exactly one is answered, and the origin sees exactly one. */
 
-import { openConnection } from '../connection.ts'
+import { openConnection } from '../client/connection.ts'
 import { pause } from '../waiting.ts'
 import type { Drill } from './drill.ts'
 

@@ -5,8 +5,8 @@
 
 import { SECOND } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { adviceFor, confirmDevice, renewDevice } from '../enroll-device.ts'
-import type { Enrolled } from '../identity.ts'
+import { adviceFor, confirmDevice, renewDevice } from '../client/enroll-device.ts'
+import type { Enrolled } from '../client/identity.ts'
 import { pause } from '../waiting.ts'
 import type { Drill } from './drill.ts'
 import type { Stage } from './stage.ts'

@@ -5,9 +5,9 @@
 
 import type { SecureContext } from 'node:tls'
 import { FleetError } from '#fleet/errors.ts'
-import { httpsOnce } from '../https-once.ts'
-import type { Enrolled } from '../identity.ts'
-import { mqttConnect } from '../mqtt-connect.ts'
+import { httpsOnce } from '../client/https-once.ts'
+import type { Enrolled } from '../client/identity.ts'
+import { mqttConnect } from '../client/mqtt-connect.ts'
 import type { Drill } from './drill.ts'
 import type { Stage } from './stage.ts'
 

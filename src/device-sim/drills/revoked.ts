@@ -2,7 +2,7 @@
 
 import { SECOND } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { renewDevice } from '../enroll-device.ts'
+import { renewDevice } from '../client/enroll-device.ts'
 import { pause } from '../waiting.ts'
 import type { Drill } from './drill.ts'
 

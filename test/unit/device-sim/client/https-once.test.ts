@@ -1,9 +1,9 @@
 import type { TLSSocket } from 'node:tls'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { clientContext } from '#device-sim/connection.ts'
-import { httpsOnce } from '#device-sim/https-once.ts'
-import { createMeter } from '#device-sim/meter.ts'
-import { createWorld, httpsServer, type World } from '../../support/faulty-servers.ts'
+import { clientContext } from '#device-sim/client/connection.ts'
+import { httpsOnce } from '#device-sim/client/https-once.ts'
+import { createMeter } from '#device-sim/client/meter.ts'
+import { createWorld, httpsServer, type World } from '../../../support/faulty-servers.ts'
 
 let world: World
 beforeAll(async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { hasToken, tokenIn } from '#device-sim/token-scan.ts'
+import { hasToken, tokenIn } from '#device-sim/client/token-scan.ts'
 
 const segment = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 const header = segment({ alg: 'ES256', kid: 'k1', typ: 'JWT' })

@@ -2,9 +2,9 @@
 
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { FleetError } from '#fleet/errors.ts'
-import { createIdentityKeeper, type Holding, type IdentityKeeper } from '#device-sim/identity-keeper.ts'
+import { createIdentityKeeper, type Holding, type IdentityKeeper } from '#device-sim/life/identity-keeper.ts'
 import type { Enrolled } from '#device-sim/index.ts'
-import { createWorld } from '../../support/faulty-servers.ts'
+import { createWorld } from '../../../support/faulty-servers.ts'
 
 const DUE = 1_000
 let old: Enrolled

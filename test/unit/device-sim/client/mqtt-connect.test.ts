@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
-import { clientContext } from '#device-sim/connection.ts'
-import { createMeter } from '#device-sim/meter.ts'
-import { mqttConnect, type MqttLink } from '#device-sim/mqtt-connect.ts'
+import { clientContext } from '#device-sim/client/connection.ts'
+import { createMeter } from '#device-sim/client/meter.ts'
+import { mqttConnect, type MqttLink } from '#device-sim/client/mqtt-connect.ts'
 import {
   connack,
   createWorld,
@@ -9,7 +9,7 @@ import {
   openBroker,
   suback,
   type World,
-} from '../../support/faulty-servers.ts'
+} from '../../../support/faulty-servers.ts'
 
 let world: World
 beforeAll(async () => {

@@ -3,8 +3,8 @@ import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { Pkcs10CertificateRequest } from '@peculiar/x509'
 import { describe, expect, test } from 'vitest'
 import { KEY_KINDS } from '#fleet/certificate.ts'
-import { makeCsr } from '#device-sim/csr.ts'
-import { keyKindOf, newKey } from '#device-sim/key.ts'
+import { makeCsr } from '#device-sim/client/csr.ts'
+import { keyKindOf, newKey } from '#device-sim/client/key.ts'
 
 describe('a certification request, read by @peculiar/x509', () => {
   test.each(KEY_KINDS)('%s: signed by its own key, CN and nothing else', async (kind) => {

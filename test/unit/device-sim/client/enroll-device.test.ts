@@ -1,9 +1,9 @@
 import { createHash, X509Certificate } from 'node:crypto'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { formatClaimToken } from '#wire/tokens.ts'
-import { adviceFor, confirmDevice, enrollDevice, renewDevice } from '#device-sim/enroll-device.ts'
+import { adviceFor, confirmDevice, enrollDevice, renewDevice } from '#device-sim/client/enroll-device.ts'
 import type { Identity } from '#device-sim/index.ts'
-import { createWorld, httpsServer, type World } from '../../support/faulty-servers.ts'
+import { createWorld, httpsServer, type World } from '../../../support/faulty-servers.ts'
 
 let genuine: World
 let other: World

@@ -9,8 +9,8 @@ import { createExpectations, type Expectations } from '#device-sim/drills/expect
 import { createLedger, type Ledger } from '#device-sim/drills/ledger.ts'
 import { createStage, type Sighting, type Stage } from '#device-sim/drills/stage.ts'
 import { DRILLS } from '#device-sim/drills/table.ts'
-import type { Operator } from '#device-sim/operator.ts'
-import { createMeter, type Meter } from '#device-sim/meter.ts'
+import type { Operator } from '#device-sim/client/operator.ts'
+import { createMeter, type Meter } from '#device-sim/client/meter.ts'
 import {
   connack,
   createWorld,
@@ -18,7 +18,7 @@ import {
   mqttServer,
   openBroker,
   type World,
-} from '../../support/faulty-servers.ts'
+} from '../../../support/faulty-servers.ts'
 
 const JWT = `${Buffer.from('{"alg":"ES256"}').toString('base64url')}.e30.sig`
 

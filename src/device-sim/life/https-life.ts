@@ -1,6 +1,6 @@
 /** How a simulated device lives over HTTPS: one request, one handshake, a wait, again. */
 
-import { httpsOnce } from './https-once.ts'
+import { httpsOnce } from '../client/https-once.ts'
 import { isDenial, type VirtualDevice } from './virtual-device.ts'
 
 /** Ends with the run's signal, or after its turns. */

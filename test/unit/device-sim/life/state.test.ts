@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { openState } from '#device-sim/state.ts'
+import { openState } from '#device-sim/life/state.ts'
 
 let base: string
 let dir: string

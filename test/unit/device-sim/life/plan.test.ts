@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { isDeviceId } from '#fleet/device-id.ts'
-import { planFleet } from '#device-sim/plan.ts'
+import { planFleet } from '#device-sim/life/plan.ts'
 import { createRandom } from '#device-sim/random.ts'
-import { SCENARIOS } from '#device-sim/scenarios.ts'
+import { SCENARIOS } from '#device-sim/scenario/scenarios.ts'
 
 const shape = (devices: number, seed: string, share = 0.5) =>
   planFleet({ ...SCENARIOS.calm, mqttShare: share }, devices, seed).map((plan) => ({

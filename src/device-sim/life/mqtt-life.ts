@@ -1,8 +1,8 @@
 /** How a simulated device lives over MQTT: connected, listening to its own topics and publishing to them; back after a cut. */
 
-import { mqttConnect, type MqttLink } from './mqtt-connect.ts'
+import { mqttConnect, type MqttLink } from '../client/mqtt-connect.ts'
 import type { VirtualDevice } from './virtual-device.ts'
-import { pause } from './waiting.ts'
+import { pause } from '../waiting.ts'
 
 /** ms for the last messages to arrive before a device says goodbye by itself */
 const LAST_DELIVERIES = 5_000

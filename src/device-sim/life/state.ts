@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto'
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FleetError } from '#fleet/errors.ts'
-import type { Enrolled } from './identity.ts'
+import type { Enrolled } from '../client/identity.ts'
 
 /**
  * Without `enrolled`: a key that was made but has no certificate yet; the answer to its enrolment may have been lost. `candidate`: a renewed

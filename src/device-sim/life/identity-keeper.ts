@@ -6,8 +6,8 @@
 import type { SecureContext } from 'node:tls'
 import { SECOND, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { clientContext } from './connection.ts'
-import type { Enrolled } from './identity.ts'
+import { clientContext } from '../client/connection.ts'
+import type { Enrolled } from '../client/identity.ts'
 
 /** `candidate`: the new one, until a door has admitted it and the desk has heard so */
 export type Holding = { readonly enrolled: Enrolled; readonly candidate: Enrolled | undefined }

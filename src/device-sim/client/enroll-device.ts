@@ -16,7 +16,7 @@ import type { Enrolled, Identity } from './identity.ts'
 import { keyKindOf, newKey } from './key.ts'
 import type { Meter } from './meter.ts'
 import { certificatesIn, leadsToRoot, resolveRoot } from './trust.ts'
-import { pause } from './waiting.ts'
+import { pause } from '../waiting.ts'
 
 /** An operator is to decide. `retryAfter`: seconds. */
 export type Wait = { readonly requestId: string; readonly retryAfter: number }

@@ -6,16 +6,16 @@
 import { setMaxListeners } from 'node:events'
 import { systemClock, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { createTally, type FleetEvent, type FleetReport } from './events.ts'
+import { createTally, type FleetEvent, type FleetReport } from '../events.ts'
 import { httpsLife } from './https-life.ts'
-import type { Targets } from './identity.ts'
-import type { Meter } from './meter.ts'
+import type { Targets } from '../client/identity.ts'
+import type { Meter } from '../client/meter.ts'
 import { mqttLife } from './mqtt-life.ts'
 import { planFleet } from './plan.ts'
-import { SCENARIOS, type Scenario, type ScenarioName } from './scenarios.ts'
+import { SCENARIOS, type Scenario, type ScenarioName } from '../scenario/scenarios.ts'
 import { openState } from './state.ts'
 import { createDevice, type RunScope } from './virtual-device.ts'
-import { createGate, pause } from './waiting.ts'
+import { createGate, pause } from '../waiting.ts'
 
 export type FleetOptions = {
   readonly targets: Targets

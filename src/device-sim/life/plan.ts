@@ -1,8 +1,8 @@
 /** Which devices a run has and when each acts: a pure function of (scenario, seed), so that a run can be repeated. */
 
 import type { KeyKind } from '#fleet/certificate.ts'
-import { createRandom } from './random.ts'
-import type { Scenario } from './scenarios.ts'
+import { createRandom } from '../random.ts'
+import type { Scenario } from '../scenario/scenarios.ts'
 
 export type DevicePlan = {
   readonly id: string
