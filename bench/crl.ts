@@ -14,6 +14,8 @@ import { addClaimToken, addOperatorToken, call, makeHome } from '../test/support
 import { makeCsr } from '../test/support/pki.ts'
 import { startEnroll } from './support/desk.ts'
 import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
+import { OURS } from './support/machine.ts'
+import { residentOf } from './support/resident.ts'
 import { addCertificates } from './support/revoked.ts'
 import { median, p99, type Suite } from './support/suite.ts'
 import type { Timed, TimedPosts } from './support/timed-posts.ts'
@@ -124,6 +126,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
     unit: 'p99 of an enrolment, µs',
     base: 'quiet',
     variants: figures,
+    memory: { rebuild: residentOf(desk.pid) },
     facts: {
       'CRL served after, median': `${median(ready).toFixed(0)} ms`,
       'CRL served after, worst': `${Math.max(...ready).toFixed(0)} ms`,
@@ -132,7 +135,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
       'enrolments per second': median(rates).toFixed(0),
       connections: CONNECTIONS,
       revocations: ready.length,
-      node: process.version,
+      ...OURS,
     },
   }
 }

@@ -1,12 +1,11 @@
 /**
  * Server CPU per durable enrolment over REST: TLS connections that are kept (their handshakes are not counted), one claim token and one key
  * each, on record before the reply.
- * Beside it Debian's `cfssl serve` (golang-cfssl), which keeps no database, authenticates nobody and speaks plain HTTP; and the same
+ * Beside it, where it is installed, Debian's `cfssl serve` (golang-cfssl), which keeps no database, authenticates nobody and speaks plain HTTP; and the same
  * enrolment over EST. Servers on core 0, the client on core 1, interleaved rounds, the same P-256 intermediate and requests. Then one round
- * under a profiler, for the shares of the steps. Needs cfssl and taskset; Linux.
+ * under a profiler, for the shares of the steps. Needs taskset; Linux.
  */
 
-import { execFileSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,12 +13,16 @@ import { makeHome, type Home } from '../test/support/enroll-desk.ts'
 import { makeCsr } from '../test/support/pki.ts'
 import { makeClaimTokens } from './support/claim-tokens.ts'
 import { cpuOfTree } from './support/cpu.ts'
+import { SERVER_CORE } from './support/desk.ts'
 import { startCfssl, startDesk, type Desk, type Enrolment, type Peer } from './support/enroll-servers.ts'
+import { ENROLMENT, startFloor } from './support/floor.ts'
+import { isInstalled, missingOf, OURS, versionsOf } from './support/machine.ts'
 import { whenUp } from './support/pinned.ts'
 import { startPoster } from './support/poster.ts'
 import type { Posts } from './support/posts.ts'
 import { type Profile, readProfile, sharesOf } from './support/profile.ts'
-import type { Suite } from './support/suite.ts'
+import { residentOf } from './support/resident.ts'
+import { against, inOrderOf, type Suite } from './support/suite.ts'
 
 const CONNECTIONS = 64
 const ROUNDS = 12
@@ -63,39 +66,44 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
     return [cpu / requests, requests / seconds]
   }
 
-  const cfssl = await startCfssl(home)
-  opened.use(cfssl.program)
+  const cfssl = isInstalled('cfssl') ? await startCfssl(home) : undefined
+  if (cfssl !== undefined) opened.use(cfssl.program)
+  const floor = opened.use(startFloor(SERVER_CORE, ENROLMENT))
 
   /** @returns the desk's figures of each round, cfssl's beside them */
   const compare = async (desk: Desk) => {
+    const peers: Readonly<Record<string, Peer>> = {
+      ...(cfssl === undefined ? {} : { cfssl }),
+      'sallyport REST': desk.rest,
+      'sallyport EST': desk.est,
+    }
+    const names = Object.keys(peers)
     progress('warming up')
     const warm = some()
-    await measure(cfssl, warm)
+    if (cfssl !== undefined) await measure(cfssl, warm)
     await measure(desk.rest, warm)
     await measure(desk.est, some())
-    const figures = {
-      cfssl: [] as number[],
-      'sallyport REST': [] as number[],
-      'sallyport EST': [] as number[],
-    }
+    const variants: Record<string, number[]> = Object.fromEntries(names.map((name) => [name, []]))
+    const floors: number[] = []
     const counters = ['sallyport_enroll_registry_commits_total', 'sallyport_enroll_registry_writes_total']
     const [commits = 0, writes = 0] = await Promise.all(counters.map(desk.counter))
-    for (let round = 1; round <= rounds; round += 1) {
-      // who goes first changes, so that a drift within a round favours nobody
-      const names = Object.keys(figures) as (keyof typeof figures)[]
-      const order = round % 2 === 0 ? names : names.toReversed()
-      const peers = { cfssl, 'sallyport REST': desk.rest, 'sallyport EST': desk.est }
+    for (let round = 0; round < rounds; round += 1) {
+      // cfssl and REST sign the same requests; nobody enrols twice at the desk
       const rest = some()
       const shown: string[] = []
-      for (const name of order) {
-        const [cpu, rate] = await measure(peers[name], name === 'sallyport EST' ? some() : rest)
-        figures[name].push(cpu)
+      for (const name of inOrderOf(round, names)) {
+        const [cpu, rate] = await measure(peers[name] as Peer, name === 'sallyport EST' ? some() : rest)
+        variants[name]?.push(cpu)
         shown.push(`${name} ${cpu.toFixed(0)} µs, ${rate.toFixed(0)}/s`)
       }
-      progress(`round ${round} of ${rounds}: ${shown.join('; ')}`)
+      floors.push(await floor.measure())
+      progress(`round ${round + 1} of ${rounds}: ${shown.join('; ')}`)
     }
     const [commitsNow = 0, writesNow = 0] = await Promise.all(counters.map(desk.counter))
-    return { figures, shared: (writesNow - writes) / (commitsNow - commits) }
+    const memory = Object.fromEntries(
+      names.map((name) => [name, residentOf((peers[name] as Peer).program.pid)]),
+    )
+    return { variants, floors, memory, shared: (writesNow - writes) / (commitsNow - commits) }
   }
 
   /** @returns shares by step, of enrolments over REST */
@@ -122,18 +130,25 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   })()
   progress('one round under the profiler')
   const shares = await profile()
-  return {
+  const shared = {
     unit: 'server CPU µs per certificate',
-    base: 'cfssl',
-    variants: compared.figures,
-    facts: {
-      rounds,
-      requests_per_round: requests,
-      connections: CONNECTIONS,
-      writes_per_commit: compared.shared.toFixed(1),
-      ...Object.fromEntries([...shares].map(([step, share]) => [step, percent(share)])),
-      node: process.version,
-      cfssl: execFileSync('sh', ['-c', 'cfssl version 2>&1 | head -1'], { encoding: 'utf8' }).trim(),
-    },
+    variants: compared.variants,
+    floor: { what: floor.what, values: compared.floors },
+    memory: compared.memory,
   }
+  const facts = { rounds, requests_per_round: requests, connections: CONNECTIONS, ...OURS }
+  return [
+    {
+      ...shared,
+      ...against(compared.variants, 'cfssl', { 'sallyport REST': 0.9 }),
+      missing: missingOf(['cfssl']),
+      facts: {
+        ...facts,
+        ...versionsOf(['cfssl']),
+        writes_per_commit: compared.shared.toFixed(1),
+        ...Object.fromEntries([...shares].map(([step, share]) => [step, percent(share)])),
+      },
+    },
+    { ...shared, ...against(compared.variants, 'sallyport REST', { 'sallyport EST': 1.25 }), facts },
+  ]
 }

@@ -1,11 +1,11 @@
 /**
  * Server CPU per request with a session duration: few connections, many requests on each, the token in the cookie; our HTTPS door judges each and signs an
- * assertion for it. Beside nginx with keep-alive. Not the handshake: https-door.ts. Needs nginx and taskset; Linux.
+ * assertion for it. Beside nginx with keep-alive. Not the handshake: https-door.ts. Needs taskset; Linux.
  */
 
 import { HOUR } from '#fleet/clock.ts'
 import { inTurns, openDoors } from './support/doors.ts'
-import type { Suite } from './support/suite.ts'
+import { against, type Suite } from './support/suite.ts'
 
 const ROUNDS = 12
 const REQUESTS = 8_000
@@ -16,11 +16,13 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   const each = Math.ceil(requests / CONNECTIONS)
   progress('warming up')
   for (const door of bench.doors) await bench.load(door, CONNECTIONS, each)
-  const variants = await inTurns(bench, rounds, (door) => bench.cost(door, CONNECTIONS, each), progress)
+  const { variants } = await inTurns(bench, rounds, (door) => bench.cost(door, CONNECTIONS, each), progress)
   return {
     unit: 'server CPU µs per request on a kept connection',
-    base: 'nginx',
-    variants: { sallyport: variants.sallyport, nginx: variants.nginx },
+    variants,
+    ...against(variants, 'nginx', { sallyport: 2 }),
+    memory: bench.memory(),
+    missing: bench.missing,
     facts: { rounds, requests_per_round: each * CONNECTIONS, ...bench.facts },
   }
 }

@@ -1,63 +1,103 @@
 /**
- * `npm run bench [suite] [-- --rounds N]`: each suite is a program of ours, beside one that is not where there is one, in one run, as a
- * ratio.
- * A suite is one file and one row here. It prints one table to stdout and leaves its figures in bench/results/.
+ * `npm run bench [suite…] [-- --rounds N --requests N --out DIR | --page]`: each suite is a program of ours, beside those that are not and are installed, in one
+ * run, as a ratio. A suite is one file and one row of suites.ts. It prints its tables to stdout and leaves its figures in bench/results/; a suite that fails says why, the
+ * others still run, and the exit code is 1.
  */
 
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { showTable } from './support/table.ts'
+import { howToInstall, isInstalled, machine } from './support/machine.ts'
+import { fillPage, latestIn, type ResultFile } from './support/page.ts'
 import type { Suite } from './support/suite.ts'
-
-const SUITES: Readonly<Record<string, () => Promise<{ readonly suite: Suite }>>> = {
-  https: () => import('./https-door.ts'),
-  'https-session': () => import('./https-session.ts'),
-  idle: () => import('./idle.ts'),
-  'slow-peers': () => import('./slow-peers.ts'),
-  mqtt: () => import('./mqtt.ts'),
-  'mqtt-connect': () => import('./mqtt-connect.ts'),
-  'mqtt-idle': () => import('./mqtt-idle.ts'),
-  'mqtt-cut': () => import('./mqtt-cut.ts'),
-  enroll: () => import('./enroll.ts'),
-  signer: () => import('./signer.ts'),
-  ocsp: () => import('./ocsp.ts'),
-  crl: () => import('./crl.ts'),
-  'fleet-size': () => import('./fleet-size.ts'),
-  policy: () => import('./policy.ts'),
-}
+import { showTable } from './support/table.ts'
+import { verdictOf } from './support/verdict.ts'
+import { SUITES } from './suites.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string' }, requests: { type: 'string' } },
+  options: {
+    rounds: { type: 'string' },
+    requests: { type: 'string' },
+    // default: bench/results, or smoke/ in it for a run that is too short to have figures
+    out: { type: 'string' },
+    // runs nothing: docs/performance.md is given the latest figures
+    page: { type: 'boolean', default: false },
+  },
 })
-const usage = `usage: npm run bench [${Object.keys(SUITES).join('|')}] [-- --rounds N --requests N]`
+const refuse = (why: string): never => {
+  console.error(why)
+  process.exit(2)
+}
 const unknown = positionals.filter((name) => !Object.hasOwn(SUITES, name))
 const number = (text: string | undefined): number | undefined =>
   text === undefined ? undefined : Number(text)
 const [rounds, requests] = [number(values.rounds), number(values.requests)]
-if (unknown.length > 0 || [rounds, requests].some((given) => given !== undefined && !(given > 0))) {
-  console.error(usage)
-  process.exit(2)
+if (
+  unknown.length > 0 ||
+  [rounds, requests].some((given) => given !== undefined && !(Number.isInteger(given) && given > 0))
+)
+  refuse(
+    `usage: npm run bench [${Object.keys(SUITES).join('|')}] [-- --rounds N --requests N --out DIR | --page]`,
+  )
+/** Fewer rounds, or other sizes, only show that a suite runs. */
+const FEWEST = 3
+const results = join(import.meta.dirname, 'results')
+const isSmoke = requests !== undefined || (rounds !== undefined && rounds < FEWEST)
+const out = values.out ?? (isSmoke ? join(results, 'smoke') : results)
+if (values.page) {
+  const page = join(import.meta.dirname, '../docs/performance.md')
+  const { text, homeless } = fillPage(readFileSync(page, 'utf8'), latestIn(values.out ?? results))
+  writeFileSync(page, text)
+  if (homeless.length > 0) refuse(`docs/performance.md has no place for ${homeless.join(', ')}`)
+  process.exit()
+}
+// Debian's servers lie where a user's PATH may not look
+process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`
+if (!isInstalled('taskset')) refuse(`the bench needs taskset: ${howToInstall('taskset')}; Linux only`)
+if (cpus().length < 2) refuse('the bench needs two cores: one for what is measured, one for the load')
+
+const run = async (name: string, suite: Suite, on: ReturnType<typeof machine>): Promise<void> => {
+  const measured = [
+    await suite({
+      ...(rounds === undefined ? {} : { rounds }),
+      ...(requests === undefined ? {} : { requests }),
+      progress: (text) => {
+        console.error(`${name}: ${text}`)
+      },
+    }),
+  ].flat()
+  const at = new Date().toISOString()
+  const given = (['rounds', 'requests'] as const).filter((option) => values[option] !== undefined)
+  const command = [
+    `npm run bench ${name}`,
+    ...(given.length > 0 ? ['--', ...given.map((option) => `--${option} ${values[option]}`)] : []),
+  ].join(' ')
+  const judged = measured.map((result) => ({
+    ...result,
+    verdicts: Object.fromEntries(Object.keys(result.variants).map((each) => [each, verdictOf(result, each)])),
+  }))
+  const file = join(out, `${at.slice(0, 10)}-${name}.json`)
+  const said: ResultFile = { suite: name, at, command, machine: on, results: judged }
+  writeFileSync(file, `${JSON.stringify(said, null, 2)}\n`)
+  for (const result of measured) console.log(`${showTable(name, result)}\n`)
+  console.error(`${name}: figures in ${file}`)
 }
 
-const results = join(import.meta.dirname, 'results')
-mkdirSync(results, { recursive: true })
+mkdirSync(out, { recursive: true })
 for (const name of positionals.length > 0 ? positionals : Object.keys(SUITES)) {
-  const { suite } = (await SUITES[name]?.()) ?? { suite: undefined }
-  if (suite === undefined) continue
-  const measured = await suite({
-    ...(rounds === undefined ? {} : { rounds }),
-    ...(requests === undefined ? {} : { requests }),
-    progress: (text) => {
-      console.error(`${name}: ${text}`)
-    },
-  })
-  const file = join(results, `${name}.json`)
-  writeFileSync(
-    file,
-    `${JSON.stringify({ suite: name, at: new Date().toISOString(), results: [measured].flat() }, null, 2)}\n`,
+  const on = machine()
+  console.error(
+    Object.entries(on)
+      .map(([what, value]) => `${what}: ${value}`)
+      .join(', '),
   )
-  for (const result of [measured].flat()) console.log(showTable(name, result))
-  console.error(`${name}: figures in ${file}`)
+  try {
+    const { suite } = await (SUITES[name] as (typeof SUITES)[string])()
+    await run(name, suite, on)
+  } catch (error) {
+    console.error(`${name}: NO FIGURES:`, error)
+    process.exitCode = 1
+  }
 }

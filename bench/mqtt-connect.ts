@@ -1,11 +1,13 @@
 /** CPU of a whole visit: full mutual-TLS handshake, CONNECT, CONNACK, DISCONNECT. Our door and its peers as in mqtt.ts, interleaved rounds. */
 
 import { cpuOfTree } from './support/cpu.ts'
+import { SERVER_CORE } from './support/desk.ts'
+import { SERVER_HANDSHAKE, startFloor } from './support/floor.ts'
 import { HOST } from './support/home.ts'
 import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
 import type { Count, Order } from './support/mqtt-orders.ts'
 import { openMqttBench, type MqttServer, type MqttServerName } from './support/mqtt-servers.ts'
-import type { Suite } from './support/suite.ts'
+import { against, inOrderOf, type Suite } from './support/suite.ts'
 
 const ROUNDS = 12
 const VISITS = 600
@@ -29,20 +31,25 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = VISITS, progres
     if (ok !== count) throw new Error(`${name}: ${ok} of ${count} visits: ${failed}`)
     return (cpuOfTree(program.pid) - before) / count
   }
-  const variants: Record<MqttServerName, number[]> = { mosquitto: [], door: [], embedded: [], haproxy: [] }
+  await using floor = startFloor(SERVER_CORE, SERVER_HANDSHAKE)
+  const floors: number[] = []
+  const variants: Record<string, number[]> = Object.fromEntries(bench.servers.map(({ name }) => [name, []]))
   for (const server of bench.servers)
     await visit(server, server.name === 'door' || server.name === 'embedded' ? WARM : 300)
   for (let round = 0; round < rounds; round += 1) {
-    const at = round % bench.servers.length
-    for (const server of [...bench.servers.slice(at), ...bench.servers.slice(0, at)])
-      variants[server.name].push(await visit(server, requests))
+    for (const server of inOrderOf(round, bench.servers))
+      variants[server.name]?.push(await visit(server, requests))
+    floors.push(await floor.measure())
     const said = Object.entries(variants).map(([name, values]) => `${name} ${values.at(-1)?.toFixed(0)}`)
     progress(`round ${round + 1} of ${rounds}: ${said.join(', ')} µs`)
   }
   return {
     unit: 'server CPU µs per connect + CONNACK + DISCONNECT (door, haproxy: without the broker behind)',
-    base: 'mosquitto',
     variants,
+    ...against(variants, 'mosquitto', { door: 1 }),
+    floor: { what: floor.what, values: floors },
+    memory: bench.memory(),
+    missing: bench.missing,
     facts: { rounds, visits_per_round: requests, ...bench.facts },
   }
 }

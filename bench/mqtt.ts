@@ -14,7 +14,7 @@ import {
   type MqttServerName,
 } from './support/mqtt-servers.ts'
 import type { Pinned } from './support/pinned.ts'
-import type { Suite, SuiteResult } from './support/suite.ts'
+import { against, inOrderOf, type Suite, type SuiteResult } from './support/suite.ts'
 
 const ROUNDS = 12
 /** per variant and round: about half a second of each server */
@@ -22,19 +22,22 @@ const MESSAGES = 60_000
 const BYTES = 128
 const NAMES = ['mosquitto', 'door', 'embedded', 'haproxy'] as const satisfies readonly MqttServerName[]
 
-/** `many`: publishers of a fan-in, subscribers of a fan-out. */
+/** `door`: the most that it may cost, to mosquitto. */
 type Shape = {
   readonly what: string
   readonly qos: 0 | 1
   readonly publishers: number
   readonly receivers: number
+  readonly door: number
 }
+/** The same, of the embedded broker, in all shapes. */
+const EMBEDDED = 1.6
 
 const SHAPES: readonly Shape[] = [
-  { what: 'QoS 0, 20 to 1, per message', qos: 0, publishers: 20, receivers: 1 },
-  { what: 'QoS 1, 20 to 1, per message', qos: 1, publishers: 20, receivers: 1 },
-  { what: 'QoS 0, 1 to 40, per delivery', qos: 0, publishers: 1, receivers: 40 },
-  { what: 'QoS 1, 1 to 40, per delivery', qos: 1, publishers: 1, receivers: 40 },
+  { what: 'QoS 0, 20 to 1, per message', qos: 0, publishers: 20, receivers: 1, door: 1 },
+  { what: 'QoS 1, 20 to 1, per message', qos: 1, publishers: 20, receivers: 1, door: 0.8 },
+  { what: 'QoS 0, 1 to 40, per delivery', qos: 0, publishers: 1, receivers: 40, door: 0.8 },
+  { what: 'QoS 1, 1 to 40, per delivery', qos: 1, publishers: 1, receivers: 40, door: 0.8 },
 ]
 
 const order = (client: Pinned, what: Order): Promise<Count> => talkTo<Order, Count>(client, what)
@@ -56,13 +59,12 @@ const clientsFor = (
   return { clients, from: clients.slice(receivers).map(({ clientId }) => clientId) }
 }
 
-type Costs = Record<
-  'door' | 'mosquitto' | 'embedded' | 'haproxy' | 'behind the door' | 'behind haproxy',
-  number[]
->
+/** By server, and by what is behind it. */
+type Costs = Record<string, number[]>
 
-const behindName = (name: MqttServerName): 'behind the door' | 'behind haproxy' =>
-  name === 'door' ? 'behind the door' : 'behind haproxy'
+const behindName = (name: MqttServerName): string => `behind ${name === 'door' ? 'the door' : name}`
+const namesOf = ({ name, behind }: MqttServer): readonly string[] =>
+  behind === undefined ? [name] : [name, behindName(name)]
 
 /** @returns false: the broker has stopped in the middle; nothing is kept of it */
 const measure = async (
@@ -87,8 +89,8 @@ const measure = async (
   const after = [program, behind].map((of) => (of === undefined ? 0 : cpuOfTree(of.pid)))
   const per = (at: 0 | 1): number => ((after[at] as number) - (before[at] as number)) / deliveries
   if (isWhole) {
-    costs?.[name].push(per(0))
-    if (behind !== undefined) costs?.[behindName(name)].push(per(1))
+    costs?.[name]?.push(per(0))
+    if (behind !== undefined) costs?.[behindName(name)]?.push(per(1))
   }
   await order(client, { kind: 'drop' })
   return isWhole
@@ -111,14 +113,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = MESSAGES, progr
   await using client = startHelper(CLIENT_CORE, 'mqtt-clients.ts')
   const results: SuiteResult[] = []
   for (const shape of SHAPES) {
-    const costs: Costs = {
-      mosquitto: [],
-      door: [],
-      embedded: [],
-      haproxy: [],
-      'behind the door': [],
-      'behind haproxy': [],
-    }
+    const costs: Costs = Object.fromEntries(bench.servers.flatMap(namesOf).map((name) => [name, []]))
     const stalls: Record<string, number> = {}
     const runAt = async (server: MqttServer, into: Costs | undefined): Promise<void> => {
       const more = await run(bench, client, server, shape, requests, into)
@@ -126,24 +121,18 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = MESSAGES, progr
     }
     for (const server of bench.servers) await runAt(server, undefined)
     for (let round = 0; round < rounds; round += 1) {
-      const at = round % bench.servers.length
-      for (const server of [...bench.servers.slice(at), ...bench.servers.slice(0, at)])
-        await runAt(server, costs)
+      for (const server of inOrderOf(round, bench.servers)) await runAt(server, costs)
       const said = Object.entries(costs).map(([name, values]) => `${name} ${values.at(-1)?.toFixed(2)}`)
       progress(`${shape.what}: round ${round + 1} of ${rounds}: ${said.join(', ')} µs`)
     }
     results.push({
       unit: `server CPU µs, ${shape.what}`,
-      base: 'mosquitto',
       variants: costs,
-      facts: {
-        rounds,
-        deliveries_per_round: requests,
-        bytes: BYTES,
-        // thrown away and made again
-        stalls: JSON.stringify(stalls),
-        ...bench.facts,
-      },
+      ...against(costs, 'mosquitto', { door: shape.door, embedded: EMBEDDED }),
+      memory: bench.memory(),
+      errors: { what: 'runs in which a mosquitto has stopped, thrown away and made again', counts: stalls },
+      missing: bench.missing,
+      facts: { rounds, deliveries_per_round: requests, bytes: BYTES, ...bench.facts },
     })
   }
   return results

@@ -17,6 +17,8 @@ import type { EchoUp } from './support/echo.ts'
 import { SERVER_CORE, startEnroll } from './support/desk.ts'
 import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
 import type { Queried, Queries } from './support/queries.ts'
+import { OURS } from './support/machine.ts'
+import { residentOf } from './support/resident.ts'
 import { addCertificates } from './support/revoked.ts'
 import { median, type Suite } from './support/suite.ts'
 
@@ -113,6 +115,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
     unit: 'server CPU µs per answer',
     base: 'echo',
     variants: figures,
+    memory: { echo: residentOf(echo.pid), listener: residentOf(desk.pid) },
     facts: {
       'beyond echo: signed': beyond('signed'),
       'beyond echo: nonce': beyond('nonce'),
@@ -122,7 +125,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
       rounds,
       requests_per_round: requests,
       connections: CONNECTIONS,
-      node: process.version,
+      ...OURS,
     },
   }
 }

@@ -11,9 +11,11 @@ import { makeCsr } from '../test/support/pki.ts'
 import { makeClaimTokens } from './support/claim-tokens.ts'
 import { cpuOfTree } from './support/cpu.ts'
 import { CHECKOUT, SERVER_CORE, startEnroll } from './support/desk.ts'
+import { OURS } from './support/machine.ts'
 import { startPinned, whenUp, type Pinned } from './support/pinned.ts'
 import { startPoster } from './support/poster.ts'
 import type { Post, Posts } from './support/posts.ts'
+import { residentOf } from './support/resident.ts'
 import type { Suite } from './support/suite.ts'
 
 const CONNECTIONS = 64
@@ -117,6 +119,9 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
     unit: 'CPU µs per certificate, desk and signer together',
     base: 'in process',
     variants: figures,
-    facts: { rounds, requests_per_round: requests, connections: CONNECTIONS, node: process.version },
+    memory: Object.fromEntries(
+      names.map((name) => [name, variants[name].programs.reduce((sum, { pid }) => sum + residentOf(pid), 0)]),
+    ),
+    facts: { rounds, requests_per_round: requests, connections: CONNECTIONS, ...OURS },
   }
 }

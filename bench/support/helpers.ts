@@ -14,10 +14,19 @@ export const startHelper = (core: number, name: string, ...args: readonly string
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })
 
-/** Says `question`, and waits for the next thing that it says. */
+/** Says `question`, and waits for the next thing that it says. @throws when it ends instead */
 export const talkTo = async <Q extends object, A>({ child }: Pinned, question?: Q): Promise<A> => {
-  const answer = once(child, 'message')
+  const over = new AbortController()
+  const answer = once(child, 'message', { signal: over.signal })
+  const ended = once(child, 'exit', { signal: over.signal }).then(([code, signal]) => {
+    throw new Error(`${child.spawnargs.at(-1)} has ended: ${code ?? signal}`)
+  })
   if (question !== undefined) child.send(question)
-  const [said] = (await answer) as [A]
-  return said
+  try {
+    const [said] = (await Promise.race([answer, ended])) as [A]
+    return said
+  } finally {
+    over.abort()
+    await Promise.allSettled([answer, ended])
+  }
 }

@@ -62,11 +62,13 @@ const openOne = (hold: Hold, kind: Kind): Promise<void> =>
             resolve()
           })
     held.add(socket)
+    // nobody reads what is not flowing, and sees no end of it
+    socket.resume()
     socket.on('error', () => {})
     socket.once('close', () => {
       held.delete(socket)
       resolve()
-      if (kind === 'slow') setTimeout(() => void openOne(hold, kind), DRIP)
+      if (kind !== 'handshaken') setTimeout(() => void openOne(hold, kind), DRIP)
     })
   })
 

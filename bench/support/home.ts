@@ -30,14 +30,15 @@ const enrol = async (registry: Registry, pki: TestPki, leaf: TestLeaf, now: numb
   await registry.recordCertificate(serial, fingerprint, leaf.der, now, 'system')
 }
 
-/** @param o.access what the one application says beside its name and host */
+/** @param o.access what the one application says beside its name and host. @param o.host default: {@link HOST} */
 export const prepareHome = async (o: {
   readonly home: string
   readonly pki: TestPki
   readonly leaves: readonly TestLeaf[]
   readonly access: Partial<Application>
+  readonly host?: string
 }): Promise<void> => {
-  const { home, pki } = o
+  const { home, pki, host = HOST } = o
   await pki.writeTo(join(home, 'certs'))
   mkdirSync(join(home, 'db'), { recursive: true })
   const sealingKey = createSecretKey(join(home, 'certs/private/registry.key'))
@@ -48,8 +49,8 @@ export const prepareHome = async (o: {
   await ensureAssertionKey({ registry, clock: systemClock, sealingKey })
   await registry.applyAccess(
     {
-      anchors: [anchor({ hostnames: [HOST], pem: pki.devices.pem + pki.root.pem })],
-      applications: [application({ hostnames: [HOST], ...o.access })],
+      anchors: [anchor({ hostnames: [host], pem: pki.devices.pem + pki.root.pem })],
+      applications: [application({ hostnames: [host], ...o.access })],
       policies: [policy()],
     },
     now,

@@ -14,7 +14,9 @@ import { makePki, type TestLeaf, type TestPki } from '../../test/support/pki.ts'
 import { SERVER_CORE, type DeskUp } from './desk.ts'
 import { startHaproxy } from './haproxy.ts'
 import { HOST, prepareHome, startGateway } from './home.ts'
-import { startPinned, versionOf, whenUp, type Pinned } from './pinned.ts'
+import { isInstalled, missingOf, OURS, versionsOf, type Program } from './machine.ts'
+import { startPinned, whenUp, type Pinned } from './pinned.ts'
+import { residentOf } from './resident.ts'
 
 export type MqttServerName = 'mosquitto' | 'door' | 'embedded' | 'haproxy'
 /** `behind`: the broker that it stands before */
@@ -25,11 +27,23 @@ export type MqttServer = {
   readonly behind: Pinned | undefined
 }
 
+/** What each cannot do without. */
+const NEEDS: Readonly<Record<MqttServerName, readonly Program[]>> = {
+  mosquitto: ['mosquitto'],
+  door: ['mosquitto'],
+  embedded: [],
+  haproxy: ['haproxy', 'mosquitto'],
+}
+
 export type MqttBench = AsyncDisposable & {
   readonly home: string
   readonly pki: TestPki
   readonly leaves: readonly TestLeaf[]
   readonly servers: readonly MqttServer[]
+  /** programs that are not there; servers that need one are left out */
+  readonly missing: Readonly<Record<string, string>>
+  /** bytes, of each server's whole process tree, without the broker behind */
+  memory(): Readonly<Record<string, number>>
   readonly facts: Readonly<Record<string, string>>
 }
 
@@ -111,7 +125,7 @@ const ours = async (
 
 /**
  * Each gateway has a home of its own: two cannot share an inbox.
- * @param o.devices how many, `bench-1`… @param o.mqtt what the application says of MQTT; default: everybody may use `bench/#`
+ * @param o.names what is not installed is left out. @param o.devices how many, `bench-1`… @param o.mqtt what the application says of MQTT; default: everybody may use `bench/#`
  */
 export const openMqttBench = async (o: {
   readonly names: readonly MqttServerName[]
@@ -160,8 +174,9 @@ export const openMqttBench = async (o: {
       return { port, program: up.program, behind: broker.program }
     },
   }
+  const needed = [...new Set(o.names.flatMap((name) => NEEDS[name]))]
   const servers: MqttServer[] = []
-  for (const name of o.names) {
+  for (const name of o.names.filter((each) => NEEDS[each].every(isInstalled))) {
     const server = await starts[name]()
     opened.use(server.program)
     servers.push({ name, ...server })
@@ -172,11 +187,9 @@ export const openMqttBench = async (o: {
     pki,
     leaves,
     servers,
-    facts: {
-      node: process.version,
-      ...(o.names.every((name) => name === 'embedded') ? {} : { mosquitto: versionOf('mosquitto -h') }),
-      ...(o.names.includes('haproxy') ? { haproxy: versionOf('haproxy -v') } : {}),
-    },
+    missing: missingOf(needed),
+    memory: () => Object.fromEntries(servers.map(({ name, program }) => [name, residentOf(program.pid)])),
+    facts: { ...OURS, ...versionsOf(needed) },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }

@@ -33,6 +33,6 @@ export const whenUp = async (probe: () => Promise<unknown>): Promise<void> => {
   }
 }
 
-/** The first line of what it says of itself. */
+/** The first line that a command says, wherever it says it. */
 export const versionOf = (command: string): string =>
-  execFileSync('sh', ['-c', `${command} 2>&1 | head -1`], { encoding: 'utf8' }).trim()
+  execFileSync('sh', ['-c', `{ ${command}; } 2>&1 | head -1`], { encoding: 'utf8' }).trim()

@@ -1,11 +1,16 @@
-/** Resident memory of a server, as the kernel counts it. Linux only. */
+/** Resident memory of a program, as the kernel counts it. Linux only. */
 
 import { readFileSync } from 'node:fs'
+import { treeOf } from './process-tree.ts'
 
-/** Of a program with children (nginx) theirs, else its own. @returns bytes */
-export const residentOf = (pid: number): number => {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
-  const of = children === '' ? [pid] : children.split(' ').map(Number)
-  const kb = of.map((each) => /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${each}/status`, 'utf8'))?.[1])
-  return kb.reduce((sum, each) => sum + Number(each), 0) * 1_024
+const ofProcess = (pid: number): number => {
+  try {
+    return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1_024
+  } catch {
+    return 0
+  }
 }
+
+/** @returns bytes, of it and all of its children; what they share counts for each */
+export const residentOf = (root: number): number =>
+  treeOf(root).reduce((sum, { pid }) => sum + ofProcess(pid), 0)

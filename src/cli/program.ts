@@ -31,7 +31,10 @@ import { requestShow } from './commands/request-show.ts'
 import { serviceTokenCommands } from './commands/service-token.ts'
 import { sessionCommands } from './commands/session-revoke.ts'
 import { signingKeyCommands } from './commands/signing-key.ts'
+import { simLs } from './commands/sim-ls.ts'
 import { simRun } from './commands/sim-run.ts'
+import { simSchema } from './commands/sim-schema.ts'
+import { simShow } from './commands/sim-show.ts'
 import { tokenCreate } from './commands/token-create.ts'
 import { tokenLs } from './commands/token-ls.ts'
 import { tokenRevoke } from './commands/token-revoke.ts'
@@ -129,7 +132,12 @@ export const program = (io: Io, json: boolean): Command => {
         operatorTokenRevoke(io),
       ]),
     ]),
-    group('sim', 'the fleet simulator', 'sim run calm --devices 100 --for 30s', [simRun(io)]),
+    group('sim', 'the fleet simulator', 'sim run calm --devices 100 --for 30s', [
+      simRun(io),
+      simLs(io),
+      simShow(io),
+      simSchema(io),
+    ]),
   ]
   for (const member of members) sallyport.addCommand(member)
   everywhere(sallyport, (each) =>

@@ -45,6 +45,8 @@ export type FleetEvent = { readonly device: string; readonly at: number } & (
   | { readonly kind: 'delivered'; readonly topic: string; readonly seq: number; readonly millis: number }
   /** a delivery on a topic that is another's */
   | { readonly kind: 'stray'; readonly topic: string }
+  /** it tried to listen to this, which is another's, and was refused, as it must be; a grant is a `stray` of that filter */
+  | { readonly kind: 'kept_out'; readonly topic: string }
   /** MQTT: SUBSCRIBE was granted. `present`: the broker had kept the session */
   | { readonly kind: 'listening'; readonly present: boolean }
   /** the server ended an MQTT connection */

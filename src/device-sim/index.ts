@@ -10,9 +10,14 @@ export { refreshTrust } from './client/trust.ts'
 export { clientContext } from './client/connection.ts'
 export { httpsOnce } from './client/https-once.ts'
 export { mqttConnect } from './client/mqtt-connect.ts'
-export { runFleet } from './life/run.ts'
-export type { FleetEvent, FleetReport } from './events.ts'
-export { SCENARIOS, type ScenarioName } from './scenario/scenarios.ts'
+export { runFleet, type FleetOptions } from './life/run.ts'
+export type { FleetReport } from './life/tally.ts'
+export type { FleetEvent } from './events.ts'
+export { loadScenario, scenarioNames, scenarioText } from './scenario/load.ts'
+export { readWhole } from './scenario/read.ts'
+export { calm } from './scenario/defaults.ts'
+export { override, parseWeights, type Overrides } from './scenario/override.ts'
+export type { Scenario } from './scenario/scenario.ts'
 export { createMeter } from './client/meter.ts'
 export { createOperator } from './client/operator.ts'
 export { createExpectations } from './drills/expectations.ts'
@@ -20,3 +25,22 @@ export { createLedger } from './drills/ledger.ts'
 export { createStage, type Sighting } from './drills/stage.ts'
 export { runDrills } from './drills/drill.ts'
 export { DRILLS } from './drills/table.ts'
+export { simulate } from './coordinator/simulate.ts'
+export type { SimulationOptions } from './coordinator/options.ts'
+export { workersFor } from './coordinator/workers.ts'
+export type { Live, Phase } from './report/live.ts'
+export { csvReport } from './report/csv.ts'
+export { junitReport } from './report/junit.ts'
+export { openPrometheus } from './report/prometheus.ts'
+export { htmlReport } from './report/html/html-report.ts'
+export { summaryLines } from './report/summary.ts'
+export { inOrder, latencyOf } from './report/measures.ts'
+export {
+  byFrequency,
+  formatClock,
+  formatCount,
+  formatMillis,
+  formatShort,
+  printable,
+  total,
+} from './report/format.ts'

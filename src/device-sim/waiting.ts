@@ -1,15 +1,17 @@
 /** Waiting, so that it can be ended early: pauses that a signal cuts short, and a gate that lets only so many through at once. */
 
+import { onAbort } from './on-abort.ts'
+
 /** Ends after `ms`, or as soon as one of the signals has fired. Never rejects: who waits looks at its signals anyway. */
 export const pause = (ms: number, ...signals: readonly AbortSignal[]): Promise<void> =>
   new Promise((resolve) => {
     const end = (): void => {
       clearTimeout(timer)
-      for (const signal of signals) signal.removeEventListener('abort', end)
+      for (const back of unheard) back()
       resolve()
     }
     const timer = setTimeout(end, ms)
-    for (const signal of signals) signal.addEventListener('abort', end)
+    const unheard = signals.map((signal) => onAbort(signal, end))
     if (signals.some((signal) => signal.aborted)) end()
   })
 
@@ -29,3 +31,14 @@ export const createGate = (width: number): (<T>(work: () => Promise<T>) => Promi
     }
   }
 }
+
+/** Resolves when the first of them fires, and leaves nothing on the others. */
+export const firstOf = (...signals: readonly AbortSignal[]): Promise<void> =>
+  new Promise((resolve) => {
+    const end = (): void => {
+      for (const back of unheard) back()
+      resolve()
+    }
+    const unheard = signals.map((signal) => onAbort(signal, end))
+    if (signals.some((signal) => signal.aborted)) end()
+  })

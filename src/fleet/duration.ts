@@ -13,6 +13,13 @@ export const parseDuration = (text: string): number | undefined => {
   return total
 }
 
+/** As {@link parseDuration}, and `-2h` is two hours before: for clocks that are wrong, and nothing that lasts. */
+export const parseSignedDuration = (text: string): number | undefined => {
+  const ms = parseDuration(text.replace(/^-/, ''))
+  // never -0, which is not 0 to everybody
+  return ms === undefined || ms === 0 || !text.startsWith('-') ? ms : -ms
+}
+
 const DESCENDING = ['d', 'h', 'm', 's', 'ms'] as const
 
 /** The shortest text that {@link parseDuration} reads as `ms`: `30d`, `1h30m`, `0s`. Not negative. */

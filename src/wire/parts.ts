@@ -7,7 +7,7 @@ export const closed = { additionalProperties: false } as const
 
 export const literals = <const T extends readonly string[]>(
   values: T,
-  about: { readonly description?: string } = {},
+  about: { readonly description?: string; readonly default?: T[number] } = {},
 ) => Type.Unsafe<T[number]>(Type.Enum([...values], about))
 
 export const orNull = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()])

@@ -1,140 +1,217 @@
 /**
  * The report of a simulated run: the JSON of `sim run --json`, and what every other form of it (HTML, JUnit, CSV) is made from.
- * Its JSON Schema is printed by `sim schema report`. Not how it is made: src/device-sim.
+ * Its JSON Schema is printed by `sim schema report`; docs/simulation-report.md has the same words. Not how it is made: src/device-sim.
  */
 
 import Type, { type Static } from 'typebox'
+import { closed, literals, orNull } from './parts.ts'
 
-const count = Type.Integer({ minimum: 0 })
-const text = Type.String()
-const counts = (what: string) => Type.Record(text, count, { description: what })
-const ms = (what: string) => Type.Number({ description: `${what}, ms` })
-const strict = { additionalProperties: false } as const
+const about = (description: string) => ({ description })
+const count = (what: string) => Type.Integer({ minimum: 0, ...about(what) })
+const text = (what: string) => Type.String(about(what))
+const texts = (what: string) => Type.Array(Type.String(), about(what))
+const number = (what: string) => Type.Number(about(what))
+/** A name that comes from outside, and how often */
+const counts = (what: string) => Type.Record(Type.String(), Type.Integer({ minimum: 0 }), about(what))
+const perDoor = (what: string) =>
+  Type.Record(Type.String(), Type.Record(Type.String(), Type.Integer({ minimum: 0 })), about(what))
 
-export const LatencySchema = Type.Object(
+const Latency = Type.Object(
   {
-    count,
-    min: Type.Number(),
-    mean: Type.Number(),
-    p50: Type.Number(),
-    p90: Type.Number(),
-    p99: Type.Number(),
-    p999: Type.Number(),
-    max: Type.Number(),
+    count: count('how often'),
+    min: number('ms'),
+    mean: number('ms'),
+    p50: number('ms, half were faster'),
+    p90: number('ms'),
+    p99: number('ms'),
+    p999: number('ms, 999 of 1,000 were faster'),
+    max: number('ms'),
   },
-  { ...strict, description: 'ms; from an HdrHistogram of three significant digits' },
+  closed,
 )
 
-/** `held: null`: not judged; `why` says for what reason. */
-const verdict = { held: Type.Union([Type.Boolean(), Type.Null()]), why: text }
+const held = Type.Union([Type.Boolean(), Type.Null()], about('null: not judged, `why` says for what reason'))
+
+const Run = Type.Object(
+  {
+    scenario: text('name of the scenario'),
+    summary: text('what the scenario is about, in its own words'),
+    seed: text('of everything that is drawn by lot'),
+    command: text('repeats the run: the same fleet, the same faults at the same times'),
+    started: Type.String({
+      format: 'date-time',
+      ...about('the zero of every other time here: when load and faults began'),
+    }),
+    gathering_ms: count('how long it took before that, until every device had an identity or was refused'),
+    duration_ms: count('from `started` to the end, the drain included'),
+    devices: count('how many were asked for'),
+    workers: count('processes that made the load; 0: the one that wrote this'),
+    load: literals(
+      ['open', 'closed'],
+      about('closed: each device waits for its answer before it asks again'),
+    ),
+    rate: orNull(Type.Number(about('turns a second that were asked for; null in a closed loop'))),
+    targets: Type.Record(Type.String(), Type.String(), about('URLs, by name')),
+    machine: text('that made the load: processor, cores, memory, system'),
+    node: text('version'),
+    openssl: text('version'),
+    interrupted: Type.Boolean(about('ended before its time, by Ctrl-C or by what `trouble` names')),
+    trouble: orNull(Type.String(about('what of the simulator itself went wrong; null: nothing'))),
+  },
+  { ...closed, ...about('what was run, and how to run it again') },
+)
+
+const Generator = Type.Object(
+  {
+    bound: Type.Boolean(
+      about(
+        'the load generator could not keep up: latencies say nothing of the server, and no assertion about latency or rate is judged',
+      ),
+    ),
+    reasons: texts('why it is thought so'),
+    cpu_s: number('seconds of CPU, all processes'),
+    worst_lag_ms: number('the longest that a timer of any process was late'),
+    peak_rss: count('bytes of memory, all processes, at their highest'),
+    late: count('open loop: turns that began more than 10 ms after they were due'),
+    dropped: count('open loop: turns that were due and never begun'),
+  },
+  { ...closed, ...about('how the load generator itself fared') },
+)
+
+const Server = Type.Object(
+  {
+    name: text('of the program'),
+    pid: count('its process'),
+    cpu_s: number('seconds of CPU during the run'),
+    peak_rss: count('bytes of memory at its highest'),
+  },
+  closed,
+)
+
+const Invariant = Type.Object(
+  {
+    name: text('as in docs/simulator.md'),
+    promise: text('what is promised'),
+    held,
+    why: text('the reason when it is not judged, else empty'),
+    checked: count('how often it was put to the test; 0 says nothing'),
+    broken: count('how often it did not hold'),
+    evidence: texts('the first few that broke it, in words'),
+  },
+  closed,
+)
+
+const Assertion = Type.Object(
+  {
+    text: text('as it was written'),
+    held,
+    why: text('in words: what was found, or the reason when it is not judged'),
+    value: orNull(Type.Number(about('what was measured; null: nothing'))),
+  },
+  closed,
+)
+
+const Drill = Type.Object(
+  {
+    expectation: text('begins with the name of the drill'),
+    held: Type.Boolean(about('whether it came true')),
+    evidence: text('what was seen when it did not'),
+  },
+  closed,
+)
+
+const Event = Type.Object(
+  {
+    kind: text('of the fault'),
+    at_ms: number('when'),
+    lasts_ms: orNull(Type.Number(about('how long; null: at once, or to the end'))),
+    devices: count('how many it hit'),
+    detail: text('what came of it, or why it did not'),
+  },
+  closed,
+)
+
+const Point = Type.Object(
+  {
+    at_ms: Type.Integer(
+      about(
+        'the end of it; it begins where the point before ends. Not above 0 while the fleet gathers its identities',
+      ),
+    ),
+    devices: count('with an identity'),
+    connected: count('open MQTT connections'),
+    under_way: count('requests and connections that wait for an answer'),
+    counts: counts('since the point before, as in `counts`'),
+    refused: counts('since the point before, by `<door> <reason>`'),
+    errors: counts('since the point before, by door'),
+    measures: Type.Record(
+      Type.String(),
+      Type.Object(
+        { count: count('how often'), p50: number('ms'), p99: number('ms'), max: number('ms') },
+        closed,
+      ),
+      about('since the point before, as in `measures`'),
+    ),
+    generator: Type.Object(
+      {
+        utilisation: number('of the busiest event loop, 0 to 1'),
+        lag_ms: number('the longest that a timer was late'),
+      },
+      { ...closed, ...about('the load generator') },
+    ),
+    servers: Type.Record(Type.String(), Type.Number(), about('share of one core, by name')),
+  },
+  closed,
+)
+
+const Bucket = Type.Object(
+  { from: number('ms'), to: number('ms, below it'), count: count('how often') },
+  closed,
+)
 
 export const SimulationReportSchema = Type.Object(
   {
-    api_version: Type.Literal(1),
-    run: Type.Object(
+    api_version: Type.Literal(1, about('of this form: fields may be added to it, and none is changed')),
+    run: Run,
+    verdict: Type.Object(
       {
-        scenario: text,
-        summary: text,
-        seed: text,
-        /** repeats it: the same fleet, the same times of faults */
-        command: text,
-        started: Type.String({ format: 'date-time' }),
-        duration_ms: count,
-        devices: count,
-        workers: count,
-        load: Type.Union([Type.Literal('open'), Type.Literal('closed')]),
-        /** turns a second that were asked for; null in a closed loop */
-        rate: Type.Union([Type.Number(), Type.Null()]),
-        targets: Type.Record(text, text),
-        node: text,
-        openssl: text,
-        /** ended before its time: by Ctrl-C, or by trouble that `trouble` names */
-        interrupted: Type.Boolean(),
-        trouble: Type.Union([text, Type.Null()]),
-      },
-      strict,
-    ),
-    verdict: Type.Object({ ok: Type.Boolean(), reasons: Type.Array(text) }, strict),
-    generator: Type.Object(
-      {
-        /** the load generator could not keep up: latencies say nothing of the server, and no assertion about them is judged */
-        bound: Type.Boolean(),
-        reasons: Type.Array(text),
-        cpu_s: Type.Number(),
-        worst_lag_ms: Type.Number(),
-        /** bytes, of all processes at their highest */
-        peak_rss: count,
-        late: count,
-        dropped: count,
-      },
-      strict,
-    ),
-    /** programs of this machine that were measured beside: the desks, when they run here */
-    servers: Type.Array(
-      Type.Object({ name: text, pid: count, cpu_s: Type.Number(), peak_rss: count }, strict),
-    ),
-    measures: Type.Record(text, LatencySchema, {
-      description: 'by name of MEASURES (docs/simulator.md); absent: never',
-    }),
-    counts: counts('by name of COUNTERS (docs/simulator.md)'),
-    refused: Type.Record(text, counts('reason → how often'), { description: 'by door' }),
-    errors: Type.Record(text, counts('what → how often'), { description: 'by door' }),
-    invariants: Type.Array(
-      Type.Object(
-        { name: text, promise: text, ...verdict, checked: count, broken: count, evidence: Type.Array(text) },
-        strict,
-      ),
-    ),
-    assertions: Type.Array(
-      Type.Object({ text, ...verdict, value: Type.Union([Type.Number(), Type.Null()]) }, strict),
-    ),
-    drills: Type.Array(
-      Type.Object({ expectation: text, held: Type.Boolean(), evidence: text }, strict),
-    ),
-    /** drills that could not be tried, and why */
-    skipped: Type.Record(text, text),
-    timeline: Type.Array(
-      Type.Object(
-        {
-          kind: text,
-          at_ms: Type.Number(),
-          lasts_ms: Type.Union([Type.Number(), Type.Null()]),
-          devices: count,
-          /** what came of it, or why not */
-          detail: text,
-        },
-        strict,
-      ),
-    ),
-    series: Type.Array(
-      Type.Object(
-        {
-          /** the end of this second, after the start */
-          at_ms: count,
-          devices: count,
-          connected: count,
-          under_way: count,
-          counts: counts('in this second'),
-          refused: counts('`<door> <reason>`, in this second'),
-          errors: counts('by door, in this second'),
-          measures: Type.Record(
-            text,
-            Type.Object({ count, p50: Type.Number(), p99: Type.Number(), max: Type.Number() }, strict),
+        ok: Type.Boolean(
+          about(
+            'no invariant broken, every assertion held, no drill failed, every fault came about, no trouble',
           ),
-          generator: Type.Object({ utilisation: Type.Number(), lag_ms: Type.Number() }, strict),
-          /** share of one core, by name */
-          servers: Type.Record(text, Type.Number()),
-        },
-        strict,
-      ),
+        ),
+        reasons: texts('why it is not'),
+      },
+      { ...closed, ...about('exit code 0 or 1') },
     ),
+    generator: Generator,
+    servers: Type.Array(
+      Server,
+      about('programs of this machine that were measured beside: the desks, when they run here'),
+    ),
+    measures: Type.Record(
+      Type.String(),
+      Latency,
+      about('by name, as in docs/simulator.md; absent: never. From an HdrHistogram of three digits'),
+    ),
+    counts: counts('by name, as in docs/simulator.md'),
+    refused: perDoor('by door, by reason'),
+    errors: perDoor('by door, by what happened: no verdict, such as an unreachable target'),
+    invariants: Type.Array(Invariant, about('promises that every run is held to')),
+    assertions: Type.Array(Assertion, about('thresholds of the scenario and of `--assert`')),
+    drills: Type.Array(Drill, about('what was expected of the attacks that ran beside the fleet')),
+    skipped: Type.Record(Type.String(), Type.String(), about('drills that could not be tried, and why')),
+    timeline: Type.Array(Event, about('faults that were injected')),
+    series: Type.Array(Point, about('one point a second, and of runs beyond an hour one for several')),
     histograms: Type.Record(
-      text,
-      Type.Array(Type.Object({ from: ms('from'), to: ms('below'), count }, strict)),
-      { description: 'for each measure, its buckets, growing with the value' },
+      Type.String(),
+      Type.Array(Bucket),
+      about('for each measure, its buckets, growing with the value'),
     ),
   },
-  { ...strict, title: 'Sallyport simulation report', $id: 'urn:sallyport:simulation-report:1' },
+  { ...closed, title: 'Sallyport simulation report', $id: 'urn:sallyport:simulation-report:1' },
 )
 export type SimulationReport = Static<typeof SimulationReportSchema>
-export type Latency = Static<typeof LatencySchema>
+export type Latency = Static<typeof Latency>
+/** one second, or a few */
+export type Point = SimulationReport['series'][number]

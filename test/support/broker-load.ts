@@ -11,7 +11,7 @@ const connected = (client: MqttClient): Promise<void> =>
 /** ms between two tries to connect */
 const RETRY = 20
 /** ms for what must be acknowledged in the end */
-const PATIENCE = 20_000
+const PATIENCE = 30_000
 
 export type Load = AsyncDisposable & {
   /** in the order of their acknowledgements */
@@ -127,13 +127,15 @@ export const startLoad = async (o: {
   }
 }
 
-/** Waits until it has come, or has not for `quiet` ms. @returns what was acknowledged and did not come */
+/** Waits until all has come, or nothing has for `quiet` ms. @returns what was acknowledged and did not come */
 export const missing = async (load: Load, quiet = 1_000): Promise<string[]> => {
   const left = (): string[] => load.acknowledged.filter((text) => !load.received.has(text))
-  let size = -1
-  while (left().length > 0 && load.received.size !== size) {
+  let { size } = load.received
+  for (let since = Date.now(); left().length > 0 && Date.now() - since < quiet;) {
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    if (load.received.size === size) continue
     size = load.received.size
-    await new Promise((resolve) => setTimeout(resolve, quiet))
+    since = Date.now()
   }
   return left()
 }

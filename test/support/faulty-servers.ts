@@ -74,13 +74,24 @@ export const mqttServer = (
   owned(
     createTlsServer(options, (socket) => {
       const packets = parser()
-      packets.on('packet', (packet) => answer(packet, (out) => void socket.write(generate(out)), socket))
+      let protocolVersion = 4
+      const reply = (out: Packet): void => void socket.write(generate(out, { protocolVersion }))
+      packets.on('packet', (packet) => {
+        if (packet.cmd === 'connect') protocolVersion = packet.protocolVersion ?? 4
+        answer(packet, reply, socket)
+      })
       packets.on('error', () => socket.destroy())
       socket.on('data', (data: Buffer) => packets.parse(data))
     }),
   )
 
-export const connack = (returnCode: number): Packet => ({ cmd: 'connack', returnCode, sessionPresent: false })
+/** `returnCode` is of MQTT 3.1.1, `reasonCode` of 5 */
+export const connack = (code: number, sessionPresent = false): Packet => ({
+  cmd: 'connack',
+  returnCode: code,
+  reasonCode: code,
+  sessionPresent,
+})
 
 export const suback = (messageId: number | undefined, ...granted: number[]): Packet => ({
   cmd: 'suback',

@@ -16,6 +16,7 @@ export type ForeignProcess = AsyncDisposable & {
   /** Resolves when it has said this since its last start. @throws when it ends before, or after `within` ms */
   says(words: RegExp, within?: number): Promise<void>
   start(): void
+  running(): boolean
   signal(name: NodeJS.Signals): void
   /** and waits until it is gone */
   kill(name?: NodeJS.Signals): Promise<void>
@@ -69,6 +70,7 @@ export const foreignProcess = (
       child.on('close', () => heard())
       child.on('error', (error) => heard(Buffer.from(String(error))))
     },
+    running,
     signal: (name) => void child?.kill(name),
     kill,
     [Symbol.asyncDispose]: () => kill(),

@@ -4,6 +4,7 @@
  */
 
 import {
+  calm,
   createExpectations,
   createLedger,
   createMeter,
@@ -35,7 +36,7 @@ export type PlayOptions = {
 
 const ROUNDS = 3
 /** Calm enough to be a fleet, quick enough to be a demo. */
-const TEMPO = { ramp: 1_500, pace: 600 }
+const TEMPO = { ramp: 1_500, load: { kind: 'closed', pace: 600, jitter: 0.5 } } as const
 /** uses of the token that the drills may need beside the fleet */
 const DRILL_DEVICES = 50
 
@@ -104,8 +105,10 @@ export const play = async (o: PlayOptions): Promise<DemoLine> => {
       attempt('fleet', async () => {
         const { seed } = o
         const onEvent = ledger.fleet
-        const run = { rootPem, token, devices, seed, rounds: ROUNDS, override: TEMPO, meter, clock }
-        const report = await runFleet({ ...run, targets, signal, onEvent })
+        const scenario = { ...calm(), ...TEMPO, devices }
+        const run = { scenario, seed, rounds: ROUNDS, rootPem, credentials: { token }, meter, clock }
+        // what is refused here is the drills' business
+        const report = await runFleet({ ...run, targets, triesOthers: false, signal, onEvent })
         checkFleet(check, report, devices)
         const { admitted, delivered } = report
         o.onProgress(

@@ -77,21 +77,26 @@ const deskAlive = async (home: string): Promise<'enroll' | 'gateway' | undefined
   return find()
 }
 
-const lockFile = (home: string, path: string): void => {
-  if (claim(path)) return
+/**
+ * A file that one living process has at a time; one that was left by a killed process is nobody's. Its folder must exist.
+ * @param refuse throws: it is the lock of process `pid`
+ */
+export const lockFile = (path: string, refuse: (pid: number, path: string) => never): Disposable => {
+  const mine = { [Symbol.dispose]: () => rmSync(path, { force: true }) }
+  if (claim(path)) return mine
   const pid = holder(path)
-  if (pid !== undefined) refuse(home, pid, path)
+  if (pid !== undefined) refuse(pid, path)
   // its process was killed
   setAside(path)
-  if (!claim(path)) refuse(home, holder(path) ?? 0, path)
+  if (!claim(path)) refuse(holder(path) ?? 0, path)
+  return mine
 }
 
 /** @throws config_invalid when another `up`, or a desk started by hand, is alive on this home */
 export const lockHome = async (home: string): Promise<Disposable> => {
   const path = join(home, 'run', 'up.pid')
   mkdirSync(join(home, 'run'), { recursive: true })
-  lockFile(home, path)
-  const lock = { [Symbol.dispose]: () => rmSync(path, { force: true }) }
+  const lock = lockFile(path, (pid) => refuse(home, pid, path))
   const desk = await deskAlive(home)
   if (desk === undefined) return lock
   const pid = readRunFile(home, desk)?.pid

@@ -1,6 +1,7 @@
 /** Redraws a few lines in place, below everything that was printed before. Not what they say: that is view.ts. */
 
 import { stripVTControlCharacters } from 'node:util'
+import type { Io, Stream } from '../io.ts'
 
 type Terminal = {
   write(text: string): unknown
@@ -22,6 +23,13 @@ const rowsOf = (lines: readonly string[], columns: number): number =>
     (rows, line) => rows + Math.max(1, Math.ceil(stripVTControlCharacters(line).length / columns)),
     0,
   )
+
+/** A terminal whose cursor can be moved. */
+export const canRedraw = ({ env }: Pick<Io, 'env'>, stream: Stream): boolean =>
+  stream.isTTY === true && env['TERM'] !== 'dumb'
+
+/** https://no-color.org */
+export const hasColours = ({ env }: Pick<Io, 'env'>): boolean => !env['NO_COLOR']
 
 export const createScreen = (terminal: Terminal): Screen => {
   let shown: readonly string[] = []

@@ -7,7 +7,7 @@ import type { FleetEvent } from '#device-sim/index.ts'
 import type { Io } from '../io.ts'
 import { printLines } from '../output.ts'
 import { readLogFile } from './log-file.ts'
-import { createScreen } from './screen.ts'
+import { canRedraw, createScreen, hasColours } from './screen.ts'
 import type { Stack } from './stack.ts'
 import { createTally } from './tally.ts'
 import { render, summary } from './view.ts'
@@ -24,12 +24,6 @@ export type Show = Disposable & {
   start(text: readonly string[]): void
 }
 
-/** A terminal whose cursor can be moved. */
-const canRedraw = ({ out, env }: Io): boolean => out.isTTY === true && env['TERM'] !== 'dumb'
-
-/** https://no-color.org */
-const hasColours = ({ env }: Io): boolean => !env['NO_COLOR']
-
 /** @param o.quiet nothing on stdout: it belongs to a document. The desks' lines still go to stderr. */
 export const showing = (o: {
   readonly io: Io
@@ -38,7 +32,7 @@ export const showing = (o: {
   readonly quiet: boolean
 }): Show => {
   const { io, stack } = o
-  const live = canRedraw(io) && !o.quiet
+  const live = canRedraw(io, io.out) && !o.quiet
   const screen = createScreen(io.out)
   const tally = createTally(o.devices, (name) => SIMULATED.test(name))
   const readers = stack.desks.map(({ logPath, logFrom }) => readLogFile(logPath, logFrom, { turns: true }))

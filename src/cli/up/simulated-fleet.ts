@@ -3,7 +3,7 @@
 import { createHash, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { runFleet, type FleetEvent } from '#device-sim/index.ts'
+import { calm, runFleet, type FleetEvent } from '#device-sim/index.ts'
 import type { Operator } from '#wire/rest.ts'
 import { withFleetToken } from '../fleet-token.ts'
 import type { OperatorApi } from '../operator-api.ts'
@@ -38,8 +38,10 @@ export const runSimulatedFleet = async (o: {
     runFleet({
       targets: { enroll: urls.devices, https: urls.https, mqtts: urls.mqtts },
       rootPem: readFileSync(config.ca.root, 'utf8'),
-      token,
-      devices: o.devices,
+      credentials: { token },
+      scenario: { ...calm(), devices: o.devices },
+      // a refusal that somebody sees in the view has to mean something
+      triesOthers: false,
       stateDir: dir,
       signal: o.signal,
       onEvent: o.onEvent,

@@ -123,7 +123,7 @@ export const createTally = (wanted: number, isOurs: (name: string) => boolean): 
     if (event.kind === 'enrolled') enrolled.add(event.device)
     else if (event.kind === 'published') published += 1
     else if (event.kind === 'delivered') delivered += 1
-    else if (event.kind === 'cut') connected.delete(event.device)
+    else if (event.kind === 'cut' || event.kind === 'left') connected.delete(event.device)
     else if (event.kind === 'admitted' && event.door === 'mqtt') connected.add(event.device)
     else if (event.kind === 'error' && event.door === 'mqtt') connected.delete(event.device)
   }

@@ -4,13 +4,13 @@ import { stripVTControlCharacters, styleText } from 'node:util'
 import type { Figures, Recent } from './tally.ts'
 
 type Style = Parameters<typeof styleText>[0]
-type Paint = (style: Style, text: string) => string
+export type Paint = (style: Style, text: string) => string
 
 /** Wider is not easier to read; and what is never wider is not torn when a window is made a little narrower. */
 const WIDEST = 78
 const BARS = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'] as const
 
-const painter = (colours: boolean): Paint =>
+export const painter = (colours: boolean): Paint =>
   colours ? (style, text) => styleText(style, text, { validateStream: false }) : (_, text) => text
 
 const number = (n: number): string => n.toLocaleString('en-US')
@@ -21,7 +21,7 @@ const rate = (history: readonly number[]): string => {
   return (last.reduce((sum, n) => sum + n, 0) / last.length).toFixed(1)
 }
 
-const graph = (history: readonly number[]): string => {
+export const graph = (history: readonly number[]): string => {
   const most = Math.max(1, ...history)
   return history.map((n) => (n === 0 ? ' ' : BARS[Math.ceil((n / most) * BARS.length) - 1])).join('')
 }

@@ -3,11 +3,16 @@
  * hands in a `session` to try it.
  */
 
+import { connect as connectTcp, isIP } from 'node:net'
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
-import { isIP } from 'node:net'
+import type { Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
+import { onAbort } from '../on-abort.ts'
 import type { Identity } from './identity.ts'
-import type { Meter } from './meter.ts'
+import { createLink, type AskFault, type Link } from './link.ts'
+import { rememberedLookup } from './lookup.ts'
+import type { Meter, Times } from './meter.ts'
+import { whyNotFor, whyNotValidAt } from './server-certificate.ts'
 
 export type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
 
@@ -37,10 +42,16 @@ export type ConnectOptions = {
   readonly keepSession?: boolean | undefined
   /** false only for the first contact, over which nothing secret is sent */
   readonly verify?: boolean | undefined
+  /** SNI, when it is not to be the host's name; null: none. The server is verified by the host's name all the same */
+  readonly serverName?: string | null | undefined
   /** ms, until the handshake is complete */
   readonly timeout?: number | undefined
   readonly signal?: AbortSignal | undefined
   readonly meter?: Meter | undefined
+  /** the device's own, when it is wrong: OpenSSL has gone by the machine's, and the server's certificates must be valid by both */
+  readonly clock?: Clock | undefined
+  /** what ails the network between this device and the server; without it there is nothing between socket and TLS */
+  readonly link?: AskFault | undefined
 }
 
 export type Connection = {
@@ -48,11 +59,14 @@ export type Connection = {
   /** the client's own view: false is a full handshake */
   readonly resumed: boolean
   readonly tlsVersion: string
+  readonly times: Times
   /** with `keepSession`: the newest; TLS 1.3 sends it after the handshake */
   latestSession(): Buffer | undefined
 }
 
 const DEFAULT_TIMEOUT = 10_000
+
+const notBuilt = (() => ({})) as TLSSocket['getPeerCertificate']
 
 export const unreachable = (url: URL, why: unknown): FleetError =>
   why instanceof FleetError
@@ -63,51 +77,103 @@ export const unreachable = (url: URL, why: unknown): FleetError =>
         { cause: why },
       )
 
-/** @throws `target_unreachable`: no connection, an untrusted server, a refused handshake, the timeout or the signal */
-export const openConnection = (o: ConnectOptions): Promise<Connection> =>
-  new Promise((resolve, reject) => {
-    if (o.signal?.aborted) return reject(unreachable(o.url, 'given up'))
-    // a URL's IPv6 host is bracketed; a socket's is not
-    const host = o.url.hostname.replace(/^\[(.*)\]$/, '$1')
-    const socket = connect({
-      host,
-      port: Number(o.url.port || '443'),
+const serverNameFor = (said: string | null | undefined, host: string): { servername?: string } => {
+  const name = said === undefined && !isIP(host) ? host : said
+  return name ? { servername: name } : {}
+}
+
+/** Of a URL, as sockets and certificates have it: an IPv6 address without brackets, a name without the dot of the root. */
+const hostOf = (url: URL): string => url.hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '')
+
+/**
+ * {@link openConnection} without a promise: `opened` is called while the client's last flight still waits to be sent, so that what is
+ * written in it goes out with that flight. By then the server has been verified. One of the two is called, once.
+ */
+export const dial = (
+  o: ConnectOptions,
+  opened: (connection: Connection) => void,
+  failed: (why: FleetError) => void,
+): void => {
+  if (o.signal?.aborted) return failed(unreachable(o.url, 'given up'))
+  const host = hostOf(o.url)
+  const began = performance.now()
+  const raw = connectTcp({
+    host,
+    port: Number(o.url.port || '443'),
+    lookup: rememberedLookup,
+    noDelay: true,
+    allowHalfOpen: o.link !== undefined,
+  })
+  let pending = true
+  let link: Link | undefined
+  let socket: TLSSocket | undefined
+
+  const settle = (): void => {
+    pending = false
+    clearTimeout(timer)
+    unheard?.()
+  }
+  const fail = (why: unknown): void => {
+    if (!pending) return
+    settle()
+    // the uppermost takes the others with it
+    const top = socket ?? link?.stream ?? raw
+    top.destroy()
+    failed(unreachable(o.url, why))
+  }
+  const timer = setTimeout(fail, o.timeout ?? DEFAULT_TIMEOUT, 'no handshake in time')
+  const unheard = o.signal && onAbort(o.signal, () => fail('given up'))
+
+  const shake = (): void => {
+    const connected = performance.now()
+    const tls: TLSSocket = connect({
+      socket: link?.stream ?? raw,
       secureContext: o.context,
       rejectUnauthorized: o.verify !== false,
-      ...(isIP(host) ? {} : { servername: host }),
+      checkServerIdentity: () => whyNotFor(host, tls.getPeerX509Certificate()),
+      ...serverNameFor(o.serverName, host),
       ...(o.alpn === undefined ? {} : { ALPNProtocols: [...o.alpn] }),
       ...(o.session === undefined ? {} : { session: o.session }),
     })
+    socket = tls
+    // Node calls it to hand its result to checkServerIdentity, ours does not read that, and it costs an eighth of a handshake
+    tls.getPeerCertificate = notBuilt
     let ticket: Buffer | undefined
-    const fail = (why: unknown): void => {
-      settle()
-      socket.destroy()
-      reject(unreachable(o.url, why))
-    }
-    const onClose = (): void => fail('closed during the handshake')
-    const onAbort = (): void => fail('given up')
-    const timer = setTimeout(() => fail('no handshake in time'), o.timeout ?? DEFAULT_TIMEOUT)
-    const settle = (): void => {
-      clearTimeout(timer)
-      o.signal?.removeEventListener('abort', onAbort)
-      socket.off('close', onClose)
-    }
-    o.signal?.addEventListener('abort', onAbort, { once: true })
-    if (o.keepSession) socket.on('session', (session: Buffer) => (ticket = session))
-    socket.once('close', onClose)
+    if (o.keepSession) tls.on('session', (session: Buffer) => (ticket = session))
+    tls.once('close', () => fail('closed during the handshake'))
     // stays for good: a reset after the handshake is seen by whoever uses the socket, and must not end the process
-    socket.on('error', fail)
-    socket.once('secureConnect', () => {
+    tls.on('error', fail)
+    tls.once('secureConnect', () => {
+      Reflect.deleteProperty(tls, 'getPeerCertificate')
+      const why = o.clock && o.verify !== false && whyNotValidAt(o.clock(), tls.getPeerX509Certificate())
+      if (why) return fail(why)
+      if (!pending) return
       settle()
-      const resumed = socket.isSessionReused()
+      link?.handshaken()
+      const resumed = tls.isSessionReused()
       // without a ticket there is still a session, with or without an id, that a server might know again
-      if (o.keepSession) ticket ??= socket.getSession()
-      o.meter?.handshake(resumed)
-      resolve({
-        socket,
-        resumed,
-        tlsVersion: socket.getProtocol() ?? 'unknown',
-        latestSession: () => ticket,
-      })
+      if (o.keepSession) ticket ??= tls.getSession()
+      const times = { tcp: connected - began, tls: performance.now() - connected }
+      o.meter?.handshake(resumed, times)
+      const tlsVersion = tls.getProtocol() ?? 'unknown'
+      opened({ socket: tls, resumed, tlsVersion, times, latestSession: () => ticket })
     })
+  }
+
+  raw.on('error', fail)
+  raw.once('close', () => {
+    // below TLS, and below a bad link: what was really on the wire
+    o.meter?.bytes(raw.bytesWritten, raw.bytesRead)
+    if (socket === undefined && link === undefined) fail('closed before the handshake')
   })
+  raw.once('connect', () => {
+    if (o.link === undefined) return shake()
+    link = createLink(raw, o.link)
+    link.stream.on('error', fail)
+    link.opened(shake)
+  })
+}
+
+/** @throws `target_unreachable`: no connection, an untrusted server, a refused handshake, the timeout or the signal */
+export const openConnection = (o: ConnectOptions): Promise<Connection> =>
+  new Promise((resolve, reject) => dial(o, resolve, reject))

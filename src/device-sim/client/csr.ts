@@ -5,11 +5,15 @@ import { commonName, embed, explicit, integer, pem, sequence, signed } from './d
 
 const VERSION_1 = integer(Buffer.of(0))
 
-/** @param keyPem PKCS #8. @returns PEM */
-export const makeCsr = (keyPem: string, name: string): string => {
+/** @param keyPem PKCS #8. @returns DER */
+export const makeCsrDer = (keyPem: string, name: string): Buffer => {
   const key = createPrivateKey(keyPem)
   const spki = createPublicKey(key).export({ type: 'spki', format: 'der' })
   // attributes [0] is not OPTIONAL: an empty set is still written (RFC 2986 §4.1)
   const info = sequence(VERSION_1, commonName(name), embed(spki), explicit(0))
-  return pem('CERTIFICATE REQUEST', signed(info, key))
+  return signed(info, key)
 }
+
+/** @param keyPem PKCS #8. @returns PEM */
+export const makeCsr = (keyPem: string, name: string): string =>
+  pem('CERTIFICATE REQUEST', makeCsrDer(keyPem, name))

@@ -62,9 +62,13 @@ export const signatureAlgorithm = (key: KeyObject): Der => {
   return nullParameters ? sequence(oid(dotted), universal(Type.NULL, false, '')) : sequence(oid(dotted))
 }
 
+/** By the algorithm that {@link signatureAlgorithm} names: ECDSA as DER, RSA PKCS #1 v1.5, Ed25519 over the octets themselves. */
+export const signatureOf = (key: KeyObject, octets: Uint8Array): Buffer =>
+  sign(signerOf(key).digest, octets, key)
+
 /** SIGNED{…} of X.509 and PKCS #10: the thing, the algorithm, the signature over the thing's DER. */
 export const signed = (toBeSigned: Der, key: KeyObject): Buffer => {
-  const signature = sign(signerOf(key).digest, encode(toBeSigned), key)
+  const signature = signatureOf(key, encode(toBeSigned))
   return encode(sequence(toBeSigned, signatureAlgorithm(key), bits(signature)))
 }
 

@@ -2,7 +2,8 @@
 
 import { request, type IncomingHttpHeaders } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { openConnection, unreachable, type ConnectOptions } from './connection.ts'
+import { onAbort } from '../on-abort.ts'
+import { dial, unreachable, type ConnectOptions, type Connection } from './connection.ts'
 import type { Meter } from './meter.ts'
 
 export type HttpRequest = {
@@ -32,6 +33,7 @@ export type HttpsAnswer = Answer & {
 
 const DEFAULT_TIMEOUT = 10_000
 const MAX_BODY = 1 << 20
+const HTTP_1 = ['http/1.1']
 
 const reasonOf = (headers: IncomingHttpHeaders, body: Buffer): string | undefined => {
   if (!headers['content-type']?.startsWith('application/problem+json')) return undefined
@@ -45,72 +47,76 @@ const reasonOf = (headers: IncomingHttpHeaders, body: Buffer): string | undefine
 }
 
 /** One request over a connection that is already open; the connection is destroyed afterwards. @throws `target_unreachable` */
-export const exchange = async (
+export const exchange = (
   socket: Duplex,
   url: URL,
   o: HttpRequest & { readonly signal?: AbortSignal | undefined; readonly meter?: Meter | undefined },
-): Promise<Answer> => {
-  const { promise, resolve, reject } = Promise.withResolvers<Answer>()
-  const method = o.method ?? 'GET'
-  const fail = (why: unknown): void => reject(unreachable(url, why))
-  const onAbort = (): void => fail('given up')
-  const timer = setTimeout(() => fail('no answer in time'), o.timeout ?? DEFAULT_TIMEOUT)
-  o.signal?.addEventListener('abort', onAbort)
-  if (o.signal?.aborted) onAbort()
+): Promise<Answer> =>
+  new Promise((resolve, reject) => {
+    const method = o.method ?? 'GET'
+    let pending = true
+    const settle = (): void => {
+      pending = false
+      clearTimeout(timer)
+      unheard?.()
+      socket.destroy()
+    }
+    const fail = (why: unknown): void => {
+      if (!pending) return
+      settle()
+      reject(unreachable(url, why))
+    }
+    const timer = setTimeout(fail, o.timeout ?? DEFAULT_TIMEOUT, 'no answer in time')
+    const unheard = o.signal && onAbort(o.signal, () => fail('given up'))
+    if (o.signal?.aborted) return fail('given up')
 
-  const asking = request({
-    createConnection: () => socket,
-    method,
-    path: url.pathname + url.search,
-    headers: {
-      host: url.host,
-      ...(o.body === undefined ? {} : { 'content-length': String(Buffer.byteLength(o.body)) }),
-      ...o.headers,
-    },
-  })
-  asking.on('error', fail)
-  asking.once('close', () => fail('closed before an answer'))
-  asking.once('response', (response) => {
-    const parts: Buffer[] = []
-    let size = 0
-    response.on('error', fail)
-    response.on('data', (part: Buffer) => {
-      size += part.length
-      if (size > MAX_BODY) fail('the answer is too long')
-      else parts.push(part)
+    const asking = request({
+      createConnection: () => socket,
+      method,
+      path: url.pathname + url.search,
+      headers: {
+        host: url.host,
+        ...(o.body === undefined ? {} : { 'content-length': String(Buffer.byteLength(o.body)) }),
+        ...o.headers,
+      },
     })
-    response.once('end', () => {
-      const body = Buffer.concat(parts)
-      const raw = [...response.rawHeaders, ...response.rawTrailers]
-      o.meter?.answer(`${method} ${url.origin}${url.pathname}`, raw, body)
-      const { headers } = response
-      resolve({ status: response.statusCode ?? 0, headers, body, reason: reasonOf(headers, body) })
+    asking.on('error', fail)
+    asking.once('close', () => fail('closed before an answer'))
+    asking.once('response', (response) => {
+      const parts: Buffer[] = []
+      let size = 0
+      response.on('error', fail)
+      response.on('data', (part: Buffer) => {
+        size += part.length
+        if (size > MAX_BODY) fail('the answer is too long')
+        else parts.push(part)
+      })
+      response.once('end', () => {
+        if (!pending) return
+        settle()
+        const body = Buffer.concat(parts)
+        const raw = [...response.rawHeaders, ...response.rawTrailers]
+        o.meter?.answer(`${method} ${url.origin}${url.pathname}`, raw, body)
+        const { headers } = response
+        resolve({ status: response.statusCode ?? 0, headers, body, reason: reasonOf(headers, body) })
+      })
     })
+    asking.end(o.body)
   })
-  asking.end(o.body)
-  try {
-    return await promise
-  } finally {
-    clearTimeout(timer)
-    o.signal?.removeEventListener('abort', onAbort)
-    asking.destroy()
-    socket.destroy()
-  }
-}
 
 /** @throws `target_unreachable`. A refusal is an answer, not an error. */
-export const httpsOnce = async (
+export const httpsOnce = (
   o: HttpRequest & Omit<ConnectOptions, 'url' | 'alpn'> & { readonly url: string },
-): Promise<HttpsAnswer> => {
-  const url = new URL(o.url)
-  const began = performance.now()
-  const connection = await openConnection({ ...o, url, alpn: ['http/1.1'] })
-  const answer = await exchange(connection.socket, url, o)
-  return {
-    ...answer,
-    resumed: connection.resumed,
-    tlsVersion: connection.tlsVersion,
-    session: connection.latestSession(),
-    millis: performance.now() - began,
-  }
-}
+): Promise<HttpsAnswer> =>
+  new Promise((resolve, reject) => {
+    const url = new URL(o.url)
+    const began = performance.now()
+    const ask = (connection: Connection): void => {
+      const { resumed, tlsVersion } = connection
+      exchange(connection.socket, url, o).then((answer) => {
+        const session = connection.latestSession()
+        resolve({ ...answer, resumed, tlsVersion, session, millis: performance.now() - began })
+      }, reject)
+    }
+    dial({ ...o, url, alpn: HTTP_1 }, ask, reject)
+  })

@@ -4,19 +4,23 @@
  */
 
 import type { SecureContext } from 'node:tls'
-import { MqttClient, type Packet } from 'mqtt'
+import { MqttClient, type IClientOptions, type IConnackPacket, type Packet } from 'mqtt'
+import { onAbort } from '../on-abort.ts'
 import { openConnection, type ConnectOptions } from './connection.ts'
+import { publishPackets } from './publish-packets.ts'
 
 export type MqttOptions = Omit<ConnectOptions, 'url' | 'alpn' | 'context'> & {
   /** `mqtts://host:port` */
   readonly url: string
   readonly context: SecureContext
   readonly clientId: string
+  /** 4 is MQTT 3.1.1, and the default */
+  readonly version?: 4 | 5 | undefined
   readonly username?: string | undefined
   readonly password?: string | undefined
-  /** false keeps the session at the broker */
+  /** false keeps the session at the broker; for a day, where MQTT 5 makes one say how long */
   readonly clean?: boolean | undefined
-  /** seconds */
+  /** seconds; 0: none */
   readonly keepalive?: number | undefined
   readonly onMessage?: ((topic: string, payload: Buffer) => void) | undefined
 }
@@ -25,10 +29,12 @@ export type MqttOptions = Omit<ConnectOptions, 'url' | 'alpn' | 'context'> & {
 export type Cut = 'cut'
 
 export type MqttLink = AsyncDisposable & {
-  /** the code the SUBACK gave: 0, 1, 2 or 0x80 */
+  /** the code the SUBACK gave: 0, 1, 2, or 0x80 and above */
   subscribe(filter: string, qos?: 0 | 1): Promise<number | Cut>
-  /** `done`: acknowledged at QoS 1, written at QoS 0 */
-  publish(topic: string, payload: string, qos?: 0 | 1): Promise<'done' | Cut>
+  /** `done`: acknowledged at QoS 1, written at QoS 0. A number: the PUBACK refused it (MQTT 5), 0x80 and above */
+  publish(topic: string, payload: string | Buffer, qos?: 0 | 1): Promise<'done' | Cut | number>
+  /** All of them at QoS 0 in one write; `done`: written, and there is room for more. @throws RangeError: no packet can hold it */
+  burst(topic: string, payloads: readonly Uint8Array[]): Promise<'done' | Cut>
   /** aborted when the connection has ended, whoever ended it */
   readonly ended: AbortSignal
   /** resolves then */
@@ -36,14 +42,23 @@ export type MqttLink = AsyncDisposable & {
   isOpen(): boolean
   /** DISCONNECT, then close */
   close(): Promise<void>
+  /** The socket goes, without a word. */
+  drop(): void
 }
 
 export type MqttOutcome = {
   readonly resumed: boolean
   /** with `keepSession`: what could be presented to resume this connection */
   readonly session: Buffer | undefined
+  /** ms, from CONNECT to its answer: without TCP and TLS */
+  readonly millis: number
 } & (
-  | { readonly accepted: true; readonly link: MqttLink }
+  | {
+      readonly accepted: true
+      /** the broker had kept the session */
+      readonly sessionPresent: boolean
+      readonly link: MqttLink
+    }
   /** `code`: of the CONNACK; undefined: closed without one */
   | { readonly accepted: false; readonly code: number | undefined }
 )
@@ -51,57 +66,88 @@ export type MqttOutcome = {
 const DEFAULT_TIMEOUT = 10_000
 /** ms for DISCONNECT to be written and the other side to close, before the socket is dropped */
 const GOODBYE = 1_000
+/** seconds a broker keeps a session (MQTT 5, 3.1.2.11.2); in 3.1.1 it decides itself */
+const SESSION_EXPIRY = 86_400
+
+const optionsOf = (o: MqttOptions, connectTimeout: number): IClientOptions => {
+  const clean = o.clean ?? true
+  const protocolVersion = o.version ?? 4
+  return {
+    protocolId: 'MQTT',
+    protocolVersion,
+    clientId: o.clientId,
+    ...(o.username === undefined ? {} : { username: o.username }),
+    ...(o.password === undefined ? {} : { password: o.password }),
+    ...(protocolVersion === 5 && !clean ? { properties: { sessionExpiryInterval: SESSION_EXPIRY } } : {}),
+    clean,
+    keepalive: o.keepalive ?? 60,
+    // a ping every `keepalive`, whatever else is said: a new timer with every acknowledgement costs more
+    reschedulePings: false,
+    connectTimeout,
+    // a lost connection stays lost
+    reconnectPeriod: 0,
+    resubscribe: false,
+    queueQoSZero: false,
+    // handlers first, CONNECT after
+    manualConnect: true,
+    // of its own for each client it makes a logger that is called, and looks whether it is wanted, a dozen times per packet
+    log: () => {},
+  }
+}
+
+/** What mqtt.js says has become of a PUBLISH, as data. */
+const publicationIn = (error: unknown): 'done' | Cut | number => {
+  if (!error) return 'done'
+  const code = (error as { readonly code?: unknown }).code
+  return typeof code === 'number' && code >= 0x80 ? code : 'cut'
+}
 
 /** @throws `target_unreachable` when TLS does not come about. A CONNACK that refuses is an outcome. */
 export const mqttConnect = async (o: MqttOptions): Promise<MqttOutcome> => {
   const connection = await openConnection({ ...o, url: new URL(o.url) })
-  const timeout = o.timeout ?? DEFAULT_TIMEOUT
-  // reconnectPeriod 0: a lost connection stays lost. manualConnect: handlers first, CONNECT after.
-  const client = new MqttClient(() => connection.socket, {
-    protocolId: 'MQTT',
-    protocolVersion: 4,
-    clientId: o.clientId,
-    ...(o.username === undefined ? {} : { username: o.username }),
-    ...(o.password === undefined ? {} : { password: o.password }),
-    clean: o.clean ?? true,
-    keepalive: o.keepalive ?? 60,
-    connectTimeout: timeout,
-    reconnectPeriod: 0,
-    resubscribe: false,
-    queueQoSZero: false,
-    manualConnect: true,
-  })
+  const { socket } = connection
+  const version = o.version ?? 4
+  const client = new MqttClient(() => socket, optionsOf(o, o.timeout ?? DEFAULT_TIMEOUT))
   const closed = Promise.withResolvers<void>()
-  const ended = new AbortController()
-  const connack = Promise.withResolvers<number | undefined>()
+  const connack = Promise.withResolvers<IConnackPacket | undefined>()
   const waiting = new Set<() => void>()
+  let ended: AbortController | undefined
   let open = false
-  client.on('packetreceive', (packet: Packet) => {
-    if (packet.cmd === 'connack') connack.resolve(packet.returnCode)
-  })
+  let gone = false
+  const onPacket = (packet: Packet): void => {
+    if (packet.cmd === 'connack') connack.resolve(packet)
+  }
+  client.on('packetreceive', onPacket)
   client.on('close', () => {
     open = false
+    gone = true
+    unheard?.()
     for (const cut of waiting) cut()
     connack.resolve(undefined)
-    ended.abort()
+    ended?.abort()
     closed.resolve()
   })
+  const drop = (): void => {
+    socket.destroy()
+  }
   // Whatever it is, 'close' follows; an unheard 'error' would end the process.
-  client.on('error', () => connection.socket.destroy())
-  client.on('message', (topic, payload) => o.onMessage?.(topic, payload))
-  const onAbort = (): unknown => connection.socket.destroy()
-  o.signal?.addEventListener('abort', onAbort, { once: true })
-  void closed.promise.then(() => o.signal?.removeEventListener('abort', onAbort))
+  client.on('error', drop)
+  if (o.onMessage) client.on('message', o.onMessage)
+  const unheard = o.signal && onAbort(o.signal, drop)
 
+  const began = performance.now()
   client.connect()
-  if (o.signal?.aborted || connection.socket.destroyed) onAbort()
-  const code = await connack.promise
-  const facts = { resumed: connection.resumed, session: connection.latestSession() }
+  if (o.signal?.aborted || socket.destroyed) drop()
+  const answer = await connack.promise
+  client.off('packetreceive', onPacket)
+  const code = version === 5 ? answer?.reasonCode : answer?.returnCode
+  const { resumed } = connection
+  const facts = { resumed, session: connection.latestSession(), millis: performance.now() - began }
   if (code !== 0) {
     client.end(true)
     return { ...facts, accepted: false, code }
   }
-  open = true
+  open = !gone
 
   // Not Promise.race with `closed`: that would keep every answer of a long connection in memory until it ends.
   const orCut = <T>(start: (finish: (answer: T | Cut) => void) => void): Promise<T | Cut> =>
@@ -128,20 +174,35 @@ export const mqttConnect = async (o: MqttOptions): Promise<MqttOutcome> => {
     subscribe: (filter, qos = 1) =>
       orCut<number>((finish) => {
         client.subscribe(filter, { qos }, (_error, _granted, suback) => {
-          const code = suback?.granted[0]
+          const granted = suback?.granted[0]
           // no SUBACK is mqtt.js saying that the connection has gone
-          finish(typeof code === 'number' ? code : 'cut')
+          finish(typeof granted === 'number' ? granted : 'cut')
         })
       }),
     publish: (topic, payload, qos = 1) =>
-      orCut<'done'>((finish) => {
-        client.publish(topic, payload, { qos }, (error) => finish(error ? 'cut' : 'done'))
+      orCut<'done' | number>((finish) => {
+        client.publish(topic, payload, { qos }, (error) => finish(publicationIn(error)))
       }),
-    ended: ended.signal,
+    burst: (topic, payloads) => {
+      const packets = publishPackets(version, topic, payloads)
+      return orCut<'done'>((finish) => {
+        // Beside mqtt.js, and never into one of its packets: it writes each whole packet to this very stream within one synchronous call
+        // (mqtt-packet's writeToStream, corked), a stream keeps the order of its writes, and this is one write.
+        if (socket.write(packets)) finish('done')
+        else socket.once('drain', () => finish('done'))
+      })
+    },
+    get ended() {
+      // one in ten thousand idle connections is asked for it
+      ended ??= new AbortController()
+      if (gone) ended.abort()
+      return ended.signal
+    },
     closed: closed.promise,
     isOpen: () => open,
     close,
+    drop,
     [Symbol.asyncDispose]: close,
   }
-  return { ...facts, accepted: true, link }
+  return { ...facts, accepted: true, sessionPresent: answer?.sessionPresent === true, link }
 }

@@ -27,6 +27,12 @@ export const certificatesIn = (pem: string): X509Certificate[] =>
 const sha256 = (certificate: X509Certificate): string =>
   createHash('sha256').update(certificate.raw).digest('hex')
 
+/** Of a certificate with one CN, whatever stands beside it; empty: it has none. */
+export const commonNameOf = (certificate: X509Certificate): string =>
+  /^CN=(.*)$/m.exec(certificate.subject)?.[1] ?? ''
+
+type Reach = { readonly signal?: AbortSignal | undefined; readonly meter?: Meter | undefined }
+
 /** Everything anybody said about which root to expect; they must agree. */
 export type RootHints = {
   /** given by hand: the set to look in, instead of asking the server for it */
@@ -69,17 +75,21 @@ const pinOf = (server: string, hints: RootHints): string | undefined => {
 export const resolveRoot = async (
   server: string,
   hints: RootHints,
-  o: { readonly signal?: AbortSignal | undefined; readonly meter?: Meter | undefined } = {},
+  o: Reach & {
+    /** another way to ask a server, over a connection that verifies nobody, than `GET /v1/trust.pem` */
+    readonly ask?: (() => Promise<readonly X509Certificate[]>) | undefined
+  } = {},
 ): Promise<string> => {
   const expected = pinOf(server, hints)
-  const offered = certificatesIn(hints.rootPem ?? (await askForTrust(server, o)))
+  const offered =
+    hints.rootPem === undefined
+      ? await (o.ask ?? (() => askForTrust(server, o)))()
+      : certificatesIn(hints.rootPem)
   // given by hand, and nothing says which: all of them, for during a rotation there are two
   const roots = offered.filter((each) => expected === undefined || sha256(each) === expected)
   if (roots.length === 0) throw wrongRoot(server, expected ?? 'of any kind', offered.map(sha256))
   return roots.map(String).join('')
 }
-
-type Reach = { readonly signal?: AbortSignal | undefined; readonly meter?: Meter | undefined }
 
 /** Over a connection that is verified with what is trusted already, and with the device's own certificate: so is it counted there. */
 const askAgain = async (
@@ -107,27 +117,28 @@ export const refreshTrust = async (
   return roots.map(String).join('')
 }
 
-const issued = (root: X509Certificate, child: X509Certificate): boolean =>
+export const issued = (root: X509Certificate, child: X509Certificate): boolean =>
   child.checkIssued(root) && child.verify(root.publicKey)
 
 /**
  * Does the certificate that stands highest in a new chain lead to a root? To one of those that servers are verified with; else, for these
- * may be rotated apart, to the root that the server names for the fleet's own certificates.
+ * may be rotated apart, to the root that the server names for the fleet's own certificates. Without a server to ask, to none.
  */
 export const leadsToRoot = async (
   top: X509Certificate,
-  o: Reach & { readonly server: string; readonly identity: Identity; readonly rootPem: string },
-): Promise<boolean> =>
-  certificatesIn(o.rootPem).some((root) => issued(root, top)) ||
-  (await askAgain('/v1/chain.pem', o)).some((root) => issued(root, root) && issued(root, top))
+  o: Reach & { readonly server: string | undefined; readonly identity: Identity; readonly rootPem: string },
+): Promise<boolean> => {
+  if (certificatesIn(o.rootPem).some((root) => issued(root, top))) return true
+  const { server } = o
+  if (server === undefined) return false
+  const named = await askAgain('/v1/chain.pem', { ...o, server })
+  return named.some((root) => issued(root, root) && issued(root, top))
+}
 
 /** Over a connection that verifies nobody: what comes back is believed only if its hash is the pin. */
-const askForTrust = async (
-  server: string,
-  o: { readonly signal?: AbortSignal | undefined; readonly meter?: Meter | undefined },
-): Promise<string> => {
+const askForTrust = async (server: string, { signal, meter }: Reach): Promise<readonly X509Certificate[]> => {
   const url = new URL('/v1/trust.pem', server)
-  const answer = await httpsOnce({ ...o, url: url.href, context: clientContext({}), verify: false })
+  const answer = await httpsOnce({ signal, meter, url: url.href, context: clientContext({}), verify: false })
   if (answer.status !== 200) throw unreachable(url, `GET ${url.pathname} answered ${answer.status}`)
-  return answer.body.toString()
+  return certificatesIn(answer.body.toString())
 }

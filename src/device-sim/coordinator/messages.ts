@@ -20,6 +20,8 @@ export type Part = {
   /** the devices whose number % `of` is `index` */
   readonly index: number
   readonly of: number
+  /** what its devices are called after; default: the seed. Another one, when devices of that name are there already */
+  readonly name?: string | undefined
 }
 
 export type WorkerStart = {
@@ -32,11 +34,11 @@ export type WorkerStart = {
   readonly credentials: Credentials
   /** identities that were given (--certs), by number of the device; they are not enrolled and not renewed */
   readonly given: readonly Enrolled[] | undefined
+  /** a target that is not a Sallyport */
+  readonly foreign: boolean
   readonly stateDir: string | undefined
-  /** ms since the epoch: the zero of every time of the scenario */
-  readonly startsAt: number
   readonly rounds: number | undefined
-  /** of a request; default: `/telemetry/<id>/<turn>` */
+  /** of a request, with `{id}`; default: `/telemetry/<id>/<turn>` */
   readonly path: string | undefined
   /** with `{id}`; default: `devices/{id}/telemetry` */
   readonly topic: string | undefined
@@ -44,19 +46,25 @@ export type WorkerStart = {
 
 export type ToWorker =
   | WorkerStart
+  /** all are ready. `startsAt`: ms since the epoch, the zero of every time of the scenario */
+  | { readonly kind: 'go'; readonly startsAt: number }
   /** what was done to devices of its part */
   | { readonly kind: 'told'; readonly events: readonly FleetEvent[] }
   /** no new turns: finish what is under way, within the drain of the scenario */
   | { readonly kind: 'stop' }
+  /** at once: what is under way is given up, and what was seen so far is told */
+  | { readonly kind: 'end' }
 
 export type FromWorker =
+  /** every device of its part has an identity or was refused one, or need not have one yet; waits for `go` */
+  | { readonly kind: 'ready' }
   /** once a second */
   | { readonly kind: 'sample'; readonly sample: Sample }
-  /** for the live view, a few a second at most */
-  | { readonly kind: 'note'; readonly text: string }
   | {
       readonly kind: 'done'
       readonly findings: readonly Finding[]
+      /** devices whose copies only the operator can say to have been noticed */
+      readonly unsettled: readonly string[]
       /** what ended it early, when something that is ours did */
       readonly trouble: string | undefined
     }

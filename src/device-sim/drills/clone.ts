@@ -3,8 +3,8 @@
  * again for an answer that it lost, is no copy.
  */
 
-import { FleetError } from '#fleet/errors.ts'
 import { confirmDevice, renewDevice } from '../client/enroll-device.ts'
+import { rivalRenewal } from '../client/rival.ts'
 import type { Drill } from './drill.ts'
 
 export const clone: Drill = {
@@ -29,15 +29,9 @@ export const clone: Drill = {
       'it was suspected for that',
     )
 
-    const answer = await renewDevice({ server, enrolled: copy, newKey: true, signal, meter }).then(
-      () => 'a certificate',
-      (error: unknown) => (error instanceof FleetError ? error.code : String(error)),
-    )
-    expectations.check(
-      'clone.refused',
-      answer === 'clone_suspected',
-      `expected clone_suspected, got ${answer}`,
-    )
+    const outcome = await rivalRenewal({ server, copy, signal, meter })
+    const refused = outcome === 'clone_suspected'
+    expectations.check('clone.refused', refused, `expected clone_suspected, got ${outcome}`)
     const after = await operator?.device(original.deviceId)
     const told = typeof after?.clone_suspected_at === 'string'
     expectations.check('clone.told', told, 'the operator API shows no suspicion')

@@ -3,8 +3,8 @@
 import { pause } from '../waiting.ts'
 import type { Stage } from './stage.ts'
 
-/** What not everyone who runs drills has. */
-export type Need = 'operator' | 'seen'
+/** What not everyone who runs drills has. `staging`: it puts something into the target; it has no effect beside what it puts. */
+export type Need = 'operator' | 'seen' | 'staging' | 'patience'
 
 export type Drill = {
   /** snake_case; begins the names of its expectations */

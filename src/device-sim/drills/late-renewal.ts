@@ -4,36 +4,30 @@
  */
 
 import { DAY, MINUTE, SECOND } from '#fleet/clock.ts'
-import { FleetError } from '#fleet/errors.ts'
+import type { ErrorCode } from '#fleet/errors.ts'
 import { renewDevice } from '../client/enroll-device.ts'
 import type { Enrolled } from '../client/identity.ts'
 import { createImpostor } from '../client/impostor.ts'
-import { commonNameOf } from './other-ca.ts'
 import { pause } from '../waiting.ts'
 import type { Drill } from './drill.ts'
+import { rootNameIn } from './other-ca.ts'
 
 export const lateRenewal: Drill = {
   name: 'late_renewal',
   needs: ['operator'],
   async run(stage) {
-    const { targets, signal, meter, expectations } = stage
+    const { targets, signal, meter } = stage
     const made = await stage.operator?.createToken({ uses: 1, cert_ttl: '5s' })
     const device = await stage.enroll('late', made)
-    const refusal = async (
-      name: string,
-      code: string,
-      enrolled: Enrolled,
-      newKey: boolean,
-    ): Promise<void> => {
-      const answer = await renewDevice({ server: targets.enroll, enrolled, newKey, signal, meter }).then(
-        () => 'a certificate',
-        (error: unknown) => (error instanceof FleetError ? error.code : String(error)),
+    const refusal = (name: string, code: ErrorCode, enrolled: Enrolled, newKey: boolean): Promise<void> =>
+      stage.denies(
+        `late_renewal.${name}`,
+        code,
+        renewDevice({ server: targets.enroll, enrolled, newKey, signal, meter }),
       )
-      expectations.check(`late_renewal.${name}`, answer === code, `expected ${code}, got ${answer}`)
-    }
 
     const now = stage.clock()
-    const impostor = await createImpostor(commonNameOf(device.rootPem), now)
+    const impostor = await createImpostor(rootNameIn(device.rootPem), now)
     const forged = await impostor.issue({
       commonName: device.deviceId,
       uris: [`urn:sallyport:device:${device.deviceId}`],

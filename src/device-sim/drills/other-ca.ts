@@ -3,11 +3,11 @@
 import { X509Certificate } from 'node:crypto'
 import { DAY, MINUTE } from '#fleet/clock.ts'
 import { createImpostor } from '../client/impostor.ts'
+import { commonNameOf } from '../client/trust.ts'
 import type { Drill } from './drill.ts'
 
 /** Of a root, for a CA that only calls itself so. */
-export const commonNameOf = (pem: string): string =>
-  /^CN=(.*)$/m.exec(new X509Certificate(pem).subject)?.[1] ?? 'root'
+export const rootNameIn = (pem: string): string => commonNameOf(new X509Certificate(pem)) || 'root'
 
 export const otherCa: Drill = {
   name: 'other_ca',
@@ -15,7 +15,7 @@ export const otherCa: Drill = {
   async run(stage) {
     const victim = await stage.enroll('other-ca')
     const now = stage.clock()
-    const impostor = await createImpostor(commonNameOf(victim.rootPem), now)
+    const impostor = await createImpostor(rootNameIn(victim.rootPem), now)
     const names = { commonName: victim.deviceId, uris: [`urn:sallyport:device:${victim.deviceId}`] }
     // TLS libraries report an untrusted certificate that has also expired as expired; the door must not (facts: tls.md, addendum 2)
     const forgeries = {

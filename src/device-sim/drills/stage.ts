@@ -7,7 +7,9 @@ import type { SecureContext } from 'node:tls'
 import type { KeyKind } from '#fleet/certificate.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { Denial } from '#fleet/denial.ts'
+import type { ErrorCode } from '#fleet/errors.ts'
 import { MQTT_CODES, SUBACK_FAILURE } from '#wire/mqtt-codes.ts'
+import { PROBLEMS } from '#wire/problems.ts'
 import { clientContext } from '../client/connection.ts'
 import { enrollDevice } from '../client/enroll-device.ts'
 import { httpsOnce, type HttpsAnswer } from '../client/https-once.ts'
@@ -15,6 +17,8 @@ import type { Enrolled, Targets } from '../client/identity.ts'
 import type { Meter } from '../client/meter.ts'
 import { mqttConnect, type Cut, type MqttLink, type MqttOptions } from '../client/mqtt-connect.ts'
 import type { Operator } from '../client/operator.ts'
+import { wordOf } from '../client/refusal.ts'
+import type { Staging } from '../client/staging.ts'
 import type { Expectations } from './expectations.ts'
 import type { Ledger } from './ledger.ts'
 
@@ -34,6 +38,10 @@ export type StageOptions = {
   readonly token: string
   readonly operator?: Operator | undefined
   readonly seen?: (() => Promise<readonly Sighting[]>) | undefined
+  /** for drills that put something into the target; taken away by whoever made it, after the drills */
+  readonly staging?: Staging | undefined
+  /** there is time to wait out a limit of the server (half a minute) */
+  readonly patience?: true | undefined
   /** makes the names of this run's devices and targets its own */
   readonly run: string
   readonly meter: Meter
@@ -48,6 +56,11 @@ const TIMEOUT = 5_000
 
 type Asking = {
   readonly context: SecureContext
+  /** one of its own when nothing is said */
+  readonly target?: string | undefined
+  /** SNI; null: none */
+  readonly serverName?: string | null | undefined
+  readonly method?: string | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly session?: Buffer | undefined
   readonly keepSession?: boolean | undefined
@@ -63,13 +76,11 @@ export type Stage = StageOptions & {
   /** One request to the HTTPS door. Counts nothing: {@link Stage.admits} and {@link Stage.refuses} do. */
   ask(target: string, asking: Asking): Promise<HttpsAnswer>
   /** It must get through, and is counted as `deviceId`'s. */
-  admits(
-    expectation: string,
-    deviceId: string,
-    asking: Asking & { readonly target?: string },
-  ): Promise<HttpsAnswer>
-  /** It must be refused for this reason, and is counted under the reason it got. */
-  refuses(expectation: string, reason: Denial, asking: Asking): Promise<HttpsAnswer>
+  admits(expectation: string, deviceId: string, asking: Asking): Promise<HttpsAnswer>
+  /** It must be refused for this reason, with the status that belongs to it, and is counted under the reason it got. */
+  refuses(expectation: string, reason: ErrorCode, asking: Asking): Promise<HttpsAnswer>
+  /** What is tried at another door must fail with one of these words. */
+  denies(expectation: string, words: ErrorCode | readonly ErrorCode[], work: Promise<unknown>): Promise<void>
   /** CONNECT must be accepted. undefined when it was not; the expectation has failed then. */
   connects(expectation: string, o: MqttAsking): Promise<MqttLink | undefined>
   /** CONNECT must get the answer that belongs to this reason. @returns whether it did get in */
@@ -77,7 +88,12 @@ export type Stage = StageOptions & {
   /** SUBSCRIBE must be refused, with the connection left standing. */
   refusesTopic(expectation: string, link: MqttLink, filter: string): Promise<void>
   /** PUBLISH must be counted as sent. */
-  publishes(expectation: string, link: MqttLink, topic: string, payload: string): Promise<'done' | Cut>
+  publishes(
+    expectation: string,
+    link: MqttLink,
+    topic: string,
+    payload: string,
+  ): Promise<'done' | Cut | number>
 }
 
 type MqttAsking = Omit<MqttOptions, 'url' | 'signal' | 'meter'>
@@ -118,13 +134,19 @@ export const createStage = (o: StageOptions): Stage => {
       return answer
     },
     async refuses(expectation, reason, asking) {
-      const path = target(expectation)
+      const path = asking.target ?? target(expectation)
       const answer = await ask(path, asking)
       if (answer.status < 300) ledger.admitted(path, '(nobody)')
       else ledger.refused('https', answer.reason ?? `http_${answer.status}`)
-      const held = answer.status === 403 && answer.reason === reason && !answer.resumed
-      expectations.check(expectation, held, `expected 403 ${reason}, got ${shown(answer)}`)
+      const { status } = PROBLEMS[reason]
+      const held = answer.status === status && answer.reason === reason && !answer.resumed
+      expectations.check(expectation, held, `expected ${status} ${reason}, got ${shown(answer)}`)
       return answer
+    },
+    async denies(expectation, words, work) {
+      const word = await work.then(() => 'what was asked for', wordOf)
+      const held = [words].flat().some((each) => each === word)
+      expectations.check(expectation, held, `expected ${[words].flat().join(' or ')}, got ${word}`)
     },
     async connects(expectation, asking) {
       const outcome = await connect(asking)

@@ -7,81 +7,169 @@ import type { SecureContext } from 'node:tls'
 import { SECOND, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { clientContext } from '../client/connection.ts'
+import type { RenewalAdvice } from '../client/enroll-device.ts'
 import type { Enrolled } from '../client/identity.ts'
 
 /** `candidate`: the new one, until a door has admitted it and the desk has heard so */
 export type Holding = { readonly enrolled: Enrolled; readonly candidate: Enrolled | undefined }
 
+/** A certificate as it was shown to a door. */
+export type Shown = {
+  readonly context: SecureContext
+  /** the new one, when it was that */
+  readonly candidate: Enrolled | undefined
+}
+
+/** `after`: by the clock of the keeper, when it was asked for */
+export type Renewal = { readonly before: Enrolled; readonly now: Enrolled; readonly after: number }
+
 export type IdentityKeeper = {
-  /** with the certificate to use now: the new one, when there is one */
-  context(): SecureContext
+  /** the certificate to use now: the new one, when there is one */
+  show(): Shown
+  enrolled(): Enrolled
   trying(): boolean
-  /** Asks for a successor once renew_after has passed, and not sooner after a refusal than the server said. Never rejects. */
+  /**
+   * Asks for a successor once renew_after has passed, also when the certificate has expired, and not sooner after a refusal than the server
+   * said. Never rejects.
+   */
   renewIfDue(): Promise<void>
-  /** What a door said to the certificate of {@link IdentityKeeper.context}. Never rejects. */
-  tried(admitted: boolean): Promise<void>
+  /** Asks now, whatever renew_after says, unless there is a new one already. Never rejects. */
+  renewNow(newKey: boolean): Promise<void>
+  /** A door has said that the certificate has expired: it is due, whatever the own clock says. */
+  heardExpired(): void
+  /** What a door said to what it was shown. Never rejects. */
+  tried(shown: Shown, admitted: boolean): Promise<void>
+  /** resolves when nothing is under way with the desk */
+  idle(): Promise<void>
 }
 
 /** ms between two attempts that were refused, where the server does not say */
 const PATIENCE = 5 * SECOND
+/** ms from one certificate to the question for the next; doubled, up to so often, each time that the new one seems due already: a clock is wrong */
+const BREATH = SECOND
+const DOUBLED = 5
 
-const contextOf = (identity: Enrolled): SecureContext =>
-  clientContext({ rootPem: identity.rootPem, identity })
+export type KeeperOptions = {
+  readonly clock: Clock
+  /** undefined: it never is */
+  readonly renew: ((enrolled: Enrolled, newKey: boolean) => Promise<Enrolled>) | undefined
+  confirm(enrolled: Enrolled): Promise<void>
+  /** asked every `every` ms, the first time after `first`, what the server suggests; undefined: the certificate alone says */
+  readonly advice?:
+    | {
+        readonly every: number
+        readonly first: number
+        ask(enrolled: Enrolled): Promise<RenewalAdvice>
+      }
+    | undefined
+  /** before it counts on it */
+  keep(holding: Holding): Promise<void>
+  /** there is a new one to be tried */
+  gained?(): void
+  renewed(renewal: Renewal): void
+  failed(error: unknown): void
+}
 
-export const createIdentityKeeper = (
-  holding: Holding,
-  o: {
-    readonly clock: Clock
-    renew(enrolled: Enrolled): Promise<Enrolled>
-    confirm(enrolled: Enrolled): Promise<void>
-    /** before it counts on it */
-    keep(holding: Holding): Promise<void>
-    renewed(): void
-    failed(error: unknown): void
-  },
-): IdentityKeeper => {
+export const createIdentityKeeper = (holding: Holding, o: KeeperOptions): IdentityKeeper => {
   let { enrolled, candidate } = holding
-  let context = contextOf(candidate ?? enrolled)
+  /** made when it is first needed: a fleet has ten thousand */
+  let shown: Shown | undefined
+  let dueAt = enrolled.renewAfter
   let notBefore = 0
+  let adviceAt = o.advice === undefined ? Infinity : o.clock() + o.advice.first
+  let askedAt = o.clock()
+  /** the candidate that a door has admitted; the desk has not heard so yet */
+  let proven: Enrolled | undefined
+  let dueAtOnce = 0
+  let busy: Promise<void> | undefined
 
   const hold = async (next: Holding): Promise<void> => {
     await o.keep(next)
     ;({ enrolled, candidate } = next)
-    context = contextOf(candidate ?? enrolled)
+    shown = undefined
   }
   const postpone = (error: unknown): void => {
     const seconds = error instanceof FleetError ? error.retryAfter : undefined
     notBefore = o.clock() + (seconds === undefined ? PATIENCE : seconds * SECOND)
     o.failed(error)
   }
-  const attempt = async (work: () => Promise<void>): Promise<void> => {
+  /** One thing at a time, whoever asks; the others wait for that. */
+  const alone = (work: () => Promise<void>): Promise<void> => {
+    busy ??= work()
+      .catch(postpone)
+      .finally(() => {
+        busy = undefined
+      })
+    return busy
+  }
+
+  const renew = async (newKey: boolean): Promise<void> => {
+    if (o.renew === undefined) return
+    askedAt = o.clock()
+    await hold({ enrolled, candidate: await o.renew(enrolled, newKey) })
+    o.gained?.()
+  }
+  const heed = async (): Promise<void> => {
+    if (o.advice === undefined) return
+    adviceAt = o.clock() + o.advice.every
     try {
-      await work()
+      const { renewAfter, reason } = await o.advice.ask(enrolled)
+      dueAt = reason === undefined ? renewAfter : -Infinity
     } catch (error) {
-      postpone(error)
+      // it is only advice: the certificate itself says when, too
+      o.failed(error)
     }
+  }
+  const reject = async (): Promise<void> => {
+    // the old one still does; asking again with the same key gets this one again
+    notBefore = o.clock() + PATIENCE
+    await hold({ enrolled, candidate: undefined })
+  }
+  const confirm = async (trying: Enrolled): Promise<void> => {
+    proven = trying
+    await o.confirm(trying)
+    const before = enrolled
+    await hold({ enrolled: trying, candidate: undefined })
+    dueAt = enrolled.renewAfter
+    dueAtOnce = o.clock() < dueAt ? 0 : Math.min(dueAtOnce + 1, DOUBLED)
+    notBefore = o.clock() + BREATH * 2 ** dueAtOnce
+    o.renewed({ before, now: enrolled, after: askedAt })
   }
 
   return {
-    context: () => context,
+    show: () =>
+      (shown ??= {
+        context: clientContext({
+          rootPem: (candidate ?? enrolled).rootPem,
+          identity: candidate ?? enrolled,
+        }),
+        candidate,
+      }),
+    enrolled: () => enrolled,
     trying: () => candidate !== undefined,
-    renewIfDue: async () => {
-      if (candidate !== undefined || o.clock() < Math.max(enrolled.renewAfter, notBefore)) return
-      await attempt(async () => hold({ enrolled, candidate: await o.renew(enrolled) }))
-    },
-    tried: async (admitted) => {
+    async renewIfDue() {
+      if (busy !== undefined) return busy
+      if (o.renew === undefined) return
       const trying = candidate
-      if (trying === undefined) return
-      await attempt(async () => {
-        if (!admitted) {
-          // the old one still does; asking again with the same key gets this one again
-          notBefore = o.clock() + PATIENCE
-          return hold({ enrolled, candidate: undefined })
-        }
-        await o.confirm(trying)
-        await hold({ enrolled: trying, candidate: undefined })
-        o.renewed()
-      })
+      if (trying !== undefined) {
+        if (trying === proven && o.clock() >= notBefore) await alone(() => confirm(trying))
+        return
+      }
+      if (o.clock() >= adviceAt) await alone(heed)
+      if (candidate === undefined && o.clock() >= Math.max(dueAt, notBefore)) await alone(() => renew(false))
     },
+    heardExpired: () => {
+      dueAt = -Infinity
+    },
+    async renewNow(newKey) {
+      await busy
+      if (candidate === undefined) await alone(() => renew(newKey))
+    },
+    async tried({ candidate: trying }, admitted) {
+      await busy
+      if (trying === undefined || trying !== candidate) return
+      await alone(() => (admitted ? confirm(trying) : reject()))
+    },
+    idle: async () => busy,
   }
 }

@@ -1,94 +1,165 @@
 /**
- * Runs a simulated fleet through the public doors, as strangers would: every device with its own key, at a seeded pace.
- * Not the judge of what it sees: drills assert, a run reports.
+ * Runs a part of a simulated fleet through the public doors, as strangers would: every device with its own key, at the load that the scenario
+ * says, under its faults. Not the judge of what it sees: that is whoever is told.
  */
 
-import { setMaxListeners } from 'node:events'
-import { systemClock, type Clock } from '#fleet/clock.ts'
+import type { Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { createTally, type FleetEvent, type FleetReport } from '../events.ts'
-import { httpsLife } from './https-life.ts'
-import type { Targets } from '../client/identity.ts'
+import { now } from '../clock.ts'
+import type { Enrolled, Targets } from '../client/identity.ts'
 import type { Meter } from '../client/meter.ts'
-import { mqttLife } from './mqtt-life.ts'
-import { planFleet } from './plan.ts'
-import { SCENARIOS, type Scenario, type ScenarioName } from '../scenario/scenarios.ts'
+import type { Credentials, Part } from '../coordinator/messages.ts'
+import type { Sink } from '../events.ts'
+import { createLoadCounts, type LoadCounts } from '../load/open.ts'
+import type { Scenario } from '../scenario/scenario.ts'
+import { createGate } from '../waiting.ts'
+import { createAgenda } from './agenda.ts'
+import { createFleet } from './fleet.ts'
+import { planFleet, type DevicePlan } from './plan.ts'
+import type { FleetGauge, RunScope } from './run-scope.ts'
 import { openState } from './state.ts'
-import { createDevice, type RunScope } from './virtual-device.ts'
-import { createGate, pause } from '../waiting.ts'
+import { createTally, type FleetReport } from './tally.ts'
 
 export type FleetOptions = {
-  readonly targets: Targets
-  /** the root to look for the token's pin in; without it the server is asked, and held to the pin */
-  readonly rootPem?: string | undefined
-  /** unbound, with as many uses as there are devices to enrol; not needed once all are in the state */
-  readonly token?: string | undefined
-  readonly devices: number
+  readonly scenario: Scenario
   /** `[a-z0-9]{1,32}`; names the fleet and its pace. Without it the state's, or a random one */
   readonly seed?: string | undefined
-  readonly scenario?: ScenarioName | undefined
-  /** what the scenario says, overridden */
-  readonly override?: Partial<Omit<Scenario, 'summary'>> | undefined
+  /** default: all devices */
+  readonly part?: Part | undefined
+  readonly targets: Partial<Targets>
+  /** the root to look for the token's pin in; without it the server is asked, and held to the pin */
+  readonly rootPem?: string | undefined
+  /** not needed once all devices are in the state */
+  readonly credentials: Credentials
+  /** by number of the device: they are neither enrolled nor renewed */
+  readonly given?: readonly Enrolled[] | undefined
   /** keys and certificates are kept here; a second run goes on with them */
   readonly stateDir?: string | undefined
   /** turns each device has before the run ends by itself */
   readonly rounds?: number | undefined
+  /** of a request, with `{id}`; default: `/telemetry/<id>/<turn>` */
+  readonly path?: string | undefined
+  /** with `{id}`; default: `devices/{id}/telemetry` */
+  readonly topic?: string | undefined
+  /** enrolments under way at once: a fleet is no reason to be a flood */
+  readonly enrolling?: number | undefined
+  /** A few devices try once to listen to others' topics. Default: they do. Not done where refusals are counted by somebody else. */
+  readonly triesOthers?: boolean | undefined
   readonly meter?: Meter | undefined
+  /** the devices', where theirs is right; default: the machine's */
   readonly clock?: Clock | undefined
+  /** at once */
   readonly signal: AbortSignal
-  readonly onEvent?: ((event: FleetEvent) => void) | undefined
+  /** no new turns: what is under way is waited for, within the drain of the scenario */
+  readonly stop?: AbortSignal | undefined
+  /**
+   * With a duration, called once all devices have an identity or were refused one: resolves to the zero of all times, ms since the epoch.
+   * Default: at once, now.
+   */
+  readonly ready?: (() => Promise<number>) | undefined
+  /** hands over a sink for what others do to its devices */
+  readonly told?: ((listen: Sink) => void) | undefined
+  readonly onEvent?: Sink | undefined
+  /** counts into it */
+  readonly load?: LoadCounts | undefined
+  /** is given the figures as they are, for as long as the run goes on */
+  readonly gauge?: ((read: () => Readonly<FleetGauge>) => void) | undefined
 }
 
-/** Enrolments under way at once: a fleet is no reason to be a flood. */
 const ENROLLING = 8
+/** threads of libuv's pool by default */
+const MAKING_KEYS = 4
+const RENEWING = 64
+/** ms after the drain for DISCONNECTs to be written: then what is still open is dropped */
+const GOODBYE = 1_500
 
 const checkedSeed = (seed: string): string => {
   if (/^[a-z0-9]{1,32}$/.test(seed)) return seed
   throw new FleetError('config_invalid', `seed: got ${JSON.stringify(seed)}, expected 1 to 32 of a-z 0-9`)
 }
 
+/** A certificate that was given says itself whose it is. @throws `config_invalid`: there are fewer of them than devices */
+const named = (
+  plans: readonly DevicePlan[],
+  given: readonly Enrolled[] | undefined,
+): readonly DevicePlan[] =>
+  given === undefined
+    ? plans
+    : plans.map((plan) => {
+        const own = given[plan.number]
+        if (own !== undefined) return { ...plan, id: own.deviceId }
+        throw new FleetError('config_invalid', `${given.length} certificates were given, for more devices`)
+      })
+
 /**
- * Ends when the signal fires, or when every device has had its turns or was refused an identity. Nothing is left open.
- * @throws `config_invalid`: a bad seed, a state of another seed, devices to enrol and no token
+ * Ends when it was told to stop and nothing is under way; when the scenario's duration is over, the same; when every device has had its turns
+ * or was refused an identity; at once with the signal. Nothing is left open.
+ * @throws `config_invalid`: a bad seed, a state of another seed, devices to enrol and nothing to do it with, a door that is not known
  */
 export const runFleet = async (o: FleetOptions): Promise<FleetReport & { readonly seed: string }> => {
+  const { scenario } = o
   const state = await openState(o.stateDir)
   const seed = checkedSeed(await state.seed(o.seed === undefined ? undefined : checkedSeed(o.seed)))
   const tally = createTally()
-  const broken = new AbortController()
-  const signal = AbortSignal.any([o.signal, broken.signal])
-  // each device waits on it, and there may be ten thousand
-  setMaxListeners(0, signal)
+  const gauge: FleetGauge = { devices: 0, connected: 0, underWay: 0 }
+  using agenda = createAgenda(now)
+  let drainEnds = Infinity
   const scope: RunScope = {
+    scenario,
     targets: o.targets,
     rootPem: o.rootPem,
-    token: o.token,
+    credentials: o.credentials,
+    given: o.given,
     state,
-    clock: o.clock ?? systemClock,
-    signal,
+    clock: o.clock ?? now,
     meter: o.meter,
     rounds: o.rounds ?? Infinity,
+    path: o.path,
+    topic: o.topic,
+    triesOthers: o.triesOthers ?? true,
+    began: now(),
+    gauge,
+    gates: {
+      keys: createGate(MAKING_KEYS),
+      enrolling: createGate(o.enrolling ?? ENROLLING),
+      renewing: createGate(RENEWING),
+    },
+    errands: new Set(),
+    drainLeft: () => Math.max(0, drainEnds - now()),
     emit(event) {
       tally.add(event)
       o.onEvent?.(event)
     },
   }
-  const gate = createGate(ENROLLING)
-  const scenario = { ...SCENARIOS[o.scenario ?? 'calm'], ...o.override }
+  o.gauge?.(() => gauge)
+  o.told?.(scope.emit)
 
-  const lives = planFleet(scenario, o.devices, seed).map(async (plan) => {
-    try {
-      await pause(plan.start, signal)
-      const device = await createDevice(plan, scope, gate)
-      if (device !== undefined) await (plan.door === 'mqtt' ? mqttLife : httpsLife)(device)
-    } catch (error) {
-      // one device that cannot go on for a reason that is ours ends the run, and the others with it
-      broken.abort(error)
-      throw error
-    }
+  const fleet = createFleet({
+    scope,
+    seed,
+    plans: named(planFleet(scenario, seed, o.part), o.given),
+    agenda,
+    counts: o.load ?? createLoadCounts(),
+    ready: o.ready ?? (() => Promise.resolve(now())),
   })
-  const ends = await Promise.allSettled(lives)
-  const failure = ends.find((end) => end.status === 'rejected')
-  if (failure !== undefined) throw failure.reason
+  const stop = (): void => {
+    if (drainEnds !== Infinity) return
+    drainEnds = now() + scenario.bounds.drain
+    fleet.stop()
+    agenda.add(drainEnds, fleet.hurry)
+    agenda.add(drainEnds + GOODBYE, fleet.end)
+  }
+  o.signal.addEventListener('abort', fleet.end)
+  o.stop?.addEventListener('abort', stop)
+  try {
+    if (o.stop?.aborted) stop()
+    if (o.signal.aborted) fleet.end()
+    await fleet.run(stop)
+    fleet.stop()
+    await Promise.all(scope.errands)
+  } finally {
+    o.signal.removeEventListener('abort', fleet.end)
+    o.stop?.removeEventListener('abort', stop)
+  }
   return { ...tally.report(), seed }
 }

@@ -15,7 +15,7 @@ import type { Enrolled } from '../client/identity.ts'
  */
 export type Kept = { readonly keyPem: string; readonly enrolled?: Enrolled; readonly candidate?: Enrolled }
 
-export type FleetState = {
+export type StateStore = {
   /** of the fleet whose devices these are; a new directory takes the one given */
   seed(wanted: string | undefined): Promise<string>
   load(deviceId: string): Promise<Kept | undefined>
@@ -28,7 +28,7 @@ const isMissing = (error: unknown): boolean =>
 const newSeed = (): string => randomBytes(4).toString('hex')
 
 /** For this process only: an enrolment that is asked again still uses the same key. */
-const inMemory = (): FleetState => {
+const inMemory = (): StateStore => {
   const devices = new Map<string, Kept>()
   return {
     seed: (wanted) => Promise.resolve(wanted ?? newSeed()),
@@ -40,7 +40,7 @@ const inMemory = (): FleetState => {
   }
 }
 
-const inDirectory = (dir: string): FleetState => {
+const inDirectory = (dir: string): StateStore => {
   const write = async (name: string, value: unknown): Promise<void> => {
     const path = join(dir, name)
     await writeFile(`${path}.tmp`, JSON.stringify(value), { mode: 0o600 })
@@ -73,7 +73,7 @@ const inDirectory = (dir: string): FleetState => {
   }
 }
 
-export const openState = async (dir: string | undefined): Promise<FleetState> => {
+export const openState = async (dir: string | undefined): Promise<StateStore> => {
   if (dir === undefined) return inMemory()
   await mkdir(dir, { recursive: true, mode: 0o700 })
   await chmod(dir, 0o700)

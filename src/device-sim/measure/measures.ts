@@ -1,12 +1,12 @@
-/** The names of what is measured, and one second of it as it goes from a worker to the coordinator. Not the measuring: histograms.ts, series.ts. */
+/** The names of what is measured, and one second of it as it goes from a worker to the coordinator. Not the measuring: measuring.ts. */
 
-/** All in ms, kept as whole µs. `https` and `connect` without TCP and TLS, which have their own. */
+/** All in ms, kept as whole µs. `tcp` and `handshake` are of every connection, and within what `https` and `connect` say. */
 export const MEASURES = {
   enroll: 'enrolment: from the first connection to a certificate that was checked',
   renew: 'renewal: from asking to the confirmed certificate',
   tcp: 'TCP: connect',
   handshake: 'TLS: full handshake, both sides verified',
-  connect: 'MQTT: CONNECT to CONNACK',
+  connect: 'MQTT: from when it was begun to CONNACK, handshake included',
   https: 'HTTPS: from when it was due (open loop) or begun to the end of the answer, handshake included',
   publish: 'MQTT: PUBLISH to PUBACK (QoS 1), in an open loop from when it was due',
   delivery: 'MQTT: from PUBLISH to its delivery at the subscriber',

@@ -50,7 +50,11 @@ export type Fault = When &
     /** resumed at the end of it */
     | { readonly kind: 'suspend' }
     /** a step of the issuing CA's rotation; concerns nobody in particular, so `share` is 1 */
-    | { readonly kind: 'rotate'; readonly step: 'distribute' | 'activate' | 'retire'; readonly force: boolean }
+    | {
+        readonly kind: 'rotate'
+        readonly step: 'distribute' | 'activate' | 'retire'
+        readonly force: boolean
+      }
   )
 
 export type FaultKind = Fault['kind']

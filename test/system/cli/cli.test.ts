@@ -6,6 +6,7 @@ import { X509Certificate } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Problem } from '#wire/problems.ts'
 import type { Device, OperatorCreated, Token, TokenCreated } from '#wire/rest.ts'
+import type { SimulationReport } from '#wire/simulation-report.ts'
 import { startFleet, type Fleet } from '../../support/fleet.ts'
 
 let fleet: Fleet
@@ -240,31 +241,24 @@ test('ca init never writes over a PKI', async () => {
 })
 
 test('sim run reports, and ends as it went', { timeout: 60_000 }, async () => {
-  const report = await json<{ enrolled: number; errors: number }>(
-    'sim',
-    'run',
-    '--devices',
-    '2',
-    '--rounds',
-    '1',
-  )
-  expect(report).toMatchObject({ enrolled: 2, errors: 0 })
+  const args = ['sim', 'run', '--devices', '2', '--rounds', '1']
+  const report = await json<SimulationReport>(...args)
+  expect(report).toMatchObject({ verdict: { ok: true }, counts: { enrolled_rest: 2 }, errors: {} })
   // a token with one use for two devices
   const token = await fleet.token()
-  const { code, stdout, stderr } = await fleet.cli([
-    'sim',
-    'run',
-    '--devices',
-    '2',
-    '--rounds',
-    '1',
-    '--token',
-    token,
-    '--json',
-  ])
+  const { code, stdout, stderr } = await fleet.cli([...args, '--token', token, '--json'])
   expect(code).toBe(1)
-  expect(JSON.parse(stdout)).toMatchObject({ enrolled: 1, refused: { enroll: { token_spent: 1 } } })
-  expect(JSON.parse(stderr)).toMatchObject({ reason: 'expectation_broken' })
+  expect(JSON.parse(stdout)).toMatchObject({
+    counts: { enrolled_rest: 1 },
+    refused: { enroll: { token_spent: 1 } },
+  })
+  expect(stdout).not.toContain(token)
+  expect(JSON.parse(stderr)).toMatchObject({
+    reason: 'expectation_broken',
+    detail: expect.stringContaining(
+      'repeat it with: npx sallyport sim run calm --devices 2 --rounds 1 --token',
+    ),
+  })
 })
 
 test('nobody there: exit 3', async () => {

@@ -823,7 +823,10 @@ test('every command has help with an example', async () => {
       'operator token ls',
       'operator token revoke',
       'sim',
+      'sim ls',
       'sim run',
+      'sim schema',
+      'sim show',
     ].toSorted(),
   )
 })

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { createGate, pause } from '#device-sim/waiting.ts'
+import { createGate, firstOf, pause } from '#device-sim/waiting.ts'
 
 describe('pause', () => {
   test('ends with the first of its signals, and leaves nothing on the others', async () => {
@@ -21,6 +21,17 @@ describe('pause', () => {
     await pause(1, signal)
     expect(getEventListeners(signal, 'abort')).toEqual([])
   })
+})
+
+test('the first of some signals ends the wait for them, also one that has fired already; nothing is left on the others', async () => {
+  const first = new AbortController()
+  const other = new AbortController()
+  const ends = firstOf(first.signal, other.signal)
+  first.abort()
+  await ends
+  expect(getEventListeners(other.signal, 'abort')).toEqual([])
+  await firstOf(other.signal, first.signal)
+  expect(getEventListeners(other.signal, 'abort')).toEqual([])
 })
 
 describe('a gate', () => {

@@ -1,7 +1,7 @@
 /** Durations as an administrator writes them, and everything that only looks like one. */
 
 import { expect, test } from 'vitest'
-import { formatDuration, parseDuration } from '#fleet/duration.ts'
+import { formatDuration, parseDuration, parseSignedDuration } from '#fleet/duration.ts'
 
 test.each([
   ['0s', 0],
@@ -35,4 +35,15 @@ test.each([
 ])('%d → %s, and back', (ms, text) => {
   expect(formatDuration(ms)).toBe(text)
   expect(parseDuration(text)).toBe(ms)
+})
+
+test.each([
+  ['-2h', -7_200_000],
+  ['2h', 7_200_000],
+  ['-0s', 0],
+  ['--1s', undefined],
+  ['-', undefined],
+  ['1s-1s', undefined],
+])('signed: %j → %s', (text, expected) => {
+  expect(parseSignedDuration(text)).toBe(expected)
 })

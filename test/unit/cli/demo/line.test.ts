@@ -3,13 +3,14 @@ import { createExpectations, createLedger, createMeter } from '#device-sim/index
 import { exitCodeFor, lineOf } from '#cli/demo/line.ts'
 import { tableOf } from '#cli/demo/table.ts'
 
+const a = { device: 'a', at: 1, millis: 1 }
 const run = (held: boolean) => {
   const [ledger, meter, expectations] = [createLedger(), createMeter(), createExpectations()]
-  ledger.fleet({ kind: 'enrolled', device: 'a', reused: false })
-  ledger.fleet({ kind: 'admitted', device: 'a', door: 'https', target: '/1', millis: 1 })
-  ledger.fleet({ kind: 'admitted', device: 'a', door: 'mqtt', millis: 1 })
-  ledger.fleet({ kind: 'published', device: 'a', topic: 't' })
-  ledger.fleet({ kind: 'delivered', device: 'a', topic: 't', millis: 1 })
+  ledger.fleet({ ...a, kind: 'enrolled', via: 'rest', notAfter: 2 })
+  ledger.fleet({ ...a, kind: 'admitted', door: 'https', target: '/1' })
+  ledger.fleet({ ...a, kind: 'admitted', door: 'mqtt' })
+  ledger.fleet({ ...a, kind: 'published', topic: 't', seq: 1, acknowledged: true })
+  ledger.fleet({ ...a, kind: 'delivered', topic: 't', seq: 1 })
   ledger.refused('https', 'certificate_required')
   ledger.refused('mqtt', 'topic_denied')
   ledger.refused('mqtt', 'topic_denied')

@@ -70,17 +70,18 @@ test('what operators and other devices do at the enroll desk is told', () => {
 })
 
 test('the simulated devices tell of themselves', () => {
+  const said = { device: 'b', at: 1, topic: 't', seq: 1, millis: 1 }
   const it = tally()
-  it.fleet({ kind: 'enrolled', device: 'a', reused: false })
-  it.fleet({ kind: 'enrolled', device: 'b', reused: true })
-  it.fleet({ kind: 'admitted', device: 'b', door: 'mqtt', millis: 1 })
-  it.fleet({ kind: 'published', device: 'b', topic: 't' })
-  it.fleet({ kind: 'delivered', device: 'b', topic: 't', millis: 1 })
+  it.fleet({ kind: 'enrolled', device: 'a', at: 1, via: 'rest', millis: 1, notAfter: 2 })
+  it.fleet({ kind: 'enrolled', device: 'b', at: 1, via: 'state', millis: 0, notAfter: 2 })
+  it.fleet({ kind: 'admitted', device: 'b', at: 1, door: 'mqtt', millis: 1 })
+  it.fleet({ ...said, kind: 'published', acknowledged: true })
+  it.fleet({ ...said, kind: 'delivered' })
   expect(it.figures()).toMatchObject({
     devices: { enrolled: 2, wanted: 2 },
     mqtt: { connected: 1, published: 1, delivered: 1 },
   })
-  it.fleet({ kind: 'cut', device: 'b' })
+  it.fleet({ kind: 'cut', device: 'b', at: 1 })
   expect(it.figures().mqtt.connected).toBe(0)
 })
 

@@ -1,7 +1,11 @@
+import type { Packet } from 'mqtt-packet'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { clientContext } from '#device-sim/client/connection.ts'
 import { createMeter } from '#device-sim/client/meter.ts'
-import { mqttConnect, type MqttLink } from '#device-sim/client/mqtt-connect.ts'
+import type { LinkFault } from '#device-sim/client/link.ts'
+import { mqttConnect, type MqttLink, type MqttOptions } from '#device-sim/client/mqtt-connect.ts'
+import { createRandom } from '#device-sim/random.ts'
+import { pause } from '#device-sim/waiting.ts'
 import {
   connack,
   createWorld,
@@ -16,7 +20,7 @@ beforeAll(async () => {
   world = await createWorld()
 })
 
-const knock = (port: number, o: object = {}) =>
+const knock = (port: number, o: Partial<MqttOptions> = {}) =>
   mqttConnect({
     url: `mqtts://localhost:${port}`,
     context: clientContext({ rootPem: world.ca.rootPem }),
@@ -24,7 +28,7 @@ const knock = (port: number, o: object = {}) =>
     ...o,
   })
 
-const linkOf = async (port: number, o: object = {}): Promise<MqttLink> => {
+const linkOf = async (port: number, o: Partial<MqttOptions> = {}): Promise<MqttLink> => {
   const outcome = await knock(port, o)
   if (!outcome.accepted) throw new Error(`refused: ${outcome.code}`)
   return outcome.link
@@ -36,6 +40,38 @@ describe('CONNECT', () => {
       if (packet.cmd === 'connect') reply(connack(code))
     })
     expect(await knock(server.port)).toMatchObject({ accepted: false, code, resumed: false })
+  })
+
+  test.each([0x84, 0x87, 0x95])('and so is one of MQTT 5: %d', async (code) => {
+    await using server = await mqttServer(world.tls, (packet, reply) => {
+      if (packet.cmd === 'connect') reply(connack(code))
+    })
+    expect(await knock(server.port, { version: 5 })).toMatchObject({ accepted: false, code })
+  })
+
+  test.each<[Partial<MqttOptions>, { readonly clean: boolean; readonly [field: string]: unknown }]>([
+    [{}, { protocolVersion: 4, clean: true, keepalive: 60 }],
+    [
+      { clean: false, keepalive: 0 },
+      { protocolVersion: 4, clean: false, keepalive: 0 },
+    ],
+    [{ version: 5 }, { protocolVersion: 5, clean: true }],
+    [
+      { version: 5, clean: false, keepalive: 5, username: 'u', password: 'p' },
+      { protocolVersion: 5, clean: false, keepalive: 5, properties: { sessionExpiryInterval: 86_400 } },
+    ],
+  ])('%j is what CONNECT says', async (o, expected) => {
+    const said = Promise.withResolvers<Packet>()
+    await using server = await mqttServer(world.tls, (packet, reply) => {
+      if (packet.cmd !== 'connect') return
+      said.resolve(packet)
+      reply(connack(0, !packet.clean))
+    })
+    const outcome = await knock(server.port, o)
+    expect(await said.promise).toMatchObject({ clientId: 'pump-7', ...expected })
+    expect(outcome).toMatchObject({ accepted: true, sessionPresent: !expected.clean })
+    expect(outcome.millis).toBeGreaterThan(0)
+    if (outcome.accepted) await outcome.link.close()
   })
 
   test('closed without a CONNACK has no code', async () => {
@@ -75,6 +111,93 @@ describe('a connection', () => {
     expect(link.isOpen()).toBe(true)
   })
 
+  test('a burst arrives whole and in order, among the packets of mqtt.js', async () => {
+    for (const version of [4, 5] as const) {
+      const heard: string[] = []
+      const all = Promise.withResolvers<void>()
+      await using server = await mqttServer(world.tls, (packet, reply) => {
+        if (packet.cmd === 'connect') reply(connack(0))
+        if (packet.cmd !== 'publish') return
+        heard.push(`${packet.topic} ${packet.payload.toString().slice(0, 10)}`)
+        if (packet.qos > 0) reply({ cmd: 'puback', messageId: packet.messageId ?? 0 })
+        if (heard.length === 404) all.resolve()
+      })
+      const link = await linkOf(server.port, { version })
+      const expected: string[] = []
+      const under: Promise<unknown>[] = []
+      for (let turn = 0; turn < 4; turn++) {
+        const payloads = Array.from({ length: 100 }, (_, at) =>
+          Buffer.alloc(turn * 2_000 + 10, `${turn}.${at};`),
+        )
+        under.push(
+          link.burst('devices/pump-7/burst', payloads),
+          link.publish('devices/pump-7/one', `${turn}`),
+        )
+        for (const payload of payloads)
+          expected.push(`devices/pump-7/burst ${payload.toString('latin1', 0, 10)}`)
+        expected.push(`devices/pump-7/one ${turn}`)
+      }
+      expect(new Set(await Promise.all(under))).toEqual(new Set(['done']))
+      await all.promise
+      expect(heard).toEqual(expected)
+      await link.close()
+      expect(await link.burst('a', [Buffer.of(1)])).toBe('cut')
+      expect(() => link.burst('', [])).toThrow(RangeError)
+    }
+  })
+
+  test('a burst waits for room, and is cut like anything else', async () => {
+    await using server = await mqttServer(world.tls, (packet, reply, socket) => {
+      if (packet.cmd !== 'connect') return
+      reply(connack(0))
+      socket.pause()
+    })
+    const link = await linkOf(server.port)
+    const much = Array.from({ length: 64 }, () => Buffer.alloc(1 << 20))
+    const burst = link.burst('a', much)
+    expect(await Promise.race([burst, pause(20)])).toBeUndefined()
+    link.drop()
+    expect(await burst).toBe('cut')
+  })
+
+  test('dropping says nothing', async () => {
+    const said: string[] = []
+    const ended = Promise.withResolvers<void>()
+    await using server = await mqttServer(world.tls, (packet, reply, socket) => {
+      said.push(packet.cmd)
+      if (packet.cmd === 'connect') reply(connack(0))
+      socket.once('close', () => ended.resolve())
+    })
+    const link = await linkOf(server.port)
+    link.drop()
+    await Promise.all([link.closed, ended.promise])
+    expect(said).toEqual(['connect'])
+    expect(link.isOpen()).toBe(false)
+    expect(link.ended.aborted).toBe(true)
+  })
+
+  test('a connection whose link dies says nothing, and goes on when it comes back', async () => {
+    await using server = await openBroker(world.tls)
+    const dead: LinkFault = {
+      delay: 0,
+      jitter: 0,
+      loss: 0,
+      halfOpen: true,
+      slowHandshake: 0,
+      random: createRandom('seed', 'mqtt'),
+    }
+    let fault: LinkFault | undefined
+    const link = await linkOf(server.port, { link: () => fault })
+    expect(await link.publish('a', 'x')).toBe('done')
+    fault = dead
+    const under = link.publish('a', 'y')
+    expect(await Promise.race([under, link.closed, pause(50)])).toBeUndefined()
+    expect(link.isOpen()).toBe(true)
+    fault = undefined
+    expect(await under).toBe('done')
+    await link.close()
+  })
+
   test('a refused SUBSCRIBE gives the code on the wire and stands', async () => {
     await using server = await mqttServer(world.tls, (packet, reply) => {
       if (packet.cmd === 'connect') reply(connack(0))
@@ -82,6 +205,23 @@ describe('a connection', () => {
     })
     await using link = await linkOf(server.port)
     expect(await link.subscribe('#')).toBe(0x80)
+    expect(link.isOpen()).toBe(true)
+  })
+
+  test.each([
+    [5, 0x00, 'done'],
+    // no matching subscribers: not a refusal
+    [5, 0x10, 'done'],
+    [5, 0x80, 0x80],
+    [5, 0x87, 0x87],
+    [5, 0x97, 0x97],
+  ] as const)('MQTT %d: PUBACK %d is %s', async (version, reasonCode, expected) => {
+    await using server = await mqttServer(world.tls, (packet, reply) => {
+      if (packet.cmd === 'connect') reply(connack(0))
+      if (packet.cmd === 'publish') reply({ cmd: 'puback', messageId: packet.messageId ?? 0, reasonCode })
+    })
+    await using link = await linkOf(server.port, { version })
+    expect(await link.publish('a', Buffer.from('x'))).toBe(expected)
     expect(link.isOpen()).toBe(true)
   })
 

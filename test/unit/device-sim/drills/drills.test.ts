@@ -48,11 +48,12 @@ const see = (request: IncomingMessage, device = 'somebody'): void => {
 }
 
 /** The operator does what it is told; that nothing comes of it is the gateway's fault. */
-const operator: Operator = {
-  createToken: () => Promise.reject(new Error('not in this test')),
-  revoke: () => Promise.resolve(),
-  device: () => Promise.reject(new Error('not in this test')),
-}
+const operator = new Proxy({} as Operator, {
+  get: (_, verb) => () =>
+    ['createToken', 'device'].includes(String(verb))
+      ? Promise.reject(new Error('not in this test'))
+      : Promise.resolve(),
+})
 
 type Doors = { readonly https?: number; readonly mqtt?: number; readonly enroll?: number }
 
@@ -151,7 +152,74 @@ describe('a gateway that lets everybody in', () => {
   })
 })
 
+describe('a gateway that lets everybody in, whatever is asked', () => {
+  const everything: RequestListener = (request, response) => {
+    request.resume()
+    response.setHeader('connection', 'close')
+    response.end('{}')
+  }
+  const failedOf = async (name: string): Promise<readonly string[]> => {
+    const https = await serve(everything)
+    return set({ https, enroll: https, mqtt: await broker() })(name)
+  }
+
+  test('under any name is caught', async () => {
+    expect(await failedOf('host_names')).toEqual([
+      'host_names.another_host',
+      'host_names.another_sni',
+      'host_names.no_sni',
+      'host_names.unknown.https',
+      'host_names.unknown.mqtt',
+    ])
+  })
+
+  test('at any target, with anything, without limits, is caught by each expectation', async () => {
+    // what a stock server refuses, it refuses without a reason
+    for (const name of ['bad_target', 'stray_credentials', 'http_limits']) {
+      expectations = createExpectations()
+      const failed = await failedOf(name)
+      expect([failed.length, expectations.report().passed], name).toEqual([
+        { bad_target: 18, stray_credentials: 6, http_limits: 12 }[name],
+        // that it came to its end
+        1,
+      ])
+    }
+  })
+
+  test('or says something where there is nothing to say, is caught', async () => {
+    // not MQTT at all: each case gets an HTTP 400
+    const failed = await set({ mqtt: await serve(everything) })('mqtt_frames')
+    expect([failed.length, expectations.report().passed]).toEqual([13, 1])
+  })
+
+  test('in any state is caught', async () => {
+    expect(await failedOf('suspended')).toEqual([
+      'suspended.mqtt.cut',
+      'suspended.https',
+      'suspended.mqtt.after',
+      'suspended.renewal',
+      'suspended',
+    ])
+  })
+})
+
 describe('a gateway that refuses for the wrong reason', () => {
+  test('where the right one is said with another status, is caught', async () => {
+    const https = await serve((request, response) => {
+      response.setHeader('connection', 'close')
+      refusing('bad_target')(request, response)
+    })
+    expect(await set({ https })('bad_target')).toHaveLength(18)
+  })
+
+  test('and the right status and reason pass', async () => {
+    const https = await serve((_request, response) => {
+      response.writeHead(400, { 'content-type': 'application/problem+json', connection: 'close' })
+      response.end(JSON.stringify({ reason: 'bad_target' }))
+    })
+    expect(await set({ https })('bad_target')).toEqual([])
+  })
+
   test('is caught, and its reason counted as it came', async () => {
     const doors = { https: await serve(refusing('certificate_expired')), mqtt: await refusingBroker(2) }
     expect(await set(doors)('other_ca')).toEqual([

@@ -1,16 +1,26 @@
 /**
- * The registry at 10,000, 100,000 and 1,000,000 devices: does anything that is asked all day grow with the fleet? No peer: each figure
- * is held against the smallest fleet of the same run. In one process, through the registry's verbs, in files of their own.
+ * The registry at 10,000, 100,000 and 1,000,000 devices: does anything that is asked all day grow with the fleet? Each figure is held against the smallest
+ * fleet of the same run; the floor is a bare prepared statement of better-sqlite3 that reads the same row of the same file. In one process, through the
+ * registry's verbs, in files of their own.
  */
 
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DAY } from '#fleet/clock.ts'
-import type { DeviceId } from '#fleet/device-id.ts'
-import type { Registry } from '#registry/registry.ts'
-import { openRegistry } from '#registry/sqlite.ts'
-import { givenIssuer, ISSUER, NOW, reservation } from '../test/support/registry.ts'
+import { ISSUER, NOW } from '../test/support/registry.ts'
+import { OURS } from './support/machine.ts'
+import {
+  enrol,
+  fingerprintOf,
+  idOf,
+  LINES,
+  linesFrom,
+  makeFleet,
+  serialOf,
+  type Fleet,
+} from './support/registry-fleet.ts'
+import { residentOf } from './support/resident.ts'
 import type { Suite, SuiteResult } from './support/suite.ts'
 
 const SIZES = { '10k': 10_000, '100k': 100_000, '1M': 1_000_000 } as const
@@ -18,52 +28,10 @@ type Size = keyof typeof SIZES
 const ROUNDS = 12
 /** What is asked once a round and size. */
 const ASKED = 2_000
-const LINES = 1_000
-/** Enrolments that wait for one commit together, as 64 connections make them. */
-const TOGETHER = 100
-
-const idOf = (n: number): DeviceId => `device-${String(n).padStart(7, '0')}` as DeviceId
-const hexOf = (n: number, octets: number): string => n.toString(16).padStart(octets * 2, '0')
-const fingerprintOf = (n: number): string => hexOf(n, 32)
-const serialOf = (n: number): string => `40${hexOf(n, 15)}`
 
 /** The same numbers in every run. */
 const spread = (count: number, size: number): number[] =>
   Array.from({ length: count }, (_, at) => (at * 7_919_711 + 104_729) % size)
-
-const enrol = async (registry: Registry, from: number, to: number): Promise<void> => {
-  const one = async (n: number): Promise<void> => {
-    const deviceId = idOf(n)
-    const { certificate } = await registry.reserve(
-      reservation({ kind: 'allow_list' }, { deviceId, serial: serialOf(n), spkiSha256: hexOf(n, 32) }),
-    )
-    await registry.recordCertificate(certificate.serial, fingerprintOf(n), Buffer.alloc(600), NOW, 'system')
-  }
-  for (let at = from; at < to; at += TOGETHER)
-    await Promise.all(Array.from({ length: Math.min(TOGETHER, to - at) }, (_, n) => one(at + n)))
-}
-
-const linesFrom = (from: number, count: number) =>
-  Array.from({ length: count }, (_, n) => ({
-    id: idOf(from + n),
-    group: 'default',
-    tags: {},
-    spkiSha256: undefined,
-    state: undefined,
-  }))
-
-type Fleet = AsyncDisposable & { readonly registry: Registry; readonly path: string; size: number }
-
-const makeFleet = async (folder: string, size: number): Promise<Fleet> => {
-  const path = join(folder, `${size}.sqlite`)
-  const registry = await openRegistry({ path, clock: () => NOW })
-  await givenIssuer(registry)
-  for (let at = 0; at < size; at += LINES) {
-    await registry.registerDevices(linesFrom(at, LINES), NOW, 'system')
-    await enrol(registry, at, at + LINES)
-  }
-  return { registry, path, size, [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose]() }
-}
 
 /** What each does for one round, and how many things that is. */
 const ASKS: Readonly<Record<string, (fleet: Fleet) => Promise<number>>> = {
@@ -105,6 +73,33 @@ const ASKS: Readonly<Record<string, (fleet: Fleet) => Promise<number>>> = {
   },
 }
 
+/** The least that any program reads for the same answer. @returns how often */
+const bareAsk =
+  (statement: string, keyOf: (n: number) => string, times = ASKED) =>
+  ({ bare, size }: Fleet): number => {
+    const ask = bare.prepare(statement)
+    for (const n of spread(times, size)) ask.all(keyOf(n))
+    return times
+  }
+
+/** Of those asks that read. */
+const FLOORS: Readonly<Partial<Record<string, (fleet: Fleet) => number>>> = {
+  'µs a look-up by fingerprint (a door asks for each handshake)': bareAsk(
+    'select serial, device_id, state, not_before, not_after from certificates where fingerprint = ?',
+    fingerprintOf,
+  ),
+  'µs a look-up by serial (OCSP)': bareAsk(
+    'select issuer_ski, state, revoked_at, revocation_reason from certificates where serial = ?',
+    serialOf,
+  ),
+  'µs a device by id': bareAsk('select id, state, group_name, tags from devices where id = ?', idOf),
+  'µs a page of 100 devices': bareAsk(
+    'select id, state, group_name, tags from devices where id > ? order by id limit 100',
+    idOf,
+    40,
+  ),
+}
+
 const cpuMicros = (): number => {
   const { user, system } = process.cpuUsage()
   return user + system
@@ -126,14 +121,25 @@ export const suite: Suite = async ({ rounds = ROUNDS, progress }) => {
   const figures = Object.fromEntries(
     Object.keys(ASKS).map((ask) => [ask, { '10k': [], '100k': [], '1M': [] } as Record<Size, number[]>]),
   )
+  const floors = Object.fromEntries(
+    Object.keys(FLOORS).map((ask) => [ask, { '10k': [], '100k': [], '1M': [] } as Record<Size, number[]>]),
+  )
+  const cost = async (run: (fleet: Fleet) => number | Promise<number>, fleet: Fleet): Promise<number> => {
+    const before = cpuMicros()
+    const count = await run(fleet)
+    return (cpuMicros() - before) / count
+  }
   for (let round = 0; round <= rounds; round += 1) {
     progress(`round ${round} of ${rounds}`)
     for (const [ask, run] of Object.entries(ASKS))
       for (const [name, fleet] of Object.entries(fleets) as [Size, Fleet][]) {
-        const before = cpuMicros()
-        const count = await run(fleet)
+        const ours = await cost(run, fleet)
+        const floor = FLOORS[ask]
+        const bare = floor === undefined ? undefined : await cost(floor, fleet)
         // the first round warms up
-        if (round > 0) figures[ask]?.[name].push((cpuMicros() - before) / count)
+        if (round === 0) continue
+        figures[ask]?.[name].push(ours)
+        if (bare !== undefined) floors[ask]?.[name].push(bare)
       }
   }
   const bytes = Object.fromEntries(
@@ -143,9 +149,17 @@ export const suite: Suite = async ({ rounds = ROUNDS, progress }) => {
     ]),
   )
   return Object.entries(figures).map(([unit, variants]): SuiteResult => ({
-    unit,
+    unit: `CPU ${unit}`,
     base: '10k',
     variants,
-    facts: { rounds, node: process.version, ...bytes },
+    ...(floors[unit] === undefined
+      ? {}
+      : {
+          floor: {
+            what: 'a bare prepared statement of better-sqlite3 on the same file',
+            values: floors[unit],
+          },
+        }),
+    facts: { rounds, ...bytes, resident_mb: Math.round(residentOf(process.pid) / 1e6), ...OURS },
   }))
 }

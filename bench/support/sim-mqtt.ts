@@ -1,0 +1,119 @@
+/**
+ * CPU of the simulator per QoS 0 message beside `mosquitto_pub -l`: 128 octets each over one connection with mutual TLS to mosquitto, as fast as the client
+ * likes (`-l`) and at a rate that is past what it can do one by one (ours). What starting costs is measured in a run with next to no messages, and taken off.
+ */
+
+import { writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { freePort } from '../../test/support/free-port.ts'
+import { SERVER_CORE } from './desk.ts'
+import { CLIENT_CORE } from './helpers.ts'
+import { isInstalled, missingOf, OURS, versionsOf, type Program } from './machine.ts'
+import { startPinned, whenUp } from './pinned.ts'
+import { makeSimHome, type SimHome } from './sim-home.ts'
+import { countOf, simulate } from './simulator.ts'
+import { against, inOrderOf, type SuiteOptions, type SuiteResult } from './suite.ts'
+import { runTimed } from './timed-command.ts'
+
+/** of a round */
+const MESSAGES = 200_000
+const BYTES = 128
+/** messages a second that ours are due at */
+const RATE = 50_000
+const BOUND = 1.5
+const NEEDED: readonly Program[] = ['mosquitto', 'mosquitto_pub']
+
+const config = ({ path }: SimHome, port: number): string => `listener ${port} 127.0.0.1
+cafile ${path}/certs/chain.pem
+certfile ${path}/certs/server.pem
+keyfile ${path}/certs/private/server.key
+require_certificate true
+allow_anonymous true
+log_type none
+${process.getuid?.() === 0 ? 'user root' : ''}
+`
+
+const scenarioOf = (rate: number, seconds: number): string => `devices: 1
+ramp: 0s
+duration: ${seconds * 1_000}ms
+load: { open: { rate: ${rate}, arrivals: constant } }
+payload: ${BYTES}
+doors: { https: 0, mqtt: 1 }
+mqtt: { version: 3.1.1, qos: 0, clean: true, keepalive: 60s, subscribe: false }`
+
+type Spent = { readonly cpu: number; readonly messages: number; readonly peak: number }
+
+const ours = async (home: SimHome, port: number, rate: number, seconds: number): Promise<Spent> => {
+  const target = ['--target', `mqtts://localhost:${port}`, '--certs', home.certs, '--ca', home.root]
+  const ran = await simulate({
+    folder: home.path,
+    name: 'messages',
+    scenario: scenarioOf(rate, seconds),
+    args: [...target, '--devices', '1', '--workers', '1'],
+  })
+  return { cpu: ran.cpu, messages: countOf(ran, 'published'), peak: ran.peak }
+}
+
+const theirs = async (home: SimHome, port: number, lines: number): Promise<Spent> => {
+  const input = join(home.path, 'lines.txt')
+  writeFileSync(input, `${'x'.repeat(BYTES)}\n`.repeat(lines))
+  const to = ['-h', 'localhost', '-p', String(port), '-q', '0', '-t', `devices/${home.device}/telemetry`]
+  const who = ['--cafile', home.root, '--cert', home.certificate, '--key', home.key, '-i', home.device]
+  const ran = await runTimed(CLIENT_CORE, ['mosquitto_pub', ...to, ...who, '-l'], { cwd: home.path, input })
+  if (ran.code !== 0) throw new Error(`mosquitto_pub: ${ran.stderr}`)
+  return { cpu: ran.cpu, messages: lines, peak: ran.peak }
+}
+
+/** @returns undefined where nothing is there to be asked */
+export const simMqtt = async ({
+  rounds,
+  requests = MESSAGES,
+  progress,
+}: SuiteOptions & { readonly rounds: number }): Promise<SuiteResult | undefined> => {
+  if (!isInstalled('mosquitto')) return undefined
+  using home = await makeSimHome(1)
+  const port = await freePort()
+  const file = join(home.path, 'mosquitto.conf')
+  writeFileSync(file, config(home, port))
+  await using _mosquitto = startPinned(SERVER_CORE, ['mosquitto', '-c', file])
+  await whenUp(async () => {
+    const socket = connect(port, '127.0.0.1')
+    await once(socket, 'connect')
+    socket.destroy()
+  })
+  const seconds = Math.max(1, Math.round(requests / RATE))
+  const peaks: Record<string, number> = {}
+  /** both in the same way: a run that starts and says next to nothing, and the run itself */
+  const perMessage = async (name: string, run: (whole: boolean) => Promise<Spent>): Promise<number> => {
+    const start = await run(false)
+    const all = await run(true)
+    peaks[name] = all.peak
+    return (all.cpu - start.cpu) / (all.messages - start.messages)
+  }
+  const measures: Readonly<Record<string, () => Promise<number>>> = {
+    sallyport: () => perMessage('sallyport', (whole) => ours(home, port, whole ? RATE : 1, seconds)),
+    ...(isInstalled('mosquitto_pub')
+      ? {
+          mosquitto_pub: () =>
+            perMessage('mosquitto_pub', (whole) => theirs(home, port, whole ? requests : 1)),
+        }
+      : {}),
+  }
+  const names = Object.keys(measures)
+  const variants: Record<string, number[]> = Object.fromEntries(names.map((name) => [name, []]))
+  for (let round = 0; round < rounds; round += 1) {
+    for (const name of inOrderOf(round, names)) variants[name]?.push((await measures[name]?.()) ?? Number.NaN)
+    const said = names.map((name) => `${name} ${variants[name]?.at(-1)?.toFixed(2)}`)
+    progress(`MQTT: round ${round + 1} of ${rounds}: ${said.join(', ')} µs`)
+  }
+  return {
+    unit: 'client CPU µs per MQTT QoS 0 message',
+    variants,
+    ...against(variants, 'mosquitto_pub', { sallyport: BOUND }),
+    memory: peaks,
+    missing: missingOf(NEEDED),
+    facts: { rounds, messages_per_round: requests, bytes: BYTES, rate: RATE, ...OURS, ...versionsOf(NEEDED) },
+  }
+}

@@ -1,0 +1,230 @@
+/** What was typed, as a run: the scenario with its overrides, where it goes, what it may use. Not the reading of one option: sim-options.ts. */
+
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join, resolve } from 'node:path'
+import { getCACertificates } from 'node:tls'
+import { FleetError } from '#fleet/errors.ts'
+import {
+  loadScenario,
+  override,
+  workersFor,
+  type Enrolled,
+  type Scenario,
+  type SimulationOptions,
+  type Targets,
+} from '#device-sim/index.ts'
+import { isLoopback, type Config } from '#runtime/config.ts'
+import { readRunFile } from '#runtime/run-file.ts'
+import { readPrivateFile } from '#runtime/secrets.ts'
+import type { Online } from '../command.ts'
+import type { Io } from '../io.ts'
+import { readGiven } from '../read-given.ts'
+import { findOperatorToken, findUrl, hasOperatorToken, readConfig } from '../settings.ts'
+import { lockFile } from '../up/lock.ts'
+import { readGivenCertificates } from './given-certificates.ts'
+import type { ForeignTargets, ListenAt } from './sim-options.ts'
+
+export type SimRunOptions = Online & {
+  readonly devices?: number
+  readonly rate?: number
+  readonly pace?: number
+  readonly for?: number
+  readonly ramp?: number
+  readonly rounds?: number
+  readonly seed?: string
+  readonly mix?: Readonly<Record<string, number>>
+  readonly enroll?: Readonly<Record<string, number>>
+  readonly payload?: number
+  readonly workers?: number
+  readonly state?: string
+  readonly token?: string
+  readonly claimCert?: string
+  readonly claimKey?: string
+  readonly claimGroup?: string
+  readonly enrollUrl?: string
+  readonly httpsUrl?: string
+  readonly mqttsUrl?: string
+  readonly ca?: string
+  readonly target?: ForeignTargets
+  readonly certs?: string
+  readonly path?: string
+  readonly topic?: string
+  readonly assert?: readonly string[]
+  readonly html?: string
+  readonly junit?: string
+  readonly csv?: string
+  readonly out?: string
+  readonly prometheus?: ListenAt
+}
+
+export type PlannedRun = Disposable & {
+  readonly run: Omit<SimulationOptions, 'command' | 'signal' | 'onLive' | 'onNote'>
+}
+
+const refuse = (detail: string): never => {
+  throw new FleetError('config_invalid', detail)
+}
+
+const fileOf = (io: Io, path: string | undefined): string | undefined =>
+  path === undefined ? undefined : readGiven(io, path).toString()
+
+/** Of one fleet's keys at a time: two runs would renew each other's certificates. */
+const lockState = (dir: string): Disposable => {
+  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  return lockFile(join(dir, 'run.pid'), (pid, path) =>
+    refuse(
+      `--state ${dir}: another run is at work with it (process ${pid}). Wait for it, or take another directory. ` +
+        `If process ${pid} is something else, remove ${path}.`,
+    ),
+  )
+}
+
+const overridden = (scenario: Scenario, options: SimRunOptions, devices: number | undefined): Scenario =>
+  override(scenario, {
+    devices,
+    rate: options.rate,
+    pace: options.pace,
+    duration: options.for,
+    ramp: options.ramp,
+    mix: options.mix,
+    enroll: options.enroll,
+    payload: options.payload,
+    assertions: options.assert,
+  })
+
+/** Make no sense where nobody enrols. */
+const OURS = [
+  ...(['enroll', 'state', 'token', 'claimCert', 'claimKey', 'claimGroup'] as const),
+  ...(['enrollUrl', 'httpsUrl', 'mqttsUrl', 'operatorUrl', 'operatorTokenFile'] as const),
+] as const
+
+const flag = (name: string): string =>
+  `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+
+/** Identities that are given, a target that is anybody's. */
+const foreignRun = (io: Io, named: Scenario, options: SimRunOptions): PlannedRun['run'] => {
+  const targets = options.target ?? {}
+  const extra = OURS.find((name) => options[name] !== undefined)
+  if (extra !== undefined)
+    refuse(
+      `${flag(extra)} is for a Sallyport, which --target is not: there, devices have what --certs gives them`,
+    )
+  if (options.certs === undefined)
+    return refuse('--target needs --certs <dir>: the certificates and keys that its devices have')
+  const rootPem = fileOf(io, options.ca)
+  const publicRoots = getCACertificates('default').join('\n')
+  const given: readonly Enrolled[] = readGivenCertificates(resolve(io.cwd, options.certs), rootPem).map(
+    // nothing says who signs that server: the public web's, then
+    (each) => (each.rootPem === '' ? { ...each, rootPem: publicRoots } : each),
+  )
+  const { devices = given.length } = options
+  if (devices > given.length)
+    refuse(`--devices ${devices}: there are ${given.length} identities in ${options.certs}`)
+  // a door that has no target has no devices
+  const mix = options.mix ?? {
+    https: targets.https === undefined ? 0 : named.doors.https || 1,
+    mqtt: targets.mqtts === undefined ? 0 : named.doors.mqtt || 1,
+  }
+  const scenario = overridden(named, { ...options, mix }, devices)
+  if (scenario.doors.https > 0 && targets.https === undefined)
+    refuse('--mix gives devices to https, and no --target is https://…')
+  if (scenario.doors.mqtt > 0 && targets.mqtts === undefined)
+    refuse('--mix gives devices to mqtt, and no --target is mqtts://…')
+  return {
+    scenario,
+    seed: options.seed,
+    targets,
+    rootPem,
+    credentials: {},
+    operator: undefined,
+    given,
+    foreign: true,
+    stateDir: undefined,
+    rounds: options.rounds,
+    workers: options.workers ?? workersFor(scenario, availableParallelism()),
+    path: options.path,
+    topic: options.topic,
+    servers: [],
+  }
+}
+
+const claimOf = (io: Io, o: SimRunOptions): Omit<SimulationOptions['credentials'], 'token'> => {
+  const { claimCert, claimKey, claimGroup } = o
+  if (claimCert === undefined && claimKey === undefined && claimGroup === undefined) return {}
+  if (claimCert === undefined || claimKey === undefined || claimGroup === undefined)
+    return refuse('--claim-cert, --claim-key and --claim-group go together')
+  const certificatePem = readGiven(io, claimCert).toString()
+  const keyPem = readPrivateFile(resolve(io.cwd, claimKey))
+  return { claim: { certificatePem, keyPem, chainPem: '' }, group: claimGroup }
+}
+
+const operatorOf = (io: Io, config: Config, options: SimRunOptions): SimulationOptions['operator'] => {
+  // what was said to be there must be there
+  if (options.operatorTokenFile === undefined && !hasOperatorToken(io, config, options)) return undefined
+  const url = findUrl(io, config, 'operator', options.operatorUrl)
+  const { protocol, hostname } = new URL(url)
+  // the token is the keys to the fleet: it never travels in the clear
+  if (protocol === 'http:' && !isLoopback(hostname.replace(/^\[|\]$/g, '')))
+    refuse(`${url}: an operator token is sent over https, or to this machine only`)
+  const token = findOperatorToken(io, config, options)
+  if (protocol === 'http:') return { url, token, rootPem: undefined }
+  // one that is not on loopback has a certificate from our own services CA, or one of the public web's
+  const own =
+    fileOf(io, options.ca) ?? (existsSync(config.ca.root) ? readFileSync(config.ca.root, 'utf8') : '')
+  return { url, token, rootPem: [...getCACertificates('default'), own].join('\n') }
+}
+
+/** The desks, where they run on this machine and are the ones that are meant. */
+const serversOf = (config: Config, targets: Targets): SimulationOptions['servers'] => {
+  const enroll = readRunFile(config.home, 'enroll')
+  const gateway = readRunFile(config.home, 'gateway')
+  return [
+    ...(enroll?.urls['devices'] === targets.enroll ? [{ name: 'enroll', pid: enroll.pid }] : []),
+    ...(gateway?.urls['https'] === targets.https || gateway?.urls['mqtts'] === targets.mqtts
+      ? [{ name: 'gateway', pid: (gateway as { pid: number }).pid }]
+      : []),
+  ]
+}
+
+/**
+ * Everything that can be wrong without asking anybody is said here.
+ * @throws `config_invalid`
+ */
+export const planRun = (io: Io, nameOrPath: string, options: SimRunOptions): PlannedRun => {
+  const named = loadScenario(nameOrPath, io.cwd)
+  if (options.target !== undefined) return { run: foreignRun(io, named, options), [Symbol.dispose]: () => {} }
+  if (options.certs !== undefined) refuse('--certs goes with --target: what enrols here makes its own keys')
+
+  const config = readConfig(io, options)
+  const scenario = overridden(named, options, options.devices)
+  const targets = {
+    enroll: findUrl(io, config, 'devices', options.enrollUrl),
+    https: findUrl(io, config, 'https', options.httpsUrl),
+    mqtts: findUrl(io, config, 'mqtts', options.mqttsUrl),
+  }
+  const credentials = { token: options.token, ...claimOf(io, options) }
+  const operator = operatorOf(io, config, options)
+  const rootPem = fileOf(io, options.ca)
+  const stateDir = options.state === undefined ? undefined : resolve(io.cwd, options.state)
+  const lock = stateDir === undefined ? undefined : lockState(stateDir)
+  return {
+    run: {
+      scenario,
+      seed: options.seed,
+      targets,
+      rootPem,
+      credentials,
+      operator,
+      given: undefined,
+      foreign: false,
+      stateDir,
+      rounds: options.rounds,
+      workers: options.workers ?? workersFor(scenario, availableParallelism()),
+      path: options.path,
+      topic: options.topic,
+      servers: serversOf(config, targets),
+    },
+    [Symbol.dispose]: () => lock?.[Symbol.dispose](),
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * The workers of one run as one: told together, waited for together, each sample counted, and what ends the run found out, be it a Ctrl-C,
+ * one that died or one that does not end. Not the processes: workers.ts; not what is done meanwhile: simulate.ts.
+ */
+
+import { SECOND } from '#fleet/clock.ts'
+import { now } from '../clock.ts'
+import type { FleetEvent } from '../events.ts'
+import type { Finding } from '../invariants/invariant.ts'
+import type { Sample } from '../measure/measures.ts'
+import type { Scenario } from '../scenario/scenario.ts'
+import { pause } from '../waiting.ts'
+import type { FromWorker, Part, WorkerStart } from './messages.ts'
+import { aborted, until } from './until.ts'
+import { startWorkers } from './workers.ts'
+
+export type Ending = {
+  readonly findings: readonly (readonly Finding[])[]
+  /** devices whose copies only the operator can say to have been noticed */
+  readonly unsettled: readonly string[]
+  readonly trouble: string | undefined
+}
+
+export type Crew = {
+  readonly count: number
+  /** ms since the epoch: when all are ready, the zero of the scenario's times. undefined: it was ended before */
+  readonly started: Promise<number | undefined>
+  /** to whoever has the device of that number */
+  tell(number: number, events: readonly FleetEvent[]): void
+  /** aborted when no new turns are to be had: the scenario is over, or something ended it */
+  readonly stopping: AbortSignal
+  readonly ended: Promise<Ending>
+}
+
+/** ms between `go` and the zero, for the message to be there */
+const LEAD = 20
+/** for what is under way, after a Ctrl-C */
+const INTERRUPTED = 2 * SECOND
+/** for workers to find the end by themselves, drain and all */
+const GRACE = 10 * SECOND
+/** after it was told to end at once */
+const LAST = 5 * SECOND
+
+export const startCrew = (o: {
+  /** 0: in this process */
+  readonly workers: number
+  readonly scenario: Scenario
+  readonly startOf: (part: Part) => WorkerStart
+  readonly onSample: (part: number, sample: Sample) => void
+  readonly signal: AbortSignal
+}): Crew => {
+  const { scenario, signal } = o
+  const findings: (readonly Finding[])[] = []
+  const unsettled: string[] = []
+  const started = Promise.withResolvers<number | undefined>()
+  const stopping = new AbortController()
+  const over = new AbortController()
+  let trouble: string | undefined
+  let waitsFor = new Set(Array.from({ length: Math.max(1, o.workers) }, (_, index) => index))
+
+  const fails = (what: string): void => {
+    trouble ??= what
+    stopping.abort()
+  }
+  /** ready, or with nothing to be ready for */
+  const there = (index: number): void => {
+    if (!waitsFor.delete(index) || waitsFor.size > 0 || stopping.signal.aborted) return
+    const startsAt = now() + LEAD
+    workers.say({ kind: 'go', startsAt })
+    started.resolve(startsAt)
+  }
+  const answers: {
+    readonly [K in FromWorker['kind']]: (index: number, m: Extract<FromWorker, { kind: K }>) => void
+  } = {
+    ready: there,
+    sample: (index, { sample }) => o.onSample(index, sample),
+    done: (index, end) => {
+      findings.push(end.findings)
+      unsettled.push(...end.unsettled)
+      if (end.trouble !== undefined) fails(end.trouble)
+      there(index)
+    },
+  }
+  const name = (index: number): string => `worker ${index + 1} of ${workers.count}`
+  const workers = startWorkers(o.workers, o.startOf, {
+    heard: (index, message) =>
+      (answers[message.kind] as (index: number, message: FromWorker) => void)(index, message),
+    lost: (index, why) => {
+      fails(`${name(index)} died (${why})`)
+      there(index)
+    },
+  })
+  // without a duration each device begins by itself, and nobody says that it is ready
+  if (scenario.duration === undefined) {
+    waitsFor = new Set()
+    started.resolve(now())
+  }
+
+  const interrupt = (): void => stopping.abort()
+  signal.addEventListener('abort', interrupt)
+  if (signal.aborted) interrupt()
+
+  /** Asked, then told, then made to. */
+  const endWithin = async (ms: number): Promise<void> => {
+    workers.say({ kind: 'stop' })
+    started.resolve(undefined)
+    await pause(ms, over.signal)
+    if (over.signal.aborted) return
+    workers.say({ kind: 'end' })
+    await pause(LAST, over.signal)
+    if (over.signal.aborted) return
+    trouble ??= 'a worker did not end when it was told to'
+    workers[Symbol.dispose]()
+  }
+  const watch = async (): Promise<void> => {
+    const { duration, bounds } = scenario
+    const startsAt = await Promise.race([started.promise, aborted(stopping.signal, over.signal)])
+    if (startsAt === undefined || duration === undefined) await aborted(stopping.signal, over.signal)
+    else await until(startsAt + duration, now, stopping.signal, over.signal)
+    if (over.signal.aborted) return
+    const early = stopping.signal.aborted
+    stopping.abort()
+    // a run that has come to its end is ended by its workers: asked late, for none of them may be early
+    if (!early) await pause(bounds.drain + GRACE, over.signal)
+    if (!over.signal.aborted) await endWithin(Math.min(INTERRUPTED, bounds.drain))
+  }
+  const watching = watch()
+
+  const ended = async (): Promise<Ending> => {
+    await workers.ended
+    over.abort()
+    stopping.abort()
+    started.resolve(undefined)
+    await watching
+    signal.removeEventListener('abort', interrupt)
+    return { findings, unsettled, trouble }
+  }
+  return {
+    count: workers.count,
+    started: started.promise,
+    tell: (number, events) => workers.say({ kind: 'told', events }, number % workers.count),
+    stopping: stopping.signal,
+    ended: ended(),
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * What a run needs and has not got, found out without asking anybody: doors without a URL, faults without an operator, devices with nothing
+ * to enrol with. Not the getting of it: provisions.ts.
+ */
+
+import { FleetError } from '#fleet/errors.ts'
+import { planFleet } from '../life/plan.ts'
+import { openState } from '../life/state.ts'
+import type { Scenario } from '../scenario/scenario.ts'
+import { createGate } from '../waiting.ts'
+import { isOperatorFault } from './operator-faults.ts'
+import type { SimulationOptions } from './options.ts'
+import type { Doorway } from './preflight.ts'
+
+/** @throws `config_invalid` */
+export const refuse = (detail: string): never => {
+  throw new FleetError('config_invalid', detail)
+}
+
+const HOW_TO_GET_ONE =
+  'on the machine with the registry, `npx sallyport operator token create --offline --save` makes one; --operator-token-file gives another'
+
+/** Without an operator nothing of this comes about, and a drill in which nothing happens would pass. */
+export const checkOperator = ({ scenario, operator, foreign }: SimulationOptions): void => {
+  if (operator !== undefined) return
+  const at = scenario.timeline.findIndex(isOperatorFault)
+  const fault = scenario.timeline[at]
+  if (fault === undefined) return
+  const entry = `scenario ${scenario.name}, timeline entry ${at + 1} (${fault.kind} at ${fault.at / 1_000} s)`
+  refuse(
+    foreign
+      ? `${entry} is done by the operator of a Sallyport, and --target is none`
+      : `${entry} needs an operator token: ${HOW_TO_GET_ONE}`,
+  )
+}
+
+export type Fleet = {
+  /** devices without a certificate, by what they enrol with */
+  readonly byToken: number
+  readonly byClaim: number
+  /** as the first device that has a certificate was given it */
+  readonly rootPem: string | undefined
+}
+
+/** Files that are read at once */
+const READING = 64
+
+/** What of the fleet is there already. @throws `config_invalid`: a file of the state that cannot be read */
+export const lookAtFleet = async (o: SimulationOptions, seed: string): Promise<Fleet> => {
+  const { given, stateDir, scenario } = o
+  if (given !== undefined)
+    return { byToken: 0, byClaim: 0, rootPem: given.find(({ rootPem }) => rootPem !== '')?.rootPem }
+  const plans = planFleet(scenario, seed)
+  const state = await openState(stateDir)
+  const gate = createGate(READING)
+  const looked = await Promise.all(
+    plans.map(({ id, via }) =>
+      gate(async () => ({ via, rootPem: (await state.load(id))?.enrolled?.rootPem })),
+    ),
+  )
+  const missing = looked.filter(({ rootPem }) => rootPem === undefined)
+  const byClaim = missing.filter(({ via }) => via === 'mqtt').length
+  return {
+    byToken: missing.length - byClaim,
+    byClaim,
+    rootPem: looked.find(({ rootPem }) => rootPem !== undefined)?.rootPem,
+  }
+}
+
+export const checkCredentials = (
+  { credentials, operator }: SimulationOptions,
+  { byToken, byClaim }: Fleet,
+): void => {
+  if (operator !== undefined) return
+  if (byToken > 0 && credentials.token === undefined)
+    refuse(
+      `${byToken} devices are not enrolled yet: give a claim token (--token), or an operator token: ${HOW_TO_GET_ONE}`,
+    )
+  if (byClaim > 0 && credentials.claim === undefined)
+    refuse(
+      `${byClaim} devices enrol by MQTT: give a claim certificate (--claim-cert, --claim-key, --claim-group), or an operator token: ${HOW_TO_GET_ONE}`,
+    )
+}
+
+const uses = ({ doors, enroll }: Scenario, given: boolean) => ({
+  enroll: !given,
+  https: doors.https > 0,
+  mqtts: doors.mqtt > 0 || (!given && enroll.mqtt > 0),
+})
+
+const DOORS = {
+  enroll: { name: 'the enroll desk', option: '--enroll-url' },
+  https: { name: 'the HTTPS door', option: '--https-url' },
+  mqtts: { name: 'the MQTT door', option: '--mqtts-url' },
+} as const
+
+export const doorsOf = ({ scenario, targets, given, foreign }: SimulationOptions): readonly Doorway[] => {
+  const used = uses(scenario, given !== undefined)
+  return (Object.keys(DOORS) as (keyof typeof DOORS)[]).flatMap((name) => {
+    const url = targets[name]
+    if (!used[name]) return []
+    if (url === undefined) return refuse(`no URL of ${DOORS[name].name}: ${DOORS[name].option} gives it`)
+    return [{ url, ...(foreign ? { name: 'the target', option: '--target' } : DOORS[name]) }]
+  })
+}

@@ -1,0 +1,158 @@
+/**
+ * What a fleet needs before its first device knocks: doors that are there, a root to know them by, something to enrol with. Made for the run
+ * with the operator token, and taken away again, unless it was given. What is missing is said before anything is tried.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { systemClock } from '#fleet/clock.ts'
+import { FleetError } from '#fleet/errors.ts'
+import { createOperator, type Operator } from '../client/operator.ts'
+import { openStaging, type Staging } from '../client/staging.ts'
+import { resolveRoot } from '../client/trust.ts'
+import { deviceId } from '../life/plan.ts'
+import type { Credentials } from './messages.ts'
+import { checkCredentials, checkOperator, doorsOf, lookAtFleet, refuse, type Fleet } from './needs.ts'
+import { rotationTrouble } from './operator-faults.ts'
+import type { SimulationOptions } from './options.ts'
+import { preflight, sentenceFor } from './preflight.ts'
+
+export type Provisions = AsyncDisposable & {
+  /** what the devices are called after: the seed, or, where such a fleet is there already, the seed and a number */
+  readonly name: string
+  readonly credentials: Credentials
+  readonly rootPem: string
+  readonly operator: Operator | undefined
+  /** undefined: no operator token */
+  readonly staging: Staging | undefined
+}
+
+/** Of a claim token: longer than any fleet takes to enrol, and an end to one that a killed run has left. */
+const TOKEN_LIVES = '24h'
+
+const stage = async (
+  o: SimulationOptions,
+  staging: Staging | undefined,
+  { byToken, byClaim }: Fleet,
+): Promise<Credentials> => {
+  const { credentials, scenario } = o
+  if (staging === undefined) return credentials
+  const ttl = scenario.certificateTtl
+  const token =
+    credentials.token ??
+    (byToken === 0
+      ? undefined
+      : await staging.token({
+          uses: byToken,
+          expires: TOKEN_LIVES,
+          ...(ttl === undefined ? {} : { cert_ttl: ttl }),
+        }))
+  if (byClaim === 0 || credentials.claim !== undefined) return { ...credentials, token }
+  const { identity, group } = await staging.claim({ certificates: byClaim, certificateTtl: ttl })
+  return { token, claim: identity, group }
+}
+
+/** What is asked first of the operator API: whether it is there is said in words. */
+const asking = async <T>(url: string, work: Promise<T>): Promise<T> => {
+  try {
+    return await work
+  } catch (error) {
+    if (!(error instanceof FleetError) || error.code !== 'target_unreachable') throw error
+    const door = { name: 'the operator API', url, option: '--operator-url' }
+    throw new FleetError('target_unreachable', sentenceFor(door, error), { cause: error })
+  }
+}
+
+const needsStaging = (o: SimulationOptions, fleet: Fleet): boolean =>
+  (fleet.byToken > 0 && o.credentials.token === undefined) ||
+  (fleet.byClaim > 0 && o.credentials.claim === undefined) ||
+  o.scenario.drills.length > 0
+
+/** A run that is repeated has the same plan, and devices of its own: those of the run before are enrolled, or revoked. */
+const MOST_NAMES = 1_000
+
+const freeName = async (
+  { given, stateDir }: SimulationOptions,
+  seed: string,
+  operator: Operator | undefined,
+): Promise<string> => {
+  if (operator === undefined || given !== undefined || stateDir !== undefined) return seed
+  for (let number = 1; number <= MOST_NAMES; number++) {
+    const name = number === 1 ? seed : `${seed}.${number}`
+    try {
+      await operator.device(deviceId(name, 0))
+    } catch {
+      // not there; any other trouble is said by what needs the operator
+      return name
+    }
+  }
+  return refuse(`there are ${MOST_NAMES} fleets of seed ${seed} already: take another seed`)
+}
+
+/** @returns undefined: no operator, or one who may not, and probes alone would have needed it */
+const stagingFor = async (
+  o: SimulationOptions,
+  seed: string,
+  operator: Operator | undefined,
+  needed: boolean,
+): Promise<Staging | undefined> => {
+  if (operator === undefined || o.operator === undefined) return undefined
+  const opening = openStaging({
+    operator,
+    // two runs of one seed may stand beside each other
+    run: `${seed.slice(0, 8)}${randomBytes(3).toString('hex')}`,
+    clock: systemClock,
+    onLeft: (what) => o.onNote?.(`could not be taken away: ${what}`),
+  })
+  return needed ? asking(o.operator.url, opening) : opening.catch(() => undefined)
+}
+
+/**
+ * @throws `config_invalid`: something that the scenario needs is not given; `target_unreachable`: a door is not there, or is not the one that
+ * was meant; the server's reason, where it refuses to give a token
+ */
+export const provide = async (o: SimulationOptions, seed: string): Promise<Provisions> => {
+  checkOperator(o)
+  const fleet = await lookAtFleet(o, seed)
+  checkCredentials(o, fleet)
+  const doors = doorsOf(o)
+  const identity = o.given?.[0]
+  const knownRoot = o.rootPem ?? fleet.rootPem
+  await preflight(doors, { rootPem: knownRoot, identity, signal: o.signal })
+
+  await using scope = new AsyncDisposableStack()
+  // without the run's signal: it is what takes everything away, whatever ends the run
+  const operator =
+    o.operator === undefined
+      ? undefined
+      : createOperator({ ...o.operator, rootPem: o.operator.rootPem ?? knownRoot ?? '' })
+  if (
+    operator !== undefined &&
+    o.operator !== undefined &&
+    o.scenario.timeline.some(({ kind }) => kind === 'rotate')
+  ) {
+    const trouble = rotationTrouble(o.scenario.timeline, await asking(o.operator.url, operator.issuers()))
+    if (trouble !== undefined) refuse(`scenario ${o.scenario.name}, ${trouble}`)
+  }
+  const staging = await stagingFor(o, seed, operator, needsStaging(o, fleet))
+  if (staging !== undefined) scope.use(staging)
+  const name = await freeName(o, seed, operator)
+  const credentials = await stage(o, staging, fleet)
+  const rootPem = knownRoot ?? (await rootFor(o, credentials))
+  // now that it is known whom they must be
+  if (knownRoot === undefined) await preflight(doors, { rootPem, identity, signal: o.signal })
+  const owned = scope.move()
+  return {
+    name,
+    credentials,
+    rootPem,
+    operator,
+    staging,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+const rootFor = ({ targets, signal }: SimulationOptions, { token }: Credentials): Promise<string> => {
+  if (targets.enroll === undefined || token === undefined)
+    return refuse('nothing says which root the servers are to be known by: --ca <file> gives it')
+  return resolveRoot(targets.enroll, { token }, { signal })
+}

@@ -1,0 +1,168 @@
+/** What is known of a run so far: the figures of all workers, of the servers beside them, and how far it has come. Not what it comes to: assemble.ts. */
+
+import { now } from '../clock.ts'
+import type { Finding } from '../invariants/invariant.ts'
+import { createGenerator } from '../measure/generator.ts'
+import type { Sample } from '../measure/measures.ts'
+import type { SeriesPoint } from '../measure/series.ts'
+import { createTotals, type Totals } from '../measure/totals.ts'
+import type { ActiveFault, Live, Phase } from '../report/live.ts'
+import type { Point, SimulationReport } from '#wire/simulation-report.ts'
+import type { Ending } from './crew.ts'
+import type { Drilled } from './drilling.ts'
+import type { Outcome, Planned } from './operator-faults.ts'
+import type { SimulationOptions } from './options.ts'
+import { watchServers } from './servers.ts'
+
+export type Result = {
+  readonly ending: Ending
+  readonly outcomes: readonly Outcome[]
+  readonly drilled: Drilled
+  readonly findings: readonly (readonly Finding[])[]
+}
+
+export type RunRecord = {
+  sample(part: number, sample: Sample): void
+  /** of the servers, about once a second */
+  look(at: number): void
+  /** ms since the epoch: the zero of the scenario's times */
+  started(at: number): void
+  stopping(): void
+  ended(at: number): void
+  result(result: Result): void
+  live(at: number): Live
+  /** as it is when everything has ended */
+  facts(): {
+    /** ms since the epoch: when the first worker was started, or would have been */
+    readonly began: number
+    readonly startsAt: number | undefined
+    readonly endedAt: number
+    readonly totals: Totals
+    readonly generator: SimulationReport['generator']
+    readonly servers: SimulationReport['servers']
+    readonly points: readonly Point[]
+    readonly result: Result | undefined
+  }
+}
+
+type Look = { readonly at: number; readonly shares: Readonly<Record<string, number>> }
+
+/** Of what was seen in the time that a point is about. */
+const withServers = (points: readonly SeriesPoint[], looks: readonly Look[], startsAt: number): Point[] => {
+  let next = 0
+  return points.map((point) => {
+    const ends = startsAt + point.at_ms
+    const sums: Record<string, { share: number; count: number }> = {}
+    for (; next < looks.length && (looks[next] as Look).at <= ends; next++)
+      for (const [name, share] of Object.entries((looks[next] as Look).shares)) {
+        const sum = (sums[name] ??= { share: 0, count: 0 })
+        sum.share += share
+        sum.count++
+      }
+    const servers = Object.fromEntries(
+      Object.entries(sums).map(([name, { share, count }]) => [name, share / count]),
+    )
+    return { ...point, servers }
+  })
+}
+
+const activeFaults = (planned: readonly Planned[], elapsed: number): readonly ActiveFault[] =>
+  planned.flatMap(({ fault, devices }) => {
+    const { at, lasts, kind } = fault
+    const lasting = kind === 'link' || kind === 'offline' || kind === 'suspend'
+    if (elapsed < at || (lasts !== undefined && elapsed >= at + lasts) || (lasts === undefined && !lasting))
+      return []
+    return [{ kind, devices: devices.length, left: lasts === undefined ? undefined : at + lasts - elapsed }]
+  })
+
+/** A day of them: what is looked at later is in the totals only. */
+const MOST_LOOKS = 100_000
+
+export const createRecord = (o: SimulationOptions, planned: readonly Planned[]): RunRecord => {
+  const { scenario } = o
+  const began = now()
+  const totals = createTotals()
+  // what making keys does to a process says nothing of the requests after it
+  const gathering = createGenerator()
+  const loading = createGenerator()
+  const servers = watchServers(o.servers)
+  const looks: Look[] = []
+  let startsAt = scenario.duration === undefined ? began : undefined
+  let draining = false
+  let endedAt: number | undefined
+  let result: Result | undefined
+
+  const enrolled = (counts: Readonly<Record<string, number>>): number =>
+    Object.entries(counts).reduce(
+      (sum, [name, count]) => (name.startsWith('enrolled_') ? sum + count : sum),
+      0,
+    )
+
+  const phaseAt = (at: number, counts: Readonly<Record<string, number>>): Phase => {
+    if (startsAt === undefined) return { kind: 'gathering', done: enrolled(counts), of: scenario.devices }
+    const elapsed = Math.max(0, at - startsAt)
+    return draining
+      ? { kind: 'draining', elapsed }
+      : { kind: 'running', elapsed, duration: scenario.duration }
+  }
+  const generator = (): SimulationReport['generator'] =>
+    (startsAt === undefined ? gathering : loading).verdict()
+  const recent = (zero: number): Point | undefined => {
+    const last = totals.last(zero)
+    return last === undefined ? undefined : withServers([last], looks.slice(-2), zero)[0]
+  }
+
+  return {
+    sample(part, sample) {
+      totals.add(part, sample)
+      // a sample is of the second before it
+      const judge = startsAt === undefined || sample.at < startsAt ? gathering : loading
+      judge.add(part, sample)
+    },
+    look(at) {
+      const shares = servers.look(at)
+      if (looks.length < MOST_LOOKS) looks.push({ at, shares })
+    },
+    started(at) {
+      startsAt = at
+    },
+    stopping() {
+      draining = true
+    },
+    ended(at) {
+      endedAt = at
+      servers.look(at)
+    },
+    result(all) {
+      result = all
+    },
+    live(at) {
+      const figures = totals.totals()
+      const { bound, reasons } = generator()
+      const phase = phaseAt(at, figures.counts)
+      return {
+        scenario: scenario.name,
+        devices: scenario.devices,
+        workers: o.workers,
+        phase,
+        totals: figures,
+        last: recent(startsAt ?? at),
+        faults: phase.kind === 'running' ? activeFaults(planned, phase.elapsed) : [],
+        generator: { bound, reasons },
+      }
+    },
+    facts() {
+      const zero = startsAt ?? endedAt ?? now()
+      return {
+        began,
+        startsAt,
+        endedAt: endedAt ?? now(),
+        totals,
+        generator: generator(),
+        servers: [...servers.totals()],
+        points: withServers(totals.points(zero), looks, zero),
+        result,
+      }
+    },
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * One simulation from nothing to its report: what it needs, its workers, what is done to its devices and beside them, and what comes of it.
+ * Each part has its file here; this is their order, and what of them happens whatever ends the run.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { SECOND } from '#fleet/clock.ts'
+import { FleetError } from '#fleet/errors.ts'
+import type { SimulationReport } from '#wire/simulation-report.ts'
+import { now } from '../clock.ts'
+import type { Meter } from '../client/meter.ts'
+import { meterFindings } from '../invariants/from-meter.ts'
+import { chosen, deviceId } from '../life/plan.ts'
+import { openState } from '../life/state.ts'
+import { createMeasures } from '../measure/measuring.ts'
+import { assemble } from './assemble.ts'
+import { askForClones } from './clones.ts'
+import { startCrew, type Crew, type Ending } from './crew.ts'
+import { runScenarioDrills, type Drilled } from './drilling.ts'
+import { runOperatorFaults, type Outcome, type Planned } from './operator-faults.ts'
+import type { SimulationOptions } from './options.ts'
+import type { Probes } from './probes.ts'
+import { openProbes } from './probing.ts'
+import { provide, type Provisions } from './provisions.ts'
+import { createRecord, type RunRecord } from './record.ts'
+import { aborted } from './until.ts'
+
+const seedOf = async ({ seed, stateDir }: SimulationOptions): Promise<string> => {
+  if (stateDir !== undefined) return (await openState(stateDir)).seed(seed)
+  return seed ?? randomBytes(4).toString('hex')
+}
+
+const planOf = ({ scenario }: SimulationOptions, seed: string): readonly Planned[] =>
+  scenario.timeline.map((fault, index) => ({
+    fault,
+    index,
+    devices: [...chosen(scenario, seed, index)],
+  }))
+
+type Beside = {
+  readonly outcomes: readonly Outcome[]
+  readonly drilled: Drilled
+}
+
+/** What is done to the fleet and beside it, from its start to its end. Never rejects. */
+const besides = async (
+  o: SimulationOptions,
+  run: {
+    readonly crew: Crew
+    readonly planned: readonly Planned[]
+    readonly provisions: Provisions
+    readonly probes: Promise<Probes> | undefined
+    readonly meter: Meter
+  },
+): Promise<Beside> => {
+  const { crew, provisions, probes, meter } = run
+  const startsAt = await crew.started
+  if (startsAt === undefined) return { outcomes: [], drilled: { drills: [], skipped: {} } }
+  const { operator } = provisions
+  const faults =
+    operator === undefined
+      ? []
+      : runOperatorFaults(run.planned, {
+          operator,
+          startsAt,
+          clock: now,
+          idOf: (number) => o.given?.[number]?.deviceId ?? deviceId(provisions.name, number),
+          signal: crew.stopping,
+          tell: (number, event) => crew.tell(number, [event]),
+        })
+  const drills = runScenarioDrills(o.scenario.drills, {
+    targets: o.foreign ? {} : o.targets,
+    provisions,
+    duration: o.scenario.duration,
+    meter,
+    signal: o.signal,
+  })
+  const [outcomes, drilled] = await Promise.all([faults, drills, probes?.then((opened) => opened.run())])
+  return { outcomes, drilled }
+}
+
+/** A second's work of watching. @returns how to end it */
+const watch = (record: RunRecord, o: SimulationOptions): Disposable => {
+  const tick = (): void => {
+    record.look(now())
+    o.onLive?.(record.live(now()))
+  }
+  tick()
+  const timer = setInterval(tick, SECOND)
+  return { [Symbol.dispose]: () => clearInterval(timer) }
+}
+
+const conduct = async (
+  o: SimulationOptions,
+  seed: string,
+  provisions: Provisions,
+  record: RunRecord,
+  planned: readonly Planned[],
+): Promise<void> => {
+  const { scenario } = o
+  const crew = startCrew({
+    workers: o.workers,
+    scenario,
+    startOf: (part) => ({
+      kind: 'start',
+      part: { ...part, name: provisions.name },
+      scenario,
+      seed,
+      targets: o.targets,
+      rootPem: provisions.rootPem,
+      credentials: provisions.credentials,
+      given: o.given,
+      foreign: o.foreign,
+      stateDir: o.stateDir,
+      rounds: o.rounds,
+      path: o.path,
+      topic: o.topic,
+    }),
+    onSample: record.sample,
+    signal: o.signal,
+  })
+  void crew.started.then((at) => (at === undefined ? undefined : record.started(at)))
+  void aborted(crew.stopping).then(record.stopping)
+  using measures = createMeasures()
+  const { meter } = measures
+  const probes = o.foreign ? undefined : openProbes(o, provisions, meter, crew.stopping)
+  const [ending, { outcomes, drilled }] = await Promise.all([
+    crew.ended.then((end) => {
+      record.ended(now())
+      return end
+    }),
+    besides(o, { crew, planned, provisions, probes, meter }),
+  ])
+  const { operator } = provisions
+  const clones = await clonesFinding(ending, operator, o)
+  record.result({
+    ending,
+    outcomes,
+    drilled,
+    findings: [
+      ...ending.findings,
+      (await probes)?.findings() ?? [],
+      meterFindings(meter.figures()),
+      ...(clones === undefined ? [] : [[clones]]),
+    ],
+  })
+}
+
+const clonesFinding = (
+  { unsettled }: Ending,
+  operator: Provisions['operator'],
+  o: SimulationOptions,
+): ReturnType<typeof askForClones> | undefined =>
+  operator === undefined || unsettled.length === 0 ? undefined : askForClones(operator, unsettled, o.signal)
+
+/**
+ * The report is complete whatever ended the run: its time, Ctrl-C at any moment (`interrupted`), or trouble of ours (`trouble`).
+ * @throws before there is a run: `config_invalid`, `target_unreachable`, or the server's reason why it gives no token
+ */
+export const simulate = async (o: SimulationOptions): Promise<SimulationReport> => {
+  const seed = await seedOf(o)
+  const planned = planOf(o, seed)
+  const record = createRecord(o, planned)
+  const run = async (): Promise<void> => {
+    await using provisions = await provide(o, seed)
+    using _ = watch(record, o)
+    await conduct(o, seed, provisions, record, planned)
+  }
+  try {
+    await run()
+  } catch (error) {
+    // given up while it was getting ready: that is no fault of the target
+    if (!o.signal.aborted || (error instanceof FleetError && error.code === 'config_invalid')) throw error
+  }
+  return assemble(o, seed, record, planned)
+}

@@ -1,0 +1,56 @@
+/** Certificates of a CA that the hostname does trust, each with something wrong with itself; and one with nothing wrong, which must get in. */
+
+import { generateKeyPair } from 'node:crypto'
+import { createSecureContext } from 'node:tls'
+import { promisify } from 'node:util'
+import { HOUR } from '#fleet/clock.ts'
+import type { Denial } from '#fleet/denial.ts'
+import type { Identity } from '../client/identity.ts'
+import { createImpostor, type Forgery } from '../client/impostor.ts'
+import type { Drill } from './drill.ts'
+import { openStagedHost, wasAdmitted } from './staged-host.ts'
+
+const generate = promisify(generateKeyPair)
+
+type Case = { readonly reason: Denial; readonly forgery: Omit<Forgery, 'commonName'> }
+
+const casesAt = (now: number): Readonly<Record<string, Case>> => ({
+  not_yet_valid: { reason: 'certificate_not_yet_valid', forgery: { notBefore: now + HOUR } },
+  expired: { reason: 'certificate_expired', forgery: { notAfter: now - HOUR, notBefore: now - 2 * HOUR } },
+  for_servers: { reason: 'certificate_wrong_purpose', forgery: { purpose: 'server' } },
+  a_ca: { reason: 'certificate_wrong_purpose', forgery: { isCa: true } },
+  for_nothing: { reason: 'certificate_wrong_purpose', forgery: { purpose: 'none' } },
+})
+
+export const badCertificates: Drill = {
+  name: 'bad_certificates',
+  needs: ['staging'],
+  async run(stage) {
+    const { staging, rootPem } = stage
+    if (staging === undefined) return
+    const now = stage.clock()
+    const ca = await createImpostor(`sim bad certificates ${stage.run}`, now)
+    // OpenSSL's own client would not use such a key at its usual level
+    const contextOf = ({ keyPem: key, certificatePem: cert }: Identity) =>
+      createSecureContext({ ca: rootPem, key, cert, ciphers: 'DEFAULT:@SECLEVEL=0' })
+
+    const trusted = contextOf(await ca.issue({ commonName: 'good' }))
+    const placed = { name: 'bad-certificates', pem: ca.rootPem, trusted }
+    const { asking } = await openStagedHost(stage, staging, placed)
+    const answer = await stage.ask('/', { ...asking, context: trusted })
+    const wrong = wasAdmitted(answer)
+    stage.expectations.check('bad_certificates.good', wrong === undefined, wrong ?? '')
+
+    const refuses = async (what: string, reason: Denial, identity: Identity): Promise<void> => {
+      const as = { ...asking, context: contextOf(identity) }
+      await stage.refuses(`bad_certificates.${what}.https`, reason, as)
+      const connecting = { serverName: asking.serverName, context: as.context, clientId: what }
+      await stage.refusesConnect(`bad_certificates.${what}.mqtt`, reason, connecting)
+    }
+    for (const [what, { reason, forgery }] of Object.entries(casesAt(now)))
+      await refuses(what, reason, await ca.issue({ ...forgery, commonName: what }))
+    const { privateKey } = await generate('rsa', { modulusLength: 1_024 })
+    const keyPem = privateKey.export({ type: 'pkcs8', format: 'pem' })
+    await refuses('weak_key', 'certificate_weak_key', await ca.issue({ commonName: 'weak', keyPem }))
+  },
+}

@@ -1,0 +1,70 @@
+/** Exactly these octets on one connection, and what comes back until it ends: for what no HTTP client would say. Not a client. */
+
+import type { SecureContext } from 'node:tls'
+import { openConnection } from '../client/connection.ts'
+import { pause } from '../waiting.ts'
+import type { Stage } from './stage.ts'
+
+export type RawAnswer = {
+  /** of every answer, in order */
+  readonly statuses: readonly number[]
+  /** of every problem document, in order */
+  readonly reasons: readonly string[]
+  /** did the server end the connection? */
+  readonly closed: boolean
+  readonly text: string
+}
+
+export type Saying = {
+  /** `https://…` or `mqtts://…` */
+  readonly url: string
+  readonly context: SecureContext
+  readonly alpn?: readonly string[]
+  /** SNI, when it is not the host's name */
+  readonly serverName?: string | undefined
+  /** for the evidence; holds no secret */
+  readonly what: string
+  /** ms for the server to end the connection by itself */
+  readonly within?: number
+}
+
+const WITHIN = 6_000
+const MOST = 1 << 20
+const STATUS = /HTTP\/1\.[01] (\d{3}) /g
+const REASON = /"reason":\s*"([a-z_]+)"/g
+
+/** @param send once, when the connection stands; what it writes is all that is said. @throws `target_unreachable` */
+export const sayRaw = async (
+  { signal, meter }: Pick<Stage, 'signal' | 'meter'>,
+  o: Saying,
+  ...octets: readonly (string | Uint8Array)[]
+): Promise<RawAnswer> => {
+  const { url, what, within = WITHIN } = o
+  const { socket } = await openConnection({ ...o, url: new URL(url), signal, meter })
+  const parts: Buffer[] = []
+  let size = 0
+  const ended = new AbortController()
+  socket.on('data', (part: Buffer) => {
+    size += part.length
+    if (size > MOST) socket.destroy()
+    else parts.push(part)
+  })
+  socket.once('close', () => ended.abort())
+  for (const each of octets) socket.write(each)
+  await pause(within, signal, ended.signal)
+  const closed = socket.destroyed
+  socket.destroy()
+  const body = Buffer.concat(parts)
+  meter.answer(what, [], body)
+  const text = body.toString('latin1')
+  return {
+    statuses: Array.from(text.matchAll(STATUS), ([, status]) => Number(status)),
+    reasons: Array.from(text.matchAll(REASON), ([, reason = '']) => reason),
+    closed,
+    text,
+  }
+}
+
+/** A request without a body, written out. */
+export const requestText = (target: string, host: string, ...headers: readonly string[]): string =>
+  [`GET ${target} HTTP/1.1`, `Host: ${host}`, ...headers, '', ''].join('\r\n')

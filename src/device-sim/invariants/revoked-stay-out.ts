@@ -1,0 +1,140 @@
+/**
+ * Who is revoked or suspended stays out: nothing that was begun later than T after the operator's answer gets in. Who is under way then may end.
+ *
+ * The worker hears of both after the fact, from the coordinator. So the last admissions of each device are kept, and judged again when
+ * it is heard; and what got in under a suspension waits until the end of that is known, which may have come before it. T before the end is not
+ * judged: in an open loop a turn counts from when it was due, and may have begun later.
+ */
+
+import type { FleetEvent } from '../events.ts'
+import { createBreaches } from './finding.ts'
+import { createPerDevice, type Judge } from './judge.ts'
+
+/** admissions of a device that are kept */
+const KEPT = 16
+/** admissions under one suspension that wait for its end; more say no more */
+const MOST_WAITING = 64
+
+const WAYS_IN = [
+  'an HTTPS request was answered',
+  'an MQTT connection was accepted',
+  'a PUBLISH was acknowledged',
+  'a PUBLISH was delivered',
+  'a certificate was renewed',
+  'a copy of it got in',
+] as const
+type Way = (typeof WAYS_IN)[number]
+
+type State = {
+  /** ms since the epoch; Infinity: it is not */
+  revoked: number
+  suspended: number
+  /** a ring of the last admissions: when they began, and which of WAYS_IN; NaN: none, or judged already */
+  readonly at: Float64Array
+  readonly way: Uint8Array
+  next: number
+  waiting: { readonly at: number; readonly words: () => string }[]
+}
+
+/** @param within ms: T */
+export const revokedStayOut = (within: number): Judge => {
+  const breaches = createBreaches()
+  let checked = 0
+  const devices = createPerDevice<State>(() => ({
+    revoked: Infinity,
+    suspended: Infinity,
+    at: new Float64Array(KEPT).fill(NaN),
+    way: new Uint8Array(KEPT),
+    next: 0,
+    waiting: [],
+  }))
+
+  const words = (device: string, way: Way, after: number, what: string) => () =>
+    `${device}: ${way} that was begun ${(after / 1_000).toFixed(3)} s after it was ${what}`
+
+  /** @returns whether it should not have been */
+  const judged = (device: string, state: State, at: number, way: Way): boolean => {
+    if (at > state.revoked + within) {
+      checked++
+      breaches.add(words(device, way, at - state.revoked, 'revoked'))
+      return true
+    }
+    if (at > state.suspended + within) {
+      const told = words(device, way, at - state.suspended, 'suspended')
+      if (state.waiting.length < MOST_WAITING) state.waiting.push({ at, words: told })
+      return true
+    }
+    return false
+  }
+  const admitted = (device: string, at: number, way: number): void => {
+    const state = devices.of(device)
+    const denied = state.revoked !== Infinity || state.suspended !== Infinity
+    if (denied && judged(device, state, at, WAYS_IN[way] as Way)) return
+    state.at[state.next] = at
+    state.way[state.next] = way
+    state.next = (state.next + 1) % KEPT
+  }
+  /** What was let in before this was heard of. */
+  const again = (device: string, state: State): void => {
+    for (let slot = 0; slot < KEPT; slot++)
+      if (judged(device, state, Number(state.at[slot]), WAYS_IN[Number(state.way[slot])] as Way))
+        state.at[slot] = NaN
+  }
+  const refused = ({ device, at }: FleetEvent): void => {
+    const state = devices.known(device)
+    if (state !== undefined && at > Math.min(state.revoked, state.suspended) + within) checked++
+  }
+
+  return {
+    on: {
+      admitted: ({ device, at, door }) => admitted(device, at, door === 'https' ? 0 : 1),
+      published({ device, at, acknowledged }) {
+        if (acknowledged) admitted(device, at, 2)
+      },
+      delivered: ({ device, at, millis }) => admitted(device, at - millis, 3),
+      renewed: ({ device, at }) => admitted(device, at, 4),
+      cloned({ device, at, outcome }) {
+        if (outcome === 'admitted' || outcome === 'renewed') admitted(device, at, 5)
+      },
+      refused,
+      revoked({ device, at }) {
+        const state = devices.of(device)
+        state.revoked = Math.min(state.revoked, at)
+        // by the one reason or the other they are out
+        const waiting = state.waiting.filter((each) => each.at > at + within)
+        for (const each of waiting) breaches.add(each.words)
+        checked += waiting.length
+        state.waiting = state.waiting.filter((each) => !waiting.includes(each))
+        again(device, state)
+      },
+      suspended({ device, at }) {
+        const state = devices.of(device)
+        state.suspended = Math.min(state.suspended, at)
+        again(device, state)
+      },
+      resumed({ device, at }) {
+        const state = devices.of(device)
+        const before = state.waiting.filter((each) => each.at < at - within)
+        for (const each of before) breaches.add(each.words)
+        checked += before.length
+        state.waiting = []
+        state.suspended = Infinity
+      },
+    },
+    finding() {
+      const now = breaches.copy()
+      let waiting = 0
+      for (const [, state] of devices.entries())
+        for (const each of state.waiting) {
+          waiting++
+          now.add(each.words)
+        }
+      return {
+        name: 'revoked_stay_out',
+        checked: checked + waiting,
+        broken: now.broken,
+        evidence: now.evidence,
+      }
+    },
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * Measures a fleet from what its devices say (a sink) and what their connections see (a meter): a sample of what was since the last one. One for each
+ * process. Not the merging of many: totals.ts; not the judging: invariants/.
+ */
+
+import { now } from '../clock.ts'
+import { createMeter, type Meter } from '../client/meter.ts'
+import type { FleetEvent, FleetEventOf, Sink } from '../events.ts'
+import type { LoadCounts } from '../load/open.ts'
+import { createHistogram, type Histogram } from './histograms.ts'
+import { COUNTERS, MEASURES, type Counter, type Measure, type Sample } from './measures.ts'
+import { createOwnLoad } from './own-load.ts'
+import { createTextCounts } from './texts.ts'
+import { createTopicTracker } from './topics.ts'
+
+export type Gauges = Pick<Sample, 'devices' | 'connected' | 'underWay'>
+
+export type Measures = Disposable & {
+  readonly sink: Sink
+  readonly meter: Omit<Meter, 'figures'> & { figures(): MeterFigures }
+  /** `last`: none comes after it, so that what is missing on a topic is a gap */
+  sample(gauges: Gauges, last?: boolean): Sample
+}
+
+export type MeterFigures = ReturnType<Meter['figures']> & {
+  /** that were searched for tokens */
+  readonly answers: number
+}
+
+/** different refusals, and errors, of one sample */
+const MOST_TEXTS = 50
+
+type Handlers = { readonly [K in FleetEvent['kind']]: (event: FleetEventOf<K>) => void }
+const nothing = (): void => {}
+
+/** @param load what an open loop of this process has counted since it began */
+export const createMeasures = (load?: () => LoadCounts): Measures => {
+  const counts = Object.fromEntries(COUNTERS.map((name) => [name, 0])) as Record<Counter, number>
+  const histograms = Object.fromEntries(
+    Object.keys(MEASURES).map((name) => [name, createHistogram()]),
+  ) as Record<Measure, Histogram>
+  const refused = createTextCounts(MOST_TEXTS)
+  const errors = createTextCounts(MOST_TEXTS)
+  const topics = createTopicTracker()
+  const inner = createMeter()
+  const own = createOwnLoad()
+
+  const handlers: Handlers = {
+    enrolled({ via, millis }) {
+      counts[`enrolled_${via}`]++
+      if (via !== 'state' && via !== 'given') histograms.enroll.record(millis)
+    },
+    renewed({ millis }) {
+      counts.renewed++
+      histograms.renew.record(millis)
+    },
+    admitted({ door, millis }) {
+      counts[door === 'https' ? 'admitted_https' : 'admitted_mqtt']++
+      histograms[door === 'https' ? 'https' : 'connect'].record(millis)
+    },
+    refused({ door, reason, millis }) {
+      refused.add(door, reason)
+      histograms.refusal.record(millis)
+    },
+    published({ acknowledged, millis }) {
+      counts.published++
+      if (!acknowledged) return
+      counts.acknowledged++
+      histograms.publish.record(millis)
+    },
+    burst({ count }) {
+      counts.published += count
+    },
+    delivered({ device, topic, seq, millis }) {
+      counts.delivered++
+      histograms.delivery.record(millis)
+      topics.delivered(device, topic, seq)
+    },
+    stray: () => void counts.strays++,
+    cut: () => void counts.cut++,
+    error: ({ door, detail }) => errors.add(door, detail),
+    kept_out: nothing,
+    listening: nothing,
+    left: nothing,
+    unverified: nothing,
+    revoked: nothing,
+    suspended: nothing,
+    resumed: nothing,
+    away: nothing,
+    back: nothing,
+    cloned: nothing,
+  }
+
+  let answers = 0
+  const meter: Measures['meter'] = {
+    answer(...answer) {
+      answers++
+      inner.answer(...answer)
+    },
+    figures: () => ({ ...inner.figures(), answers }),
+    handshake(resumed, times) {
+      inner.handshake(resumed, times)
+      counts[resumed ? 'resumed' : 'handshakes']++
+      if (times === undefined) return
+      histograms.tcp.record(times.tcp)
+      // an abbreviated one is none
+      if (!resumed) histograms.handshake.record(times.tls)
+    },
+    bytes(sent, received) {
+      inner.bytes(sent, received)
+      counts.bytes_sent += sent
+      counts.bytes_received += received
+    },
+  }
+
+  /** of those that are counted elsewhere, how far they were at the last sample */
+  const before = { duplicates: 0, reordered: 0, gaps: 0, late: 0, dropped: 0, tokens: 0 }
+  const countElsewhere = (): void => {
+    const { duplicates, reordered, gaps } = topics.figures
+    const { late, dropped } = load?.() ?? before
+    const here = { duplicates, reordered, gaps, late, dropped, tokens: inner.figures().tokensReturned }
+    for (const name of Object.keys(here) as (keyof typeof here)[]) counts[name] += here[name] - before[name]
+    Object.assign(before, here)
+  }
+
+  return {
+    sink: (event) => (handlers[event.kind] as (event: FleetEvent) => void)(event),
+    meter,
+    sample(gauges, last = false) {
+      if (last) topics.end()
+      countElsewhere()
+      const taken: Partial<Record<Measure, string>> = {}
+      for (const name of Object.keys(histograms) as Measure[]) {
+        const encoded = histograms[name].take()
+        if (encoded !== undefined) taken[name] = encoded
+      }
+      const { devices, connected, underWay } = gauges
+      const sample: Sample = {
+        at: now(),
+        counts: Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== 0)),
+        refused: refused.counts(),
+        errors: errors.counts(),
+        histograms: taken,
+        devices,
+        connected,
+        underWay,
+        generator: own.read(),
+      }
+      for (const name of COUNTERS) counts[name] = 0
+      refused.clear()
+      errors.clear()
+      return sample
+    },
+    [Symbol.dispose]: () => own[Symbol.dispose](),
+  }
+}

@@ -1,0 +1,142 @@
+/** `--target`: servers that are not ours, with certificates that are given. A plain mTLS server of Node, and mosquitto. */
+
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Enrolled } from '#device-sim/index.ts'
+import { readGivenCertificates } from '#cli/sim/given-certificates.ts'
+import { freePort } from '../../support/free-port.ts'
+import { MOSQUITTO, startMosquitto } from '../../support/mosquitto.ts'
+import { makePki } from '../../support/pki.ts'
+import { invariant, quick, simulated, until } from '../../support/simulation.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
+
+const pki = makePki({ now: Date.now() })
+const folder = temporaryFolder()
+afterAll(() => folder[Symbol.dispose]())
+let given: readonly Enrolled[]
+beforeAll(() => {
+  for (const id of ['pump-1', 'pump-2', 'pump-3']) {
+    const device = pki.device({ id })
+    mkdirSync(join(folder.path, id))
+    writeFileSync(join(folder.path, id, 'full.pem'), device.fullPem)
+    writeFileSync(join(folder.path, id, 'key.pem'), device.keyPem)
+  }
+  given = readGivenCertificates(folder.path, pki.root.pem)
+})
+
+/** @param answer seen by no test: what matters is who asked */
+const mtlsServer = (callers: string[]): Server => {
+  const { fullPem: cert, keyPem: key } = pki.server()
+  const ca = [pki.root.pem, pki.devices.pem]
+  return createServer({ cert, key, ca, requestCert: true, rejectUnauthorized: true }, (request, response) => {
+    const { socket } = request
+    if ('getPeerCertificate' in socket && typeof socket.getPeerCertificate === 'function')
+      callers.push(
+        `${(socket.getPeerCertificate() as { subject: { CN: string } }).subject.CN} ${request.url}`,
+      )
+    request.resume()
+    response.end('ok')
+  })
+}
+
+test('a plain mTLS server: stopped in the middle and started again, it is only errors; and it resumes sessions unjudged', async () => {
+  const callers: string[] = []
+  let server = mtlsServer(callers)
+  await once(server.listen(0, 'localhost'), 'listening')
+  const { port } = server.address() as AddressInfo
+  const target = `https://localhost:${port}`
+  const running = until(({ totals }) => (totals.counts['admitted_https'] ?? 0) > 3)
+  const run = simulated({
+    targets: { https: target },
+    scenario: quick({
+      devices: 3,
+      duration: 3_000,
+      doors: { https: 1, mqtt: 0 },
+      assertions: ['errors>0', 'refused==0'],
+    }),
+    given,
+    foreign: true,
+    path: '/data/{id}',
+    onLive: running.onLive,
+  })
+  await Promise.race([running.seen, run])
+  server.close()
+  server.closeAllConnections()
+  await once(server, 'close')
+  const before = callers.length
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  server = mtlsServer(callers)
+  await once(server.listen(port, 'localhost'), 'listening')
+  const report = await run
+  server.close()
+  expect(report.verdict).toEqual({ ok: true, reasons: [] })
+  expect(report.run.targets).toEqual({ https: target })
+  expect(callers.length).toBeGreaterThan(before)
+  expect(new Set(callers)).toEqual(
+    new Set(['pump-1 /data/pump-1', 'pump-2 /data/pump-2', 'pump-3 /data/pump-3']),
+  )
+  expect(invariant(report, 'full_handshakes')).toMatchObject({
+    held: null,
+    why: 'not asked of a foreign target',
+  })
+}, 20_000)
+
+test('a server that wants another CA admits nobody: errors, and not a word of ours', async () => {
+  const server = mtlsServer([])
+  await once(server.listen(0, 'localhost'), 'listening')
+  const strangers = readGivenCertificates(folder.path, pki.root.pem).map((each) => {
+    const other = pki.device({ id: each.deviceId, by: pki.other.devices })
+    return { ...each, keyPem: other.keyPem, certificatePem: other.certPem, chainPem: '' }
+  })
+  const report = await simulated({
+    targets: { https: `https://localhost:${(server.address() as AddressInfo).port}` },
+    scenario: quick({ devices: 3, doors: { https: 1, mqtt: 0 }, assertions: ['errors==0'] }),
+    given: strangers,
+    foreign: true,
+    rounds: 1,
+  })
+  server.close()
+  expect(report.verdict.ok).toBe(false)
+  expect(report.counts['admitted_https'] ?? 0).toBe(0)
+  expect(Object.keys(report.errors)).toEqual(['https'])
+})
+
+test.skipIf(MOSQUITTO === undefined)(
+  'mosquitto with client certificates: what it acknowledges it delivers',
+  async () => {
+    const server = pki.server()
+    const put = (name: string, text: string): string => {
+      const path = join(folder.path, name)
+      writeFileSync(path, text)
+      return path
+    }
+    const port = await freePort()
+    await using broker = await startMosquitto({
+      port,
+      lines: [
+        `listener ${port} 127.0.0.1`,
+        `certfile ${put('server.crt.txt', server.fullPem)}`,
+        `keyfile ${put('server.key.txt', server.keyPem)}`,
+        `cafile ${put('ca.txt', pki.devices.pem + pki.root.pem)}`,
+        'require_certificate true',
+      ],
+    })
+    const report = await simulated({
+      targets: { mqtts: `mqtts://localhost:${port}` },
+      scenario: quick({ devices: 2, doors: { https: 0, mqtt: 1 } }),
+      given,
+      foreign: true,
+      rounds: 5,
+      topic: 'plant/{id}/data',
+    })
+    expect(report.verdict).toEqual({ ok: true, reasons: [] })
+    expect(report.counts).toMatchObject({ admitted_mqtt: 2, published: 10, acknowledged: 10, delivered: 10 })
+    expect(invariant(report, 'acknowledged_is_delivered')).toMatchObject({ held: true, broken: 0 })
+    expect(report.refused).toEqual({})
+    expect(broker.running()).toBe(true)
+  },
+)

@@ -1,0 +1,42 @@
+/** What the bench reads of a process from the kernel. */
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { describe, expect, test } from 'vitest'
+import { cpuOfTree } from '../../../bench/support/cpu.ts'
+import { treeOf } from '../../../bench/support/process-tree.ts'
+import { residentOf } from '../../../bench/support/resident.ts'
+
+const onLinux = process.platform === 'linux'
+
+const pidsOf = (root: number): number[] => treeOf(root).map(({ pid }) => pid)
+
+/** A shell that has made and waited for a busy child, says so, and holds another until its stdin ends. */
+const BUSY = 'i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done'
+const script = `sh -c '${BUSY}'; cat & echo ready; read line; kill $!`
+
+describe.runIf(onLinux)('a process tree', () => {
+  test('has children, the CPU of those that have ended, and the memory of those that are there', async () => {
+    const before = cpuOfTree(process.pid)
+    const child = spawn('sh', ['-c', script], { stdio: ['pipe', 'pipe', 'ignore'] })
+    const pid = child.pid as number
+    await once(child.stdout, 'data')
+    const tree = treeOf(pid)
+    expect(tree.map((one) => one.parent)).toContain(pid)
+    expect(pidsOf(process.pid)).toEqual(expect.arrayContaining(pidsOf(pid)))
+    const spent = cpuOfTree(pid)
+    expect(spent).toBeGreaterThanOrEqual(20_000)
+    expect(cpuOfTree(process.pid)).toBeGreaterThanOrEqual(before + 20_000)
+    expect(residentOf(pid)).toBeGreaterThan(500_000)
+    child.stdin.end('\n')
+    await once(child, 'exit')
+    expect([pidsOf(pid), cpuOfTree(pid), residentOf(pid)]).toEqual([[], 0, 0])
+  })
+
+  test('this process, as it sees itself', () => {
+    const { user, system } = process.cpuUsage()
+    const seen = cpuOfTree(process.pid)
+    expect(seen).toBeGreaterThan((user + system) * 0.9)
+    expect(residentOf(process.pid)).toBeGreaterThan(process.memoryUsage.rss() * 0.8)
+  })
+})

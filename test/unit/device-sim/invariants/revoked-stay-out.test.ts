@@ -1,0 +1,118 @@
+import { describe, expect, test } from 'vitest'
+import { revokedStayOut } from '#device-sim/invariants/revoked-stay-out.ts'
+import { found, type Step } from './events.ts'
+
+const https = (at: number, device?: string): Step => [
+  at,
+  { kind: 'admitted', door: 'https', target: '/', millis: 5 },
+  ...(device === undefined ? ([] as const) : ([device] as const)),
+]
+const mqtt = (at: number): Step => [at, { kind: 'admitted', door: 'mqtt', millis: 5 }]
+const published = (at: number, acknowledged = true): Step => [
+  at,
+  { kind: 'published', topic: 't', seq: 1, millis: 3, acknowledged },
+]
+const delivered = (at: number, millis: number): Step => [
+  at,
+  { kind: 'delivered', topic: 't', seq: 1, millis },
+]
+const refused = (at: number): Step => [
+  at,
+  { kind: 'refused', door: 'https', reason: 'certificate_revoked', millis: 1 },
+]
+const revoked = (at: number): Step => [at, { kind: 'revoked' }]
+const suspended = (at: number): Step => [at, { kind: 'suspended' }]
+const resumed = (at: number): Step => [at, { kind: 'resumed' }]
+
+// T is 1,000 ms
+const rows: readonly [string, readonly Step[], checked: number, broken: number, evidence?: RegExp][] = [
+  ['nobody is revoked', [https(0), mqtt(10), published(20), delivered(30, 9)], 0, 0],
+  [
+    'revoked, and refused ever after',
+    [https(0), revoked(100), refused(600), refused(1_200), refused(1_300)],
+    2,
+    0,
+  ],
+  ['within T it may still get in', [revoked(100), https(1_100), refused(1_200)], 1, 0],
+  [
+    'after T it may not',
+    [revoked(100), https(1_101)],
+    1,
+    1,
+    /HTTPS request was answered .* 1\.001 s after it was revoked/,
+  ],
+  ['nor connect', [revoked(100), mqtt(2_000)], 1, 1, /MQTT connection/],
+  ['nor publish', [revoked(100), published(2_000)], 1, 1, /PUBLISH was acknowledged/],
+  ['what nobody acknowledged is not in', [revoked(100), published(2_000, false)], 0, 0],
+  ['nor is heard', [revoked(100), delivered(2_000, 10)], 1, 1, /PUBLISH was delivered/],
+  ['what was published before may come late', [revoked(100), delivered(9_000, 8_500)], 0, 0],
+  [
+    'nor renew',
+    [revoked(100), [5_000, { kind: 'renewed', millis: 1, notAfter: 9, before: 8 }]],
+    1,
+    1,
+    /renewed/,
+  ],
+  [
+    'nor its copy',
+    [revoked(100), [5_000, { kind: 'cloned', rival: 'connection', outcome: 'admitted' }]],
+    1,
+    1,
+    /copy/,
+  ],
+  [
+    'a copy that is refused',
+    [revoked(100), [5_000, { kind: 'cloned', rival: 'connection', outcome: 'connack_5' }]],
+    0,
+    0,
+  ],
+  [
+    'heard of late: what got in meanwhile is judged',
+    [https(50), https(1_200), https(1_300), revoked(100)],
+    2,
+    2,
+    /1\.100 s/,
+  ],
+  ['heard of late: what was in time is not', [https(50), https(1_000), revoked(100)], 0, 0],
+  [
+    'heard of twice: the first one counts, and nothing twice',
+    [revoked(100), https(1_500), revoked(900)],
+    1,
+    1,
+  ],
+  ['another device is another', [revoked(100), https(5_000, 'other')], 0, 0],
+  [
+    'suspended: the same',
+    [suspended(100), refused(2_000), https(2_100)],
+    2,
+    1,
+    /2\.000 s after it was suspended/,
+  ],
+  ['resumed: it may come in again', [suspended(100), refused(2_000), resumed(5_000), https(5_001)], 1, 0],
+  [
+    'resumed: what came in before that stays broken',
+    [suspended(100), https(3_000), resumed(5_000), https(6_000)],
+    1,
+    1,
+  ],
+  ['the resumption is heard of late', [suspended(100), https(5_050), https(6_000), resumed(5_000)], 0, 0],
+  ['both are heard of late', [https(3_000), https(5_500), suspended(100), resumed(5_000)], 1, 1],
+  ['a turn that was due just before the resumption', [suspended(100), https(4_500), resumed(5_000)], 0, 0],
+  ['suspended, then revoked', [suspended(100), https(3_000), revoked(1_000), resumed(9_000)], 1, 1],
+  ['revoked and resumed stays revoked', [revoked(100), suspended(200), resumed(300), https(3_000)], 1, 1],
+  [
+    'heard of late: of many, the last ones are known',
+    [...Array.from({ length: 100 }, (_, at) => https(2_000 + at)), revoked(100)],
+    16,
+    16,
+  ],
+]
+
+describe('who is revoked stays out', () => {
+  test.each(rows)('%s', (_, steps, checked, broken, evidence) => {
+    const finding = found(revokedStayOut(1_000), steps, 60_000)
+    expect(finding).toMatchObject({ name: 'revoked_stay_out', checked, broken })
+    if (evidence !== undefined) expect(finding.evidence.join('\n')).toMatch(evidence)
+    expect(finding.evidence.length).toBe(Math.min(broken, 10))
+  })
+})
