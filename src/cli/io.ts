@@ -15,12 +15,15 @@ export type Io = {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string
   readonly clock: Clock
+  /** From here on the command goes on when nobody reads what it says: what it is run for is its exit code, or what it does. */
+  goOnUnread(): void
 }
 
-export const processIo = (): Io => ({
+export const processIo = (goOnUnread: () => void): Io => ({
   out: process.stdout,
   err: process.stderr,
   env: process.env,
   cwd: process.cwd(),
   clock: systemClock,
+  goOnUnread,
 })

@@ -58,6 +58,11 @@ const DOORS = {
   },
 } as const satisfies Record<string, Door>
 
+export type Which = keyof typeof DOORS
+
+/** The environment's name for a URL that an option gives too. */
+export const urlVariable = (which: Which): string => DOORS[which].variable
+
 const ANY = new Set(['::', '0.0.0.0'])
 
 const defaultUrl = (door: Door, config: Config): string => {
@@ -67,12 +72,7 @@ const defaultUrl = (door: Door, config: Config): string => {
 }
 
 /** @returns without a trailing slash. @throws config_invalid when what was given is not such a URL. */
-export const findUrl = (
-  io: Io,
-  config: Config,
-  which: keyof typeof DOORS,
-  flag: string | undefined,
-): string => {
+export const findUrl = (io: Io, config: Config, which: Which, flag: string | undefined): string => {
   const door: Door = DOORS[which]
   const given = flag ?? io.env[door.variable]
   const text = given ?? readRunFile(config.home, door.desk)?.urls[door.url] ?? defaultUrl(door, config)

@@ -22,6 +22,8 @@ export type FleetEvent = { readonly device: string; readonly at: number } & (
     }
   /** a new certificate, admitted by a door and confirmed. `notAfter`: of it; `before`: of the one that it replaces */
   | { readonly kind: 'renewed'; readonly millis: number; readonly notAfter: number; readonly before: number }
+  /** the desk has answered with a new certificate; no door has seen it yet. `at`: when it was asked for */
+  | { readonly kind: 'issued' }
   /** `target`: of the request; undefined for an MQTT connection */
   | {
       readonly kind: 'admitted'
@@ -55,6 +57,8 @@ export type FleetEvent = { readonly device: string; readonly at: number } & (
   | { readonly kind: 'left' }
   /** not a verdict: an unreachable target, an origin that is down, by its own clock an invalid server certificate */
   | { readonly kind: 'error'; readonly door: Door; readonly detail: string }
+  /** a turn that was begun and of which no other event tells: given up at the end, or with the connection that it waited for */
+  | { readonly kind: 'unanswered'; readonly door: Door }
   /** a certificate did not stand up to the device's own check */
   | { readonly kind: 'unverified'; readonly detail: string }
   /** done to it: by the operator (once the API has answered), or by the scenario */

@@ -7,9 +7,10 @@ export type { Enrolled, Identity, Targets } from './client/identity.ts'
 export { newKey } from './client/key.ts'
 export { adviceFor, confirmDevice, enrollDevice, renewDevice } from './client/enroll-device.ts'
 export { refreshTrust } from './client/trust.ts'
-export { clientContext } from './client/connection.ts'
+export { clientContext, PUBLIC_ROOTS } from './client/connection.ts'
 export { httpsOnce } from './client/https-once.ts'
 export { mqttConnect } from './client/mqtt-connect.ts'
+export { makeStateDirectory } from './life/state.ts'
 export { runFleet, type FleetOptions } from './life/run.ts'
 export type { FleetReport } from './life/tally.ts'
 export type { FleetEvent } from './events.ts'
@@ -34,7 +35,8 @@ export { junitReport } from './report/junit.ts'
 export { openPrometheus } from './report/prometheus.ts'
 export { htmlReport } from './report/html/html-report.ts'
 export { summaryLines } from './report/summary.ts'
-export { inOrder, latencyOf } from './report/measures.ts'
+export { totalOfDoors } from './measure/counts.ts'
+export { inOrder, latencyOf, medianText } from './report/measures.ts'
 export {
   byFrequency,
   formatClock,
@@ -42,5 +44,4 @@ export {
   formatMillis,
   formatShort,
   printable,
-  total,
 } from './report/format.ts'

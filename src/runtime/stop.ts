@@ -7,7 +7,7 @@
  */
 
 export type Stop = Disposable & {
-  /** `reason`: an AbortError whose message is `SIGINT`, `SIGTERM` or `parent` */
+  /** `reason`: an AbortError whose message is `SIGINT`, `SIGTERM`, `SIGHUP` or `parent` */
   readonly signal: AbortSignal
 }
 
@@ -17,8 +17,15 @@ const FORCED = 130
 /** Children tell their parent so, once, over IPC; see bin/sallyport.js and `up`. */
 const STOPS_MESSAGE = { stops: true } as const
 
-/** @param force a second signal while stopping; default: exit at once with 130 */
-export const listenForStop = (force: () => void = () => process.exit(FORCED)): Stop => {
+/**
+ * @param force a second signal while stopping; default: exit at once with 130
+ * @param o.hangup the end of the terminal stops it too, in order. It may be said more than once, by the system and by a shell, and forces
+ * nothing. Also under `nohup`: Node undoes what that has set
+ */
+export const listenForStop = (
+  force: () => void = () => process.exit(FORCED),
+  o: { readonly hangup?: boolean } = {},
+): Stop => {
   const controller = new AbortController()
   const abort = (why: string): void => {
     controller.abort(new DOMException(why, 'AbortError'))
@@ -30,6 +37,8 @@ export const listenForStop = (force: () => void = () => process.exit(FORCED)): S
   const onParentGone = (): void => {
     abort('parent')
   }
+  const onHangup = (): void => abort('SIGHUP')
+  if (o.hangup === true) process.on('SIGHUP', onHangup)
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
   process.on('disconnect', onParentGone)
@@ -41,6 +50,7 @@ export const listenForStop = (force: () => void = () => process.exit(FORCED)): S
   return {
     signal: controller.signal,
     [Symbol.dispose]() {
+      process.off('SIGHUP', onHangup)
       process.off('SIGINT', onSignal)
       process.off('SIGTERM', onSignal)
       process.off('disconnect', onParentGone)

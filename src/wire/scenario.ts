@@ -300,7 +300,7 @@ export const ScenarioFileSchema = Type.Object(
     assert: Type.Optional(
       Type.Array(Type.String({ maxLength: 200, examples: ['https.p99<500ms', 'lost==0'] }), {
         description:
-          'what must be true of the figures in the end. Missing, and nothing is in the timeline: refused==0, and errors==0 unless clocks are wrong',
+          'what must be true of the figures in the end. Missing, and nothing is in the timeline: refused==0, unanswered==0, and errors==0 unless clocks are wrong',
         maxItems: 100,
       }),
     ),

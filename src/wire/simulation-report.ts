@@ -19,6 +19,9 @@ const perDoor = (what: string) =>
 const Latency = Type.Object(
   {
     count: count('how often'),
+    missing: count(
+      'turns that are in none of these figures: never answered; in an open loop also dropped, failed, or cut short. An assertion ranks them as the slowest',
+    ),
     min: number('ms'),
     mean: number('ms'),
     p50: number('ms, half were faster'),
@@ -44,6 +47,7 @@ const Run = Type.Object(
     }),
     gathering_ms: count('how long it took before that, until every device had an identity or was refused'),
     duration_ms: count('from `started` to the end, the drain included'),
+    load_ms: count('from `started` until no more was begun: what rates are over'),
     devices: count('how many were asked for'),
     workers: count('processes that made the load; 0: the one that wrote this'),
     load: literals(
@@ -65,10 +69,14 @@ const Generator = Type.Object(
   {
     bound: Type.Boolean(
       about(
-        'the load generator could not keep up: latencies say nothing of the server, and no assertion about latency or rate is judged',
+        'the load generator could not keep up while there was load: what was slow may have been its own doing. Of assertions about latency only those are judged that hold in an open loop even so',
       ),
     ),
     reasons: texts('why it is thought so'),
+    gathering: Type.Object(
+      { bound: Type.Boolean(about('as above')), reasons: texts('why it is thought so') },
+      { ...closed, ...about('the same, while the fleet enrolled: what `enroll` is judged by') },
+    ),
     cpu_s: number('seconds of CPU, all processes'),
     worst_lag_ms: number('the longest that a timer of any process was late'),
     peak_rss: count('bytes of memory, all processes, at their highest'),
@@ -124,8 +132,8 @@ const Event = Type.Object(
   {
     kind: text('of the fault'),
     at_ms: number('when'),
-    lasts_ms: orNull(Type.Number(about('how long; null: at once, or to the end'))),
-    devices: count('how many it hit'),
+    lasts_ms: orNull(Type.Number(about('how long; null: done at once'))),
+    devices: count('how many were chosen for it; 0: none in particular, or it did not come about'),
     detail: text('what came of it, or why it did not'),
   },
   closed,
@@ -133,10 +141,9 @@ const Event = Type.Object(
 
 const Point = Type.Object(
   {
-    at_ms: Type.Integer(
-      about(
-        'the end of it; it begins where the point before ends. Not above 0 while the fleet gathers its identities',
-      ),
+    at_ms: Type.Integer(about('the end of it. Not above 0 while the fleet gathers its identities')),
+    span_ms: count(
+      'how long it is: a second; more when a process was late, and of runs beyond an hour; less at the end',
     ),
     devices: count('with an identity'),
     connected: count('open MQTT connections'),
@@ -147,10 +154,16 @@ const Point = Type.Object(
     measures: Type.Record(
       Type.String(),
       Type.Object(
-        { count: count('how often'), p50: number('ms'), p99: number('ms'), max: number('ms') },
+        {
+          count: count('how often'),
+          p50: number('ms; of several seconds the highest of theirs'),
+          p50_low: number('ms; of several seconds the lowest of theirs'),
+          p99: number('ms; of several seconds the highest of theirs'),
+          max: number('ms'),
+        },
         closed,
       ),
-      about('since the point before, as in `measures`'),
+      about('since the point before, as in `measures`. Percentiles are never averaged'),
     ),
     generator: Type.Object(
       {
@@ -177,7 +190,7 @@ export const SimulationReportSchema = Type.Object(
       {
         ok: Type.Boolean(
           about(
-            'no invariant broken, every assertion held, no drill failed, every fault came about, no trouble',
+            'something was admitted or enrolled, no invariant broken, every assertion held, no drill failed and, when there were to be any, one ran, every fault came about, no trouble, and it was not ended before its duration',
           ),
         ),
         reasons: texts('why it is not'),

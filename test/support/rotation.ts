@@ -108,6 +108,7 @@ export const startRotation = async (): Promise<Rotation> => {
       },
       cwd: path,
       clock,
+      goOnUnread() {},
     })
     return { code, ...text }
   }

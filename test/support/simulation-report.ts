@@ -4,6 +4,7 @@
  */
 
 import type { Live } from '#device-sim/report/live.ts'
+import { byDoor, sumCounts } from '#device-sim/measure/counts.ts'
 import { createRandom } from '#device-sim/random.ts'
 import type { Latency, Point, SimulationReport } from '#wire/simulation-report.ts'
 
@@ -36,23 +37,9 @@ const TYPICAL: Readonly<Record<string, readonly [millis: number, rate: number]>>
 }
 
 const round = (value: number): number => Math.round(value * 1_000) / 1_000
+/** of one second */
+const median = (millis: number) => ({ p50: round(millis), p50_low: round(millis) })
 const sum = (all: readonly number[]): number => all.reduce((total, n) => total + n, 0)
-
-const merge = (all: readonly Readonly<Record<string, number>>[]): Record<string, number> => {
-  const merged: Record<string, number> = {}
-  for (const each of all) for (const [name, n] of Object.entries(each)) merged[name] = (merged[name] ?? 0) + n
-  return merged
-}
-
-/** `{'https a': 1}` → `{https: {a: 1}}` */
-const nested = (flat: Readonly<Record<string, number>>): Record<string, Record<string, number>> => {
-  const doors: Record<string, Record<string, number>> = {}
-  for (const [key, n] of Object.entries(flat)) {
-    const [, door = '', reason = ''] = /^(\S+) (.*)$/s.exec(key) ?? []
-    ;(doors[door] ??= {})[reason] = n
-  }
-  return doors
-}
 
 const timelineOf = (seconds: number, devices: number, foreign: string): SimulationReport['timeline'] => {
   const at = (share: number): number => Math.round(seconds * share) * 1_000
@@ -109,6 +96,7 @@ export const sampleReport = (o: SampleOptions = {}): SimulationReport => {
 
   const gathered = (at: number): Point => ({
     at_ms: at,
+    span_ms: 1_000,
     devices: failing ? 0 : Math.round(devices * ((gathering * 1_000 + at) / (gathering * 1_000))),
     connected: 0,
     under_way: failing ? 0 : 12,
@@ -120,7 +108,7 @@ export const sampleReport = (o: SampleOptions = {}): SimulationReport => {
       : {
           enroll: {
             count: newAt(at),
-            p50: round(31 * noise(0.3)),
+            ...median(31 * noise(0.3)),
             p99: round(88 * noise(0.3)),
             max: round(140 * noise(0.3)),
           },
@@ -144,7 +132,7 @@ export const sampleReport = (o: SampleOptions = {}): SimulationReport => {
       const p99 = p50 * 2.6 * noise(0.4) + slow * 410 * noise(0.2)
       measures[name] = {
         count: often,
-        p50: round(p50),
+        ...median(p50),
         p99: round(p99),
         max: round(p99 * (1.2 + random.next())),
       }
@@ -154,6 +142,7 @@ export const sampleReport = (o: SampleOptions = {}): SimulationReport => {
     const refusals = measures['refusal']?.count ?? 0
     return {
       at_ms: at,
+      span_ms: 1_000,
       devices: failing ? 0 : devices,
       connected: Math.round(live / 2),
       under_way: Math.round(live * 0.02 * (1 + slow * 4)),
@@ -215,6 +204,7 @@ export const sampleReport = (o: SampleOptions = {}): SimulationReport => {
     const p99 = Math.min(max * 0.8, Math.max(...all.map((each) => each.p99)))
     measures[name] = {
       count: sum(all.map((each) => each.count)),
+      missing: bound && ['https', 'publish'].includes(name) ? seconds * 25 : 0,
       min: round(p50 * 0.4),
       mean: round(p50 * 1.2),
       p50,
@@ -258,6 +248,7 @@ export const sampleReport = (o: SampleOptions = {}): SimulationReport => {
       started: '2026-03-04T05:06:07.890Z',
       gathering_ms: gathering * 1_000,
       duration_ms: seconds * 1_000,
+      load_ms: seconds * 1_000,
       devices,
       workers: 2,
       load: 'open',
@@ -291,6 +282,7 @@ export const sampleReport = (o: SampleOptions = {}): SimulationReport => {
     generator: {
       bound,
       reasons: bound ? ['worker 1 was busy 99 % of the time for 41 s', '1,500 turns were never begun'] : [],
+      gathering: { bound: false, reasons: [] },
       cpu_s: round(seconds * 0.9),
       worst_lag_ms: bound ? 312.5 : 14.25,
       peak_rss: 312_000_000,
@@ -302,10 +294,10 @@ export const sampleReport = (o: SampleOptions = {}): SimulationReport => {
       { name: `enroll${foreign}`, pid: 4_243, cpu_s: round(seconds * 0.08 + 3), peak_rss: 98_000_000 },
     ],
     measures,
-    counts: merge(series.map((point) => point.counts)),
-    refused: nested(merge(series.map((point) => point.refused))),
+    counts: sumCounts(series.map((point) => point.counts)),
+    refused: byDoor(sumCounts(series.map((point) => point.refused))),
     errors: Object.fromEntries(
-      Object.entries(merge(series.map((point) => point.errors))).map(([door, n]) => [
+      Object.entries(sumCounts(series.map((point) => point.errors))).map(([door, n]) => [
         door,
         { [`connection reset by peer${foreign}`]: n },
       ]),
@@ -378,8 +370,8 @@ export const sampleLive = (over: Partial<Live> = {}): Live => {
     phase: { kind: 'running', elapsed: at, duration: 60_000 },
     totals: {
       measures,
-      counts: merge(seen.map(({ counts }) => counts)),
-      refused: nested(merge(seen.map(({ refused }) => refused))),
+      counts: sumCounts(seen.map(({ counts }) => counts)),
+      refused: byDoor(sumCounts(seen.map(({ refused }) => refused))),
       errors: {},
     },
     last: seen.at(-1),

@@ -27,7 +27,7 @@ export const simulated = (
     workers: 0,
     path: undefined,
     topic: undefined,
-    servers: [],
+    servers: () => [],
     command: (seed) => `repeat ${seed}`,
     signal: new AbortController().signal,
     ...o,

@@ -161,23 +161,37 @@ export const simRun = (io: Io): Command => {
     )
     .action(async (scenario: string, _: unknown, self: Command) => {
       const options = self.optsWithGlobals<SimRunOptions>()
+      // its exit code is what it is run for
+      io.goOnUnread()
       const files = filesOf(options)
       checkResultFiles(files, io.cwd)
       using planned = planRun(io, scenario, options)
       let live: Live | undefined
-      using stop = listenForStop()
+      using stop = listenForStop(undefined, { hangup: true })
       await using prometheus =
         options.prometheus === undefined
           ? undefined
           : await openPrometheus({ listen: options.prometheus, read: () => live })
       using view = createLiveView(io, { json: options.json === true })
       if (prometheus !== undefined && options.json !== true) view.note(`metrics at ${prometheus.url}`)
+      const notes = [...planned.notes]
+      const { workers } = planned.run
+      // the plan of arrivals hangs on how many processes there are
+      const said = {
+        ...planned.fromEnvironment,
+        ...(options.config === undefined ? {} : { config: options.config }),
+        workers: String(workers),
+        ...typed,
+      }
+      const home = options.target === undefined ? io.env['SALLYPORT_HOME'] : undefined
       const report = await simulate({
         ...planned.run,
-        command: (used) => repeatCommand(scenario, typed, used),
+        command: (used) => repeatCommand(scenario, said, used, home),
         signal: stop.signal,
         onLive(now) {
           live = now
+          // not before it has begun: what is wrong with it is said alone
+          for (const note of notes.splice(0)) view.note(note)
           view.draw(now)
         },
         onNote: (text) => view.note(text),

@@ -28,6 +28,8 @@ export const up = (io: Io): Command =>
     .option('--ports <0>', 'free ports instead of the usual ones', onlyFree)
     .action(async (_: unknown, self: Command) => {
       const options = self.optsWithGlobals<Options>()
+      // it is run for what it keeps running
+      io.goOnUnread()
       const { home, configPath } = readConfig(io, options)
       let stack: Stack | undefined
       using stop = listenForStop(() => {

@@ -7,6 +7,7 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
 import {
   closeSync,
+  constants,
   existsSync,
   fstatSync,
   openSync,
@@ -15,7 +16,7 @@ import {
   statSync,
   type Dirent,
 } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { FleetError } from '#fleet/errors.ts'
 import type { Enrolled } from '#device-sim/index.ts'
 
@@ -29,17 +30,20 @@ const refuse = (path: string, why: string, cause?: unknown): never => {
   throw new FleetError('config_invalid', `--certs: ${path}: ${why}`, { cause })
 }
 
+/** of all files, one after the other */
+const room = Buffer.alloc(MOST_PEM + 1)
+
 /** Never more than {@link MOST_PEM} of it, whatever it says of its size. */
 const readBounded = (path: string): string => {
   let fd: number
   try {
-    fd = openSync(path, 'r')
+    // a pipe that nobody writes to is not waited for
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch (error) {
     return refuse(path, `cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})`, error)
   }
   try {
     if (!fstatSync(fd).isFile()) return refuse(path, 'is no file')
-    const room = Buffer.alloc(MOST_PEM + 1)
     let length = 0
     for (let got = -1; got !== 0 && length < room.length; length += got)
       got = readSync(fd, room, length, room.length - length, null)
@@ -153,7 +157,8 @@ const filesIn = (dir: string): Files | undefined => {
   // full.pem holds the intermediates too
   const certificate = ['full.pem', 'cert.pem'].map((name) => join(dir, name)).find(existsSync)
   const key = join(dir, 'key.pem')
-  if (certificate === undefined) return undefined
+  if (certificate === undefined)
+    return existsSync(key) ? refuse(dir, 'holds a key.pem, and no cert.pem or full.pem') : undefined
   return existsSync(key) ? { certificate, key, root: join(dir, 'root.pem') } : refuse(dir, 'holds no key.pem')
 }
 
@@ -164,39 +169,74 @@ const isDirectory = (entry: Dirent, path: string): boolean =>
 
 const ENDING = /\.(?:pem|crt)$/
 
+/** of the directory of one device */
+const OWN_NAMES = ['full.pem', 'cert.pem']
+
+/** A CA's own is no device's, and may lie about. */
+const isLeaf = (path: string): boolean => {
+  const pem = readBounded(path)
+  return pem.includes('-----BEGIN CERTIFICATE-----') && !certificatesOf(path, pem)[0].ca
+}
+
 const filesBeside = (dir: string, name: string): Files | undefined => {
+  const certificate = join(dir, name)
   const key = join(dir, name.replace(ENDING, '.key'))
-  return existsSync(key) ? { certificate: join(dir, name), key, root: join(dir, 'root.pem') } : undefined
+  if (existsSync(key)) return { certificate, key, root: join(dir, 'root.pem') }
+  return !OWN_NAMES.includes(name) && isLeaf(certificate)
+    ? refuse(certificate, `is the certificate of a device, and its key is not beside it (${basename(key)})`)
+    : undefined
+}
+
+/** One copy of a text that all have. */
+const createShared = (): ((text: string) => string) => {
+  const texts = new Map<string, string>()
+  return (text) => {
+    const one = texts.get(text) ?? text
+    texts.set(one, one)
+    return one
+  }
 }
 
 /**
- * @param rootPem of `--ca`; default: root.pem beside the certificates, `''` where there is none
+ * The first of them by the names of their files, so that the same directory is the same fleet.
+ * @param o.rootPem of `--ca`; default: root.pem beside the certificates, `''` where there is none
+ * @param o.most not more than so many are read; default: all
  * @throws `config_invalid` with the file's name: no identity, a key of another certificate, two of one name, too many
  */
-export const readGivenCertificates = (dir: string, rootPem?: string): readonly Enrolled[] => {
+export const readGivenCertificates = (
+  dir: string,
+  o: { readonly rootPem?: string | undefined; readonly most?: number | undefined } = {},
+): readonly Enrolled[] => {
+  const { rootPem, most = Infinity } = o
   const entries = entriesOf(dir)
   const isState = entries.some(({ name }) => name === 'fleet.json')
+  const shared = createShared()
   const found = new Map<string, string>()
-  const identities = entries.flatMap((entry): readonly Enrolled[] => {
-    const path = join(dir, entry.name)
+  const read = (entry: Dirent, path: string): Enrolled | undefined => {
+    if (isState)
+      return entry.name.endsWith('.json') && entry.name !== 'fleet.json'
+        ? identityInState(path, rootPem)
+        : undefined
     const files = isDirectory(entry, path)
       ? filesIn(path)
-      : !isState && ENDING.test(entry.name)
+      : ENDING.test(entry.name)
         ? filesBeside(dir, entry.name)
         : undefined
-    const identity =
-      files !== undefined
-        ? identityIn(files, rootPem)
-        : isState && entry.name.endsWith('.json') && entry.name !== 'fleet.json'
-          ? identityInState(path, rootPem)
-          : undefined
-    if (identity === undefined) return []
-    const other = found.get(identity.deviceId)
-    if (other !== undefined) return refuse(path, `is of the same name as ${other}: ${identity.deviceId}`)
-    found.set(identity.deviceId, path)
+    return files === undefined ? undefined : identityIn(files, rootPem)
+  }
+  const identities: Enrolled[] = []
+  for (const entry of entries) {
+    if (identities.length >= most) break
+    const path = join(dir, entry.name)
+    const identity = read(entry, path)
+    if (identity === undefined) continue
+    const { deviceId, chainPem, rootPem: root } = identity
+    const other = found.get(deviceId)
+    if (other !== undefined) return refuse(path, `is of the same name as ${other}: ${deviceId}`)
+    found.set(deviceId, path)
     if (found.size > MOST_DEVICES) return refuse(dir, `holds more than ${MOST_DEVICES} identities`)
-    return [identity]
-  })
+    identities.push({ ...identity, chainPem: shared(chainPem), rootPem: shared(root) })
+  }
   if (identities.length > 0) return identities
   // the directory of one device
   const own = filesIn(dir)

@@ -8,8 +8,9 @@ import {
   formatShort,
   inOrder,
   latencyOf,
+  medianText,
   printable,
-  total,
+  totalOfDoors,
   type Live,
   type Phase,
 } from '#device-sim/index.ts'
@@ -56,11 +57,12 @@ const bar = (share: number, width: number): string => {
   return `${'█'.repeat(full)}${'░'.repeat(width - full)}`
 }
 
-/** Average of the last seconds. */
+/** Over the last seconds, however long they were. */
 const rateOf = (recent: readonly Point[], ...names: readonly string[]): number => {
   const last = recent.slice(-NOW)
   const sum = last.reduce((all, { counts }) => all + names.reduce((n, name) => n + (counts[name] ?? 0), 0), 0)
-  return last.length === 0 ? 0 : sum / last.length
+  const span = last.reduce((all, { span_ms }) => all + span_ms, 0)
+  return span === 0 ? 0 : (sum / span) * 1_000
 }
 const perSecond = (rate: number): string => `${formatShort(Math.round(rate * 10) / 10)}/s`
 
@@ -80,9 +82,6 @@ const reasonsOf = (doors: Readonly<Record<string, Readonly<Record<string, number
   ].join(', ')
 }
 
-const sumOf = (doors: Readonly<Record<string, Readonly<Record<string, number>>>>): number =>
-  total(flat(doors))
-
 const faultOf = ({ kind, devices, left }: Live['faults'][number]): string =>
   `${kind} (${formatCount(devices)} devices${left === undefined ? '' : `, ${formatClock(left)} left`})`
 
@@ -96,7 +95,7 @@ const percent = (share: number): string => `${Math.round(share * 100)} %`
 
 const CELL = 9
 
-/** The last seconds and the whole run beside each other, where there is room for both. */
+/** The highest of each of the last seconds, and the whole run beside them, where there is room for both. */
 const latencies = (live: Live, recent: readonly Point[], paint: Paint, width: number): string[] => {
   const names = inOrder(live.totals.measures)
     .filter((name) => name !== 'refusal')
@@ -105,7 +104,7 @@ const latencies = (live: Live, recent: readonly Point[], paint: Paint, width: nu
   const both = width >= WIDE
   const cells = (texts: readonly string[]): string => texts.map((text) => text.padStart(CELL)).join('')
   const label = both ? 12 : LABEL
-  const head = `${`last ${NOW} s`.padEnd(label)}${cells(['p50', 'p99', 'max'])}${both ? `   ${cells(['all p50', 'p99', 'p99.9'])}` : ''}`
+  const head = `${`worst ${NOW} s`.padEnd(label)}${cells(['p50', 'p99', 'max'])}${both ? `   ${cells(['all p50', 'p99', 'p99.9'])}` : ''}`
   const rows = names.map((name) => {
     const now = latencyOf(recent.slice(-NOW), name)
     const all = live.totals.measures[name]
@@ -156,11 +155,11 @@ export const renderLive = (
   const { phase, totals, last } = live
   const { counts } = totals
   const history = (name: string): string =>
-    width < WIDE ? '' : `  ${paint('cyan', graph(recent.slice(-20).map((point) => point.counts[name] ?? 0)))}`
+    width < WIDE ? '' : `  ${paint('cyan', graph(recent.slice(-20).map((point) => rateOf([point], name))))}`
   const title = ` ${printable(live.scenario)}, Ctrl-C ends it `
   const share = shareOf(phase)
-  const refused = sumOf(totals.refused)
-  const errors = sumOf(totals.errors)
+  const refused = totalOfDoors(totals.refused)
+  const errors = totalOfDoors(totals.errors)
   const lines = [
     paint('dim', `──${title}${'─'.repeat(Math.max(0, width - title.length - 2))}`),
     `${label(PHASES[phase.kind])}${share === undefined ? '' : `${paint('cyan', bar(share, width < 50 ? 10 : 24))}  `}${progressOf(phase)}`,
@@ -189,11 +188,11 @@ export const lineOf = (live: Live, recent: readonly Point[]): string => {
     return now === undefined && (totals.counts[count] ?? 0) === 0
       ? []
       : [
-          `${name} ${perSecond(rate)}${now === undefined ? '' : ` p50 ${formatMillis(now.p50)} p99 ${formatMillis(now.p99)}`}`,
+          `${name} ${perSecond(rate)}${now === undefined ? '' : ` p50 ${medianText(now)} p99 ${formatMillis(now.p99)}`}`,
         ]
   }
-  const refused = sumOf(totals.refused)
-  const errors = sumOf(totals.errors)
+  const refused = totalOfDoors(totals.refused)
+  const errors = totalOfDoors(totals.errors)
   return [
     `${PHASES[phase.kind]} ${progressOf(phase)}`,
     `${formatCount(last?.devices ?? 0)}/${formatCount(live.devices)} devices, ${formatCount(last?.connected ?? 0)} connected`,

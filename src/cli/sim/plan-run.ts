@@ -1,14 +1,13 @@
 /** What was typed, as a run: the scenario with its overrides, where it goes, what it may use. Not the reading of one option: sim-options.ts. */
 
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
-import { join, resolve } from 'node:path'
+import { existsSync, readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { getCACertificates } from 'node:tls'
 import { FleetError } from '#fleet/errors.ts'
 import {
   loadScenario,
   override,
-  workersFor,
+  PUBLIC_ROOTS,
   type Enrolled,
   type Scenario,
   type SimulationOptions,
@@ -20,10 +19,18 @@ import { readPrivateFile } from '#runtime/secrets.ts'
 import type { Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { readGiven } from '../read-given.ts'
-import { findOperatorToken, findUrl, hasOperatorToken, readConfig } from '../settings.ts'
-import { lockFile } from '../up/lock.ts'
+import {
+  findOperatorToken,
+  findUrl,
+  hasOperatorToken,
+  readConfig,
+  urlVariable,
+  type Which,
+} from '../settings.ts'
 import { readGivenCertificates } from './given-certificates.ts'
+import { decided } from './run-shape.ts'
 import type { ForeignTargets, ListenAt } from './sim-options.ts'
+import { lockState } from './state-lock.ts'
 
 export type SimRunOptions = Online & {
   readonly devices?: number
@@ -60,24 +67,23 @@ export type SimRunOptions = Online & {
 
 export type PlannedRun = Disposable & {
   readonly run: Omit<SimulationOptions, 'command' | 'signal' | 'onLive' | 'onNote'>
+  /** what was decided here and a person should know, a sentence each */
+  readonly notes: readonly string[]
+  /** what the environment gave, as the options that give it */
+  readonly fromEnvironment: Readonly<Record<string, string>>
 }
 
 const refuse = (detail: string): never => {
   throw new FleetError('config_invalid', detail)
 }
 
-const fileOf = (io: Io, path: string | undefined): string | undefined =>
-  path === undefined ? undefined : readGiven(io, path).toString()
-
-/** Of one fleet's keys at a time: two runs would renew each other's certificates. */
-const lockState = (dir: string): Disposable => {
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
-  return lockFile(join(dir, 'run.pid'), (pid, path) =>
-    refuse(
-      `--state ${dir}: another run is at work with it (process ${pid}). Wait for it, or take another directory. ` +
-        `If process ${pid} is something else, remove ${path}.`,
-    ),
-  )
+/** @throws `config_invalid`: none in it */
+const rootsOf = (io: Io, path: string | undefined): string | undefined => {
+  if (path === undefined) return undefined
+  const pem = readGiven(io, path).toString()
+  return pem.includes('-----BEGIN CERTIFICATE-----')
+    ? pem
+    : refuse(`--ca ${path} holds no certificate in PEM`)
 }
 
 const overridden = (scenario: Scenario, options: SimRunOptions, devices: number | undefined): Scenario =>
@@ -103,7 +109,7 @@ const flag = (name: string): string =>
   `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 
 /** Identities that are given, a target that is anybody's. */
-const foreignRun = (io: Io, named: Scenario, options: SimRunOptions): PlannedRun['run'] => {
+const foreignRun = (io: Io, named: Scenario, options: SimRunOptions): PlannedRun => {
   const targets = options.target ?? {}
   const extra = OURS.find((name) => options[name] !== undefined)
   if (extra !== undefined)
@@ -112,11 +118,13 @@ const foreignRun = (io: Io, named: Scenario, options: SimRunOptions): PlannedRun
     )
   if (options.certs === undefined)
     return refuse('--target needs --certs <dir>: the certificates and keys that its devices have')
-  const rootPem = fileOf(io, options.ca)
-  const publicRoots = getCACertificates('default').join('\n')
-  const given: readonly Enrolled[] = readGivenCertificates(resolve(io.cwd, options.certs), rootPem).map(
+  const rootPem = rootsOf(io, options.ca)
+  const given: readonly Enrolled[] = readGivenCertificates(resolve(io.cwd, options.certs), {
+    rootPem,
+    most: options.devices,
+  }).map(
     // nothing says who signs that server: the public web's, then
-    (each) => (each.rootPem === '' ? { ...each, rootPem: publicRoots } : each),
+    (each) => (each.rootPem === '' ? { ...each, rootPem: PUBLIC_ROOTS } : each),
   )
   const { devices = given.length } = options
   if (devices > given.length)
@@ -126,28 +134,49 @@ const foreignRun = (io: Io, named: Scenario, options: SimRunOptions): PlannedRun
     https: targets.https === undefined ? 0 : named.doors.https || 1,
     mqtt: targets.mqtts === undefined ? 0 : named.doors.mqtt || 1,
   }
-  const scenario = overridden(named, { ...options, mix }, devices)
+  const { scenario, workers, notes } = decided(overridden(named, { ...options, mix }, devices), options)
   if (scenario.doors.https > 0 && targets.https === undefined)
     refuse('--mix gives devices to https, and no --target is https://…')
   if (scenario.doors.mqtt > 0 && targets.mqtts === undefined)
     refuse('--mix gives devices to mqtt, and no --target is mqtts://…')
   return {
-    scenario,
-    seed: options.seed,
-    targets,
-    rootPem,
-    credentials: {},
-    operator: undefined,
-    given,
-    foreign: true,
-    stateDir: undefined,
-    rounds: options.rounds,
-    workers: options.workers ?? workersFor(scenario, availableParallelism()),
-    path: options.path,
-    topic: options.topic,
-    servers: [],
+    run: {
+      scenario,
+      seed: options.seed,
+      targets,
+      rootPem,
+      credentials: {},
+      operator: undefined,
+      given,
+      foreign: true,
+      stateDir: undefined,
+      rounds: options.rounds,
+      workers,
+      path: options.path,
+      topic: options.topic,
+      servers: () => [],
+    },
+    notes,
+    fromEnvironment: {},
+    [Symbol.dispose]() {},
   }
 }
+
+/** What `findUrl` takes from the environment. */
+const URLS: Readonly<Record<string, Which>> = {
+  enrollUrl: 'devices',
+  httpsUrl: 'https',
+  mqttsUrl: 'mqtts',
+  operatorUrl: 'operator',
+}
+
+const urlsOf = ({ env }: Io): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    Object.entries(URLS).flatMap(([option, which]) => {
+      const url = env[urlVariable(which)]
+      return url === undefined ? [] : [[option, url]]
+    }),
+  )
 
 const claimOf = (io: Io, o: SimRunOptions): Omit<SimulationOptions['credentials'], 'token'> => {
   const { claimCert, claimKey, claimGroup } = o
@@ -171,12 +200,12 @@ const operatorOf = (io: Io, config: Config, options: SimRunOptions): SimulationO
   if (protocol === 'http:') return { url, token, rootPem: undefined }
   // one that is not on loopback has a certificate from our own services CA, or one of the public web's
   const own =
-    fileOf(io, options.ca) ?? (existsSync(config.ca.root) ? readFileSync(config.ca.root, 'utf8') : '')
+    rootsOf(io, options.ca) ?? (existsSync(config.ca.root) ? readFileSync(config.ca.root, 'utf8') : '')
   return { url, token, rootPem: [...getCACertificates('default'), own].join('\n') }
 }
 
 /** The desks, where they run on this machine and are the ones that are meant. */
-const serversOf = (config: Config, targets: Targets): SimulationOptions['servers'] => {
+const serversOf = (config: Config, targets: Targets): ReturnType<SimulationOptions['servers']> => {
   const enroll = readRunFile(config.home, 'enroll')
   const gateway = readRunFile(config.home, 'gateway')
   return [
@@ -193,11 +222,11 @@ const serversOf = (config: Config, targets: Targets): SimulationOptions['servers
  */
 export const planRun = (io: Io, nameOrPath: string, options: SimRunOptions): PlannedRun => {
   const named = loadScenario(nameOrPath, io.cwd)
-  if (options.target !== undefined) return { run: foreignRun(io, named, options), [Symbol.dispose]: () => {} }
+  if (options.target !== undefined) return foreignRun(io, named, options)
   if (options.certs !== undefined) refuse('--certs goes with --target: what enrols here makes its own keys')
 
   const config = readConfig(io, options)
-  const scenario = overridden(named, options, options.devices)
+  const { scenario, workers, notes } = decided(overridden(named, options, options.devices), options)
   const targets = {
     enroll: findUrl(io, config, 'devices', options.enrollUrl),
     https: findUrl(io, config, 'https', options.httpsUrl),
@@ -205,7 +234,7 @@ export const planRun = (io: Io, nameOrPath: string, options: SimRunOptions): Pla
   }
   const credentials = { token: options.token, ...claimOf(io, options) }
   const operator = operatorOf(io, config, options)
-  const rootPem = fileOf(io, options.ca)
+  const rootPem = rootsOf(io, options.ca)
   const stateDir = options.state === undefined ? undefined : resolve(io.cwd, options.state)
   const lock = stateDir === undefined ? undefined : lockState(stateDir)
   return {
@@ -220,11 +249,13 @@ export const planRun = (io: Io, nameOrPath: string, options: SimRunOptions): Pla
       foreign: false,
       stateDir,
       rounds: options.rounds,
-      workers: options.workers ?? workersFor(scenario, availableParallelism()),
+      workers,
       path: options.path,
       topic: options.topic,
-      servers: serversOf(config, targets),
+      servers: () => serversOf(config, targets),
     },
+    notes,
+    fromEnvironment: urlsOf(io),
     [Symbol.dispose]: () => lock?.[Symbol.dispose](),
   }
 }

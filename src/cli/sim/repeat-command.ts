@@ -11,11 +11,15 @@ const RESULTS = new Set(['json', 'html', 'junit', 'csv', 'out', 'prometheus'])
 const flagOf = (name: string): string =>
   `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 
-/** @param given options as they were typed, by commander's name; a list is repeated. The seed is said, given or not. */
+/**
+ * @param given options as they were typed, by commander's name; a list is repeated. The seed is said, given or not.
+ * @param home of the environment, which says where everything is that was not typed
+ */
 export const repeatCommand = (
   scenario: string,
   given: Readonly<Record<string, string | readonly string[]>>,
   seed: string,
+  home?: string,
 ): string => {
   const words = Object.entries({ ...given, seed }).flatMap(([name, value]) => {
     if (RESULTS.has(name)) return []
@@ -23,5 +27,6 @@ export const repeatCommand = (
     const values = typeof value === 'string' ? [value] : value
     return values.flatMap((each) => [flagOf(name), quote(each)])
   })
-  return ['npx sallyport sim run', quote(scenario), ...words].join(' ')
+  const before = home === undefined ? [] : [`SALLYPORT_HOME=${quote(home)}`]
+  return [...before, 'npx sallyport sim run', quote(scenario), ...words].join(' ')
 }

@@ -19,10 +19,30 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
-const holder = (path: string): number | undefined => {
+/** of `starttime` in /proc/<pid>/stat (proc(5)), counted from the field after `comm`, which may hold spaces and brackets */
+const STARTED = 19
+
+/** When it began, as the system counts it; empty: nobody says so here. Another process of the same id has another one. */
+const startOf = (pid: number): string => {
   try {
-    const pid = Number(readFileSync(path, 'utf8'))
-    return Number.isInteger(pid) && pid > 0 && isAlive(pid) ? pid : undefined
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[STARTED] ?? ''
+  } catch {
+    return ''
+  }
+}
+
+/** What this process has in its hands. */
+const held = new Set<string>()
+
+/** In a container every run may be process 1: its id says nothing, but when it began does. */
+const holder = (path: string, known = path): number | undefined => {
+  try {
+    const [, id, started] = /^(\d{1,10})(?: (\d+))?\n?$/.exec(readFileSync(path, 'utf8')) ?? []
+    const pid = Number(id)
+    if (!(pid > 0) || !isAlive(pid)) return undefined
+    if (pid === process.pid) return held.has(known) ? pid : undefined
+    return started === undefined || started === startOf(pid) ? pid : undefined
   } catch {
     return undefined
   }
@@ -39,9 +59,10 @@ const refuse = (home: string, pid: number, path: string): never => {
 /** link(2) makes the file and its content in one step, and refuses an existing name. */
 const claim = (path: string): boolean => {
   const draft = `${path}.${process.pid}.tmp`
-  writeFileSync(draft, `${process.pid}\n`)
+  writeFileSync(draft, `${process.pid} ${startOf(process.pid)}`.trimEnd() + '\n')
   try {
     linkSync(draft, path)
+    held.add(path)
     return true
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
@@ -62,7 +83,7 @@ const setAside = (path: string): void => {
   }
   try {
     // not stale: back with it, unless a third one was faster, who then finds two alive and is told so
-    if (holder(aside) !== undefined) linkSync(aside, path)
+    if (holder(aside, path) !== undefined) linkSync(aside, path)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   } finally {
@@ -82,7 +103,12 @@ const deskAlive = async (home: string): Promise<'enroll' | 'gateway' | undefined
  * @param refuse throws: it is the lock of process `pid`
  */
 export const lockFile = (path: string, refuse: (pid: number, path: string) => never): Disposable => {
-  const mine = { [Symbol.dispose]: () => rmSync(path, { force: true }) }
+  const mine = {
+    [Symbol.dispose]() {
+      held.delete(path)
+      rmSync(path, { force: true })
+    },
+  }
   if (claim(path)) return mine
   const pid = holder(path)
   if (pid !== undefined) refuse(pid, path)

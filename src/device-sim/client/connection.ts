@@ -12,29 +12,41 @@ import type { Identity } from './identity.ts'
 import { createLink, type AskFault, type Link } from './link.ts'
 import { rememberedLookup } from './lookup.ts'
 import type { Meter, Times } from './meter.ts'
+import type { OpeningGate } from './opening-gate.ts'
 import { whyNotFor, whyNotValidAt } from './server-certificate.ts'
 
 export type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
 
-/** About 0.4 ms to build: make it once per device, not once per connection. */
+/** In the place of a root: those of the public web, as this Node has them; all devices share one set, which is 400 KB. */
+export const PUBLIC_ROOTS = 'public'
+
+/**
+ * About 0.4 ms to build: make it once per device, not once per connection.
+ * @throws `config_invalid`: a root was given, and there is no certificate in it
+ */
 export const clientContext = (o: {
-  /** absent: nobody is trusted (`ca: undefined` would trust the whole public web) */
+  /** absent: nobody is trusted. {@link PUBLIC_ROOTS}. Another text without a certificate is refused: Node would trust the whole public web */
   readonly rootPem?: string | undefined
   readonly identity?: Identity | undefined
   readonly version?: TlsVersion | undefined
-}): SecureContext =>
-  createSecureContext({
-    ca: o.rootPem ?? [],
+}): SecureContext => {
+  const isPublic = o.rootPem === PUBLIC_ROOTS
+  if (o.rootPem !== undefined && !isPublic && !o.rootPem.includes('-----BEGIN CERTIFICATE-----'))
+    throw new FleetError('config_invalid', 'the root that servers are to be known by holds no certificate')
+  return createSecureContext({
+    ...(isPublic ? {} : { ca: o.rootPem ?? [] }),
     minVersion: o.version ?? 'TLSv1.2',
     ...(o.version === undefined ? {} : { maxVersion: o.version }),
     ...(o.identity === undefined
       ? {}
       : { key: o.identity.keyPem, cert: o.identity.certificatePem + o.identity.chainPem }),
   })
+}
 
 export type ConnectOptions = {
   readonly url: URL
-  readonly context: SecureContext
+  /** a function is asked when the connection's turn has come, which with a `gate` may be later: a certificate may have been renewed since */
+  readonly context: SecureContext | (() => SecureContext)
   readonly alpn?: readonly string[] | undefined
   /** of an earlier connection, to try whether the server resumes it */
   readonly session?: Buffer | undefined
@@ -52,7 +64,14 @@ export type ConnectOptions = {
   readonly clock?: Clock | undefined
   /** what ails the network between this device and the server; without it there is nothing between socket and TLS */
   readonly link?: AskFault | undefined
+  /** bounds how many open at once in this process; the timeout counts from when it lets this one through */
+  readonly gate?: OpeningGate | undefined
+  /** an address of this machine to come from, such as 127.0.0.2; default: what the system takes */
+  readonly localAddress?: string | undefined
 }
+
+/** What stands between one device and whomever it talks to. */
+export type Network = Pick<ConnectOptions, 'link' | 'clock' | 'gate' | 'localAddress'>
 
 export type Connection = {
   readonly socket: TLSSocket
@@ -85,17 +104,16 @@ const serverNameFor = (said: string | null | undefined, host: string): { servern
 /** Of a URL, as sockets and certificates have it: an IPv6 address without brackets, a name without the dot of the root. */
 const hostOf = (url: URL): string => url.hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '')
 
-/**
- * {@link openConnection} without a promise: `opened` is called while the client's last flight still waits to be sent, so that what is
- * written in it goes out with that flight. By then the server has been verified. One of the two is called, once.
- */
-export const dial = (
-  o: ConnectOptions,
-  opened: (connection: Connection) => void,
-  failed: (why: FleetError) => void,
-): void => {
-  if (o.signal?.aborted) return failed(unreachable(o.url, 'given up'))
+type Opened = (connection: Connection) => void
+type Failed = (why: FleetError) => void
+
+const GIVEN_UP = 'given up'
+
+/** {@link dial}, once its turn has come. */
+const open = (o: ConnectOptions, opened: Opened, failed: Failed): void => {
+  const secureContext = typeof o.context === 'function' ? o.context() : o.context
   const host = hostOf(o.url)
+  const { localAddress } = o
   const began = performance.now()
   const raw = connectTcp({
     host,
@@ -103,6 +121,7 @@ export const dial = (
     lookup: rememberedLookup,
     noDelay: true,
     allowHalfOpen: o.link !== undefined,
+    ...(localAddress === undefined ? {} : { localAddress, family: isIP(localAddress) }),
   })
   let pending = true
   let link: Link | undefined
@@ -122,13 +141,13 @@ export const dial = (
     failed(unreachable(o.url, why))
   }
   const timer = setTimeout(fail, o.timeout ?? DEFAULT_TIMEOUT, 'no handshake in time')
-  const unheard = o.signal && onAbort(o.signal, () => fail('given up'))
+  const unheard = o.signal && onAbort(o.signal, () => fail(GIVEN_UP))
 
   const shake = (): void => {
     const connected = performance.now()
     const tls: TLSSocket = connect({
       socket: link?.stream ?? raw,
-      secureContext: o.context,
+      secureContext,
       rejectUnauthorized: o.verify !== false,
       checkServerIdentity: () => whyNotFor(host, tls.getPeerX509Certificate()),
       ...serverNameFor(o.serverName, host),
@@ -171,6 +190,40 @@ export const dial = (
     link = createLink(raw, o.link)
     link.stream.on('error', fail)
     link.opened(shake)
+  })
+}
+
+/**
+ * {@link openConnection} without a promise: `opened` is called while the client's last flight still waits to be sent, so that what is
+ * written in it goes out with that flight. By then the server has been verified. One of the two is called, once.
+ */
+export const dial = (o: ConnectOptions, opened: Opened, failed: Failed): void => {
+  const { gate, signal, url } = o
+  if (signal?.aborted) return failed(unreachable(url, GIVEN_UP))
+  if (gate === undefined) return open(o, opened, failed)
+  let begun = false
+  let unheard: (() => void) | undefined
+  const giveUp = gate((leave) => {
+    begun = true
+    unheard?.()
+    const fail: Failed = (why) => {
+      leave()
+      failed(why)
+    }
+    try {
+      const done: Opened = (connection) => {
+        leave()
+        opened(connection)
+      }
+      open(o, done, fail)
+    } catch (error) {
+      fail(unreachable(url, error))
+    }
+  })
+  if (begun || signal === undefined) return
+  unheard = onAbort(signal, () => {
+    giveUp()
+    failed(unreachable(url, GIVEN_UP))
   })
 }
 

@@ -6,11 +6,11 @@
 import type { SecureContext } from 'node:tls'
 import type { KeyKind } from '#fleet/certificate.ts'
 import { accepted, broken, offerIn } from './accepted.ts'
-import { clientContext, unreachable } from './connection.ts'
+import { clientContext, unreachable, type Network } from './connection.ts'
 import { makeCsr } from './csr.ts'
 import { httpsOnce } from './https-once.ts'
 import type { Enrolled, Identity } from './identity.ts'
-import { keyKindOf, newKey } from './key.ts'
+import { keyForRenewal, newKey, type RenewalKey } from './key.ts'
 import type { Meter } from './meter.ts'
 import { untilDecided, waitIn, type Patience } from './patience.ts'
 import { objectIn, refusalOf, type Fields } from './refusal.ts'
@@ -32,9 +32,10 @@ export type EnrollOptions = Patience & {
   readonly rootPem?: string | undefined
   readonly rootSha256?: string | undefined
   readonly meter?: Meter | undefined
+  readonly network?: Network | undefined
 }
 
-type Asking = Pick<EnrollOptions, 'server' | 'onWaiting' | 'signal' | 'meter'>
+type Asking = Pick<EnrollOptions, 'server' | 'onWaiting' | 'signal' | 'meter' | 'network'>
 
 /** Once, or as often as it takes an operator to decide. */
 const ask = (
@@ -46,6 +47,7 @@ const ask = (
   const url = new URL(path, o.server)
   return untilDecided(o, async () => {
     const answer = await httpsOnce({
+      ...o.network,
       url: url.href,
       context,
       method: request.method ?? 'POST',
@@ -57,7 +59,7 @@ const ask = (
       signal: o.signal,
       meter: o.meter,
     })
-    if (answer.status >= 400) throw refusalOf(answer)
+    if (answer.status >= 400) throw refusalOf(answer, request.token === undefined ? [] : [request.token])
     const fields = objectIn(answer.body)
     if (answer.status === 200 || answer.status === 201) return { answer: fields }
     if (answer.status !== 202) throw unreachable(url, `it answered ${answer.status}`)
@@ -70,7 +72,7 @@ const ask = (
  * @throws the server's own reason; `target_unreachable`; `expectation_broken` when what came back is not what was asked for
  */
 export const enrollDevice = async (o: EnrollOptions): Promise<Enrolled> => {
-  const rootPem = await resolveRoot(o.server, o, { signal: o.signal, meter: o.meter })
+  const rootPem = await resolveRoot(o.server, o, { signal: o.signal, meter: o.meter, network: o.network })
   const keyPem = o.keyPem ?? (await newKey(o.keyKind ?? 'P-256'))
   const { token, group, id } = o
   const answer = await ask(o, '/v1/enroll', clientContext({ rootPem, identity: o.bootstrap }), {
@@ -89,11 +91,9 @@ const ownContext = ({ enrolled }: WithCertificate): SecureContext =>
  * By the current certificate, over mutual TLS. The new one waits to be confirmed: try it, and only then let go of the old one.
  * @throws as {@link enrollDevice}
  */
-export const renewDevice = async (
-  o: WithCertificate & { readonly newKey?: boolean | undefined; readonly keyPem?: string | undefined },
-): Promise<Enrolled> => {
+export const renewDevice = async (o: WithCertificate & RenewalKey): Promise<Enrolled> => {
   const { deviceId, rootPem, keyPem: oldKey } = o.enrolled
-  const keyPem = o.keyPem ?? (o.newKey ? await newKey(keyKindOf(oldKey)) : oldKey)
+  const keyPem = await keyForRenewal(oldKey, o)
   const answer = await ask(o, '/v1/renew', ownContext(o), { body: { csr: makeCsr(keyPem, deviceId) } })
   return accepted(offerIn(answer), { ...o, deviceId, keyPem, rootPem })
 }

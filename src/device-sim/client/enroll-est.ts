@@ -6,16 +6,17 @@
 import { createPrivateKey, type X509Certificate } from 'node:crypto'
 import type { SecureContext } from 'node:tls'
 import { FleetError, type ErrorCode } from '#fleet/errors.ts'
+import { said } from '../said.ts'
 import { accepted, broken, offerOf, type Offer } from './accepted.ts'
-import { clientContext, unreachable } from './connection.ts'
+import { clientContext, unreachable, type Network } from './connection.ts'
 import { makeCsrDer } from './csr.ts'
 import { httpsOnce, type Answer } from './https-once.ts'
 import type { Enrolled, Identity } from './identity.ts'
-import { keyKindOf, newKey } from './key.ts'
+import { keyForRenewal, type RenewalKey } from './key.ts'
 import type { Meter } from './meter.ts'
 import { untilDecided, type Patience } from './patience.ts'
 import { certificatesInPkcs7 } from './pkcs7.ts'
-import { isErrorCode, secondsIn } from './refusal.ts'
+import { isErrorCode, secondsIn, without } from './refusal.ts'
 import { issued, resolveRoot } from './trust.ts'
 
 export type EstOptions = Patience & {
@@ -24,6 +25,7 @@ export type EstOptions = Patience & {
   /** of `/.well-known/est/<label>/`; undefined: none */
   readonly label?: string | undefined
   readonly meter?: Meter | undefined
+  readonly network?: Network | undefined
 }
 
 const PATH = '/.well-known/est'
@@ -54,12 +56,12 @@ const MOST_TEXT = 2_048
 
 const textOf = ({ body }: Answer): string => body.subarray(0, MOST_TEXT).toString().trim()
 
-const refusalOf = (answer: Answer): FleetError => {
-  const text = textOf(answer)
+const refusalOf = (answer: Answer, secrets: readonly string[]): FleetError => {
+  const text = without(secrets, textOf(answer))
   const reason = answer.reason ?? REASON.exec(text)?.[1]
   const retryAfter = secondsIn(answer.headers['retry-after'])
   const code = isErrorCode(reason) ? reason : (BY_STATUS[answer.status] ?? 'internal')
-  return new FleetError(code, text === '' ? `the server answered ${answer.status}` : text, {
+  return new FleetError(code, text === '' ? `the server answered ${answer.status}` : said(text), {
     cause: { status: answer.status, reason },
     ...(retryAfter === undefined ? {} : { retryAfter }),
   })
@@ -69,7 +71,9 @@ const refusalOf = (answer: Answer): FleetError => {
 const derIn = ({ headers, body }: Answer): Buffer => {
   const type = headers['content-type']?.split(';')[0]?.trim().toLowerCase()
   if (type !== 'application/pkcs7-mime')
-    throw broken(`the answer is ${type ?? 'of no type'}, not application/pkcs7-mime`)
+    throw broken(
+      `the answer is ${type === undefined ? 'of no type' : said(type)}, not application/pkcs7-mime`,
+    )
   const text = body.toString('latin1').replaceAll(/[\r\n\t ]+/g, '')
   if (text === '' || !/^[A-Za-z0-9+/]+={0,2}$/.test(text)) throw broken('the answer is not base64')
   return Buffer.from(text, 'base64')
@@ -83,8 +87,16 @@ const caCertificates = async (
   o: EstOptions & { readonly context: SecureContext; readonly verify?: boolean },
 ): Promise<readonly X509Certificate[]> => {
   const url = urlOf(o, 'cacerts')
-  const { context, verify, signal, meter } = o
-  const answer = await httpsOnce({ url: url.href, context, verify, headers: ALWAYS, signal, meter })
+  const { context, verify, signal, meter, network } = o
+  const answer = await httpsOnce({
+    ...network,
+    url: url.href,
+    context,
+    verify,
+    headers: ALWAYS,
+    signal,
+    meter,
+  })
   if (answer.status !== 200) throw unreachable(url, `GET ${url.pathname} answered ${answer.status}`)
   return certificatesInPkcs7(derIn(answer))
 }
@@ -93,23 +105,31 @@ type Request = {
   readonly operation: 'simpleenroll' | 'simplereenroll'
   readonly context: SecureContext
   readonly csr: Buffer
-  readonly headers?: Readonly<Record<string, string>>
+  /** of HTTP Basic */
+  readonly user?: { readonly id: string; readonly token: string }
 }
 
-const ask = (o: EstOptions, { operation, context, csr, headers }: Request): Promise<Answer> => {
+const ask = (o: EstOptions, { operation, context, csr, user }: Request): Promise<Answer> => {
   const url = urlOf(o, operation)
-  const { signal, meter } = o
+  const { signal, meter, network } = o
+  const basic = user && Buffer.from(`${user.id}:${user.token}`).toString('base64')
+  const secrets = user === undefined || basic === undefined ? [] : [user.token, basic]
   return untilDecided(o, async () => {
     const answer = await httpsOnce({
+      ...network,
       url: url.href,
       context,
       method: 'POST',
-      headers: { ...ALWAYS, ...headers, 'content-type': 'application/pkcs10' },
+      headers: {
+        ...ALWAYS,
+        ...(basic === undefined ? {} : { authorization: `Basic ${basic}` }),
+        'content-type': 'application/pkcs10',
+      },
       body: csr.toString('base64'),
       signal,
       meter,
     })
-    if (answer.status >= 400) throw refusalOf(answer)
+    if (answer.status >= 400) throw refusalOf(answer, secrets)
     if (answer.status === 200) return { answer }
     if (answer.status !== 202) throw unreachable(url, `it answered ${answer.status}`)
     const requestId = REQUEST.exec(textOf(answer))?.[1] ?? 'unnamed'
@@ -154,28 +174,24 @@ export const enrollByEst = async (
     readonly rootPem?: string | undefined
   },
 ): Promise<Enrolled> => {
-  const { server, id, token, keyPem, signal, meter } = o
+  const { server, id, token, keyPem, signal, meter, network } = o
   const firstContact = () => caCertificates({ ...o, context: clientContext({}), verify: false })
-  const rootPem = await resolveRoot(server, o, { signal, meter, ask: firstContact })
+  const rootPem = await resolveRoot(server, o, { signal, meter, network, ask: firstContact })
   const answer = await ask(o, {
     operation: 'simpleenroll',
     context: clientContext({ rootPem }),
     csr: makeCsrDer(keyPem, id),
-    headers: { authorization: `Basic ${Buffer.from(`${id}:${token}`).toString('base64')}` },
+    user: { id, token },
   })
   return accepted(await offerIn(o, answer, keyPem, rootPem), { ...o, deviceId: id, rootPem })
 }
 
 /** By the current certificate, over mutual TLS (RFC 7030 §4.2.2). The new one waits to be confirmed, as by REST. @throws as {@link enrollByEst} */
 export const renewByEst = async (
-  o: EstOptions & {
-    readonly enrolled: Enrolled
-    readonly newKey?: boolean | undefined
-    readonly keyPem?: string | undefined
-  },
+  o: EstOptions & RenewalKey & { readonly enrolled: Enrolled },
 ): Promise<Enrolled> => {
   const { deviceId, rootPem, keyPem: oldKey } = o.enrolled
-  const keyPem = o.keyPem ?? (o.newKey ? await newKey(keyKindOf(oldKey)) : oldKey)
+  const keyPem = await keyForRenewal(oldKey, o)
   const context = clientContext({ rootPem, identity: o.enrolled })
   const answer = await ask(o, { operation: 'simplereenroll', context, csr: makeCsrDer(keyPem, deviceId) })
   return accepted(await offerIn(o, answer, keyPem, rootPem), { ...o, deviceId, keyPem, rootPem })

@@ -9,11 +9,11 @@ import { FleetError } from '#fleet/errors.ts'
 import { CONNACK } from '#wire/mqtt-codes.ts'
 import { replyTopics, REQUEST_TOPICS, type ProvedKind, type RelayKind } from '#wire/relay.ts'
 import { accepted, broken, offerIn } from './accepted.ts'
-import { clientContext, unreachable } from './connection.ts'
+import { clientContext, unreachable, type Network } from './connection.ts'
 import { makeCsrDer } from './csr.ts'
 import { pem, signatureOf } from './der.ts'
 import type { Enrolled, Identity } from './identity.ts'
-import { keyKindOf, newKey } from './key.ts'
+import { keyForRenewal, type RenewalKey } from './key.ts'
 import type { Meter } from './meter.ts'
 import { mqttConnect, type MqttLink } from './mqtt-connect.ts'
 import { untilDecided, waitIn, type Patience, type Wait } from './patience.ts'
@@ -25,6 +25,9 @@ export type MqttEnrollOptions = Patience & {
   /** enroll's device listener, for {@link accepted}; undefined: a device that knows only the MQTT door */
   readonly server?: string | undefined
   readonly meter?: Meter | undefined
+  readonly network?: Network | undefined
+  /** for whoever forges it; default: {@link proofOf} */
+  readonly prove?: ((proving: Proving) => Proof) | undefined
 }
 
 /** ms for one answer: the door gives enroll 30 s before it says that it is away */
@@ -65,6 +68,7 @@ const openConversation = async (
   const at = new URL(url)
   let heard: ((topic: string, payload: Buffer) => void) | undefined
   const outcome = await mqttConnect({
+    ...o.network,
     url,
     context: clientContext(as),
     clientId: as.clientId,
@@ -105,19 +109,34 @@ const openConversation = async (
 }
 
 /** @throws `expectation_broken`: it is for something else, or nothing that this door makes */
-const nonceIn = ({ nonce }: Fields, kind: ProvedKind): { readonly text: string; readonly octets: Buffer } => {
+const nonceIn = ({ nonce }: Fields, kind: ProvedKind): string => {
   const octets = Buffer.from(typeof nonce === 'string' ? nonce : '', 'base64url')
   if (octets.length !== NONCE_OCTETS || !octets.toString('latin1').startsWith(NONCES[kind]))
     throw broken('the nonce is not one to sign')
-  return { text: nonce as string, octets }
+  return nonce as string
 }
 
+/** What a request proves itself by. `csr`: DER; `nonce`: as it came */
+export type Proving = {
+  readonly identity: Identity
+  readonly csr: Buffer
+  readonly nonce: string
+  readonly group: string | undefined
+}
+export type Proof = { readonly nonce: string; readonly signature: string }
+
 /** SHA-256(CSR in DER) ‖ nonce ‖ group, by the key of the certificate that the connection was made with. */
-const proofOf = (identity: Identity, csr: Buffer, nonce: Buffer, group: string | undefined): string =>
-  signatureOf(
+export const proofOf = ({ identity, csr, nonce, group }: Proving): Proof => ({
+  nonce,
+  signature: signatureOf(
     createPrivateKey(identity.keyPem),
-    Buffer.concat([createHash('sha256').update(csr).digest(), nonce, Buffer.from(group ?? '')]),
-  ).toString('base64')
+    Buffer.concat([
+      createHash('sha256').update(csr).digest(),
+      Buffer.from(nonce, 'base64url'),
+      Buffer.from(group ?? ''),
+    ]),
+  ).toString('base64'),
+})
 
 const once = async (
   o: MqttEnrollOptions,
@@ -132,8 +151,7 @@ const once = async (
     kind,
     JSON.stringify({
       csr: pem('CERTIFICATE REQUEST', csr),
-      nonce: nonce.text,
-      signature: proofOf(as.identity, csr, nonce.octets, group),
+      ...(o.prove ?? proofOf)({ identity: as.identity, csr, nonce, group }),
       ...(group === undefined ? {} : { group }),
     }),
   )
@@ -167,15 +185,11 @@ export const enrollByMqtt = async (
  * waits to be confirmed, as by REST. @throws as {@link enrollByMqtt}
  */
 export const renewByMqtt = async (
-  o: MqttEnrollOptions & {
-    readonly enrolled: Enrolled
-    readonly newKey?: boolean | undefined
-    readonly keyPem?: string | undefined
-  },
+  o: MqttEnrollOptions & RenewalKey & { readonly enrolled: Enrolled },
 ): Promise<Enrolled> => {
   const { deviceId, rootPem, keyPem: oldKey } = o.enrolled
   const { server } = o
-  const keyPem = o.keyPem ?? (o.newKey ? await newKey(keyKindOf(oldKey)) : oldKey)
+  const keyPem = await keyForRenewal(oldKey, o)
   const csr = makeCsrDer(keyPem, deviceId)
   const as = { identity: o.enrolled, rootPem, clientId: deviceId }
   const answer = await untilDecided(o, () => once(o, as, { kind: 'renew', csr }))

@@ -34,6 +34,10 @@ export type HttpsAnswer = Answer & {
 const DEFAULT_TIMEOUT = 10_000
 const MAX_BODY = 1 << 20
 const HTTP_1 = ['http/1.1']
+/** of an answer (RFC 9110 §15); what is below is interim, and what is not of three digits is none */
+const LEAST_STATUS = 200
+const MOST_STATUS = 599
+const NOTHING = new Uint8Array()
 
 const reasonOf = (headers: IncomingHttpHeaders, body: Buffer): string | undefined => {
   if (!headers['content-type']?.startsWith('application/problem+json')) return undefined
@@ -82,7 +86,12 @@ export const exchange = (
     })
     asking.on('error', fail)
     asking.once('close', () => fail('closed before an answer'))
+    const from = `${method} ${url.origin}${url.pathname}`
+    // no answer (RFC 9110 §15.2), and all the same something that came back
+    asking.on('information', ({ rawHeaders }) => o.meter?.answer(from, rawHeaders, NOTHING))
     asking.once('response', (response) => {
+      const status = response.statusCode ?? 0
+      if (status < LEAST_STATUS || status > MOST_STATUS) return fail('bad answer')
       const parts: Buffer[] = []
       let size = 0
       response.on('error', fail)
@@ -95,10 +104,10 @@ export const exchange = (
         if (!pending) return
         settle()
         const body = Buffer.concat(parts)
-        const raw = [...response.rawHeaders, ...response.rawTrailers]
-        o.meter?.answer(`${method} ${url.origin}${url.pathname}`, raw, body)
+        const phrase = ['reason phrase', response.statusMessage ?? '']
+        o.meter?.answer(from, [...phrase, ...response.rawHeaders, ...response.rawTrailers], body)
         const { headers } = response
-        resolve({ status: response.statusCode ?? 0, headers, body, reason: reasonOf(headers, body) })
+        resolve({ status, headers, body, reason: reasonOf(headers, body) })
       })
     })
     asking.end(o.body)

@@ -34,3 +34,12 @@ export const keyKindOf = (keyPem: string): KeyKind => {
   if (kind === undefined) throw new TypeError('not a kind of key that a device makes')
   return kind
 }
+
+/** Which key a renewal is for; with nothing said, the one that the device has. PKCS #8 PEM */
+export type RenewalKey = {
+  readonly newKey?: boolean | undefined
+  /** made earlier: asking again with it gets the same certificate, should the first answer be lost */
+  readonly keyPem?: string | undefined
+}
+export const keyForRenewal = async (current: string, o: RenewalKey): Promise<string> =>
+  o.keyPem ?? (o.newKey ? newKey(keyKindOf(current)) : current)

@@ -3,16 +3,15 @@
  * handshake, and a new call. Answers are data, with the code that was on the wire.
  */
 
-import type { SecureContext } from 'node:tls'
 import { MqttClient, type IClientOptions, type IConnackPacket, type Packet } from 'mqtt'
 import { onAbort } from '../on-abort.ts'
 import { openConnection, type ConnectOptions } from './connection.ts'
 import { publishPackets } from './publish-packets.ts'
+import { headersOfPacket } from './token-scan.ts'
 
-export type MqttOptions = Omit<ConnectOptions, 'url' | 'alpn' | 'context'> & {
+export type MqttOptions = Omit<ConnectOptions, 'url' | 'alpn'> & {
   /** `mqtts://host:port` */
   readonly url: string
-  readonly context: SecureContext
   readonly clientId: string
   /** 4 is MQTT 3.1.1, and the default */
   readonly version?: 4 | 5 | undefined
@@ -28,12 +27,27 @@ export type MqttOptions = Omit<ConnectOptions, 'url' | 'alpn' | 'context'> & {
 /** `cut`: the connection ended before the answer came. */
 export type Cut = 'cut'
 
+/** Of a PUBLISH at QoS 1 that may have to be sent again on another connection: then with the same identifier, and `dup`. */
+export type Delivery = {
+  /** packet identifier, 1 to 65,535; whoever says it keeps it free until it is acknowledged */
+  readonly id: number
+  readonly dup: boolean
+}
+
 export type MqttLink = AsyncDisposable & {
   /** the code the SUBACK gave: 0, 1, 2, or 0x80 and above */
   subscribe(filter: string, qos?: 0 | 1): Promise<number | Cut>
   /** `done`: acknowledged at QoS 1, written at QoS 0. A number: the PUBACK refused it (MQTT 5), 0x80 and above */
-  publish(topic: string, payload: string | Buffer, qos?: 0 | 1): Promise<'done' | Cut | number>
-  /** All of them at QoS 0 in one write; `done`: written, and there is room for more. @throws RangeError: no packet can hold it */
+  publish(
+    topic: string,
+    payload: string | Buffer,
+    qos?: 0 | 1,
+    delivery?: Delivery,
+  ): Promise<'done' | Cut | number>
+  /**
+   * All of them at QoS 0 in one write; `done`: written, and there is room for more. Bursts are not held back: wait for one before the next.
+   * @throws RangeError: no packet can hold it
+   */
   burst(topic: string, payloads: readonly Uint8Array[]): Promise<'done' | Cut>
   /** aborted when the connection has ended, whoever ended it */
   readonly ended: AbortSignal
@@ -66,6 +80,9 @@ export type MqttOutcome = {
 const DEFAULT_TIMEOUT = 10_000
 /** ms for DISCONNECT to be written and the other side to close, before the socket is dropped */
 const GOODBYE = 1_000
+const NOTHING = new Uint8Array()
+/** octets of one packet that a device takes in; the largest that a fleet says has 1 MiB. mqtt.js would keep 256 MiB of one that never ends */
+const LARGEST_PACKET = 4 * 1_048_576
 /** seconds a broker keeps a session (MQTT 5, 3.1.2.11.2); in 3.1.1 it decides itself */
 const SESSION_EXPIRY = 86_400
 
@@ -102,22 +119,58 @@ const publicationIn = (error: unknown): 'done' | Cut | number => {
   return typeof code === 'number' && code >= 0x80 ? code : 'cut'
 }
 
+type PacketIds = NonNullable<IClientOptions['messageIdProvider']> & {
+  /** the identifier of the next packet that needs one, instead of the next number */
+  take(id: number): void
+}
+
+/** One after the other, as mqtt.js does by itself, or as it is told. */
+const createPacketIds = (): PacketIds => {
+  let last = 0
+  let told: number | undefined
+  return {
+    take(id) {
+      told = id
+    },
+    allocate() {
+      const id = told ?? (last % 0xffff) + 1
+      if (told === undefined) last = id
+      told = undefined
+      return id
+    },
+    getLastAllocated: () => last,
+    register: () => true,
+    deallocate() {},
+    clear() {},
+  }
+}
+
 /** @throws `target_unreachable` when TLS does not come about. A CONNACK that refuses is an outcome. */
 export const mqttConnect = async (o: MqttOptions): Promise<MqttOutcome> => {
   const connection = await openConnection({ ...o, url: new URL(o.url) })
   const { socket } = connection
   const version = o.version ?? 4
-  const client = new MqttClient(() => socket, optionsOf(o, o.timeout ?? DEFAULT_TIMEOUT))
+  const messageIdProvider = createPacketIds()
+  const client = new MqttClient(() => socket, {
+    ...optionsOf(o, o.timeout ?? DEFAULT_TIMEOUT),
+    messageIdProvider,
+  })
   const closed = Promise.withResolvers<void>()
   const connack = Promise.withResolvers<IConnackPacket | undefined>()
   const waiting = new Set<() => void>()
   let ended: AbortController | undefined
   let open = false
   let gone = false
-  const onPacket = (packet: Packet): void => {
+  /** octets since the last packet was whole */
+  let unfinished = 0
+  socket.on('data', (octets: Buffer) => {
+    unfinished += octets.length
+    if (unfinished > LARGEST_PACKET) drop()
+  })
+  client.on('packetreceive', (packet: Packet) => {
+    unfinished = 0
     if (packet.cmd === 'connack') connack.resolve(packet)
-  }
-  client.on('packetreceive', onPacket)
+  })
   client.on('close', () => {
     open = false
     gone = true
@@ -132,14 +185,21 @@ export const mqttConnect = async (o: MqttOptions): Promise<MqttOutcome> => {
   }
   // Whatever it is, 'close' follows; an unheard 'error' would end the process.
   client.on('error', drop)
-  if (o.onMessage) client.on('message', o.onMessage)
+  const { onMessage } = o
+  const scan = (topic: string | undefined, properties: object | undefined, payload: Uint8Array): void =>
+    o.meter?.answer(o.url, headersOfPacket(topic, properties), payload)
+  if (onMessage)
+    client.on('message', (topic, payload, { properties }) => {
+      scan(topic, properties, payload)
+      onMessage(topic, payload)
+    })
   const unheard = o.signal && onAbort(o.signal, drop)
 
   const began = performance.now()
   client.connect()
   if (o.signal?.aborted || socket.destroyed) drop()
   const answer = await connack.promise
-  client.off('packetreceive', onPacket)
+  if (answer?.properties !== undefined) scan(undefined, answer.properties, NOTHING)
   const code = version === 5 ? answer?.reasonCode : answer?.returnCode
   const { resumed } = connection
   const facts = { resumed, session: connection.latestSession(), millis: performance.now() - began }
@@ -170,6 +230,16 @@ export const mqttConnect = async (o: MqttOptions): Promise<MqttOutcome> => {
     clearTimeout(timer)
   }
 
+  /** one for all that wait: a socket that is full tells thousands */
+  let room: Promise<void> | undefined
+  const untilRoom = (): Promise<void> =>
+    (room ??= new Promise((resolve) => {
+      socket.once('drain', () => {
+        room = undefined
+        resolve()
+      })
+    }))
+
   const link: MqttLink = {
     subscribe: (filter, qos = 1) =>
       orCut<number>((finish) => {
@@ -179,9 +249,11 @@ export const mqttConnect = async (o: MqttOptions): Promise<MqttOutcome> => {
           finish(typeof granted === 'number' ? granted : 'cut')
         })
       }),
-    publish: (topic, payload, qos = 1) =>
+    publish: (topic, payload, qos = 1, delivery) =>
       orCut<'done' | number>((finish) => {
-        client.publish(topic, payload, { qos }, (error) => finish(publicationIn(error)))
+        if (delivery !== undefined) messageIdProvider.take(delivery.id)
+        const dup = delivery?.dup ?? false
+        client.publish(topic, payload, { qos, dup }, (error) => finish(publicationIn(error)))
       }),
     burst: (topic, payloads) => {
       const packets = publishPackets(version, topic, payloads)
@@ -189,7 +261,7 @@ export const mqttConnect = async (o: MqttOptions): Promise<MqttOutcome> => {
         // Beside mqtt.js, and never into one of its packets: it writes each whole packet to this very stream within one synchronous call
         // (mqtt-packet's writeToStream, corked), a stream keeps the order of its writes, and this is one write.
         if (socket.write(packets)) finish('done')
-        else socket.once('drain', () => finish('done'))
+        else void untilRoom().then(() => finish('done'))
       })
     },
     get ended() {

@@ -24,6 +24,7 @@ type Named = {
   readonly groups: GroupBody
 }
 export type NamedKind = keyof Named
+export type Listed = { readonly name: string; readonly hostnames?: readonly string[] }
 
 /** Everything returns once the operator API has said that it is done. Throws the server's reason, or `target_unreachable`. */
 export type Operator = {
@@ -32,6 +33,8 @@ export type Operator = {
   revokeToken(id: string): Promise<void>
 
   device(deviceId: string): Promise<Device>
+  /** the id that comes after this one, of whatever state; undefined: none does */
+  deviceAfter(deviceId: string): Promise<string | undefined>
   /** @param reason `keyCompromise` when nothing is said: somebody else may have the key */
   revoke(deviceId: string, reason?: DeviceRevocationReason): Promise<void>
   suspend(deviceId: string): Promise<void>
@@ -44,7 +47,8 @@ export type Operator = {
   /** @param force whatever the numbers say */
   moveIssuer(ski: string, step: RotationStep, force: boolean): Promise<IssuerMoved>
 
-  names(kind: NamedKind): Promise<readonly string[]>
+  /** `hostnames`: of anchors and applications; others have none */
+  list(kind: NamedKind): Promise<readonly Listed[]>
   /** Makes it. @throws `precondition_failed`: there is one of this name, which is left as it is */
   make<K extends NamedKind>(kind: K, name: string, body: Named[K]): Promise<void>
   /** Makes it, or puts it in the place of what there is. */
@@ -61,6 +65,8 @@ type Call = { readonly body?: unknown; readonly headers?: Readonly<Record<string
 /** of a list; more than this many pages is more than anybody's */
 const PAGE = 1_000
 const MOST_PAGES = 100
+
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/
 
 /** How far an issuer has come by the time that a step is due. */
 const FROM: Readonly<Record<RotationStep, Issuer['state']>> = {
@@ -89,13 +95,26 @@ export const rotate = async (
   return operator.moveIssuer(issuer.ski, step, force)
 }
 
-/** @param o.url plain http only on loopback, which the listener itself enforces. @throws the server's reason; `target_unreachable` */
+/**
+ * @param o.url plain http only to this machine: the token is the keys to the fleet
+ * @throws `config_invalid`: plain http to another. What it returns throws the server's reason, or `target_unreachable`
+ */
 export const createOperator = (o: {
   readonly url: string
   readonly token: string
   readonly rootPem: string
   readonly signal?: AbortSignal | undefined
 }): Operator => {
+  const base = new URL(o.url)
+  // as sockets have it: an IPv6 address without brackets
+  const host = base.hostname.replace(/^\[(.*)\]$/, '$1')
+  if (base.protocol !== 'https:' && !LOOPBACK.test(host))
+    throw new FleetError(
+      'config_invalid',
+      `${base.origin}: an operator token is sent over https, or to this machine only`,
+    )
+  // no root at all is not the public web's
+  const context = base.protocol === 'https:' ? clientContext({ rootPem: o.rootPem || undefined }) : undefined
   const send = async (method: Method, path: string, { body, headers }: Call): Promise<Answer> => {
     const url = new URL(path, o.url)
     const request = {
@@ -110,10 +129,10 @@ export const createOperator = (o: {
       signal: o.signal,
     }
     const answer =
-      url.protocol === 'https:'
-        ? await httpsOnce({ ...request, url: url.href, context: clientContext({ rootPem: o.rootPem }) })
-        : await exchange(connect(Number(url.port || '80'), url.hostname), url, request)
-    if (answer.status >= 400) throw refusalOf(answer)
+      context === undefined
+        ? await exchange(connect(Number(url.port || '80'), host), url, request)
+        : await httpsOnce({ ...request, url: url.href, context })
+    if (answer.status >= 400) throw refusalOf(answer, [o.token])
     return answer
   }
   const call = async <T>(method: Method, path: string, more: Call = {}): Promise<T> => {
@@ -146,6 +165,11 @@ export const createOperator = (o: {
     },
 
     device: (deviceId) => call('GET', deviceAt(deviceId)),
+    async deviceAfter(deviceId) {
+      const path = `/v1/devices?limit=1&after=${encodeURIComponent(deviceId)}`
+      const { items } = await call<{ items: readonly Device[] }>('GET', path)
+      return items[0]?.id
+    },
     revoke: (deviceId, reason = 'keyCompromise') => tell(deviceId, 'revoke', { reason }),
     suspend: (deviceId) => tell(deviceId, 'suspend'),
     resume: (deviceId) => tell(deviceId, 'resume'),
@@ -158,7 +182,7 @@ export const createOperator = (o: {
     moveIssuer: (ski, step, force) =>
       call('POST', `/v1/issuers/${encodeURIComponent(ski)}/${step}`, { body: { force } }),
 
-    names: async (kind) => (await all<{ readonly name: string }>(`/v1/${kind}`)).map(({ name }) => name),
+    list: (kind) => all<Listed>(`/v1/${kind}`),
     async make(kind, name, body) {
       await call('PUT', at(kind, name), { body, headers: { 'if-none-match': '*' } })
     },

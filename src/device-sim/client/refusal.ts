@@ -1,6 +1,7 @@
 /** What a server said no with, as the one error class: its own reason when it is one of the closed set. Not what becomes of it. */
 
 import { ERROR_CODES, FleetError, type ErrorCode } from '#fleet/errors.ts'
+import { said } from '../said.ts'
 import type { Answer } from './https-once.ts'
 
 export type Fields = Readonly<Record<string, unknown>>
@@ -8,10 +9,20 @@ export type Fields = Readonly<Record<string, unknown>>
 export const isErrorCode = (text: unknown): text is ErrorCode =>
   (ERROR_CODES as readonly unknown[]).includes(text)
 
-/** {} when it is no JSON object */
-export const objectIn = (body: Uint8Array): Fields => {
+/**
+ * A proxy that shows who asked what they said shows the credential too: it goes into no error. A text in JSON may spell it in other ways, so
+ * what was read is blanked as well.
+ */
+export const without = (secrets: readonly string[], text: string): string =>
+  secrets.filter(Boolean).reduce((rest, secret) => rest.replaceAll(secret, '[redacted]'), text)
+
+/** {} when it is no JSON object. @param secrets that stand in no value of it */
+export const objectIn = (body: Uint8Array, secrets: readonly string[] = []): Fields => {
+  const blank = (_key: string, value: unknown): unknown =>
+    typeof value === 'string' ? without(secrets, value) : value
   try {
-    const value: unknown = JSON.parse(Buffer.from(body).toString())
+    const text = without(secrets, Buffer.from(body).toString())
+    const value: unknown = secrets.length === 0 ? JSON.parse(text) : JSON.parse(text, blank)
     return typeof value === 'object' && value !== null ? { ...value } : {}
   } catch {
     return {}
@@ -34,19 +45,23 @@ export const refusalIn = (
 ): FleetError => {
   const text = [problem['detail'], problem['title']].find((item) => typeof item === 'string')
   const retryAfter = secondsIn(o.retryAfter)
-  return new FleetError(isErrorCode(o.reason) ? o.reason : 'internal', text ?? o.otherwise, {
+  return new FleetError(isErrorCode(o.reason) ? o.reason : 'internal', said(text ?? o.otherwise), {
     cause: problem,
     ...(retryAfter === undefined ? {} : { retryAfter }),
   })
 }
 
-/** Of an answer over HTTPS: with the server's own reason. */
-export const refusalOf = ({ status, headers, body, reason }: Answer): FleetError =>
-  refusalIn(objectIn(body), {
+/** Of an answer over HTTPS: with the server's own reason. @param secrets what was sent to prove who asks */
+export const refusalOf = (
+  { status, headers, body, reason }: Answer,
+  secrets: readonly string[] = [],
+): FleetError =>
+  refusalIn(objectIn(body, secrets), {
     reason,
     retryAfter: headers['retry-after'],
     otherwise: `the server answered ${status}`,
   })
 
-/** The word of an error that came of trying something: what a drill or a tally counts under. */
-export const wordOf = (error: unknown): string => (error instanceof FleetError ? error.code : String(error))
+/** What an error that came of trying something is counted under: its code; of any other, what it says. */
+export const wordOf = (error: unknown): string =>
+  error instanceof FleetError ? error.code : said(String(error))

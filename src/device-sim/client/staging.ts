@@ -1,19 +1,20 @@
 /**
  * What one run puts into a Sallyport to be tried with, and takes away again whatever becomes of the run: claim tokens, an enrolment group with a
- * claim certificate, anchors, policies and applications on host names that nobody else has. Needs an operator token of the role admin.
+ * claim certificate, anchors, policies and applications on host names that nobody else has. All but the tokens needs an operator token of the
+ * role admin.
  *
  * A run that is killed leaves its things. They do no harm for long: tokens end (an hour, or what was asked), and the keys of the CAs died with the
- * process, their certificates end within a day. Their names say when they were made (`sim-<seconds in base 36>-<run>-…`; the API shows
- * no age), and the next run removes those that are older than a day: not an hour, for runs may take several.
+ * process, their certificates end within a day. Their names say when the run was to end, for the API shows no age, and the next run removes
+ * those that are a day past it: leftovers.ts.
  */
 
-import { createHash } from 'node:crypto'
-import { DAY, SECOND, type Clock } from '#fleet/clock.ts'
+import type { Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { AnchorBody, ApplicationBody, PolicyBody } from '#wire/access.ts'
 import type { TokenCreate } from '#wire/rest.ts'
 import type { Identity } from './identity.ts'
 import { createImpostor } from './impostor.ts'
+import { removeLeftovers, stagedNames } from './leftovers.ts'
 import type { NamedKind, Operator } from './operator.ts'
 
 export type Claim = {
@@ -23,6 +24,8 @@ export type Claim = {
 }
 
 export type Staging = AsyncDisposable & {
+  /** false: the operator token gives claim tokens, and may put nothing else there */
+  readonly isAdmin: boolean
   /** a host name that only this run has put anything on; `name`: of letters, digits and `-` */
   hostname(name: string): string
   /** @returns the claim token */
@@ -40,34 +43,19 @@ export type Staging = AsyncDisposable & {
 export type StagingOptions = {
   /** one that goes on when the run is ended: it is what takes everything away */
   readonly operator: Operator
-  /** `[a-z0-9]+`, of the run */
+  /** of the run: its seed */
   readonly run: string
   readonly clock: Clock
+  /** ms that the run takes; what it leaves is not old before that. undefined: nobody knows */
+  readonly lasts?: number | undefined
+  /** told what was removed that a killed run had left, by kind and name */
+  readonly onRemoved?: ((what: string) => void) | undefined
   /** told what could not be taken away, in words */
   readonly onLeft?: ((what: string) => void) | undefined
 }
 
-const LEFT_AFTER = DAY
-const PREFIX = 'sim-'
-/** Names have 63 characters at most. */
-const MOST_RUN = 16
-
-/** An application before its policies and a group last, as they refer to each other. */
-const KINDS: readonly NamedKind[] = ['applications', 'policies', 'anchors', 'groups']
-
-/** @returns ms since the epoch; undefined: none of ours */
-export const stagedAt = (name: string): number | undefined => {
-  const [, seconds] = /^sim-([0-9a-z]{6,7})-/.exec(name) ?? []
-  return seconds === undefined ? undefined : Number.parseInt(seconds, 36) * SECOND
-}
-
-/** Of killed runs. What is still in use stays; so does what cannot be removed now. */
-const removeLeftovers = async ({ operator, clock }: StagingOptions): Promise<void> => {
-  for (const kind of KINDS)
-    for (const name of await operator.names(kind))
-      if ((stagedAt(name) ?? Infinity) < clock() - LEFT_AFTER)
-        await operator.remove(kind, name).catch(() => undefined)
-}
+const whyOf = (error: unknown): string =>
+  error instanceof FleetError ? `${error.code}, ${error.detail}` : String(error)
 
 const isCode = (error: unknown, code: FleetError['code']): boolean =>
   error instanceof FleetError && error.code === code
@@ -85,28 +73,47 @@ const removeGroup = async (operator: Operator, name: string): Promise<void> => {
   }
 }
 
-/** @throws `forbidden`: the operator token is not an admin's; `target_unreachable` */
+/** Nothing tells a token its role: it tries. @throws what the operator API says but `forbidden` */
+const mayPut = async (operator: Operator, name: string): Promise<boolean> => {
+  try {
+    await operator.make('policies', name, { decision: 'deny', include: [{ everyone: {} }] })
+    await operator.remove('policies', name)
+    return true
+  } catch (error) {
+    if (isCode(error, 'forbidden')) return false
+    throw error
+  }
+}
+
+/** @throws what the operator API says of a look, `target_unreachable` among it */
 export const openStaging = async (o: StagingOptions): Promise<Staging> => {
   const { operator, clock, run } = o
-  await removeLeftovers(o)
-  // a long run name is cut, and told apart by its hash
-  const short =
-    run.length <= MOST_RUN ? run : createHash('sha256').update(run).digest('hex').slice(0, MOST_RUN)
-  const prefix = `${PREFIX}${Math.floor(clock() / SECOND).toString(36)}-${short}`
+  const prefix = stagedNames(run, clock() + (o.lasts ?? 0))
+  const isAdmin = await mayPut(operator, `${prefix}-may`)
+  if (isAdmin) await removeLeftovers(o)
   /** latest first */
-  const undo: { readonly what: string; readonly work: () => Promise<void> }[] = []
+  const undo: { readonly what: () => string; readonly work: () => Promise<void> }[] = []
   const underWay = new Set<Promise<unknown>>()
   let closed = false
   let claims = 0
 
-  /** What takes it away is known before it is made: the answer may be lost. */
-  const make = async <T>(what: string, work: () => Promise<T>, away: () => Promise<void>): Promise<T> => {
-    if (closed) throw new FleetError('conflict', `${what}: the run is over`)
-    undo.unshift({ what, work: away })
+  /** What takes it away is known before it is made: the answer may be lost. What was refused was not made, so it is not ours to take. */
+  const make = async <T>(
+    what: () => string,
+    work: () => Promise<T>,
+    away: () => Promise<void>,
+  ): Promise<T> => {
+    if (closed) throw new FleetError('conflict', `${what()}: the run is over`)
+    const entry = { what, work: away }
+    undo.unshift(entry)
     const making = work()
     underWay.add(making)
     try {
       return await making
+    } catch (error) {
+      if (isCode(error, 'precondition_failed') || isCode(error, 'forbidden'))
+        undo.splice(undo.indexOf(entry), 1)
+      throw error
     } finally {
       underWay.delete(making)
     }
@@ -119,7 +126,7 @@ export const openStaging = async (o: StagingOptions): Promise<Staging> => {
   ): Promise<string> => {
     const full = `${prefix}-${name}`
     await make(
-      `${kind} ${full}`,
+      () => `${kind} ${full}`,
       () => operator.make(kind, full, body),
       () => operator.remove(kind, full),
     )
@@ -127,17 +134,23 @@ export const openStaging = async (o: StagingOptions): Promise<Staging> => {
   }
 
   return {
+    isAdmin,
     hostname: (name) => `${name}.${prefix}.test`,
     async token(ask) {
       let id: string | undefined
       const created = await make(
-        'a claim token',
+        () =>
+          id === undefined ? 'a claim token' : `the claim token ${id} (npx sallyport token revoke ${id})`,
         async () => {
           const made = await operator.createToken(ask)
           ;({ id } = made)
           return made
         },
-        async () => (id === undefined ? undefined : operator.revokeToken(id)),
+        async () => {
+          if (id === undefined)
+            throw new FleetError('target_unreachable', 'nobody said whether there is one: it ends by itself')
+          await operator.revokeToken(id)
+        },
       )
       return created.token
     },
@@ -146,7 +159,7 @@ export const openStaging = async (o: StagingOptions): Promise<Staging> => {
       // a CA of its own each time: of two groups with one anchor the desk would not know which is meant
       const factory = await createImpostor(`${group} factory`, clock())
       await make(
-        `group ${group}`,
+        () => `group ${group}`,
         () =>
           operator.make('groups', group, {
             credentials: ['bootstrap'],
@@ -165,7 +178,7 @@ export const openStaging = async (o: StagingOptions): Promise<Staging> => {
       closed = true
       await Promise.allSettled(underWay)
       for (const { what, work } of undo.splice(0))
-        await work().catch((error: unknown) => o.onLeft?.(`${what}: ${String(error)}`))
+        await work().catch((error: unknown) => o.onLeft?.(`${what()}: ${whyOf(error)}`))
     },
   }
 }

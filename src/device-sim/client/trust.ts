@@ -6,7 +6,7 @@
 import { createHash, X509Certificate } from 'node:crypto'
 import { FleetError } from '#fleet/errors.ts'
 import { parseClaimToken } from '#wire/tokens.ts'
-import { clientContext, unreachable } from './connection.ts'
+import { clientContext, unreachable, type Network } from './connection.ts'
 import { httpsOnce } from './https-once.ts'
 import type { Identity } from './identity.ts'
 import type { Meter } from './meter.ts'
@@ -24,6 +24,13 @@ export const certificatesIn = (pem: string): X509Certificate[] =>
     }
   })
 
+/** What is to be kept holds nothing else than what can be read: no block that is not a certificate, and none too many. */
+export const onlyCertificatesIn = (pem: string): readonly X509Certificate[] | undefined => {
+  if (pem.length > MAX_PEM) return undefined
+  const found = certificatesIn(pem)
+  return found.length === pem.split('-----BEGIN').length - 1 ? found : undefined
+}
+
 const sha256 = (certificate: X509Certificate): string =>
   createHash('sha256').update(certificate.raw).digest('hex')
 
@@ -31,7 +38,11 @@ const sha256 = (certificate: X509Certificate): string =>
 export const commonNameOf = (certificate: X509Certificate): string =>
   /^CN=(.*)$/m.exec(certificate.subject)?.[1] ?? ''
 
-type Reach = { readonly signal?: AbortSignal | undefined; readonly meter?: Meter | undefined }
+type Reach = {
+  readonly signal?: AbortSignal | undefined
+  readonly meter?: Meter | undefined
+  readonly network?: Network | undefined
+}
 
 /** Everything anybody said about which root to expect; they must agree. */
 export type RootHints = {
@@ -96,10 +107,10 @@ const askAgain = async (
   path: '/v1/trust.pem' | '/v1/chain.pem',
   o: Reach & { readonly server: string; readonly identity: Identity; readonly rootPem: string },
 ): Promise<readonly X509Certificate[]> => {
-  const { signal, meter, rootPem, identity } = o
+  const { signal, meter, network, rootPem, identity } = o
   const url = new URL(path, o.server)
   const context = clientContext({ rootPem, identity })
-  const answer = await httpsOnce({ signal, meter, url: url.href, context })
+  const answer = await httpsOnce({ ...network, signal, meter, url: url.href, context })
   if (answer.status !== 200) throw unreachable(url, `GET ${url.pathname} answered ${answer.status}`)
   return certificatesIn(answer.body.toString())
 }
@@ -117,8 +128,15 @@ export const refreshTrust = async (
   return roots.map(String).join('')
 }
 
-export const issued = (root: X509Certificate, child: X509Certificate): boolean =>
-  child.checkIssued(root) && child.verify(root.publicKey)
+/** Only a CA has issued anything. */
+export const issued = (root: X509Certificate, child: X509Certificate): boolean => {
+  try {
+    return root.ca && child.checkIssued(root) && child.verify(root.publicKey)
+  } catch {
+    // a key of a kind that OpenSSL does not know
+    return false
+  }
+}
 
 /**
  * Does the certificate that stands highest in a new chain lead to a root? To one of those that servers are verified with; else, for these
@@ -136,9 +154,13 @@ export const leadsToRoot = async (
 }
 
 /** Over a connection that verifies nobody: what comes back is believed only if its hash is the pin. */
-const askForTrust = async (server: string, { signal, meter }: Reach): Promise<readonly X509Certificate[]> => {
+const askForTrust = async (
+  server: string,
+  { signal, meter, network }: Reach,
+): Promise<readonly X509Certificate[]> => {
   const url = new URL('/v1/trust.pem', server)
-  const answer = await httpsOnce({ signal, meter, url: url.href, context: clientContext({}), verify: false })
+  const context = clientContext({})
+  const answer = await httpsOnce({ ...network, signal, meter, url: url.href, context, verify: false })
   if (answer.status !== 200) throw unreachable(url, `GET ${url.pathname} answered ${answer.status}`)
   return certificatesIn(answer.body.toString())
 }

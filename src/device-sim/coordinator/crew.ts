@@ -7,11 +7,12 @@ import { SECOND } from '#fleet/clock.ts'
 import { now } from '../clock.ts'
 import type { FleetEvent } from '../events.ts'
 import type { Finding } from '../invariants/invariant.ts'
+import type { Enrolled } from '../client/identity.ts'
 import type { Sample } from '../measure/measures.ts'
 import type { Scenario } from '../scenario/scenario.ts'
-import { pause } from '../waiting.ts'
+import { firstOf, pause } from '../waiting.ts'
 import type { FromWorker, Part, WorkerStart } from './messages.ts'
-import { aborted, until } from './until.ts'
+import { until } from './until.ts'
 import { startWorkers } from './workers.ts'
 
 export type Ending = {
@@ -19,10 +20,11 @@ export type Ending = {
   /** devices whose copies only the operator can say to have been noticed */
   readonly unsettled: readonly string[]
   readonly trouble: string | undefined
+  /** a device that is enrolled already, by somebody whose keys are not here: the fleet's names are taken */
+  readonly taken: string | undefined
 }
 
 export type Crew = {
-  readonly count: number
   /** ms since the epoch: when all are ready, the zero of the scenario's times. undefined: it was ended before */
   readonly started: Promise<number | undefined>
   /** to whoever has the device of that number */
@@ -41,12 +43,23 @@ const GRACE = 10 * SECOND
 /** after it was told to end at once */
 const LAST = 5 * SECOND
 
+/**
+ * Seconds of ours without a word of a worker, which says something every second: it hangs, or was stopped. Seconds of ours, so that nothing is
+ * made of the time in which we were stopped ourselves. Until its first word it has to be started, and may have many certificates to read.
+ */
+const SILENT = 10
+const STARTING = 120
+
 export const startCrew = (o: {
   /** 0: in this process */
   readonly workers: number
   readonly scenario: Scenario
   readonly startOf: (part: Part) => WorkerStart
+  /** by number of the device */
+  readonly given: readonly Enrolled[] | undefined
   readonly onSample: (part: number, sample: Sample) => void
+  /** seconds; for tests */
+  readonly silent?: number | undefined
   readonly signal: AbortSignal
 }): Crew => {
   const { scenario, signal } = o
@@ -55,8 +68,13 @@ export const startCrew = (o: {
   const started = Promise.withResolvers<number | undefined>()
   const stopping = new AbortController()
   const over = new AbortController()
+  const everybody = Array.from({ length: Math.max(1, o.workers) }, (_, index) => index)
   let trouble: string | undefined
-  let waitsFor = new Set(Array.from({ length: Math.max(1, o.workers) }, (_, index) => index))
+  let taken: string | undefined
+  let waitsFor = new Set(everybody)
+  /** of those that have not ended: seconds without a word */
+  const quiet = new Map(everybody.map((index) => [index, 0]))
+  const begun = new Set<number>()
 
   const fails = (what: string): void => {
     trouble ??= what
@@ -73,8 +91,13 @@ export const startCrew = (o: {
     readonly [K in FromWorker['kind']]: (index: number, m: Extract<FromWorker, { kind: K }>) => void
   } = {
     ready: there,
+    taken: (_, { device }) => {
+      taken ??= device
+      stopping.abort()
+    },
     sample: (index, { sample }) => o.onSample(index, sample),
     done: (index, end) => {
+      quiet.delete(index)
       findings.push(end.findings)
       unsettled.push(...end.unsettled)
       if (end.trouble !== undefined) fails(end.trouble)
@@ -82,14 +105,33 @@ export const startCrew = (o: {
     },
   }
   const name = (index: number): string => `worker ${index + 1} of ${workers.count}`
-  const workers = startWorkers(o.workers, o.startOf, {
-    heard: (index, message) =>
-      (answers[message.kind] as (index: number, message: FromWorker) => void)(index, message),
-    lost: (index, why) => {
-      fails(`${name(index)} died (${why})`)
-      there(index)
+  const { startOf, given } = o
+  const workers = startWorkers(
+    { count: o.workers, startOf, given },
+    {
+      heard(index, message) {
+        begun.add(index)
+        if (quiet.has(index)) quiet.set(index, 0)
+        const answer = answers[message.kind] as (index: number, message: FromWorker) => void
+        answer(index, message)
+      },
+      lost(index, why) {
+        quiet.delete(index)
+        fails(`${name(index)} died (${why})`)
+        there(index)
+      },
     },
-  })
+  )
+  const listen = (): void => {
+    for (const [index, seconds] of quiet) {
+      quiet.set(index, seconds + 1)
+      const most = begun.has(index) ? (o.silent ?? SILENT) : STARTING
+      if (seconds < most) continue
+      fails(`${name(index)} hangs, or was stopped: it said nothing for ${most} s, and was ended`)
+      workers.kill(index)
+    }
+  }
+  const listening = setInterval(listen, SECOND)
   // without a duration each device begins by itself, and nobody says that it is ready
   if (scenario.duration === undefined) {
     waitsFor = new Set()
@@ -109,13 +151,13 @@ export const startCrew = (o: {
     workers.say({ kind: 'end' })
     await pause(LAST, over.signal)
     if (over.signal.aborted) return
-    trouble ??= 'a worker did not end when it was told to'
+    trouble ??= `${[...quiet.keys()].map(name).join(', ')} did not end when told to`
     workers[Symbol.dispose]()
   }
   const watch = async (): Promise<void> => {
     const { duration, bounds } = scenario
-    const startsAt = await Promise.race([started.promise, aborted(stopping.signal, over.signal)])
-    if (startsAt === undefined || duration === undefined) await aborted(stopping.signal, over.signal)
+    const startsAt = await Promise.race([started.promise, firstOf(stopping.signal, over.signal)])
+    if (startsAt === undefined || duration === undefined) await firstOf(stopping.signal, over.signal)
     else await until(startsAt + duration, now, stopping.signal, over.signal)
     if (over.signal.aborted) return
     const early = stopping.signal.aborted
@@ -128,15 +170,15 @@ export const startCrew = (o: {
 
   const ended = async (): Promise<Ending> => {
     await workers.ended
+    clearInterval(listening)
     over.abort()
     stopping.abort()
     started.resolve(undefined)
     await watching
     signal.removeEventListener('abort', interrupt)
-    return { findings, unsettled, trouble }
+    return { findings, unsettled, trouble, taken }
   }
   return {
-    count: workers.count,
     started: started.promise,
     tell: (number, events) => workers.say({ kind: 'told', events }, number % workers.count),
     stopping: stopping.signal,

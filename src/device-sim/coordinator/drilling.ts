@@ -11,6 +11,7 @@ import { createExpectations } from '../drills/expectations.ts'
 import { createLedger } from '../drills/ledger.ts'
 import { createStage } from '../drills/stage.ts'
 import { DRILLS } from '../drills/table.ts'
+import { said } from '../said.ts'
 import type { Provisions } from './provisions.ts'
 
 export type Drilled = Pick<SimulationReport, 'drills' | 'skipped'>
@@ -39,7 +40,10 @@ const everyUrl = (targets: Partial<Targets>): Targets | undefined => {
 const tokenFor = async ({ staging, credentials }: Provisions): Promise<string | undefined> =>
   staging === undefined ? credentials.token : staging.token({ uses: TOKEN_USES, expires: TOKEN_LIVES })
 
-/** Never rejects: a drill that could not be tried is skipped, with the reason. */
+/**
+ * Never rejects: a drill for which the run has not what it needs is skipped, with the reason. What should have gone and did not is a failed
+ * expectation, and so is a run of drills none of which could be tried.
+ */
 export const runScenarioDrills = async (
   names: readonly string[],
   o: {
@@ -52,10 +56,12 @@ export const runScenarioDrills = async (
   },
 ): Promise<Drilled> => {
   const chosen = DRILLS.filter(({ name }) => names.includes(name))
-  const skipAll = (why: string): Drilled => ({
-    drills: [],
+  const skipAll = (why: string, drills: Drilled['drills'] = []): Drilled => ({
+    drills,
     skipped: Object.fromEntries(chosen.map(({ name }) => [name, why])),
   })
+  const failed = (expectation: string, evidence: string) => [{ expectation, held: false, evidence }]
+  const noneTried = (why: string): Drilled => skipAll(why, failed('drills', `none could be tried: ${why}`))
   const { provisions, meter, signal } = o
   const targets = everyUrl(o.targets)
   if (chosen.length === 0) return skipAll('')
@@ -64,9 +70,13 @@ export const runScenarioDrills = async (
   try {
     token = await tokenFor(provisions)
   } catch (error) {
-    return skipAll(`no claim token: ${error instanceof FleetError ? error.detail : String(error)}`)
+    // a run that was ended proves nothing
+    if (signal.aborted) return skipAll('the run was ended before it')
+    const why = `no claim token: ${said(String(error))}`
+    const mayNot = error instanceof FleetError && error.code === 'forbidden'
+    return mayNot ? noneTried(why) : skipAll(why, failed('drills.token', why))
   }
-  if (token === undefined) return skipAll('its devices need a claim token')
+  if (token === undefined) return noneTried('its devices need a claim token')
 
   const checked = new Map<string, { held: boolean; evidence: string }>()
   const expectations = createExpectations((name, held, evidence) => {
@@ -79,7 +89,8 @@ export const runScenarioDrills = async (
   // not the seed: devices of drills are made anew by each run
   const run = randomBytes(4).toString('hex')
   const ledger = createLedger()
-  const { operator, staging, rootPem } = provisions
+  const { operator, rootPem } = provisions
+  const staging = provisions.staging?.isAdmin === true ? provisions.staging : undefined
   const patience = (o.duration ?? Infinity) >= PATIENT ? true : undefined
   const common = { targets, rootPem, token, operator, staging, patience, run } as const
   const skipped = await runDrills(
@@ -87,6 +98,8 @@ export const runScenarioDrills = async (
     (_, ends) => createStage({ ...common, meter, ledger, expectations, clock: systemClock, signal: ends }),
     signal,
   )
+  if (skipped.length === chosen.length && !signal.aborted)
+    expectations.check('drills', false, 'none could be tried: the run has not what they need')
   return {
     drills: Array.from(checked, ([expectation, { held, evidence }]) => ({ expectation, held, evidence })),
     skipped: Object.fromEntries(

@@ -1,10 +1,11 @@
 /** What the coordinator and its workers say to each other over IPC (structured clone). Everybody is ours: nothing here is checked. */
 
-import type { Enrolled, Identity, Targets } from '../client/identity.ts'
+import type { Identity, Targets } from '../client/identity.ts'
 import type { FleetEvent } from '../events.ts'
 import type { Finding } from '../invariants/invariant.ts'
 import type { Sample } from '../measure/measures.ts'
 import type { Scenario } from '../scenario/scenario.ts'
+import type { GivenBatch } from './given.ts'
 
 /** What devices enrol with. All may be missing: then every device has to be in the state, or be `given`. */
 export type Credentials = {
@@ -32,11 +33,11 @@ export type WorkerStart = {
   readonly targets: Partial<Targets>
   readonly rootPem: string | undefined
   readonly credentials: Credentials
-  /** identities that were given (--certs), by number of the device; they are not enrolled and not renewed */
-  readonly given: readonly Enrolled[] | undefined
   /** a target that is not a Sallyport */
   readonly foreign: boolean
   readonly stateDir: string | undefined
+  /** nobody of the fleet has been here: that one of its devices is enrolled already says that it is somebody else's */
+  readonly fresh: boolean
   readonly rounds: number | undefined
   /** of a request, with `{id}`; default: `/telemetry/<id>/<turn>` */
   readonly path: string | undefined
@@ -45,6 +46,8 @@ export type WorkerStart = {
 }
 
 export type ToWorker =
+  /** any number of them, before the start */
+  | GivenBatch
   | WorkerStart
   /** all are ready. `startsAt`: ms since the epoch, the zero of every time of the scenario */
   | { readonly kind: 'go'; readonly startsAt: number }
@@ -58,7 +61,9 @@ export type ToWorker =
 export type FromWorker =
   /** every device of its part has an identity or was refused one, or need not have one yet; waits for `go` */
   | { readonly kind: 'ready' }
-  /** once a second */
+  /** devices of that name are enrolled already, by somebody whose keys are not here */
+  | { readonly kind: 'taken'; readonly device: string }
+  /** once a second, also while the fleet gathers */
   | { readonly kind: 'sample'; readonly sample: Sample }
   | {
       readonly kind: 'done'

@@ -22,6 +22,8 @@ const HOW_TO_GET_ONE =
 
 /** Without an operator nothing of this comes about, and a drill in which nothing happens would pass. */
 export const checkOperator = ({ scenario, operator, foreign }: SimulationOptions): void => {
+  if (foreign && scenario.drills.length > 0)
+    refuse(`scenario ${scenario.name} has drills: they are for a Sallyport, and --target is none`)
   if (operator !== undefined) return
   const at = scenario.timeline.findIndex(isOperatorFault)
   const fault = scenario.timeline[at]
@@ -35,6 +37,10 @@ export const checkOperator = ({ scenario, operator, foreign }: SimulationOptions
 }
 
 export type Fleet = {
+  /** as its devices have been called so far, or would be */
+  readonly name: string
+  /** nobody of it has a key yet */
+  readonly fresh: boolean
   /** devices without a certificate, by what they enrol with */
   readonly byToken: number
   readonly byClaim: number
@@ -45,22 +51,38 @@ export type Fleet = {
 /** Files that are read at once */
 const READING = 64
 
-/** What of the fleet is there already. @throws `config_invalid`: a file of the state that cannot be read */
-export const lookAtFleet = async (o: SimulationOptions, seed: string): Promise<Fleet> => {
+/** What of the fleet is there already. @throws `config_invalid`: not one file of the state can be read */
+export const lookAtFleet = async (o: SimulationOptions, seed: string, name: string): Promise<Fleet> => {
   const { given, stateDir, scenario } = o
-  if (given !== undefined)
-    return { byToken: 0, byClaim: 0, rootPem: given.find(({ rootPem }) => rootPem !== '')?.rootPem }
-  const plans = planFleet(scenario, seed)
+  if (given !== undefined) {
+    const rootPem = given.find((each) => each.rootPem !== '')?.rootPem
+    return { name, fresh: false, byToken: 0, byClaim: 0, rootPem }
+  }
+  const plans = planFleet(scenario, seed, { index: 0, of: 1, name })
   const state = await openState(stateDir)
   const gate = createGate(READING)
-  const looked = await Promise.all(
+  /** of files that cannot be read: their devices take no part, and say so themselves */
+  const troubles: unknown[] = []
+  const all = await Promise.all(
     plans.map(({ id, via }) =>
-      gate(async () => ({ via, rootPem: (await state.load(id))?.enrolled?.rootPem })),
+      gate(async () => {
+        try {
+          const kept = await state.load(id)
+          return { via, known: kept !== undefined, rootPem: kept?.enrolled?.rootPem }
+        } catch (error) {
+          troubles.push(error)
+          return undefined
+        }
+      }),
     ),
   )
+  if (troubles.length > 0 && troubles.length === plans.length) throw troubles[0]
+  const looked = all.filter((one) => one !== undefined)
   const missing = looked.filter(({ rootPem }) => rootPem === undefined)
   const byClaim = missing.filter(({ via }) => via === 'mqtt').length
   return {
+    name,
+    fresh: all.every((one) => one?.known === false),
     byToken: missing.length - byClaim,
     byClaim,
     rootPem: looked.find(({ rootPem }) => rootPem !== undefined)?.rootPem,

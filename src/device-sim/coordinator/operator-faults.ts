@@ -27,6 +27,8 @@ export type Outcome = {
   readonly detail: string
   /** the scenario did not get what it asked for */
   readonly failed: boolean
+  /** what it did and could not be undone, in words that name each */
+  readonly left?: string
 }
 
 export type FaultScope = {
@@ -46,34 +48,43 @@ const CALLS = 8
 const why = (error: unknown): string =>
   error instanceof FleetError ? error.code : error instanceof Error ? error.message : String(error)
 
+type Done = {
+  readonly outcome: Outcome
+  /** why not, by number of the device */
+  readonly undone: ReadonlyMap<number, unknown>
+}
+
 /** Of each device, and told one by one: what is done to the first must not be judged by the answer of the last. */
 const each = async (
   planned: Planned,
   done: string,
   act: (device: string) => Promise<FleetEvent>,
   { idOf, tell }: FaultScope,
-): Promise<Outcome> => {
+): Promise<Done> => {
   const gate = createGate(CALLS)
-  const failures = new Map<string, number>()
+  const undone = new Map<number, unknown>()
   await Promise.all(
     planned.devices.map((number) =>
       gate(async () => {
         try {
           tell(number, await act(idOf(number)))
         } catch (error) {
-          failures.set(why(error), (failures.get(why(error)) ?? 0) + 1)
+          undone.set(number, error)
         }
       }),
     ),
   )
-  const failed = [...failures.values()].reduce((sum, count) => sum + count, 0)
+  const failed = undone.size
+  const failures = new Map<string, number>()
+  for (const error of undone.values()) failures.set(why(error), (failures.get(why(error)) ?? 0) + 1)
   const good = `${planned.devices.length - failed} of ${planned.devices.length} ${done}`
   const bad = Array.from(failures, ([reason, count]) => `${count} ${reason}`).join(', ')
-  return { index: planned.index, detail: failed === 0 ? good : `${good}; not: ${bad}`, failed: failed > 0 }
+  const detail = failed === 0 ? good : `${good}; not: ${bad}`
+  return { outcome: { index: planned.index, detail, failed: failed > 0 }, undone }
 }
 
-const revoke = (planned: Planned, fault: FaultOf<'revoke'>, o: FaultScope): Promise<Outcome> =>
-  each(
+const revoke = async (planned: Planned, fault: FaultOf<'revoke'>, o: FaultScope): Promise<Outcome> => {
+  const { outcome } = await each(
     planned,
     'revoked',
     async (device) => {
@@ -82,6 +93,20 @@ const revoke = (planned: Planned, fault: FaultOf<'revoke'>, o: FaultScope): Prom
     },
     o,
   )
+  return outcome
+}
+
+/** Nobody has said no: it went well, or the answer was lost. */
+const mayBeDone = (failure: unknown): boolean =>
+  !(failure instanceof FleetError) || failure.code === 'target_unreachable'
+
+/** named, of those that stay suspended */
+const MOST_NAMED = 100
+
+const stillSuspended = (ids: readonly string[]): string => {
+  const more = ids.length > MOST_NAMED ? ` and ${ids.length - MOST_NAMED} more` : ''
+  return `still suspended (npx sallyport device resume <id>): ${ids.slice(0, MOST_NAMED).join(' ')}${more}`
+}
 
 /** Resumed at its end, or when the run ends, whatever ends it. */
 const suspend = async (planned: Planned, fault: FaultOf<'suspend'>, o: FaultScope): Promise<Outcome> => {
@@ -96,6 +121,7 @@ const suspend = async (planned: Planned, fault: FaultOf<'suspend'>, o: FaultScop
   )
   const ends = fault.lasts === undefined ? Infinity : o.startsAt + fault.at + fault.lasts
   await until(ends, o.clock, o.signal)
+  // all of them: of one that was not suspended, it seems, the answer may have been lost
   const back = await each(
     planned,
     'resumed',
@@ -107,7 +133,9 @@ const suspend = async (planned: Planned, fault: FaultOf<'suspend'>, o: FaultScop
     },
     o,
   )
-  return { ...out, detail: `${out.detail}; ${back.detail}`, failed: out.failed || back.failed }
+  const outcome = { ...out.outcome, detail: `${out.outcome.detail}; ${back.outcome.detail}` }
+  const still = [...back.undone.keys()].filter((number) => mayBeDone(out.undone.get(number)))
+  return still.length === 0 ? outcome : { ...outcome, left: stillSuspended(still.map(o.idOf)) }
 }
 
 const step = async (

@@ -36,7 +36,8 @@ export type SimulationOptions = {
   readonly path: string | undefined
   /** of a message; `{id}` is the device */
   readonly topic: string | undefined
-  readonly servers: readonly Server[]
+  /** those of this machine that are under test, as they are now; asked about once a second */
+  readonly servers: () => readonly Server[]
   /** repeats the run, with the seed that it had */
   readonly command: (seed: string) => string
   /** Ctrl-C: no new turns, what is under way has two seconds, and the report says that it was interrupted */

@@ -3,48 +3,83 @@
  * messages.ts. Not the process that it runs in: worker-main.ts, workers.ts.
  */
 
-import { SECOND } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { now } from '../clock.ts'
+import type { Enrolled } from '../client/identity.ts'
 import type { Sink } from '../events.ts'
 import { meterFindings } from '../invariants/from-meter.ts'
 import { createJudges } from '../invariants/judges.ts'
+import { planFleet } from '../life/plan.ts'
 import { runFleet } from '../life/run.ts'
 import { createLoadCounts } from '../load/open.ts'
 import { createMeasures, type Gauges } from '../measure/measuring.ts'
+import { everySecond } from '../measure/seconds.ts'
 import type { FromWorker, ToWorker, WorkerStart } from './messages.ts'
 
 export type RunningPart = {
-  hear(message: Exclude<ToWorker, WorkerStart>): void
+  hear(message: Told): void
   /** when `done` has been said; never rejects */
   readonly ended: Promise<void>
 }
 
+/** What a part hears once it has begun. */
+export type Told = Exclude<ToWorker, { readonly kind: 'start' | 'given' }>
+
+/** Later, a device that is there already may be one whose answer was lost. */
+const FIRST = 8
+
 const IDLE = { devices: 0, connected: 0, underWay: 0 }
 
-/** @param say never throws */
-export const startPart = (start: WorkerStart, say: (message: FromWorker) => void): RunningPart => {
+/**
+ * @param given by number of the device: they are neither enrolled nor renewed
+ * @param say never throws
+ */
+export const startPart = (
+  start: WorkerStart,
+  given: readonly Enrolled[] | undefined,
+  say: (message: FromWorker) => void,
+): RunningPart => {
   const { scenario } = start
   const load = createLoadCounts()
   const measures = createMeasures(() => load)
   const { clean, qos } = scenario.mqtt
   const deadLinks = scenario.timeline.some((fault) => fault.kind === 'link' && fault.halfOpen)
   const { meter } = measures
-  const judges = createJudges({ bounds: scenario.bounds, clean, qos, deadLinks })
+  const plans = new Map(planFleet(scenario, start.seed, start.part).map((plan) => [plan.id, plan]))
+  const judges = createJudges({
+    bounds: scenario.bounds,
+    clean,
+    qos,
+    deadLinks,
+    planned: (device) => plans.get(device),
+  })
   const go = Promise.withResolvers<number>()
   const stop = new AbortController()
   const end = new AbortController()
   const listeners = new Set<Sink>()
   let gauge: () => Gauges = () => IDLE
 
+  let enrolled = 0
+  let taken = !start.fresh
+  const lookForOthers: Sink = (event) => {
+    if (event.kind === 'enrolled') enrolled++
+    if (taken || enrolled >= FIRST || event.kind !== 'refused' || event.reason !== 'device_exists') return
+    taken = true
+    say({ kind: 'taken', device: event.device })
+  }
   const see: Sink = (event) => {
+    lookForOthers(event)
     measures.sink(event)
     judges.sink(event)
   }
-  const sample = (last = false): void => say({ kind: 'sample', sample: measures.sample(gauge(), last) })
+  let gauges: Gauges = IDLE
+  const sample = (at: number): void => {
+    gauges = { ...gauge() }
+    say({ kind: 'sample', sample: measures.sample(gauges, at) })
+  }
+  const seconds = everySecond(now, sample)
 
   const run = async (): Promise<void> => {
-    const timer = setInterval(() => sample(), SECOND)
     let trouble: string | undefined
     try {
       await runFleet({
@@ -54,7 +89,7 @@ export const startPart = (start: WorkerStart, say: (message: FromWorker) => void
         scenario,
         seed: start.seed,
         part: start.part,
-        given: start.given,
+        given,
         stateDir: start.stateDir,
         rounds: start.rounds,
         path: start.path,
@@ -78,8 +113,9 @@ export const startPart = (start: WorkerStart, say: (message: FromWorker) => void
     } catch (error) {
       trouble = error instanceof FleetError ? error.detail : String(error)
     }
-    clearInterval(timer)
-    sample(true)
+    seconds[Symbol.dispose]()
+    // its devices have said goodbye: how many there were is what they were before
+    say({ kind: 'sample', sample: measures.sample(gauges, now(), true) })
     measures[Symbol.dispose]()
     say({
       kind: 'done',
@@ -91,10 +127,15 @@ export const startPart = (start: WorkerStart, say: (message: FromWorker) => void
 
   /** Nobody waits for a start that does not come. */
   const release = (): void => go.resolve(now())
+  const begin = (startsAt: number): void => {
+    seconds.startAt(startsAt)
+    judges.started(startsAt)
+    go.resolve(startsAt)
+  }
   const answers: {
-    readonly [K in Exclude<ToWorker['kind'], 'start'>]: (message: Extract<ToWorker, { kind: K }>) => void
+    readonly [K in Told['kind']]: (message: Extract<Told, { kind: K }>) => void
   } = {
-    go: ({ startsAt }) => go.resolve(startsAt),
+    go: ({ startsAt }) => begin(startsAt),
     told: ({ events }) => {
       for (const event of events) for (const listen of listeners) listen(event)
     },
@@ -109,7 +150,7 @@ export const startPart = (start: WorkerStart, say: (message: FromWorker) => void
     },
   }
   return {
-    hear: (message) => (answers[message.kind] as (message: ToWorker) => void)(message),
+    hear: (message) => (answers[message.kind] as (message: Told) => void)(message),
     ended: run(),
   }
 }

@@ -1,4 +1,4 @@
-/** The probes of one run: which doors they try, and with what device. Not what they try: probes.ts. */
+/** The probes of one run: which doors they try, and with what device. Not what they try: probe-table.ts. */
 
 import { randomBytes } from 'node:crypto'
 import { enrollDevice } from '../client/enroll-device.ts'
@@ -17,7 +17,7 @@ const probeDevice = async (
   if (targets.enroll === undefined || staging === undefined) return undefined
   const id = `sim-probe-${randomBytes(4).toString('hex')}`
   try {
-    const token = await staging.token({ uses: 1, expires: '1h' })
+    const token = await staging.token({ uses: 1, expires: '10m' })
     return await enrollDevice({ server: targets.enroll, token, id, rootPem, signal, meter })
   } catch {
     // the fleet will tell what is wrong; what needs no certificate is tried all the same
@@ -25,18 +25,19 @@ const probeDevice = async (
   }
 }
 
-/** Against a Sallyport, and only there. Never rejects. */
+/** Against a Sallyport, and only there. Never rejects. @param stopping the run takes up nothing new */
 export const openProbes = async (
   o: SimulationOptions,
   provisions: Provisions,
   meter: Meter,
-  signal: AbortSignal,
+  stopping: AbortSignal,
 ): Promise<Probes> => {
   const { doors } = o.scenario
   const device = await probeDevice(o, provisions, meter)
   const path = (o.path ?? '/telemetry/{id}/probe').replaceAll('{id}', device?.deviceId ?? 'nobody')
   return createProbes({
     targets: {
+      enroll: o.targets.enroll,
       https: doors.https > 0 ? o.targets.https : undefined,
       mqtts: doors.mqtt > 0 ? o.targets.mqtts : undefined,
     },
@@ -44,6 +45,7 @@ export const openProbes = async (
     device,
     path,
     meter,
-    signal,
+    signal: o.signal,
+    stopping,
   })
 }

@@ -3,13 +3,14 @@
  * with the operator token, and taken away again, unless it was given. What is missing is said before anything is tried.
  */
 
-import { randomBytes } from 'node:crypto'
-import { systemClock } from '#fleet/clock.ts'
+import { MINUTE, SECOND, systemClock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { createOperator, type Operator } from '../client/operator.ts'
 import { openStaging, type Staging } from '../client/staging.ts'
 import { resolveRoot } from '../client/trust.ts'
 import { deviceId } from '../life/plan.ts'
+import { openState } from '../life/state.ts'
+import type { Scenario } from '../scenario/scenario.ts'
 import type { Credentials } from './messages.ts'
 import { checkCredentials, checkOperator, doorsOf, lookAtFleet, refuse, type Fleet } from './needs.ts'
 import { rotationTrouble } from './operator-faults.ts'
@@ -19,6 +20,8 @@ import { preflight, sentenceFor } from './preflight.ts'
 export type Provisions = AsyncDisposable & {
   /** what the devices are called after: the seed, or, where such a fleet is there already, the seed and a number */
   readonly name: string
+  /** nobody of it has a key yet */
+  readonly fresh: boolean
   readonly credentials: Credentials
   readonly rootPem: string
   readonly operator: Operator | undefined
@@ -26,8 +29,17 @@ export type Provisions = AsyncDisposable & {
   readonly staging: Staging | undefined
 }
 
-/** Of a claim token: longer than any fleet takes to enrol, and an end to one that a killed run has left. */
+/** Of a claim token of a run that nobody knows the end of */
 const TOKEN_LIVES = '24h'
+/** ms that a run may take longer than it is expected to, and that a device takes to enrol on a slow machine */
+const DELAY = 10 * MINUTE
+const ENROLS = 100
+
+/** As long as devices may come with it, and soon an end to one that a killed run has left. @returns as the operator API takes it */
+export const tokenLife = ({ devices, ramp, duration }: Scenario): string =>
+  duration === undefined
+    ? TOKEN_LIVES
+    : `${Math.ceil((duration + ramp + devices * ENROLS + DELAY) / SECOND)}s`
 
 const stage = async (
   o: SimulationOptions,
@@ -43,7 +55,7 @@ const stage = async (
       ? undefined
       : await staging.token({
           uses: byToken,
-          expires: TOKEN_LIVES,
+          expires: tokenLife(scenario),
           ...(ttl === undefined ? {} : { cert_ttl: ttl }),
         }))
   if (byClaim === 0 || credentials.claim !== undefined) return { ...credentials, token }
@@ -70,20 +82,21 @@ const needsStaging = (o: SimulationOptions, fleet: Fleet): boolean =>
 /** A run that is repeated has the same plan, and devices of its own: those of the run before are enrolled, or revoked. */
 const MOST_NAMES = 1_000
 
-const freeName = async (
-  { given, stateDir }: SimulationOptions,
-  seed: string,
-  operator: Operator | undefined,
-): Promise<string> => {
-  if (operator === undefined || given !== undefined || stateDir !== undefined) return seed
+/** Before the first device of a fleet. */
+const BEFORE_ALL = -1
+
+/** @throws what the operator API says */
+const isTaken = async (operator: Operator, name: string): Promise<boolean> => {
+  const before = deviceId(name, BEFORE_ALL)
+  const next = await operator.deviceAfter(before)
+  return next?.startsWith(before.replace(/0+$/, '')) === true
+}
+
+/** Of a fleet of which nobody has a key yet. That of two runs at once both take it is seen when the first device enrols: part.ts. */
+const freeName = async (seed: string, operator: Operator): Promise<string> => {
   for (let number = 1; number <= MOST_NAMES; number++) {
     const name = number === 1 ? seed : `${seed}.${number}`
-    try {
-      await operator.device(deviceId(name, 0))
-    } catch {
-      // not there; any other trouble is said by what needs the operator
-      return name
-    }
+    if (!(await isTaken(operator, name))) return name
   }
   return refuse(`there are ${MOST_NAMES} fleets of seed ${seed} already: take another seed`)
 }
@@ -94,25 +107,38 @@ const stagingFor = async (
   seed: string,
   operator: Operator | undefined,
   needed: boolean,
+  onLeft: (what: string) => void,
 ): Promise<Staging | undefined> => {
   if (operator === undefined || o.operator === undefined) return undefined
   const opening = openStaging({
     operator,
-    // two runs of one seed may stand beside each other
-    run: `${seed.slice(0, 8)}${randomBytes(3).toString('hex')}`,
+    run: seed,
     clock: systemClock,
-    onLeft: (what) => o.onNote?.(`could not be taken away: ${what}`),
+    lasts: o.scenario.duration,
+    onRemoved: (what) => o.onNote?.(`removed, left by a run that was killed: ${what}`),
+    onLeft(what) {
+      const said = `could not be taken away: ${what}`
+      onLeft(said)
+      o.onNote?.(said)
+    },
   })
   return needed ? asking(o.operator.url, opening) : opening.catch(() => undefined)
 }
 
 /**
+ * @param calls.signal ends every call of the operator API
+ * @param calls.onLeft told what could not be taken away again, in words without a secret
  * @throws `config_invalid`: something that the scenario needs is not given; `target_unreachable`: a door is not there, or is not the one that
  * was meant; the server's reason, where it refuses to give a token
  */
-export const provide = async (o: SimulationOptions, seed: string): Promise<Provisions> => {
+export const provide = async (
+  o: SimulationOptions,
+  seed: string,
+  calls: { readonly signal: AbortSignal; readonly onLeft: (what: string) => void },
+): Promise<Provisions> => {
   checkOperator(o)
-  const fleet = await lookAtFleet(o, seed)
+  const state = await openState(o.stateDir)
+  const fleet = await lookAtFleet(o, seed, await state.name(seed))
   checkCredentials(o, fleet)
   const doors = doorsOf(o)
   const identity = o.given?.[0]
@@ -120,11 +146,15 @@ export const provide = async (o: SimulationOptions, seed: string): Promise<Provi
   await preflight(doors, { rootPem: knownRoot, identity, signal: o.signal })
 
   await using scope = new AsyncDisposableStack()
-  // without the run's signal: it is what takes everything away, whatever ends the run
+  // not with the run's signal: it is what takes everything away, whatever ends the run
   const operator =
     o.operator === undefined
       ? undefined
-      : createOperator({ ...o.operator, rootPem: o.operator.rootPem ?? knownRoot ?? '' })
+      : createOperator({
+          ...o.operator,
+          rootPem: o.operator.rootPem ?? knownRoot ?? '',
+          signal: calls.signal,
+        })
   if (
     operator !== undefined &&
     o.operator !== undefined &&
@@ -133,16 +163,22 @@ export const provide = async (o: SimulationOptions, seed: string): Promise<Provi
     const trouble = rotationTrouble(o.scenario.timeline, await asking(o.operator.url, operator.issuers()))
     if (trouble !== undefined) refuse(`scenario ${o.scenario.name}, ${trouble}`)
   }
-  const staging = await stagingFor(o, seed, operator, needsStaging(o, fleet))
+  const staging = await stagingFor(o, seed, operator, needsStaging(o, fleet), calls.onLeft)
   if (staging !== undefined) scope.use(staging)
-  const name = await freeName(o, seed, operator)
+  const { name, fresh } = fleet
+  const chosen =
+    fresh && operator !== undefined && o.operator !== undefined
+      ? await asking(o.operator.url, freeName(seed, operator))
+      : name
+  await state.name(seed, chosen)
   const credentials = await stage(o, staging, fleet)
   const rootPem = knownRoot ?? (await rootFor(o, credentials))
   // now that it is known whom they must be
   if (knownRoot === undefined) await preflight(doors, { rootPem, identity, signal: o.signal })
   const owned = scope.move()
   return {
-    name,
+    name: chosen,
+    fresh,
     credentials,
     rootPem,
     operator,

@@ -27,7 +27,8 @@ export type RunRecord = {
   look(at: number): void
   /** ms since the epoch: the zero of the scenario's times */
   started(at: number): void
-  stopping(): void
+  /** no more is begun */
+  stopping(at: number): void
   ended(at: number): void
   result(result: Result): void
   live(at: number): Live
@@ -36,6 +37,8 @@ export type RunRecord = {
     /** ms since the epoch: when the first worker was started, or would have been */
     readonly began: number
     readonly startsAt: number | undefined
+    /** no more was begun from then on */
+    readonly stoppedAt: number
     readonly endedAt: number
     readonly totals: Totals
     readonly generator: SimulationReport['generator']
@@ -52,15 +55,13 @@ const withServers = (points: readonly SeriesPoint[], looks: readonly Look[], sta
   let next = 0
   return points.map((point) => {
     const ends = startsAt + point.at_ms
-    const sums: Record<string, { share: number; count: number }> = {}
+    const shares = new Map<string, number[]>()
     for (; next < looks.length && (looks[next] as Look).at <= ends; next++)
-      for (const [name, share] of Object.entries((looks[next] as Look).shares)) {
-        const sum = (sums[name] ??= { share: 0, count: 0 })
-        sum.share += share
-        sum.count++
-      }
+      for (const [name, share] of Object.entries((looks[next] as Look).shares))
+        shares.set(name, [...(shares.get(name) ?? []), share])
+    // of shares of equally long looks, which may be averaged
     const servers = Object.fromEntries(
-      Object.entries(sums).map(([name, { share, count }]) => [name, share / count]),
+      Array.from(shares, ([name, all]) => [name, all.reduce((sum, one) => sum + one, 0) / all.length]),
     )
     return { ...point, servers }
   })
@@ -75,20 +76,20 @@ const activeFaults = (planned: readonly Planned[], elapsed: number): readonly Ac
     return [{ kind, devices: devices.length, left: lasts === undefined ? undefined : at + lasts - elapsed }]
   })
 
-/** A day of them: what is looked at later is in the totals only. */
+/** Somewhat more than a day of them: what is looked at later is in the totals only. */
 const MOST_LOOKS = 100_000
 
 export const createRecord = (o: SimulationOptions, planned: readonly Planned[]): RunRecord => {
   const { scenario } = o
   const began = now()
-  const totals = createTotals()
+  const totals = createTotals(scenario.load.kind)
   // what making keys does to a process says nothing of the requests after it
   const gathering = createGenerator()
   const loading = createGenerator()
   const servers = watchServers(o.servers)
   const looks: Look[] = []
   let startsAt = scenario.duration === undefined ? began : undefined
-  let draining = false
+  let stoppedAt: number | undefined
   let endedAt: number | undefined
   let result: Result | undefined
 
@@ -101,12 +102,26 @@ export const createRecord = (o: SimulationOptions, planned: readonly Planned[]):
   const phaseAt = (at: number, counts: Readonly<Record<string, number>>): Phase => {
     if (startsAt === undefined) return { kind: 'gathering', done: enrolled(counts), of: scenario.devices }
     const elapsed = Math.max(0, at - startsAt)
-    return draining
+    return stoppedAt !== undefined
       ? { kind: 'draining', elapsed }
       : { kind: 'running', elapsed, duration: scenario.duration }
   }
-  const generator = (): SimulationReport['generator'] =>
+  /** Of the load, or of what came before as long as there is none. */
+  const generator = (): Pick<SimulationReport['generator'], 'bound' | 'reasons'> =>
     (startsAt === undefined ? gathering : loading).verdict()
+  const generators = (): SimulationReport['generator'] => {
+    const before = gathering.figures()
+    const since = loading.figures()
+    return {
+      ...generator(),
+      gathering: gathering.verdict(),
+      cpu_s: before.cpu + since.cpu,
+      worst_lag_ms: Math.max(before.worstLag, since.worstLag),
+      peak_rss: Math.max(before.peakRss, since.peakRss),
+      late: since.late,
+      dropped: since.dropped,
+    }
+  }
   const recent = (zero: number): Point | undefined => {
     const last = totals.last(zero)
     return last === undefined ? undefined : withServers([last], looks.slice(-2), zero)[0]
@@ -114,10 +129,10 @@ export const createRecord = (o: SimulationOptions, planned: readonly Planned[]):
 
   return {
     sample(part, sample) {
-      totals.add(part, sample)
+      const decoded = totals.add(part, sample)
       // a sample is of the second before it
-      const judge = startsAt === undefined || sample.at < startsAt ? gathering : loading
-      judge.add(part, sample)
+      const judge = startsAt === undefined || sample.at <= startsAt ? gathering : loading
+      judge.add(part, sample, decoded)
     },
     look(at) {
       const shares = servers.look(at)
@@ -125,9 +140,11 @@ export const createRecord = (o: SimulationOptions, planned: readonly Planned[]):
     },
     started(at) {
       startsAt = at
+      // without a duration each device begins by itself, and there is no gathering before
+      if (scenario.duration !== undefined) totals.started(at)
     },
-    stopping() {
-      draining = true
+    stopping(at) {
+      stoppedAt ??= at
     },
     ended(at) {
       endedAt = at
@@ -146,19 +163,21 @@ export const createRecord = (o: SimulationOptions, planned: readonly Planned[]):
         workers: o.workers,
         phase,
         totals: figures,
-        last: recent(startsAt ?? at),
+        last: recent(startsAt ?? began),
         faults: phase.kind === 'running' ? activeFaults(planned, phase.elapsed) : [],
         generator: { bound, reasons },
       }
     },
     facts() {
-      const zero = startsAt ?? endedAt ?? now()
+      const until = endedAt ?? now()
+      const zero = startsAt ?? until
       return {
         began,
         startsAt,
-        endedAt: endedAt ?? now(),
+        stoppedAt: Math.min(stoppedAt ?? until, until),
+        endedAt: until,
         totals,
-        generator: generator(),
+        generator: generators(),
         servers: [...servers.totals()],
         points: withServers(totals.points(zero), looks, zero),
         result,

@@ -7,8 +7,11 @@ import { readFileSync } from 'node:fs'
 
 export type Server = { readonly name: string; readonly pid: number }
 
-/** `cpu`: seconds since it began, with those of its children that have ended. `rss`: bytes, now */
-export type Usage = { readonly cpu: number; readonly rss: number }
+/**
+ * `cpu`: seconds since it began, with those of its children that have ended. `rss`: bytes, now. `began`: as the system counts it; another
+ * process of the same id has another one
+ */
+export type Usage = { readonly cpu: number; readonly rss: number; readonly began?: string | undefined }
 
 export type ServerFigures = {
   /** by name, share of one core since the last look */
@@ -26,6 +29,7 @@ export type ServerFigures = {
 const TICKS = 100
 /** of utime in /proc/<pid>/stat, counted from the field after `comm`, which may hold spaces and brackets */
 const UTIME = 11
+const STARTTIME = 19
 /** A tree that forks without end is no reason to read without end. */
 const MOST_PROCESSES = 256
 
@@ -48,7 +52,7 @@ const ownUsage = (pid: number): Usage | undefined => {
   // utime, stime, and the same of children that have ended and were waited for
   const ticks = fields.slice(UTIME, UTIME + 4).reduce((sum, text) => sum + Number(text), 0)
   const [, kib = '0'] = /^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`) ?? '') ?? []
-  return { cpu: ticks / TICKS, rss: Number(kib) * 1_024 }
+  return { cpu: ticks / TICKS, rss: Number(kib) * 1_024, began: fields[STARTTIME] }
 }
 
 /** @returns undefined: no such process, or not a Linux */
@@ -56,6 +60,7 @@ export const usageOf = (root: number): Usage | undefined => {
   const own = ownUsage(root)
   if (own === undefined) return undefined
   let { cpu, rss } = own
+  const { began } = own
   const queue = [...childrenOf(root)]
   for (let seen = 0; queue.length > 0 && seen < MOST_PROCESSES; seen++) {
     const pid = queue.pop() as number
@@ -64,22 +69,26 @@ export const usageOf = (root: number): Usage | undefined => {
     rss += usage?.rss ?? 0
     queue.push(...childrenOf(pid))
   }
-  return { cpu, rss }
+  return { cpu, rss, began }
 }
 
-/** @param usage for tests */
-export const watchServers = (servers: readonly Server[], usage = usageOf): ServerFigures => {
+/**
+ * @param servers asked each time: one that was started again is another process, with figures of its own
+ * @param usage for tests
+ */
+export const watchServers = (servers: () => readonly Server[], usage = usageOf): ServerFigures => {
   type Watched = Server & { first: number; last: number; at: number; peak: number }
-  const watched = new Map<number, Watched>()
+  const watched = new Map<string, Watched>()
   return {
     look(at) {
       const shares: Record<string, number> = {}
-      for (const server of servers) {
+      for (const server of servers()) {
         const now = usage(server.pid)
         if (now === undefined) continue
-        const before = watched.get(server.pid)
+        const key = `${server.pid} ${now.began}`
+        const before = watched.get(key)
         if (before === undefined) {
-          watched.set(server.pid, { ...server, first: now.cpu, last: now.cpu, at, peak: now.rss })
+          watched.set(key, { ...server, first: now.cpu, last: now.cpu, at, peak: now.rss })
           continue
         }
         // a process of its tree that nobody waited for takes its time with it

@@ -13,17 +13,19 @@ import { meterFindings } from '../invariants/from-meter.ts'
 import { chosen, deviceId } from '../life/plan.ts'
 import { openState } from '../life/state.ts'
 import { createMeasures } from '../measure/measuring.ts'
+import { firstOf } from '../waiting.ts'
 import { assemble } from './assemble.ts'
 import { askForClones } from './clones.ts'
 import { startCrew, type Crew, type Ending } from './crew.ts'
 import { runScenarioDrills, type Drilled } from './drilling.ts'
+import { createLastCalls, type LastCalls } from './last-calls.ts'
+import { refuse } from './needs.ts'
 import { runOperatorFaults, type Outcome, type Planned } from './operator-faults.ts'
 import type { SimulationOptions } from './options.ts'
 import type { Probes } from './probes.ts'
 import { openProbes } from './probing.ts'
 import { provide, type Provisions } from './provisions.ts'
 import { createRecord, type RunRecord } from './record.ts'
-import { aborted } from './until.ts'
 
 const seedOf = async ({ seed, stateDir }: SimulationOptions): Promise<string> => {
   if (stateDir !== undefined) return (await openState(stateDir)).seed(seed)
@@ -90,12 +92,17 @@ const watch = (record: RunRecord, o: SimulationOptions): Disposable => {
   return { [Symbol.dispose]: () => clearInterval(timer) }
 }
 
+const TAKEN =
+  'is enrolled already and its key is not here, so devices of this seed belong to another run. Take another --seed, or the --state of that fleet'
+
+/** @throws `config_invalid`: the fleet is there already, and is somebody else's */
 const conduct = async (
   o: SimulationOptions,
   seed: string,
   provisions: Provisions,
   record: RunRecord,
   planned: readonly Planned[],
+  calls: LastCalls,
 ): Promise<void> => {
   const { scenario } = o
   const crew = startCrew({
@@ -109,28 +116,32 @@ const conduct = async (
       targets: o.targets,
       rootPem: provisions.rootPem,
       credentials: provisions.credentials,
-      given: o.given,
       foreign: o.foreign,
       stateDir: o.stateDir,
+      fresh: provisions.fresh,
       rounds: o.rounds,
       path: o.path,
       topic: o.topic,
     }),
+    given: o.given,
     onSample: record.sample,
     signal: o.signal,
   })
   void crew.started.then((at) => (at === undefined ? undefined : record.started(at)))
-  void aborted(crew.stopping).then(record.stopping)
+  void firstOf(crew.stopping).then(() => record.stopping(now()))
   using measures = createMeasures()
   const { meter } = measures
   const probes = o.foreign ? undefined : openProbes(o, provisions, meter, crew.stopping)
   const [ending, { outcomes, drilled }] = await Promise.all([
-    crew.ended.then((end) => {
-      record.ended(now())
-      return end
-    }),
+    calls.during(
+      crew.ended.then((end) => {
+        record.ended(now())
+        return end
+      }),
+    ),
     besides(o, { crew, planned, provisions, probes, meter }),
   ])
+  if (ending.taken !== undefined) refuse(`${ending.taken} ${TAKEN}`)
   const { operator } = provisions
   const clones = await clonesFinding(ending, operator, o)
   record.result({
@@ -153,24 +164,44 @@ const clonesFinding = (
 ): ReturnType<typeof askForClones> | undefined =>
   operator === undefined || unsettled.length === 0 ? undefined : askForClones(operator, unsettled, o.signal)
 
+/** Given up while it was getting ready: that is no fault of the target, and no mistake of ours. */
+const wasGivenUp = (error: unknown, { aborted, reason }: AbortSignal): boolean => {
+  if (!aborted) return false
+  if (error instanceof FleetError) return error.code !== 'config_invalid'
+  return error === reason || (error instanceof Error && error.name === 'AbortError')
+}
+
+/** One that has no device is a process for nothing. */
+const withoutIdleWorkers = (o: SimulationOptions): SimulationOptions => {
+  const { devices } = o.scenario
+  if (o.workers <= devices) return o
+  o.onNote?.(`${devices} workers: there are no more devices than that`)
+  return { ...o, workers: devices }
+}
+
 /**
  * The report is complete whatever ended the run: its time, Ctrl-C at any moment (`interrupted`), or trouble of ours (`trouble`).
  * @throws before there is a run: `config_invalid`, `target_unreachable`, or the server's reason why it gives no token
  */
-export const simulate = async (o: SimulationOptions): Promise<SimulationReport> => {
+export const simulate = async (options: SimulationOptions): Promise<SimulationReport> => {
+  const o = withoutIdleWorkers(options)
   const seed = await seedOf(o)
   const planned = planOf(o, seed)
   const record = createRecord(o, planned)
+  const left: string[] = []
   const run = async (): Promise<void> => {
-    await using provisions = await provide(o, seed)
+    using calls = createLastCalls(o.signal)
+    const { signal } = calls
+    await using provisions = await provide(o, seed, { signal, onLeft: (what) => left.push(what) })
     using _ = watch(record, o)
-    await conduct(o, seed, provisions, record, planned)
+    await conduct(o, seed, provisions, record, planned, calls)
   }
   try {
     await run()
   } catch (error) {
-    // given up while it was getting ready: that is no fault of the target
-    if (!o.signal.aborted || (error instanceof FleetError && error.code === 'config_invalid')) throw error
+    if (!wasGivenUp(error, o.signal)) throw error
   }
-  return assemble(o, seed, record, planned)
+  const { result } = record.facts()
+  const undone = (result?.outcomes ?? []).flatMap((outcome) => outcome.left ?? [])
+  return assemble(o, seed, record, planned, [...undone, ...left])
 }

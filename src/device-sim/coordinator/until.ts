@@ -1,4 +1,4 @@
-/** Waiting for a moment, or for the end of something, however far off: a timer alone takes 24 days at most. */
+/** Waiting for a moment, however far off: a timer alone takes 24 days at most. */
 
 import type { Clock } from '#fleet/clock.ts'
 import { pause } from '../waiting.ts'
@@ -11,10 +11,3 @@ export const until = async (at: number, clock: Clock, ...signals: readonly Abort
   for (let left = at - clock(); left > 0 && !signals.some(({ aborted }) => aborted); left = at - clock())
     await pause(Math.min(LONGEST, Math.max(1, left)), ...signals)
 }
-
-/** Until one of the signals. Never rejects. */
-export const aborted = (...signals: readonly AbortSignal[]): Promise<void> =>
-  new Promise((resolve) => {
-    for (const signal of signals) signal.addEventListener('abort', () => resolve(), { once: true })
-    if (signals.some((signal) => signal.aborted)) resolve()
-  })

@@ -1,6 +1,7 @@
 /** What a run comes to: its promises and thresholds, each kept, broken or not judged, and the reasons why it is not ok. Pure. */
 
 import type { SimulationReport } from '#wire/simulation-report.ts'
+import { total } from '../measure/counts.ts'
 import { INVARIANTS, type Finding, type InvariantName } from '../invariants/invariant.ts'
 
 type Invariant = SimulationReport['invariants'][number]
@@ -8,10 +9,16 @@ type Invariant = SimulationReport['invariants'][number]
 /** What a target that is not ours is held to; it may have its reasons for the rest. */
 const OF_ANY_TARGET: readonly InvariantName[] = ['own_topics_only', 'acknowledged_is_delivered']
 
-/** @param o.foreign a target that is not a Sallyport */
+/**
+ * @param o.foreign a target that is not a Sallyport
+ * @param o.unseen what was not looked at, by promise, or of all: it may be broken there
+ */
 export const judgeInvariants = (
   findings: readonly Finding[],
-  o: { readonly foreign: boolean },
+  o: {
+    readonly foreign: boolean
+    readonly unseen?: { readonly [K in InvariantName | 'all']?: string | undefined } | undefined
+  },
 ): Invariant[] =>
   (Object.keys(INVARIANTS) as InvariantName[]).map((name) => {
     const promise = INVARIANTS[name]
@@ -24,20 +31,57 @@ export const judgeInvariants = (
       broken: 0,
       evidence: [],
     }
-    const held = broken > 0 ? false : checked > 0 ? true : null
-    const why = held === null ? 'nothing in this run put it to the test' : ''
+    const unseen = o.unseen?.all ?? o.unseen?.[name]
+    const held = broken > 0 ? false : checked > 0 && unseen === undefined ? true : null
+    const why = held === null ? (unseen ?? 'nothing in this run put it to the test') : ''
     return { name, promise, held, why, checked, broken, evidence: [...evidence] }
   })
 
-type Judged = Pick<SimulationReport, 'invariants' | 'assertions' | 'drills'> & {
+type Judged = Pick<
+  SimulationReport,
+  'invariants' | 'assertions' | 'drills' | 'counts' | 'refused' | 'errors'
+> & {
   readonly trouble: string | null
+  /** why the generator was the bottleneck; undefined: it was not */
+  readonly bottleneck?: string | undefined
+  /** ended by somebody before its duration */
+  readonly cutShort: boolean
+  /** drills that were asked for */
+  readonly drillsAsked: number
   /** faults that the scenario asked for and that did not come about */
   readonly missed: readonly string[]
 }
 
+const ADMITTED = ['admitted_https', 'admitted_mqtt'] as const
+const ENROLLED = ['enrolled_rest', 'enrolled_est', 'enrolled_mqtt'] as const
+const DOORS = ['https', 'mqtt'] as const
+
+/** Where nothing happened, nothing can be wrong; that is no proof of anything. */
+const nothingSeen = ({ counts, refused, errors }: Judged): readonly string[] => {
+  const some = (names: readonly string[]): boolean => names.some((name) => (counts[name] ?? 0) > 0)
+  if (some(ADMITTED)) return []
+  if (!some(ENROLLED)) return ['nothing was admitted and nobody was enrolled: nothing was put to the test']
+  const at = (all: Judged['refused']): number => DOORS.reduce((sum, door) => sum + total(all[door] ?? {}), 0)
+  return at(refused) === 0 && at(errors) + (counts['unanswered'] ?? 0) > 0
+    ? ['no door ever answered a device: nothing was admitted and nothing was refused']
+    : []
+}
+
+/** Said first: whoever reads the first line of what follows would look for the mistake at the target. */
+const bottleneckOf = ({ bottleneck, assertions, errors }: Judged): readonly string[] => {
+  if (bottleneck === undefined || assertions.every(({ held }) => held === true)) return []
+  const some = Object.values(errors).some((reasons) => total(reasons) > 0)
+  return [
+    `the load generator was the bottleneck (${bottleneck})${some ? ': errors may be its own, timeouts above all' : ''}`,
+  ]
+}
+
 export const judgeRun = (o: Judged): SimulationReport['verdict'] => {
   const reasons = [
+    ...bottleneckOf(o),
     ...(o.trouble === null ? [] : [`the run itself: ${o.trouble}`]),
+    ...(o.cutShort ? ['it was ended before its time'] : []),
+    ...nothingSeen(o),
     ...o.invariants
       .filter(({ held }) => held === false)
       .map(
@@ -50,6 +94,9 @@ export const judgeRun = (o: Judged): SimulationReport['verdict'] => {
     ...o.drills
       .filter(({ held }) => !held)
       .map(({ expectation, evidence }) => `drill ${expectation} failed: ${evidence}`),
+    ...(o.drillsAsked > 0 && o.drills.length === 0
+      ? [`${o.drillsAsked} drills were asked for, and none ran`]
+      : []),
     ...o.missed,
   ]
   return { ok: reasons.length === 0, reasons }

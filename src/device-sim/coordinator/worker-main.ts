@@ -4,13 +4,19 @@
  */
 
 import { SECOND } from '#fleet/clock.ts'
+import { createGiven } from './given.ts'
 import type { FromWorker, ToWorker } from './messages.ts'
 import { startPart, type RunningPart } from './part.ts'
+import { isStopped, standStillWhile } from './stand-still.ts'
 
 /** ms: an enrolment whose answer is thrown away cannot be had again with another token */
 const LAST = SECOND
 
+/** ms between two looks at whether the coordinator was stopped */
+const LOOKS = SECOND / 2
+
 let part: RunningPart | undefined
+const given = createGiven()
 
 const say = (message: FromWorker): void => {
   if (process.connected) process.send?.(message, () => {})
@@ -18,9 +24,13 @@ const say = (message: FromWorker): void => {
 const end = (): never => process.exit(0)
 
 process.on('message', (message: ToWorker) => {
-  if (message.kind === 'start') part = startPart(message, say)
+  if (message.kind === 'given') given.add(message)
+  else if (message.kind === 'start') part = startPart(message, given.all(), say)
   else part?.hear(message)
 })
+// a Ctrl-Z is for the whole run, and does not reach us by itself
+const coordinator = process.ppid
+setInterval(() => standStillWhile(() => isStopped(coordinator)), LOOKS).unref()
 // the coordinator has what it wants, or is gone
 process.once('disconnect', () => {
   if (part === undefined) return end()

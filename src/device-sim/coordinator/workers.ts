@@ -3,13 +3,17 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import type { Load, Scenario } from '../scenario/scenario.ts'
+import type { Enrolled } from '../client/identity.ts'
+import { givenTo } from './given.ts'
 import type { FromWorker, Part, ToWorker, WorkerStart } from './messages.ts'
-import { startPart } from './part.ts'
+import { startPart, type Told } from './part.ts'
 
 export type Workers = Disposable & {
   readonly count: number
   /** to one of them, by its index, or to all */
-  say(message: Exclude<ToWorker, WorkerStart>, to?: number): void
+  say(message: Told, to?: number): void
+  /** at once; it is `lost` then */
+  kill(index: number): void
   /** when all have said `done` or died */
   readonly ended: Promise<void>
 }
@@ -21,7 +25,7 @@ type Hear = {
 }
 
 type Worker = {
-  say(message: ToWorker): void
+  say(message: Told): void
   readonly ended: Promise<void>
   kill(): void
 }
@@ -31,15 +35,23 @@ type Worker = {
  */
 const HEAP = 1_536
 
-/** The same TLS as whoever started us. */
-const inherited = (): readonly string[] =>
-  process.execArgv.filter((option) => option.startsWith('--openssl-config'))
+const OPENSSL = '--openssl-config'
+
+/** The same TLS as whoever started us, who may have said it in one word or in two. */
+export const inheritedOptions = (options: readonly string[] = process.execArgv): readonly string[] =>
+  options.filter((word, at) => word.startsWith(OPENSSL) || options[at - 1] === OPENSSL)
 
 const PROGRAM = join(import.meta.dirname, 'worker-main.ts')
 
-const forked = (start: WorkerStart, index: number, { heard, lost }: Hear): Worker => {
+type Beginning = {
+  readonly start: WorkerStart
+  readonly given: readonly Enrolled[] | undefined
+  readonly index: number
+}
+
+const forked = ({ start, given, index }: Beginning, { heard, lost }: Hear): Worker => {
   const child: ChildProcess = fork(PROGRAM, [], {
-    execArgv: [...inherited(), `--max-old-space-size=${HEAP}`],
+    execArgv: [...inheritedOptions(), `--max-old-space-size=${HEAP}`],
     // structured clone: undefined stays undefined
     serialization: 'advanced',
     // a process group of its own: a terminal's Ctrl-C is for us, and what is to be done then we say
@@ -61,34 +73,57 @@ const forked = (start: WorkerStart, index: number, { heard, lost }: Hear): Worke
   })
   child.once('error', (error) => dies(error.message))
   child.once('exit', (code, signal) => dies(signal ?? `exit code ${code}`))
-  const say = (message: ToWorker): void => {
-    // it may be dying: its end is told by its exit
-    if (child.connected) child.send(message, () => {})
+  /** Resolves when it is on its way, or cannot be: it may be dying, and its end is told by its exit. */
+  const send = (message: ToWorker): Promise<void> =>
+    new Promise((resolve) => {
+      if (child.connected) child.send(message, () => resolve())
+      else resolve()
+    })
+  const begin = async (): Promise<void> => {
+    // one after the other: what was not sent yet would all lie in memory twice
+    for (const batch of given === undefined ? [] : givenTo(start.part, given, start.scenario.devices))
+      await send(batch)
+    await send(start)
   }
-  say(start)
+  const begun = begin()
+  const say = (message: Told): void => void begun.then(() => send(message))
   return { say, ended: ended.promise, kill: () => void child.kill('SIGKILL') }
 }
 
-const inProcess = (start: WorkerStart, index: number, { heard }: Hear): Worker => {
-  const part = startPart(start, (message) => heard(index, message))
+const inProcess = ({ start, given, index }: Beginning, { heard }: Hear): Worker => {
+  const part = startPart(start, given, (message) => heard(index, message))
   return {
-    say: (message) => (message.kind === 'start' ? undefined : part.hear(message)),
+    say: part.hear,
     ended: part.ended,
     kill: () => part.hear({ kind: 'end' }),
   }
 }
 
-/** @param count 0: in this process */
-export const startWorkers = (count: number, startOf: (part: Part) => WorkerStart, hear: Hear): Workers => {
-  const of = Math.max(1, count)
-  const start = count === 0 ? inProcess : forked
-  const workers = Array.from({ length: of }, (_, index) => start(startOf({ index, of }), index, hear))
+/**
+ * @param o.count 0: in this process
+ * @param o.given by number of the device
+ */
+export const startWorkers = (
+  o: {
+    readonly count: number
+    readonly startOf: (part: Part) => WorkerStart
+    readonly given: readonly Enrolled[] | undefined
+  },
+  hear: Hear,
+): Workers => {
+  const { given } = o
+  const of = Math.max(1, o.count)
+  const begin = o.count === 0 ? inProcess : forked
+  const workers = Array.from({ length: of }, (_, index) =>
+    begin({ start: o.startOf({ index, of }), given, index }, hear),
+  )
   return {
     count: of,
     say(message, to) {
       for (const [index, worker] of workers.entries())
         if (to === undefined || to === index) worker.say(message)
     },
+    kill: (index) => workers[index]?.kill(),
     ended: Promise.all(workers.map(({ ended }) => ended)).then(() => {}),
     [Symbol.dispose]() {
       for (const worker of workers) worker.kill()

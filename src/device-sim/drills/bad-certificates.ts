@@ -8,7 +8,7 @@ import type { Denial } from '#fleet/denial.ts'
 import type { Identity } from '../client/identity.ts'
 import { createImpostor, type Forgery } from '../client/impostor.ts'
 import type { Drill } from './drill.ts'
-import { openStagedHost, wasAdmitted } from './staged-host.ts'
+import { letsIn, openStagedHost } from './staged-host.ts'
 
 const generate = promisify(generateKeyPair)
 
@@ -35,16 +35,15 @@ export const badCertificates: Drill = {
       createSecureContext({ ca: rootPem, key, cert, ciphers: 'DEFAULT:@SECLEVEL=0' })
 
     const trusted = contextOf(await ca.issue({ commonName: 'good' }))
-    const placed = { name: 'bad-certificates', pem: ca.rootPem, trusted }
-    const { asking } = await openStagedHost(stage, staging, placed)
-    const answer = await stage.ask('/', { ...asking, context: trusted })
-    const wrong = wasAdmitted(answer)
-    stage.expectations.check('bad_certificates.good', wrong === undefined, wrong ?? '')
+    const host = await openStagedHost(stage, staging, { name: 'bad-certificates', pem: ca.rootPem, trusted })
+    const { asking, anchor } = host
+    const good = { context: trusted, clientId: `${anchor}/good` }
+    await letsIn(stage, 'bad_certificates.good', host, good)
 
     const refuses = async (what: string, reason: Denial, identity: Identity): Promise<void> => {
       const as = { ...asking, context: contextOf(identity) }
       await stage.refuses(`bad_certificates.${what}.https`, reason, as)
-      const connecting = { serverName: asking.serverName, context: as.context, clientId: what }
+      const connecting = { serverName: asking.serverName, context: as.context, clientId: `${anchor}/${what}` }
       await stage.refusesConnect(`bad_certificates.${what}.mqtt`, reason, connecting)
     }
     for (const [what, { reason, forgery }] of Object.entries(casesAt(now)))
@@ -52,5 +51,6 @@ export const badCertificates: Drill = {
     const { privateKey } = await generate('rsa', { modulusLength: 1_024 })
     const keyPem = privateKey.export({ type: 'pkcs8', format: 'pem' })
     await refuses('weak_key', 'certificate_weak_key', await ca.issue({ commonName: 'weak', keyPem }))
+    await letsIn(stage, 'bad_certificates.good', host, good)
   },
 }

@@ -13,7 +13,7 @@ export type Drill = {
   run(stage: Stage): Promise<void>
 }
 
-/** ms; no drill takes a third of it on a slow machine */
+/** ms; no drill takes half of it on a slow machine. `slow_request`, which waits for a limit of ten seconds, takes the longest */
 const DRILL_TIMEOUT = 30_000
 
 /**

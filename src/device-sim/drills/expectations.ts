@@ -1,5 +1,7 @@
 /** What must be true, by name, and the evidence where it was not. Not what to do about it: that is who asked. */
 
+import { said } from '../said.ts'
+
 export type Expectations = {
   /** A name holds when every check of it held. @returns `held` */
   check(name: string, held: boolean, evidence: string): boolean
@@ -11,13 +13,17 @@ export type Expectations = {
   }
 }
 
+/** UTF-16 units of one evidence: a target's own words are in it */
+const LONGEST = 1_024
+
 export const createExpectations = (
   onCheck?: (name: string, held: boolean, evidence: string) => void,
 ): Expectations => {
   const names = new Set<string>()
   const broken = new Map<string, string>()
   return {
-    check(name, held, evidence) {
+    check(name, held, words) {
+      const evidence = said(words, LONGEST)
       names.add(name)
       if (!held && !broken.has(name)) broken.set(name, evidence)
       onCheck?.(name, held, evidence)

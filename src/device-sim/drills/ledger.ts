@@ -4,6 +4,7 @@
  */
 
 import type { FleetEvent } from '../events.ts'
+import { wordSaid } from '../said.ts'
 
 export type LedgerFigures = {
   readonly enrolled: number
@@ -32,6 +33,9 @@ export type Ledger = {
   figures(): LedgerFigures
 }
 
+/** Different ones of one door: more are a target's that makes them up. */
+const MOST_WORDS = 100
+
 export const createLedger = (): Ledger => {
   const count = { enrolled: 0, connected: 0, published: 0, delivered: 0, revokedThenAdmitted: 0 }
   const targets = new Map<string, string>()
@@ -41,7 +45,10 @@ export const createLedger = (): Ledger => {
     enrolled: () => void count.enrolled++,
     admitted: (target, deviceId) => void targets.set(target, deviceId),
     refused(door, reason) {
-      refusals[door].set(reason, (refusals[door].get(reason) ?? 0) + 1)
+      const counts = refusals[door]
+      const word = wordSaid(reason)
+      const key = counts.has(word) || counts.size < MOST_WORDS ? word : 'others'
+      counts.set(key, (counts.get(key) ?? 0) + 1)
     },
     connected: () => void count.connected++,
     published: () => void count.published++,

@@ -1,8 +1,8 @@
-/** A good certificate that no policy lets in, and paths that belong to no application. */
+/** A good certificate that no policy lets in, beside one that gets in; paths that belong to no application, and paths that only seem to belong to one. */
 
 import type { PolicyBody } from '#wire/access.ts'
 import type { Drill } from './drill.ts'
-import { openStagedHost } from './staged-host.ts'
+import { letsIn, openStagedHost, wasAdmitted } from './staged-host.ts'
 
 export const policies: Drill = {
   name: 'policies',
@@ -10,21 +10,28 @@ export const policies: Drill = {
   async run(stage) {
     const { staging, rootPem } = stage
     if (staging === undefined) return
-    const device = await stage.enroll('policies')
+    const [device, other] = await Promise.all([stage.enroll('policies'), stage.enroll('policies-in')])
     const { deviceId: clientId } = device
     const context = stage.contextOf(device)
-    const hosts: Readonly<Record<string, PolicyBody>> = {
-      nobody: { decision: 'non_identity', include: [{ common_name: { common_name: 'somebody-else' } }] },
-      denied: { decision: 'deny', include: [{ certificate: {} }] },
+    const good = { context: stage.contextOf(other), clientId: other.deviceId }
+    const named = (name: string) => ({ common_name: { common_name: name } })
+    const hosts: Readonly<Record<string, readonly PolicyBody[]>> = {
+      nobody: [{ decision: 'non_identity', include: [named(good.clientId)] }],
+      denied: [
+        { decision: 'deny', include: [{ certificate: {} }] },
+        { decision: 'non_identity', include: [named(good.clientId)] },
+      ],
     }
-    for (const [what, policy] of Object.entries(hosts)) {
+    for (const [what, placed] of Object.entries(hosts)) {
       const name = `policies-${what}`
-      const { asking } = await openStagedHost(stage, staging, {
+      const host = await openStagedHost(stage, staging, {
         name,
         pem: rootPem,
-        trusted: context,
-        policy,
+        trusted: good.context,
+        policies: placed,
       })
+      const { asking } = host
+      await letsIn(stage, `policies.${what}.good`, host, good)
       await stage.refuses(`policies.${what}.https`, 'policy_denied', { ...asking, context })
       const connecting = { context, clientId, serverName: asking.serverName }
       await stage.refusesConnect(`policies.${what}.mqtt`, 'policy_denied', connecting)
@@ -33,11 +40,15 @@ export const policies: Drill = {
     const { asking } = await openStagedHost(stage, staging, {
       name: 'policies-path',
       pem: rootPem,
-      trusted: context,
+      trusted: good.context,
       applications: [{ path: '/here/*' }],
     })
     const elsewhere = { ...asking, context, target: '/elsewhere' }
     await stage.refuses('policies.no_path.https', 'no_application', elsewhere)
+    for (const target of ['/here/..;/elsewhere', '/here/%2felsewhere'])
+      await stage.refuses('policies.ambiguous_path.https', 'bad_target', { ...elsewhere, target })
+    const there = wasAdmitted(await stage.ask('/here/it', { ...asking, context }))
+    stage.expectations.check('policies.path.https', there === undefined, there ?? '')
     const connecting = { context, clientId, serverName: asking.serverName }
     await stage.refusesConnect('policies.no_broker.mqtt', 'no_application', connecting)
   },

@@ -10,8 +10,10 @@ export type RawAnswer = {
   readonly statuses: readonly number[]
   /** of every problem document, in order */
   readonly reasons: readonly string[]
-  /** did the server end the connection? */
+  /** did the server end the connection? Not when it would not stop speaking, and we did */
   readonly closed: boolean
+  /** ms, from the last octet that was said to the end */
+  readonly millis: number
   readonly text: string
 }
 
@@ -24,6 +26,8 @@ export type Saying = {
   readonly serverName?: string | undefined
   /** for the evidence; holds no secret */
   readonly what: string
+  /** ms between one text of what is said and the next */
+  readonly pace?: number
   /** ms for the server to end the connection by itself */
   readonly within?: number
 }
@@ -39,20 +43,30 @@ export const sayRaw = async (
   o: Saying,
   ...octets: readonly (string | Uint8Array)[]
 ): Promise<RawAnswer> => {
-  const { url, what, within = WITHIN } = o
+  const { url, what, pace, within = WITHIN } = o
   const { socket } = await openConnection({ ...o, url: new URL(url), signal, meter })
   const parts: Buffer[] = []
   let size = 0
+  let closed = false
   const ended = new AbortController()
   socket.on('data', (part: Buffer) => {
     size += part.length
-    if (size > MOST) socket.destroy()
-    else parts.push(part)
+    if (size <= MOST) parts.push(part)
+    else ended.abort()
   })
-  socket.once('close', () => ended.abort())
-  for (const each of octets) socket.write(each)
+  socket.once('end', () => (closed = true))
+  socket.once('close', () => {
+    closed ||= !ended.signal.aborted
+    ended.abort()
+  })
+  for (const [at, each] of octets.entries()) {
+    if (at > 0 && pace !== undefined) await pause(pace, signal, ended.signal)
+    socket.write(each)
+  }
+  const began = performance.now()
   await pause(within, signal, ended.signal)
-  const closed = socket.destroyed
+  const millis = performance.now() - began
+  const byServer = closed
   socket.destroy()
   const body = Buffer.concat(parts)
   meter.answer(what, [], body)
@@ -60,7 +74,8 @@ export const sayRaw = async (
   return {
     statuses: Array.from(text.matchAll(STATUS), ([, status]) => Number(status)),
     reasons: Array.from(text.matchAll(REASON), ([, reason = '']) => reason),
-    closed,
+    closed: byServer,
+    millis,
     text,
   }
 }

@@ -40,7 +40,7 @@ export type StageOptions = {
   readonly seen?: (() => Promise<readonly Sighting[]>) | undefined
   /** for drills that put something into the target; taken away by whoever made it, after the drills */
   readonly staging?: Staging | undefined
-  /** there is time to wait out a limit of the server (half a minute) */
+  /** there is time to wait out a limit of the server (ten seconds) */
   readonly patience?: true | undefined
   /** makes the names of this run's devices and targets its own */
   readonly run: string
@@ -101,6 +101,14 @@ type MqttAsking = Omit<MqttOptions, 'url' | 'signal' | 'meter'>
 const shown = (answer: HttpsAnswer): string =>
   `${answer.status} ${answer.reason ?? ''}${answer.resumed ? ', resumed' : ''}`
 
+/** Refused for this reason, with the status that belongs to it, on a full handshake. @returns what was wrong; undefined: it was */
+export const wasRefused = (reason: ErrorCode, answer: HttpsAnswer): string | undefined => {
+  const { status } = PROBLEMS[reason]
+  return answer.status === status && answer.reason === reason && !answer.resumed
+    ? undefined
+    : `expected ${status} ${reason}, got ${shown(answer)}`
+}
+
 export const createStage = (o: StageOptions): Stage => {
   const { targets, rootPem, meter, ledger, expectations, signal } = o
   let asked = 0
@@ -138,9 +146,8 @@ export const createStage = (o: StageOptions): Stage => {
       const answer = await ask(path, asking)
       if (answer.status < 300) ledger.admitted(path, '(nobody)')
       else ledger.refused('https', answer.reason ?? `http_${answer.status}`)
-      const { status } = PROBLEMS[reason]
-      const held = answer.status === status && answer.reason === reason && !answer.resumed
-      expectations.check(expectation, held, `expected ${status} ${reason}, got ${shown(answer)}`)
+      const wrong = wasRefused(reason, answer)
+      expectations.check(expectation, wrong === undefined, wrong ?? '')
       return answer
     },
     async denies(expectation, words, work) {

@@ -8,6 +8,7 @@ import { SECOND } from '#fleet/clock.ts'
 import type { Denial } from '#fleet/denial.ts'
 import type { AnchorBody, ApplicationBody, PolicyBody } from '#wire/access.ts'
 import type { HttpsAnswer } from '../client/https-once.ts'
+import { mqttConnect } from '../client/mqtt-connect.ts'
 import type { Staging } from '../client/staging.ts'
 import { pause } from '../waiting.ts'
 import type { Stage } from './stage.ts'
@@ -17,7 +18,7 @@ const NOWHERE = 'http://127.0.0.1:9'
 
 export type StagedHost = {
   readonly hostname: string
-  /** as it is called there, for its CRLs */
+  /** as it is called there, for its CRLs; who has a certificate under it is `<anchor>/<name>`, unless it is of the fleet itself */
   readonly anchor: string
   /** how to ask for it: TLS to the same door, by this name */
   readonly asking: { readonly serverName: string; readonly headers: { readonly host: string } }
@@ -25,23 +26,55 @@ export type StagedHost = {
 
 type Application = Omit<ApplicationBody, 'hostnames' | 'policies' | 'https'> & { readonly path: string }
 
+/** What is said until the door has heard of the host and of its anchor. */
+const BEFORE: readonly Denial[] = ['no_application', 'certificate_untrusted']
+
 /** ms for the doors to hear of a change; they promise a tenth of a second */
 const HEARD = 5 * SECOND
 const EACH = 50
 
-/** Asks until the answer is none of those that come before the door has heard of what was put. @returns the last answer */
-export const heard = async (
-  stage: Stage,
-  ask: () => Promise<HttpsAnswer>,
-  before: readonly Denial[],
-): Promise<HttpsAnswer> => {
+/** Asks until it is so, or for so long that the doors must have heard. @returns the last answer */
+const heard = async <T>(stage: Stage, ask: () => Promise<T>, isSo: (answer: T) => boolean): Promise<T> => {
   const until = stage.clock() + HEARD
   for (;;) {
     const answer = await ask()
-    const waits = before.some((reason) => reason === answer.reason)
-    if (!waits || stage.clock() > until || stage.signal.aborted) return answer
+    if (isSo(answer) || stage.clock() > until || stage.signal.aborted) return answer
     await pause(EACH, stage.signal)
   }
+}
+
+/** Somebody with nothing wrong, who gets in where others are refused: a door that refuses everybody has refused nobody for a reason. */
+export type Good = { readonly context: SecureContext; readonly clientId: string }
+
+/**
+ * It must get in by both doors, which are given the time to hear of a change: before others are refused, so that both have heard, and after.
+ * One door is another process than the other.
+ */
+export const letsIn = async (
+  stage: Stage,
+  expectation: string,
+  { asking }: Pick<StagedHost, 'asking'>,
+  { context, clientId }: Good,
+): Promise<void> => {
+  const { expectations, ledger, targets, signal, meter } = stage
+  const answer = await heard(
+    stage,
+    () => stage.ask('/', { ...asking, context }),
+    (each) => wasAdmitted(each) === undefined,
+  )
+  const wrong = wasAdmitted(answer)
+  expectations.check(`${expectation}.https`, wrong === undefined, wrong ?? '')
+  const connecting = { url: targets.mqtts, context, clientId, serverName: asking.serverName, signal, meter }
+  const outcome = await heard(
+    stage,
+    () => mqttConnect(connecting),
+    ({ accepted }) => accepted,
+  )
+  const got = outcome.accepted ? 0 : (outcome.code ?? 'close')
+  expectations.check(`${expectation}.mqtt`, got === 0 && !outcome.resumed, `expected CONNACK 0, got ${got}`)
+  if (!outcome.accepted) return
+  ledger.connected()
+  await outcome.link.close()
 }
 
 /** @throws what the operator API says; the drill fails by its name then */
@@ -52,11 +85,11 @@ export const openStagedHost = async (
     /** of letters, digits and `-`: unique among drills */
     readonly name: string
     readonly pem: string
-    /** TLS with a certificate under `pem`: it is waited for that the door takes it for what it is */
+    /** TLS with a certificate under `pem`: it is waited for that the HTTPS door takes it for what it is */
     readonly trusted: SecureContext
     readonly crl?: AnchorBody['crl']
-    /** default: lets any certificate in */
-    readonly policy?: PolicyBody
+    /** in the order in which they are asked; default: one that lets any certificate in */
+    readonly policies?: readonly PolicyBody[]
     /** default: one at `/*`, with MQTT */
     readonly applications?: readonly Application[]
   },
@@ -69,19 +102,24 @@ export const openStagedHost = async (
     hostnames: [hostname],
     ...(crl === undefined ? {} : { crl }),
   })
-  const policy = await staging.policy(name, o.policy ?? usual)
+  const policies: string[] = []
+  for (const [at, policy] of (o.policies ?? [usual]).entries())
+    policies.push(await staging.policy(`${name}-${at}`, policy))
   for (const [at, { path, ...rest }] of applications.entries())
     await staging.application(`${name}-${at}`, {
       ...rest,
       hostnames: [hostname],
       https: { path, origin: NOWHERE },
-      policies: [policy],
+      policies,
     })
   const asking = { serverName: hostname, headers: { host: hostname } }
 
   const target = applications[0]?.path.replace('*', 'heard') ?? '/'
-  const ask = () => stage.ask(target, { ...asking, context: o.trusted })
-  await heard(stage, ask, ['no_application', 'certificate_untrusted'])
+  await heard(
+    stage,
+    () => stage.ask(target, { ...asking, context: o.trusted }),
+    ({ reason }) => !BEFORE.some((each) => each === reason),
+  )
   return { hostname, anchor, asking }
 }
 

@@ -12,12 +12,18 @@ import { sendRival } from './rivals.ts'
 
 type FaultOf<K extends FaultKind> = Extract<Fault, { readonly kind: K }>
 
-/** Called when it begins. @returns what ends it; must not throw */
-type Begin<K extends FaultKind> = (device: VirtualDevice, fault: FaultOf<K>) => (() => void) | void
+/** Called when it begins. @param label of this fault. @returns what ends it; must not throw */
+type Begin<K extends FaultKind> = (
+  device: VirtualDevice,
+  fault: FaultOf<K>,
+  seed: string,
+  label: string,
+) => (() => void) | void
 
 const OWN: { readonly [K in FaultKind]?: Begin<K> } = {
-  link: (device, { delay, jitter, loss, halfOpen, slowHandshake }) => {
-    const random = createRandom(device.plan.id, 'link')
+  link: (device, { delay, jitter, loss, halfOpen, slowHandshake }, seed, label) => {
+    // by number: what a device is called may differ between two runs of one seed
+    const random = createRandom(seed, `${label} ${device.plan.number}`)
     const fault = { delay, jitter, loss, halfOpen, slowHandshake, random }
     return device.ail(fault)
   },
@@ -36,6 +42,9 @@ const OWN: { readonly [K in FaultKind]?: Begin<K> } = {
   },
 }
 
+/** Of the others nothing is left a moment later: who comes then was not there. */
+const LASTING: readonly FaultKind[] = ['link', 'offline']
+
 /** The devices on whose link a fault will be at some time. */
 export const withLinkFaults = (scenario: Scenario, seed: string): ReadonlySet<number> =>
   new Set(
@@ -44,30 +53,48 @@ export const withLinkFaults = (scenario: Scenario, seed: string): ReadonlySet<nu
     ),
   )
 
-/** @param o.device by number; undefined: not of this part, or it never came */
+export type PlannedFaults = {
+  /** A device has come: what lasts is its, too. */
+  came(device: VirtualDevice): void
+}
+
+/** @param o.device by number; undefined: not of this part, or it has not come */
 export const planFaults = (o: {
   readonly scenario: Scenario
   readonly seed: string
   readonly startsAt: number
   readonly agenda: Agenda
   device(number: number): VirtualDevice | undefined
-}): void => {
+}): PlannedFaults => {
   const { scenario, seed, startsAt, agenda } = o
+  /** what lasts: begun, and not over */
+  const lasting = new Set<(device: VirtualDevice) => void>()
   scenario.timeline.forEach((fault, index) => {
     const begin = OWN[fault.kind] as Begin<FaultKind> | undefined
     if (begin === undefined) return
     const hit = chosen(scenario, seed, index)
     const ends: (() => void)[] = []
+    const strike = (device: VirtualDevice | undefined): void => {
+      if (device === undefined || device.stopping.aborted) return
+      const end = begin(device, fault, seed, `link ${index}`)
+      if (end !== undefined) ends.push(end)
+    }
+    const late = (device: VirtualDevice): void => {
+      if (hit.has(device.plan.number)) strike(device)
+    }
     agenda.add(startsAt + fault.at, () => {
-      for (const number of hit) {
-        const device = o.device(number)
-        const end = device === undefined || device.stopping.aborted ? undefined : begin(device, fault)
-        if (end !== undefined) ends.push(end)
-      }
+      for (const number of hit) strike(o.device(number))
+      if (LASTING.includes(fault.kind)) lasting.add(late)
     })
     if (fault.lasts !== undefined)
       agenda.add(startsAt + fault.at + fault.lasts, () => {
+        lasting.delete(late)
         for (const end of ends) end()
       })
   })
+  return {
+    came(device) {
+      for (const strike of lasting) strike(device)
+    },
+  }
 }

@@ -1,10 +1,10 @@
 /**
  * What was acknowledged at QoS 1 comes to the device that listens, as long as its session was there for it.
  *
- * Not held against anybody: what was acknowledged while it did not listen; in a clean session, what had not come when the connection ended in the
- * middle of the run; whatever a revoked, suspended or copied device had coming, for its session is gone; what had no time to come: a message
- * counts as lost only if it had nearly the whole drain on one open connection. A session that was to be kept, and is not there on the next
- * connection, has lost what was outstanding.
+ * A message counts as lost if it had nearly the whole drain on one open connection and had not come when that ended, or when its session did: a loss
+ * stays one, whatever becomes of the device. A session that was to be kept, and is not there on the next connection, has lost all that was
+ * outstanding. Not held against anybody: what was acknowledged while it did not listen; what had no such time, and then went down with a clean
+ * session, or with that of a revoked, suspended or copied device.
  */
 
 import type { FleetEvent } from '../events.ts'
@@ -31,8 +31,6 @@ type State = {
   connected: boolean
   /** since when it listens on this connection */
   up: number
-  /** the server has ended the last connection */
-  cut: boolean
   /** the last acknowledgement or delivery */
   alive: number
   /** what was acknowledged until then has had its time */
@@ -40,7 +38,13 @@ type State = {
   /** lost with a session that was not kept, and when that was seen */
   forgotten: number
   forgottenAt: number
+  /** lost for good, though its session may be gone now; on which topic the first, and its number */
+  lost: number
+  lostFirst: { readonly topic: string; readonly seq: number | undefined } | undefined
 }
+
+const whichOf = (seq: number | undefined): string =>
+  seq === undefined ? '' : `, the first of them number ${seq}`
 
 /** The least that a delivery is given, ms, however short the drain. */
 const LEAST = 1_000
@@ -66,11 +70,12 @@ export const acknowledgedIsDelivered = ({ drain, clean, deadLinks }: DeliveryRul
     copied: false,
     connected: false,
     up: 0,
-    cut: false,
     alive: 0,
     due: -Infinity,
     forgotten: 0,
     forgottenAt: -Infinity,
+    lost: 0,
+    lostFirst: undefined,
   }))
 
   const topicOf = (state: State, name: string): Outstanding => {
@@ -78,10 +83,16 @@ export const acknowledgedIsDelivered = ({ drain, clean, deadLinks }: DeliveryRul
     if (topic === undefined) state.topics.set(name, (topic = createOutstanding()))
     return topic
   }
-  const forgetAll = (state: State): number => {
-    let count = 0
-    for (const topic of state.topics.values()) count += forget(topic)
-    return count
+  /** @param due what was acknowledged until then has been lost before. @returns how many others were outstanding */
+  const forgetAll = (state: State, due: number): number => {
+    let others = 0
+    for (const [name, topic] of state.topics) {
+      const { count, first } = overdue(topic, due)
+      if (count > 0) state.lostFirst ??= { topic: name, seq: first }
+      state.lost += count
+      others += forget(topic) - count
+    }
+    return others
   }
   /** Until when what was acknowledged has had its time, when this connection ends at `end`. */
   const dueAt = (state: State, end: number): number => {
@@ -93,10 +104,14 @@ export const acknowledgedIsDelivered = ({ drain, clean, deadLinks }: DeliveryRul
     state.connected = false
     if (clean) state.since = Infinity
   }
+  const ended = ({ device, at }: FleetEvent): void => {
+    const state = devices.known(device)
+    if (state !== undefined) ends(state, at)
+  }
   /** Its session is gone, and that was meant. Heard of later than it was: what it lost since is as good as meant. */
   const discard = ({ device, at }: FleetEvent): State => {
     const state = devices.of(device)
-    forgetAll(state)
+    forgetAll(state, Math.min(dueAt(state, at), at - time))
     if (state.forgottenAt >= at) state.forgotten = 0
     if (state.since < at) state.since = Infinity
     return state
@@ -108,18 +123,20 @@ export const acknowledgedIsDelivered = ({ drain, clean, deadLinks }: DeliveryRul
         const state = devices.of(device)
         const kept = !clean && state.since !== Infinity
         if (kept && !present && !state.denied && !state.copied) {
-          state.forgotten += forgetAll(state)
+          state.forgotten += forgetAll(state, state.due)
           state.forgottenAt = at
         }
-        if (!kept || !present) forgetAll(state)
-        if (!kept || !present) state.since = at
+        if (!kept || !present) {
+          forgetAll(state, state.due)
+          state.since = at
+        }
         state.connected = true
-        state.cut = false
         state.up = at
       },
       published({ device, at, millis, topic, seq, acknowledged: is }) {
         const state = devices.known(device)
-        if (!is || state === undefined || state.denied || at < state.since) return
+        // it is sent once the session listens, however long it was due
+        if (!is || state === undefined || state.denied || at + millis < state.since) return
         const came = acknowledged(topicOf(state, topic), seq, at + millis)
         if (came === true) checked++
         state.alive = Math.max(state.alive, at + millis)
@@ -130,16 +147,8 @@ export const acknowledgedIsDelivered = ({ drain, clean, deadLinks }: DeliveryRul
         if (delivered(topicOf(state, topic), seq)) checked++
         state.alive = Math.max(state.alive, at)
       },
-      cut({ device, at }) {
-        const state = devices.known(device)
-        if (state === undefined) return
-        ends(state, at)
-        state.cut = true
-      },
-      left({ device, at }) {
-        const state = devices.known(device)
-        if (state !== undefined) ends(state, at)
-      },
+      cut: ended,
+      left: ended,
       revoked(event) {
         const state = discard(event)
         state.denied = true
@@ -167,15 +176,24 @@ export const acknowledgedIsDelivered = ({ drain, clean, deadLinks }: DeliveryRul
             state.forgotten,
           )
         }
-        // the server has ended it for good: nobody could be reached
-        if (!state.connected && state.cut) continue
+        if (state.lost > 0) {
+          lost += state.lost
+          const { topic, seq } = state.lostFirst ?? {}
+          breaches.add(
+            () =>
+              `${device}: ${state.lost} acknowledged and not delivered on ${topic}${whichOf(seq)}, before its session ended`,
+            state.lost,
+          )
+        }
         const until = dueAt(state, at)
         for (const [topic, outstanding] of state.topics) {
           const { count, first } = overdue(outstanding, until)
           if (count === 0) continue
           lost += count
-          const which = first === undefined ? '' : `, the first of them number ${first}`
-          breaches.add(() => `${device}: ${count} acknowledged and not delivered on ${topic}${which}`, count)
+          breaches.add(
+            () => `${device}: ${count} acknowledged and not delivered on ${topic}${whichOf(first)}`,
+            count,
+          )
         }
       }
       return {

@@ -14,6 +14,8 @@ type State = {
   /** the original has to do with it: its connection was taken, or it has renewed as well */
   rival: boolean
   suspected: boolean
+  /** the original's last renewal was done, ms since the epoch */
+  renewed: number
 }
 
 export type ClonesJudge = Judge & {
@@ -27,21 +29,23 @@ export const clonesNoticed = (): ClonesJudge => {
     gotIn: false,
     rival: false,
     suspected: false,
+    renewed: -Infinity,
   }))
   return {
     on: {
       // told when it is over: what the original saw meanwhile has been heard already
-      cloned({ device, rival, outcome }) {
+      cloned({ device, at, rival, outcome }) {
         const state = devices.of(device)
         state.copied = true
         if (outcome === 'clone_suspected') state.suspected = true
         if (outcome !== 'admitted') return
         state.gotIn = true
-        if (rival === 'connection') state.rival = true
+        if (rival === 'connection' || state.renewed >= at) state.rival = true
       },
-      renewed({ device }) {
-        const state = devices.known(device)
-        if (state?.gotIn === true) state.rival = true
+      renewed({ device, at, millis }) {
+        const state = devices.of(device)
+        state.renewed = at + millis
+        if (state.gotIn) state.rival = true
       },
       refused({ device, reason }) {
         if (reason === 'clone_suspected') devices.of(device).suspected = true

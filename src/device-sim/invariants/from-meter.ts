@@ -1,4 +1,7 @@
-/** The promises that only the lowest layer can see broken: resumed sessions, tokens in answers. From the meter's figures; not a sink. */
+/**
+ * The promises that only the lowest layer can see broken: resumed sessions, tokens in answers. From the meter's figures; not a sink. A handshake
+ * of a device, which has no session to offer, puts nothing to the test: that is for coordinator/probes.ts.
+ */
 
 import type { MeterFigures } from '../measure/measuring.ts'
 import type { Finding } from './invariant.ts'
@@ -9,7 +12,7 @@ export const meterFindings = (figures: MeterFigures): Finding[] => {
   return [
     {
       name: 'full_handshakes',
-      checked: completed,
+      checked: resumed,
       broken: resumed,
       evidence:
         resumed === 0 ? [] : [`${resumed} of ${completed} handshakes were resumed, by the clients' own view`],

@@ -6,6 +6,8 @@ import type { Finding } from './invariant.ts'
 export type Judge = {
   /** of the kinds that it has to hear of */
   readonly on: { readonly [K in FleetEvent['kind']]?: (event: FleetEventOf<K>) => void }
+  /** The load begins, after the whole fleet was waited for. @param at ms since the epoch */
+  started?(at: number): void
   /**
    * Changes nothing, so that it may be asked while a run goes on.
    * @param at ms since the epoch: when nothing more is expected, for what has to have happened by then

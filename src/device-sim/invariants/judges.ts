@@ -8,11 +8,13 @@ import { clonesNoticed } from './clones-noticed.ts'
 import type { Finding } from './invariant.ts'
 import type { Judge } from './judge.ts'
 import { ownTopicsOnly } from './own-topics-only.ts'
-import { renewedInTime } from './renewed-in-time.ts'
+import { renewedInTime, type Planned } from './renewed-in-time.ts'
 import { revokedStayOut } from './revoked-stay-out.ts'
 
 export type Judges = {
   readonly sink: Sink
+  /** The load begins, after the whole fleet was waited for. @param at ms since the epoch */
+  started(at: number): void
   /** @param at ms since the epoch: when nothing more is expected. Changes nothing. */
   findings(at: number): Finding[]
   /** devices whose copy got in and of which no client was told that it is noticed: whether it was, the operator API knows */
@@ -21,6 +23,8 @@ export type Judges = {
 
 export type Rules = Pick<Scenario['mqtt'], 'clean' | 'qos'> & {
   readonly bounds: Scenario['bounds']
+  /** how devices are planned, by id */
+  readonly planned?: Planned | undefined
   /** a fault of the scenario makes connections that are dead without an end */
   readonly deadLinks?: boolean | undefined
 }
@@ -37,20 +41,23 @@ const dispatched = (judges: readonly Judge[]): Sink => {
   }
 }
 
-export const createJudges = ({ bounds, clean, qos, deadLinks = false }: Rules): Judges => {
+export const createJudges = ({ bounds, clean, qos, planned, deadLinks = false }: Rules): Judges => {
   const { drain, revokedWithin } = bounds
   const clones = clonesNoticed()
-  const judges = [
-    revokedStayOut(revokedWithin),
+  const judges: readonly Judge[] = [
+    revokedStayOut(revokedWithin, qos),
     ownTopicsOnly(),
     // at QoS 0 nothing is acknowledged
     ...(qos === 1 ? [acknowledgedIsDelivered({ drain, clean, deadLinks })] : []),
     certificatesVerify(),
-    renewedInTime(drain),
+    renewedInTime(drain, planned),
     clones,
   ]
   return {
     sink: dispatched(judges),
+    started(at) {
+      for (const judge of judges) judge.started?.(at)
+    },
     findings: (at) => judges.map((judge) => judge.finding(at)),
     unsettled: clones.unsettled,
   }

@@ -1,6 +1,6 @@
 /**
  * The messages of one topic that were acknowledged and have not come yet: a ring of the newest numbers, which grows from 32 to 1,024 when it has to.
- * Beyond that they are a number without names. Nothing is made for a message. Not the judging: acknowledged-is-delivered.ts.
+ * Those that leave it, which are lost or very late, are kept by number, and beyond 2,048 only counted. Nothing is made for a message that comes. Not the judging: acknowledged-is-delivered.ts.
  */
 
 /** In `at`, by number % size, of the newest `size` numbers: when it was acknowledged (ms since the epoch), or one of these. */
@@ -9,6 +9,8 @@ const CAME_FIRST = -1
 
 const SMALLEST = 32
 const LARGEST = 1_024
+/** of those that have left the ring */
+const MOST_PASSED = 2_048
 
 export type Outstanding = {
   highest: number
@@ -17,9 +19,11 @@ export type Outstanding = {
   at: Float64Array
   /** how many of `at` are outstanding */
   open: number
-  /** those that have left the ring, and when the last of them was acknowledged */
-  passed: number
-  passedAt: number
+  /** those that have left the ring: number → when it was acknowledged */
+  readonly passed: Map<number, number>
+  /** more of them, and when the last of these was acknowledged */
+  nameless: number
+  namelessAt: number
 }
 
 export const createOutstanding = (): Outstanding => ({
@@ -27,32 +31,45 @@ export const createOutstanding = (): Outstanding => ({
   lowest: 1,
   at: new Float64Array(SMALLEST),
   open: 0,
-  passed: 0,
-  passedAt: 0,
+  passed: new Map(),
+  nameless: 0,
+  namelessAt: 0,
 })
 
 const slotOf = (o: Outstanding, seq: number): number => seq % o.at.length
 const timeOf = (o: Outstanding, seq: number): number => Number(o.at[slotOf(o, seq)])
 
 const grow = (o: Outstanding): void => {
-  const { at: before, highest } = o
-  o.at = new Float64Array(before.length * 2)
-  for (let seq = o.lowest; seq <= highest; seq++) o.at[slotOf(o, seq)] = Number(before[seq % before.length])
+  const { at: old, highest } = o
+  o.at = new Float64Array(old.length * 2)
+  for (let seq = o.lowest; seq <= highest; seq++) o.at[slotOf(o, seq)] = Number(old[seq % old.length])
 }
+
+const pass = (o: Outstanding, seq: number, at: number): void => {
+  if (o.passed.size < MOST_PASSED) o.passed.set(seq, at)
+  else {
+    o.nameless++
+    o.namelessAt = Math.max(o.namelessAt, at)
+  }
+}
+
+/** The number that has the slot of `seq`, which is to have it. */
+const before = ({ highest, at: { length } }: Outstanding, seq: number): number =>
+  highest - ((((highest - seq) % length) + length) % length)
 
 /** Moves the ring up to `seq`. */
 const advance = (o: Outstanding, seq: number): void => {
   // numbers between, of which nothing is known, need no turn of the ring each
   for (let next = Math.max(o.highest + 1, seq - o.at.length + 1); next <= seq; next++) {
     const leaving = timeOf(o, next)
+    // what came first is waited for as well: so far nothing has been overwritten that said something
+    if (leaving !== NOTHING && o.at.length < LARGEST) {
+      grow(o)
+      return advance(o, seq)
+    }
     if (leaving > NOTHING) {
-      if (o.at.length < LARGEST) {
-        grow(o)
-        return advance(o, seq)
-      }
       o.open--
-      o.passed++
-      o.passedAt = Math.max(o.passedAt, leaving)
+      pass(o, before(o, next), leaving)
     }
     o.at[slotOf(o, next)] = NOTHING
   }
@@ -78,9 +95,11 @@ export const acknowledged = (o: Outstanding, seq: number, at: number): boolean |
 
 /** @returns whether it was outstanding */
 export const delivered = (o: Outstanding, seq: number): boolean => {
+  // a number that is not among them had come before: this is a duplicate. Of those without a number nobody knows
   if (isGone(o, seq)) {
-    if (o.passed === 0) return false
-    o.passed--
+    if (o.passed.delete(seq)) return true
+    if (o.nameless === 0) return false
+    o.nameless--
     return true
   }
   if (seq > o.highest) advance(o, seq)
@@ -93,11 +112,12 @@ export const delivered = (o: Outstanding, seq: number): boolean => {
 
 /** @returns how many were outstanding */
 export const forget = (o: Outstanding): number => {
-  const count = o.open + o.passed
+  const count = o.open + o.passed.size + o.nameless
   if (o.open > 0)
     for (let slot = 0; slot < o.at.length; slot++) if (Number(o.at[slot]) > 0) o.at[slot] = NOTHING
   o.open = 0
-  o.passed = 0
+  o.passed.clear()
+  o.nameless = 0
   return count
 }
 
@@ -106,8 +126,13 @@ export const overdue = (
   o: Outstanding,
   until: number,
 ): { readonly count: number; readonly first: number | undefined } => {
-  let count = o.passedAt <= until ? o.passed : 0
+  let count = o.namelessAt <= until ? o.nameless : 0
   let first: number | undefined
+  for (const [seq, at] of o.passed) {
+    if (at > until) continue
+    count++
+    first = Math.min(first ?? seq, seq)
+  }
   if (o.open > 0)
     for (let seq = o.lowest; seq <= o.highest; seq++) {
       const at = timeOf(o, seq)

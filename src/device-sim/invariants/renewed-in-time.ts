@@ -1,6 +1,9 @@
 /**
- * No certificate runs out under a device that could have renewed it. One that is away, revoked or suspended cannot; back again it has the drain's
- * time. A clock that is wrong is no excuse: what counts is the machine's.
+ * No certificate runs out under a device that could have renewed it. One that is away, revoked or suspended cannot, nor one that waits for the rest of
+ * the fleet to enrol, nor the original of a copy that the desk has noticed; free again it has the drain's time. Asked in time is in time, if the
+ * answer comes within the drain: so who has not asked is known only when that has passed after the end of its certificate.
+ *
+ * A clock that is wrong is no excuse, for what counts is the machine's; but it is the device's own doing, and the evidence says so.
  */
 
 import type { FleetEvent } from '../events.ts'
@@ -19,10 +22,18 @@ type State = {
   told: boolean
   /** what the desk said when it last said no */
   refusal: string | undefined
+  /** key and certificate are somebody else's too */
+  copied: boolean
 }
 
-/** @param drain ms that a renewal may take, or to renew in once a device is back */
-export const renewedInTime = (drain: number): Judge => {
+/** Of a device: ms after the start from which it lives, ms by which its clock is wrong. */
+export type Planned = (device: string) => { readonly start: number; readonly clockOffset: number } | undefined
+
+/** What a copied device may be told by a desk that does what it should. */
+const OF_A_COPY: readonly string[] = ['certificate_pending', 'certificate_revoked', 'device_suspended']
+
+/** @param drain ms that a renewal may take, or to renew in once a device is free */
+export const renewedInTime = (drain: number, planned: Planned = () => undefined): Judge => {
   const breaches = createBreaches()
   let checked = 0
   const devices = createPerDevice<State>(() => ({
@@ -33,14 +44,25 @@ export const renewedInTime = (drain: number): Judge => {
     free: -Infinity,
     told: false,
     refusal: undefined,
+    copied: false,
   }))
 
-  const isFree = ({ away, revoked, suspended }: State): boolean => !away && !revoked && !suspended
+  /** It is told so: the one that comes second, and that may be the original. */
+  const isRival = ({ refusal, copied }: State): boolean =>
+    refusal === 'clone_suspected' || (copied && refusal !== undefined && OF_A_COPY.includes(refusal))
+  const isFree = (state: State): boolean =>
+    !state.away && !state.revoked && !state.suspended && !isRival(state)
+  const ownClock = (device: string): string => {
+    const offset = planned(device)?.clockOffset ?? 0
+    if (offset === 0) return ''
+    return `; its own clock is ${Math.abs(offset / 1_000)} s ${offset < 0 ? 'slow' : 'fast'}: that is the device's failure, not the server's`
+  }
   const words =
     (device: string, { notAfter, refusal }: State, what: string) =>
     () =>
       `${device}: ${what} its certificate had expired at ${new Date(notAfter).toISOString()}` +
-      (refusal === undefined ? '' : `; the desk had said ${quoted(refusal)}`)
+      (refusal === undefined ? '' : `; the desk had said ${quoted(refusal)}`) +
+      ownClock(device)
 
   /** It should have had another by `at`. */
   const isOverdue = (state: State, at: number): boolean =>
@@ -63,6 +85,10 @@ export const renewedInTime = (drain: number): Judge => {
     }
 
   return {
+    started(at) {
+      for (const [device, state] of devices.entries())
+        state.free = Math.max(state.free, at + (planned(device)?.start ?? 0))
+    },
     on: {
       enrolled({ device, at, millis, via, notAfter }) {
         // nobody renews those that were given; one that was kept may have expired since
@@ -83,6 +109,10 @@ export const renewedInTime = (drain: number): Judge => {
         if (door !== 'enroll') return
         const state = devices.known(device)
         if (state !== undefined) state.refusal = reason
+      },
+      cloned({ device, outcome }) {
+        const state = devices.known(device)
+        if (state !== undefined && (outcome === 'admitted' || outcome === 'renewed')) state.copied = true
       },
       away: constrain({ away: true }),
       back: constrain({ away: false }),

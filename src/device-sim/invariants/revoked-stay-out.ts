@@ -1,5 +1,7 @@
 /**
- * Who is revoked or suspended stays out: nothing that was begun later than T after the operator's answer gets in. Who is under way then may end.
+ * Who is revoked or suspended stays out: nothing that was begun later than T after the operator's answer gets in, and nothing is delivered then,
+ * whenever it was published. Who is under way then may end. An MQTT connection has to be cut by then: what a device goes on to write at QoS 0,
+ * which nobody acknowledges, shows one that was not.
  *
  * The worker hears of both after the fact, from the coordinator. So the last admissions of each device are kept, and judged again when
  * it is heard; and what got in under a suspension waits until the end of that is known, which may have come before it. T before the end is not
@@ -19,9 +21,12 @@ const WAYS_IN = [
   'an HTTPS request was answered',
   'an MQTT connection was accepted',
   'a PUBLISH was acknowledged',
-  'a PUBLISH was delivered',
+  'a PUBLISH was delivered to it',
   'a certificate was renewed',
   'a copy of it got in',
+  'a PUBLISH of QoS 0 went over a connection that was not cut',
+  'a SUBSCRIBE was granted',
+  'a certificate was issued',
 ] as const
 type Way = (typeof WAYS_IN)[number]
 
@@ -36,8 +41,8 @@ type State = {
   waiting: { readonly at: number; readonly words: () => string }[]
 }
 
-/** @param within ms: T */
-export const revokedStayOut = (within: number): Judge => {
+/** @param within ms: T. @param qos of what is published */
+export const revokedStayOut = (within: number, qos: 0 | 1 = 1): Judge => {
   const breaches = createBreaches()
   let checked = 0
   const devices = createPerDevice<State>(() => ({
@@ -49,18 +54,18 @@ export const revokedStayOut = (within: number): Judge => {
     waiting: [],
   }))
 
-  const words = (device: string, way: Way, after: number, what: string) => () =>
-    `${device}: ${way} that was begun ${(after / 1_000).toFixed(3)} s after it was ${what}`
+  const words = (device: string, way: Way, after: number, what: string, more: string) => () =>
+    `${device}: ${way} ${(after / 1_000).toFixed(3)} s after it was ${what}${more}`
 
   /** @returns whether it should not have been */
-  const judged = (device: string, state: State, at: number, way: Way): boolean => {
+  const judged = (device: string, state: State, at: number, way: Way, more = ''): boolean => {
     if (at > state.revoked + within) {
       checked++
-      breaches.add(words(device, way, at - state.revoked, 'revoked'))
+      breaches.add(words(device, way, at - state.revoked, 'revoked', more))
       return true
     }
     if (at > state.suspended + within) {
-      const told = words(device, way, at - state.suspended, 'suspended')
+      const told = words(device, way, at - state.suspended, 'suspended', more)
       if (state.waiting.length < MOST_WAITING) state.waiting.push({ at, words: told })
       return true
     }
@@ -74,10 +79,14 @@ export const revokedStayOut = (within: number): Judge => {
     state.way[state.next] = way
     state.next = (state.next + 1) % KEPT
   }
-  /** What was let in before this was heard of. */
+  /** What was let in before this was heard of, as far as it is kept: when all of it is a breach, there may have been more. */
   const again = (device: string, state: State): void => {
+    const since = Math.min(state.revoked, state.suspended) + within
+    const more = state.at.every((at) => at > since)
+      ? `; this was heard of late, and of what got in meanwhile only the last ${KEPT} are known: there were at least as many`
+      : ''
     for (let slot = 0; slot < KEPT; slot++)
-      if (judged(device, state, Number(state.at[slot]), WAYS_IN[Number(state.way[slot])] as Way))
+      if (judged(device, state, Number(state.at[slot]), WAYS_IN[Number(state.way[slot])] as Way, more))
         state.at[slot] = NaN
   }
   const refused = ({ device, at }: FleetEvent): void => {
@@ -90,8 +99,16 @@ export const revokedStayOut = (within: number): Judge => {
       admitted: ({ device, at, door }) => admitted(device, at, door === 'https' ? 0 : 1),
       published({ device, at, acknowledged }) {
         if (acknowledged) admitted(device, at, 2)
+        // at QoS 0 it was written on a connection that was open
+        else if (qos === 0) admitted(device, at, 6)
       },
-      delivered: ({ device, at, millis }) => admitted(device, at - millis, 3),
+      burst: ({ device, at }) => admitted(device, at, 6),
+      listening: ({ device, at }) => admitted(device, at, 7),
+      delivered: ({ device, at }) => admitted(device, at, 3),
+      enrolled({ device, at, via }) {
+        if (via !== 'state' && via !== 'given') admitted(device, at, 8)
+      },
+      issued: ({ device, at }) => admitted(device, at, 8),
       renewed: ({ device, at }) => admitted(device, at, 4),
       cloned({ device, at, outcome }) {
         if (outcome === 'admitted' || outcome === 'renewed') admitted(device, at, 5)

@@ -4,9 +4,10 @@
  */
 
 import { SECOND } from '#fleet/clock.ts'
+import type { FleetError } from '#fleet/errors.ts'
 import { now } from '../clock.ts'
-import { planFaults, withLinkFaults } from '../faults/own-faults.ts'
-import { openLoop, type LoadCounts, type OpenLoop, type Taker } from '../load/open.ts'
+import { planFaults, withLinkFaults, type PlannedFaults } from '../faults/own-faults.ts'
+import { mostUnderWay, openLoop, type OpenLoop, type Taker } from '../load/open.ts'
 import { createRandom } from '../random.ts'
 import { pause } from '../waiting.ts'
 import type { Agenda } from './agenda.ts'
@@ -15,7 +16,7 @@ import { httpsLife } from './https-life.ts'
 import type { Holding } from './identity-keeper.ts'
 import type { Life } from './life.ts'
 import { mqttLife } from './mqtt-life.ts'
-import { inTurn, type DevicePlan } from './plan.ts'
+import { inTurn, numbersOf, type DevicePlan } from './plan.ts'
 import type { RunScope } from './run-scope.ts'
 import { createDevice, type Ends, type VirtualDevice } from './virtual-device.ts'
 
@@ -38,6 +39,9 @@ type Member = {
 
 /** ms between two looks at who is due for renewal: not each device by a timer of its own */
 const SWEEP = SECOND
+/** ms between two looks at what is due; longer where nothing is measured from when a turn was due, for a burst costs little more than a message */
+const TICK = 1
+const TICK_OF_BURSTS = 5
 /** of a device that nobody answers, when the run waits for it: three minutes or so */
 const ATTEMPTS = 25
 
@@ -46,7 +50,6 @@ export const createFleet = (o: {
   readonly seed: string
   readonly plans: readonly DevicePlan[]
   readonly agenda: Agenda
-  readonly counts: LoadCounts
   ready(): Promise<number>
 }): Fleet => {
   const { scope, seed, agenda } = o
@@ -70,7 +73,11 @@ export const createFleet = (o: {
     for (const member of members.values()) endOne(member)
     stopped.resolve(undefined)
   }
+  let turns: OpenLoop | undefined
+  let faults: PlannedFaults | undefined
   const stop = (): void => {
+    // what was due until now; nothing is from now on
+    turns?.finish()
     for (const { ends } of members.values()) ends.stop.abort()
     stopped.resolve(undefined)
   }
@@ -78,8 +85,15 @@ export const createFleet = (o: {
     for (const member of members.values()) if (member.life?.hurry() !== true) endOne(member)
   }
 
+  /** of devices whose files cannot be read: the others go on */
+  const unreadable: FleetError[] = []
+  const checkReadable = (): void => {
+    const [first] = unreadable
+    if (first !== undefined && unreadable.length === members.size) throw first
+  }
   const identityOf = ({ plan, ends }: Member): Promise<Holding | undefined> =>
     gather(plan, scope, {
+      onUnreadable: (error) => void unreadable.push(error),
       // an attempt is a turn: a bounded run ends also when nobody answers
       attempts: waitsForAll ? ATTEMPTS : rounds,
       stopping: ends.stop.signal,
@@ -98,6 +112,8 @@ export const createFleet = (o: {
     member.device = device
     member.life = life
     gauge.devices++
+    faults?.came(device)
+    if (!device.isAway()) void device.keeper.renewIfDue()
     try {
       await life.run()
     } finally {
@@ -114,24 +130,28 @@ export const createFleet = (o: {
   }
   /** In an open loop; a device that has not come, or has gone, takes no turn. */
   const openTurns = (startsAt: number, endsAt: number): OpenLoop | undefined => {
-    const { load, devices } = scenario
+    const { load, devices, doors, mqtt, payload } = scenario
     if (load.kind === 'closed') return undefined
-    const takers = inTurn([...members.values()], seed).map((member): Taker => ({
-      ready: () => member.life?.ready() === true,
-      take: (dues) => member.life?.take(dues),
-    }))
-    const [first] = members.keys()
-    const random = createRandom(seed, `arrivals ${first}`)
+    const takers = inTurn(numbersOf(devices), seed).map((number): Taker | undefined => {
+      const member = members.get(number)
+      return (
+        member && {
+          ready: () => member.life?.ready() === true,
+          take: (dues) => member.life?.take(dues),
+        }
+      )
+    })
     return openLoop({
       takers,
-      rate: (load.rate * members.size) / devices,
+      rate: load.rate,
       arrivals: load.arrivals,
-      phase: random.next(),
-      random: random.next,
+      random: createRandom(seed, 'arrivals').next,
       startsAt,
       endsAt,
+      tick: mqtt.qos === 0 && doors.https === 0 ? TICK_OF_BURSTS : TICK,
+      most: mostUnderWay(payload),
       clock: now,
-      counts: o.counts,
+      counts: scope.load,
       underWay: () => gauge.underWay,
     })
   }
@@ -156,14 +176,10 @@ export const createFleet = (o: {
   const timed = (startsAt: number, over: () => void): DisposableStack => {
     const stack = new DisposableStack()
     const { duration } = scenario
-    planFaults({ scenario, seed, startsAt, agenda, device: (number) => members.get(number)?.device })
+    faults = planFaults({ scenario, seed, startsAt, agenda, device: (number) => members.get(number)?.device })
     const endsAt = startsAt + (duration ?? Infinity)
-    const turns = stack.use(openTurns(startsAt, endsAt))
-    if (duration !== undefined)
-      agenda.add(endsAt, () => {
-        turns?.finish()
-        over()
-      })
+    turns = stack.use(openTurns(startsAt, endsAt))
+    if (duration !== undefined) agenda.add(endsAt, over)
     const sweeping = setInterval(sweep, SWEEP)
     stack.defer(() => clearInterval(sweeping))
     return stack
@@ -179,9 +195,10 @@ export const createFleet = (o: {
           const holding = await identityOf(member)
           if (holding !== undefined) await live(member, holding)
         })
-        return
+        return checkReadable()
       }
       const holdings = await each(async (member) => ({ member, holding: await identityOf(member) }))
+      checkReadable()
       const startsAt = await Promise.race([o.ready(), stopped.promise])
       if (startsAt === undefined) return
       using _ = timed(startsAt, over)

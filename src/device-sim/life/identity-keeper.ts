@@ -20,6 +20,9 @@ export type Shown = {
   readonly candidate: Enrolled | undefined
 }
 
+/** What a door said of the certificate that it was shown: that it will do, or that it will not. What it said of anything else is neither. */
+export type Verdict = 'admitted' | 'refused'
+
 /** `after`: by the clock of the keeper, when it was asked for */
 export type Renewal = { readonly before: Enrolled; readonly now: Enrolled; readonly after: number }
 
@@ -27,7 +30,6 @@ export type IdentityKeeper = {
   /** the certificate to use now: the new one, when there is one */
   show(): Shown
   enrolled(): Enrolled
-  trying(): boolean
   /**
    * Asks for a successor once renew_after has passed, also when the certificate has expired, and not sooner after a refusal than the server
    * said. Never rejects.
@@ -37,8 +39,8 @@ export type IdentityKeeper = {
   renewNow(newKey: boolean): Promise<void>
   /** A door has said that the certificate has expired: it is due, whatever the own clock says. */
   heardExpired(): void
-  /** What a door said to what it was shown. Never rejects. */
-  tried(shown: Shown, admitted: boolean): Promise<void>
+  /** What a door said of the new one is heard once; then it is confirmed, and until then again each time that it is due. Never rejects. */
+  tried(shown: Shown, verdict: Verdict): Promise<void>
   /** resolves when nothing is under way with the desk */
   idle(): Promise<void>
 }
@@ -62,7 +64,7 @@ export type KeeperOptions = {
         ask(enrolled: Enrolled): Promise<RenewalAdvice>
       }
     | undefined
-  /** before it counts on it */
+  /** Before it counts on it. Never rejects: a device that cannot store it goes on with what it has in memory. */
   keep(holding: Holding): Promise<void>
   /** there is a new one to be tried */
   gained?(): void
@@ -82,6 +84,8 @@ export const createIdentityKeeper = (holding: Holding, o: KeeperOptions): Identi
   let proven: Enrolled | undefined
   let dueAtOnce = 0
   let busy: Promise<void> | undefined
+  /** about what a door said of the candidate */
+  let settling: Promise<void> | undefined
 
   const hold = async (next: Holding): Promise<void> => {
     await o.keep(next)
@@ -107,6 +111,7 @@ export const createIdentityKeeper = (holding: Holding, o: KeeperOptions): Identi
     if (o.renew === undefined) return
     askedAt = o.clock()
     await hold({ enrolled, candidate: await o.renew(enrolled, newKey) })
+    proven = undefined
     o.gained?.()
   }
   const heed = async (): Promise<void> => {
@@ -126,7 +131,6 @@ export const createIdentityKeeper = (holding: Holding, o: KeeperOptions): Identi
     await hold({ enrolled, candidate: undefined })
   }
   const confirm = async (trying: Enrolled): Promise<void> => {
-    proven = trying
     await o.confirm(trying)
     const before = enrolled
     await hold({ enrolled: trying, candidate: undefined })
@@ -134,6 +138,10 @@ export const createIdentityKeeper = (holding: Holding, o: KeeperOptions): Identi
     dueAtOnce = o.clock() < dueAt ? 0 : Math.min(dueAtOnce + 1, DOUBLED)
     notBefore = o.clock() + BREATH * 2 ** dueAtOnce
     o.renewed({ before, now: enrolled, after: askedAt })
+  }
+  const settle = async (trying: Enrolled, verdict: Verdict): Promise<void> => {
+    while (busy !== undefined) await busy
+    if (trying === candidate) await alone(() => (verdict === 'admitted' ? confirm(trying) : reject()))
   }
 
   return {
@@ -146,7 +154,6 @@ export const createIdentityKeeper = (holding: Holding, o: KeeperOptions): Identi
         candidate,
       }),
     enrolled: () => enrolled,
-    trying: () => candidate !== undefined,
     async renewIfDue() {
       if (busy !== undefined) return busy
       if (o.renew === undefined) return
@@ -165,11 +172,19 @@ export const createIdentityKeeper = (holding: Holding, o: KeeperOptions): Identi
       await busy
       if (candidate === undefined) await alone(() => renew(newKey))
     },
-    async tried({ candidate: trying }, admitted) {
-      await busy
-      if (trying === undefined || trying !== candidate) return
-      await alone(() => (admitted ? confirm(trying) : reject()))
+    async tried({ candidate: trying }, verdict) {
+      // what has been admitted once is confirmed, if not now, then when it is due again: not with every turn
+      if (trying === undefined || trying !== candidate || (verdict === 'admitted' && trying === proven))
+        return
+      if (verdict === 'admitted') proven = trying
+      settling ??= settle(trying, verdict).finally(() => {
+        settling = undefined
+      })
+      await settling
     },
-    idle: async () => busy,
+    async idle() {
+      await settling
+      await busy
+    },
   }
 }

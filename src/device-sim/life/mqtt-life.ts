@@ -4,10 +4,13 @@
  */
 
 import { FleetError } from '#fleet/errors.ts'
+import { CONNACK, REASON } from '#wire/mqtt-codes.ts'
 import { mqttConnect, type MqttLink } from '../client/mqtt-connect.ts'
 import { now } from '../clock.ts'
 import { closedLoop } from '../load/closed.ts'
+import { LATE } from '../load/open.ts'
 import { firstOf } from '../waiting.ts'
+import type { Shown, Verdict } from './identity-keeper.ts'
 import type { Life } from './life.ts'
 import { topicsOf } from './mqtt-topics.ts'
 import { createTraffic } from './mqtt-traffic.ts'
@@ -17,12 +20,14 @@ import type { VirtualDevice } from './virtual-device.ts'
 const LAST_DELIVERIES = 5_000
 /** SUBACK codes from here on are refusals (MQTT 3.1.1 §3.9.3, MQTT 5 §3.9.3) */
 const REFUSED = 0x80
+/** Not authorized, in MQTT 3.1.1 and 5: of all codes the only one that may be about the certificate. */
+const VERDICTS: readonly number[] = [CONNACK.notAuthorized, REASON.notAuthorized]
 /** A CONNACK does not say that the certificate has expired: after so many refusals in a row a device finds out by renewing it, once. */
 const DOUBTS = 2
 
 export const mqttLife = (device: VirtualDevice): Life => {
   const { plan, scope, keeper, stopping } = device
-  const { scenario, rounds, gauge, targets, emit } = scope
+  const { scenario, rounds, gauge, targets, emit, load } = scope
   const { version, qos, clean, keepalive, subscribe } = scenario.mqtt
   if (targets.mqtts === undefined) throw new FleetError('config_invalid', `${plan.id}: no MQTT door is known`)
   const url = targets.mqtts
@@ -30,17 +35,15 @@ export const mqttLife = (device: VirtualDevice): Life => {
   const traffic = createTraffic(plan, scope, topics)
 
   let turns = 0
-  /** due times of an open loop, until there is a connection */
-  let waiting: number[] = []
-  /** the connection, and from when it is ready for publications until it is not */
   let current: MqttLink | undefined
-  let link: MqttLink | undefined
   let leaving = false
   /** comes back at once, not after a wait */
   let hurries = false
-  /** in a row: of the door; and attempts to which nobody said anything */
+  /** in a row: of the door; and attempts that failed, whatever it said or did not say */
   let refusals = 0
   let failures = 0
+  /** the last of them was a verdict */
+  let judged = false
   /** serial of the certificate that refusals were blamed on */
   let blamed: string | undefined
   let untried = plan.triesOthers && scope.triesOthers
@@ -57,14 +60,21 @@ export const mqttLife = (device: VirtualDevice): Life => {
     keeper.heardExpired()
   }
 
-  /** @returns undefined: it did not get in; has been said */
   const connect = async (line: AbortSignal): Promise<{ link: MqttLink; present: boolean } | undefined> => {
-    await keeper.renewIfDue()
-    const shown = keeper.show()
-    const at = now()
+    const asked = now()
+    let at = asked
+    let shown: Shown | undefined
     const outcome = await mqttConnect({
       url,
-      context: shown.context,
+      // when its turn to connect has come
+      context: () => {
+        at = now()
+        // not the door's fault
+        if (at - asked > LATE) load.late += traffic.waiting()
+        restart = new AbortController()
+        shown = keeper.show()
+        return shown.context
+      },
       clientId: plan.id,
       version,
       clean: clean || spoiled,
@@ -73,17 +83,25 @@ export const mqttLife = (device: VirtualDevice): Life => {
       signal: line,
       ...device.network,
     })
+    const tell = (verdict: Verdict): void => {
+      // the desk is not waited for
+      if (shown !== undefined) void keeper.tried(shown, verdict)
+    }
     if (!outcome.accepted) {
       if (line.aborted) return undefined
       if (outcome.code === undefined) emit({ kind: 'cut', device: plan.id, at: now() })
       else {
         refused(`connack_${outcome.code}`, at)
-        doubt()
-        await keeper.tried(shown, false)
+        judged = VERDICTS.includes(outcome.code)
+        if (judged) {
+          doubt()
+          tell('refused')
+        }
       }
       return undefined
     }
     refusals = 0
+    failures = 0
     spoiled = false
     emit({ kind: 'admitted', device: plan.id, at, door: 'mqtt', millis: now() - at })
     gauge.connected++
@@ -94,7 +112,7 @@ export const mqttLife = (device: VirtualDevice): Life => {
       emit({ kind: 'left', device: plan.id, at: ended })
     })
     if (!outcome.sessionPresent) traffic.listens(false)
-    await keeper.tried(shown, true)
+    tell('admitted')
     return { link: outcome.link, present: outcome.sessionPresent }
   }
 
@@ -119,19 +137,11 @@ export const mqttLife = (device: VirtualDevice): Life => {
     emit({ kind: 'listening', device: plan.id, at, present })
   }
 
-  /** Those that waited for a connection: sent now, or given up with the attempt that failed. */
-  const release = (on: MqttLink | undefined): void => {
-    const dues = waiting
-    waiting = []
-    gauge.underWay -= dues.length
-    if (on !== undefined && dues.length > 0) traffic.send(on, dues)
-  }
   const more = (): boolean => turns < rounds && !stopping.aborted
   const stays = (on: MqttLink): boolean => more() && on.isOpen() && !restart.signal.aborted
 
   const talk = async (on: MqttLink): Promise<void> => {
     if (scenario.load.kind === 'open') {
-      release(on)
       if (stays(on)) await firstOf(on.ended, restart.signal, stopping)
       return
     }
@@ -139,12 +149,9 @@ export const mqttLife = (device: VirtualDevice): Life => {
       more: () => stays(on),
       take: () => {
         turns++
-        return traffic.publish(on, now())
+        return traffic.publish(now())
       },
-      rest: async () => {
-        await device.wait(on.ended, restart.signal)
-        if (!device.isAway()) await keeper.renewIfDue()
-      },
+      rest: () => device.wait(on.ended, restart.signal),
     })
   }
   /** What is under way may still come; then a polite end. */
@@ -159,32 +166,31 @@ export const mqttLife = (device: VirtualDevice): Life => {
   }
 
   /** One connection, from its first packet to its last. @returns whether it got in */
-  const visit = async (): Promise<boolean> => {
-    const line = device.line()
+  const visit = async (line: AbortSignal): Promise<boolean> => {
     const began = now()
-    restart = new AbortController()
+    judged = false
     try {
       const connected = await connect(line)
-      failures = 0
       if (connected === undefined) return false
       current = connected.link
       await listen(current, connected.present)
       if (!spoiled) {
-        link = current
-        await talk(link)
-        link = undefined
+        traffic.use(current, connected.present)
+        await talk(current)
+        // at the end, what there was no room for may still go out
+        if (more()) traffic.use(undefined)
       }
       // a connection that is not to be used further is left for a better one
-      hurries = spoiled || restart.signal.aborted || line.aborted
+      hurries = spoiled || restart.signal.aborted
       await leave(current)
       return true
     } catch (error) {
       device.report('mqtt', error, began, line)
-      if (!line.aborted) failures++
       return false
     } finally {
+      traffic.use(undefined)
+      current?.drop()
       current = undefined
-      link = undefined
     }
   }
 
@@ -192,24 +198,22 @@ export const mqttLife = (device: VirtualDevice): Life => {
     ready: () => more() && !device.isAway(),
     take(dues) {
       turns += dues.length
-      if (link !== undefined) return traffic.send(link, dues)
-      gauge.underWay += dues.length
-      waiting.push(...dues)
+      traffic.send(dues)
     },
     async run() {
       for (;;) {
         await device.untilBack()
         if (!more()) break
         hurries = false
-        const gotIn = await visit()
-        if (!gotIn) {
-          release(undefined)
-          // a refusal is a turn, too: a bounded run ends also when nobody answers
-          if (!device.line().aborted) turns++
+        const line = device.line()
+        if (!(await visit(line)) && !line.aborted) {
+          failures++
+          // an attempt is a turn, too: a bounded run ends also when nobody answers
+          turns++
         }
-        if (more() && !hurries) await device.backOff(failures)
+        if (more() && !hurries && !line.aborted) await device.backOff(failures, judged)
       }
-      release(undefined)
+      traffic.end()
       await keeper.idle()
     },
     onCandidate: () => restart.abort(),

@@ -1,5 +1,6 @@
 /** Which topics are a simulated device's own, and which it should be kept out of. Not what the gateway allows: that is tried. */
 
+import { FleetError } from '#fleet/errors.ts'
 import type { DevicePlan } from './plan.ts'
 
 export type Topics = {
@@ -11,10 +12,26 @@ export type Topics = {
   isOwn(topic: string): boolean
 }
 
-/** @param template with `{id}`; undefined: `devices/{id}/telemetry`, and it listens to all of `devices/{id}/` */
+/** octets (MQTT 3.1.1 and 5, 1.5.4) */
+const LONGEST = 65_535
+
+/** @throws `config_invalid`: nothing that could be published to (MQTT 4.7) */
+const checked = (topic: string): string => {
+  const octets = Buffer.byteLength(topic)
+  if (octets > 0 && octets <= LONGEST && !/[+#\0]/.test(topic)) return topic
+  throw new FleetError(
+    'config_invalid',
+    `a topic of ${octets} octets: expected 1 to ${LONGEST}, and none of + # and NUL`,
+  )
+}
+
+/**
+ * @param template with `{id}`; undefined: `devices/{id}/telemetry`, and it listens to all of `devices/{id}/`
+ * @throws `config_invalid`
+ */
 export const topicsOf = ({ id }: DevicePlan, template: string | undefined): Topics => {
   const prefix = `devices/${id}/`
-  const publish = template?.replaceAll('{id}', id) ?? `${prefix}telemetry`
+  const publish = checked(template?.replaceAll('{id}', id) ?? `${prefix}telemetry`)
   return {
     publish,
     filter: template === undefined ? `${prefix}#` : publish,

@@ -72,6 +72,26 @@ const dealt = <K extends string>(
   return blocks.flat()
 }
 
+/** devices after which the shares of the weights are exact, when that is soon */
+const periodOf = (weights: Weights<string>): number => {
+  const all = Object.values(weights).filter((weight) => weight > 0)
+  const scaled = all.map((weight) => weight / Math.min(...all))
+  const whole = [scaled, all].find((each) => each.every(Number.isInteger))
+  const period = whole?.reduce((sum, weight) => sum + weight, 0) ?? Infinity
+  return period <= LONGEST_PERIOD ? period : USUAL_PERIOD
+}
+const LONGEST_PERIOD = 16
+const USUAL_PERIOD = 4
+
+/**
+ * Spread evenly, and not in step with the numbers: every second device is another process's, which would have all of one door. The first ones
+ * are in the order of the weights.
+ */
+const doorsOf = (weights: Scenario['doors'], length: number, random: Random) => {
+  const period = periodOf(weights)
+  return [...spread(weights, period), ...dealt(weights, length, period, random).slice(period)]
+}
+
 /** Of kinds of keys: the default scenario has all of them in every ten. */
 const KEYS_IN = 10
 /** of ways to enrol: with equal weights, each twice */
@@ -83,7 +103,8 @@ const RETRY = { pace: SECOND, jitter: 0.5 }
 /** of the devices that come by MQTT, those that try others' topics too */
 const TRIES = 0.05
 
-const numbersOf = (devices: number): readonly number[] => Array.from({ length: devices }, (_, at) => at)
+export const numbersOf = (devices: number): readonly number[] =>
+  Array.from({ length: devices }, (_, at) => at)
 
 /** Exactly the share, and at least one, of whatever there is. */
 const someOf = (numbers: readonly number[], share: number, random: Random): ReadonlySet<number> =>
@@ -106,7 +127,7 @@ export const planFleet = (
   part: Part = { index: 0, of: 1 },
 ): readonly DevicePlan[] => {
   const { devices, ramp, load } = scenario
-  const doors = spread(scenario.doors, devices)
+  const doors = doorsOf(scenario.doors, devices, createRandom(seed, 'doors'))
   const keys = dealt(scenario.keys, devices, KEYS_IN, createRandom(seed, 'keys'))
   const vias = dealt(scenario.enroll, devices, WAYS_IN, createRandom(seed, 'enroll'))
   const { share, from, to } = scenario.clocks

@@ -3,8 +3,10 @@
 import type { Clock } from '#fleet/clock.ts'
 import type { Enrolled, Targets } from '../client/identity.ts'
 import type { Meter } from '../client/meter.ts'
+import type { OpeningGate } from '../client/opening-gate.ts'
 import type { Credentials } from '../coordinator/messages.ts'
 import type { FleetEvent } from '../events.ts'
+import type { LoadCounts } from '../load/open.ts'
 import type { Scenario } from '../scenario/scenario.ts'
 import type { StateStore } from './state.ts'
 
@@ -42,11 +44,16 @@ export type RunScope = {
   /** ms since the epoch: nothing that was sent before it is this run's */
   readonly began: number
   readonly gauge: FleetGauge
+  /** of an open loop */
+  readonly load: LoadCounts
   readonly gates: {
     /** keys are made by the few threads of libuv's pool, and must not stand in the way of those that have one */
     readonly keys: Gate
     readonly enrolling: Gate
+    /** what a device asks of the desk, once it has an identity */
     readonly renewing: Gate
+    /** connections of all devices, to whomever. @returns by how many ms each holds its place at most */
+    opening(holds: number): OpeningGate
   }
   /** what is done beside the devices, and has to end before the run does; they never reject */
   readonly errands: Set<Promise<void>>

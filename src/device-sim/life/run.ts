@@ -8,6 +8,7 @@ import { FleetError } from '#fleet/errors.ts'
 import { now } from '../clock.ts'
 import type { Enrolled, Targets } from '../client/identity.ts'
 import type { Meter } from '../client/meter.ts'
+import { createOpeningGate } from '../client/opening-gate.ts'
 import type { Credentials, Part } from '../coordinator/messages.ts'
 import type { Sink } from '../events.ts'
 import { createLoadCounts, type LoadCounts } from '../load/open.ts'
@@ -41,8 +42,6 @@ export type FleetOptions = {
   readonly path?: string | undefined
   /** with `{id}`; default: `devices/{id}/telemetry` */
   readonly topic?: string | undefined
-  /** enrolments under way at once: a fleet is no reason to be a flood */
-  readonly enrolling?: number | undefined
   /** A few devices try once to listen to others' topics. Default: they do. Not done where refusals are counted by somebody else. */
   readonly triesOthers?: boolean | undefined
   readonly meter?: Meter | undefined
@@ -66,6 +65,7 @@ export type FleetOptions = {
   readonly gauge?: ((read: () => Readonly<FleetGauge>) => void) | undefined
 }
 
+/** at once: a fleet is no reason to be a flood */
 const ENROLLING = 8
 /** threads of libuv's pool by default */
 const MAKING_KEYS = 4
@@ -94,10 +94,13 @@ const named = (
 /**
  * Ends when it was told to stop and nothing is under way; when the scenario's duration is over, the same; when every device has had its turns
  * or was refused an identity; at once with the signal. Nothing is left open.
- * @throws `config_invalid`: a bad seed, a state of another seed, devices to enrol and nothing to do it with, a door that is not known
+ * @throws `config_invalid`: a bad seed, a state of another seed or of which no file can be read, devices to enrol and nothing to do it with, a door
+ * that is not known, an empty root, a topic that is none
  */
 export const runFleet = async (o: FleetOptions): Promise<FleetReport & { readonly seed: string }> => {
   const { scenario } = o
+  if (o.rootPem === '') throw new FleetError('config_invalid', 'the root to trust is empty')
+  const load = o.load ?? createLoadCounts()
   const state = await openState(o.stateDir)
   const seed = checkedSeed(await state.seed(o.seed === undefined ? undefined : checkedSeed(o.seed)))
   const tally = createTally()
@@ -119,10 +122,12 @@ export const runFleet = async (o: FleetOptions): Promise<FleetReport & { readonl
     triesOthers: o.triesOthers ?? true,
     began: now(),
     gauge,
+    load,
     gates: {
       keys: createGate(MAKING_KEYS),
-      enrolling: createGate(o.enrolling ?? ENROLLING),
+      enrolling: createGate(ENROLLING),
       renewing: createGate(RENEWING),
+      opening: createOpeningGate(),
     },
     errands: new Set(),
     drainLeft: () => Math.max(0, drainEnds - now()),
@@ -139,7 +144,6 @@ export const runFleet = async (o: FleetOptions): Promise<FleetReport & { readonl
     seed,
     plans: named(planFleet(scenario, seed, o.part), o.given),
     agenda,
-    counts: o.load ?? createLoadCounts(),
     ready: o.ready ?? (() => Promise.resolve(now())),
   })
   const stop = (): void => {

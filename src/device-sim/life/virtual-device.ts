@@ -3,10 +3,11 @@
  * and how it ends. Not its traffic: that is https-life.ts and mqtt-life.ts; not how it renews in two phases: identity-keeper.ts.
  */
 
-import type { Clock } from '#fleet/clock.ts'
-import type { ConnectOptions } from '../client/connection.ts'
+import { SECOND, type Clock } from '#fleet/clock.ts'
+import type { ConnectOptions, Network } from '../client/connection.ts'
 import { adviceFor, confirmDevice, renewDevice } from '../client/enroll-device.ts'
 import type { Enrolled } from '../client/identity.ts'
+import { keyKindOf, newKey } from '../client/key.ts'
 import type { LinkFault } from '../client/link.ts'
 import { refreshTrust } from '../client/trust.ts'
 import { now, offBy } from '../clock.ts'
@@ -15,10 +16,17 @@ import { pause } from '../waiting.ts'
 import { createIdentityKeeper, type Holding, type IdentityKeeper } from './identity-keeper.ts'
 import type { DevicePlan } from './plan.ts'
 import type { RunScope } from './run-scope.ts'
-import { troubleOf } from './trouble.ts'
+import { store } from './store.ts'
+import { isTransient, troubleOf } from './trouble.ts'
 
-/** of a wait, when nobody answers */
+/** of a wait, when nobody answers; when the certificate was refused: the end of a suspension is to be seen */
 const MOST_DOUBLINGS = 5
+const DOUBLINGS_WHEN_REFUSED = 2
+/** ms that a connection holds its place among those that are opening. Nothing is due: whoever waits for it begins later */
+const HOLDS = SECOND
+
+/** Said by us: a DOMException for each of ten thousand that are cut at once has a stack to be written, and takes longer than the cut. */
+const GONE = 'gone'
 
 /** How a device is ended. Its own controllers: ten thousand listeners on one signal would each be looked through at every turn. */
 export type Ends = {
@@ -36,8 +44,8 @@ export type VirtualDevice = {
   readonly clock: Clock
   /** no new turns */
   readonly stopping: AbortSignal
-  /** of a connection: the meter, the fault on its link, its clock */
-  readonly network: Pick<ConnectOptions, 'meter' | 'link' | 'clock'>
+  /** of every connection, to the doors and to the desk */
+  readonly network: Network & Pick<ConnectOptions, 'meter'>
   /** for each connection and request: fires when the device is cut off from the network, and when it is ended at once */
   line(): AbortSignal
   isAway(): boolean
@@ -47,15 +55,19 @@ export type VirtualDevice = {
   report(door: Door, error: unknown, at: number, line: AbortSignal): void
   /** its next wait, cut short when it is to stop */
   wait(...also: readonly AbortSignal[]): Promise<void>
-  /** The same, longer with each failure in a row: a server that cannot answer is not helped by asking it again and again. */
-  backOff(failures: number): Promise<void>
+  /**
+   * The same, longer with each failure in a row but the first: a server that cannot answer is not helped by asking it again and again.
+   * @param refused it did answer: that it does not take the certificate
+   */
+  backOff(failures: number, refused: boolean): Promise<void>
 
   /** what is done to it */
-  /** every connection is gone, without a word */
+  /** every connection is gone, without a word; while it is away there is none */
   cut(): void
+  /** it is back when it has come back as often as it has left */
   leave(): void
   comeBack(): void
-  /** From now on its link has this fault, until the function that it returns is called, or another takes its place. */
+  /** From now on its link has this fault, until the function that it returns is called. Of several the newest is on it. */
   ail(fault: LinkFault): () => void
 }
 
@@ -70,10 +82,16 @@ export const createDevice = (
   const { enroll } = targets
   const { stop, end } = o.ends
   const clock = plan.clockOffset === 0 ? scope.clock : offBy(plan.clockOffset, scope.clock)
-  let link: LinkFault | undefined
+  const faults: LinkFault[] = []
   let line = new AbortController()
-  let away: PromiseWithResolvers<void> | undefined
-  end.signal.addEventListener('abort', () => line.abort(), { once: true })
+  let away: (PromiseWithResolvers<void> & { times: number }) | undefined
+  const network: VirtualDevice['network'] = {
+    meter,
+    gate: scope.gates.opening(HOLDS),
+    ...(o.mayHaveFault ? { link: () => faults.at(-1) } : {}),
+    ...(plan.clockOffset === 0 ? {} : { clock }),
+  }
+  end.signal.addEventListener('abort', () => line.abort(GONE), { once: true })
   stop.signal.addEventListener('abort', () => away?.resolve(), { once: true })
 
   const emit = (event: FleetEvent): void => {
@@ -86,7 +104,7 @@ export const createDevice = (
   let asked = line.signal
   const asking = (enrolled: Enrolled) => {
     asked = line.signal
-    return { server: enroll ?? '', enrolled, signal: asked, meter }
+    return { server: enroll ?? '', enrolled, signal: asked, meter, network }
   }
   /** The roots may be rotated meanwhile; an identity knows no others than those of the day it was made. */
   const withTrust = async (enrolled: Enrolled): Promise<Enrolled> => {
@@ -96,7 +114,7 @@ export const createDevice = (
     try {
       return {
         ...enrolled,
-        rootPem: await refreshTrust({ server, identity: enrolled, rootPem, signal, meter }),
+        rootPem: await refreshTrust({ server, identity: enrolled, rootPem, signal, meter, network }),
       }
     } catch (error) {
       // what was trusted before still is; should it not do, the renewal says so
@@ -106,15 +124,27 @@ export const createDevice = (
   }
   const gated = <T>(work: () => Promise<T>): Promise<T> => scope.gates.renewing(work)
 
+  /** made, and asked for; should the answer be lost, asking again with it gets the same certificate, and no third one */
+  let nextKeyPem: string | undefined
+  const renew = async (enrolled: Enrolled, withNewKey: boolean): Promise<Enrolled> => {
+    if (withNewKey) nextKeyPem ??= await scope.gates.keys(() => newKey(keyKindOf(enrolled.keyPem)))
+    try {
+      const renewed = await renewDevice({ ...asking(await withTrust(enrolled)), keyPem: nextKeyPem })
+      nextKeyPem = undefined
+      return renewed
+    } catch (error) {
+      if (!isTransient(error)) nextKeyPem = undefined
+      throw error
+    }
+  }
+
   // what was given is not this program's to replace
   const renewable = enroll !== undefined && scope.given === undefined
   const { adviceEvery } = scenario
   const keeper = createIdentityKeeper(holding, {
     clock,
-    renew: renewable
-      ? (enrolled, newKey) => gated(async () => renewDevice({ ...asking(await withTrust(enrolled)), newKey }))
-      : undefined,
-    confirm: (enrolled) => confirmDevice(asking(enrolled)),
+    renew: renewable ? (enrolled, withNewKey) => gated(async () => renew(enrolled, withNewKey)) : undefined,
+    confirm: (enrolled) => gated(() => confirmDevice(asking(enrolled))),
     advice:
       adviceEvery === undefined
         ? undefined
@@ -124,7 +154,7 @@ export const createDevice = (
             ask: (enrolled) => gated(() => adviceFor(asking(enrolled))),
           },
     keep: ({ enrolled, candidate }) =>
-      scope.state.keep(plan.id, {
+      store(plan, scope, {
         keyPem: enrolled.keyPem,
         enrolled,
         ...(candidate === undefined ? {} : { candidate }),
@@ -150,39 +180,43 @@ export const createDevice = (
     keeper,
     clock,
     stopping: stop.signal,
-    network: {
-      meter,
-      ...(o.mayHaveFault ? { link: () => link } : {}),
-      ...(plan.clockOffset === 0 ? {} : { clock }),
-    },
+    network,
     line: () => line.signal,
     isAway: () => away !== undefined,
     untilBack: async () => away?.promise,
     report,
     wait: (...also) => pause(plan.wait(), stop.signal, ...also),
-    backOff: (failures) => pause(plan.wait() * 2 ** Math.min(failures, MOST_DOUBLINGS), stop.signal),
+    backOff(failures, refused) {
+      const most = refused ? DOUBLINGS_WHEN_REFUSED : MOST_DOUBLINGS
+      return pause(plan.wait() * 2 ** Math.min(Math.max(0, failures - 1), most), stop.signal)
+    },
     cut() {
-      line.abort()
-      if (!end.signal.aborted) line = new AbortController()
+      if (away !== undefined || end.signal.aborted) return
+      line.abort(GONE)
+      line = new AbortController()
     },
     leave() {
+      if (away !== undefined) away.times++
       if (away !== undefined || stop.signal.aborted) return
-      away = Promise.withResolvers<void>()
+      away = { ...Promise.withResolvers<void>(), times: 1 }
       emit({ kind: 'away', device: plan.id, at: now() })
-      line.abort()
+      line.abort(GONE)
     },
     comeBack() {
-      if (away === undefined) return
+      if (away === undefined || --away.times > 0) return
       const { resolve } = away
       away = undefined
       if (!end.signal.aborted) line = new AbortController()
       emit({ kind: 'back', device: plan.id, at: now() })
       resolve()
+      // its certificate may have run out meanwhile
+      if (!stop.signal.aborted) void keeper.renewIfDue()
     },
     ail(fault) {
-      link = fault
+      faults.push(fault)
       return () => {
-        if (link === fault) link = undefined
+        const at = faults.indexOf(fault)
+        if (at !== -1) faults.splice(at, 1)
       }
     },
   }

@@ -1,31 +1,49 @@
 /**
- * Was the load generator the bottleneck? From what its processes say of themselves (own-load.ts), never from how long answers took. One judge for
+ * Was the load generator the bottleneck? From what its processes say of themselves (own-load.ts), and whether that was enough to matter. One judge for
  * the gathering and another for the load: what making keys does to a process says nothing of the requests that come after it.
  *
- * Bound is a generator of which a process had no time to itself, or was late itself: what it measured is in part its own delay. A slow server
- * does not bind it: its turns are begun when they are due, and wait. When so many wait that no more may be begun, turns are dropped: then the
- * server, or the limit, held the load back. What was measured is true of the turns that were begun, so that is said and is no verdict;
- * but the dropped ones would have been slower, so a percentile is a lower bound.
+ * Bound is a generator of which a process had no time to itself, was late itself by much of what it measured, or began turns late: what it
+ * measured is in part its own delay. A slow server does not bind it: its turns are begun when they are due, and wait. When so many wait that
+ * no more may be begun, turns are dropped: then the server, or the limit, held the load back. That is said and is no verdict: in every rank
+ * they come last (missing.ts).
  */
 
-import type { SimulationReport } from '#wire/simulation-report.ts'
-import type { Sample } from './measures.ts'
+import { p99Of, type Decoded } from './histograms.ts'
+import type { Measure, Sample } from './measures.ts'
+
+export type GeneratorVerdict = { readonly bound: boolean; readonly reasons: string[] }
+export type GeneratorFigures = {
+  /** seconds of CPU, all parts */
+  readonly cpu: number
+  /** ms */
+  readonly worstLag: number
+  /** bytes, all parts, at their highest */
+  readonly peakRss: number
+  readonly late: number
+  readonly dropped: number
+}
 
 export type Generator = {
-  add(part: number, sample: Sample): void
+  /** @param decoded the histograms of `sample` */
+  add(part: number, sample: Sample, decoded: readonly (readonly [string, Decoded])[]): void
   /** of all samples so far */
-  verdict(): SimulationReport['generator']
+  verdict(): GeneratorVerdict
+  figures(): GeneratorFigures
 }
 
 /** of an event loop */
 const BUSY = 0.95
 /** busy samples in a row, which are about seconds */
 const BUSY_IN_A_ROW = 3
-/** ms */
+/** ms; and of the 99th percentile of that second. Less than either moves no figure that anybody looks at */
 const LAGGING = 50
+const SHARE_OF_LATENCY = 0.5
 /** of the samples of a part; one alone is a hiccup, such as the first of a process */
 const SHARE_LAGGING = 0.1
 const SHARE_OF_TURNS = 0.01
+
+/** What is judged by thresholds; the fastest of them is disturbed first. */
+const LATENCIES: readonly Measure[] = ['https', 'publish', 'connect', 'enroll']
 
 type Part = {
   samples: number
@@ -49,31 +67,33 @@ const reasonsOf = (name: string, part: Part): string[] => {
     part.lagging > 0
   )
     reasons.push(
-      `${name}: its timers were late by more than ${LAGGING} ms in ${part.lagging} of ${part.samples} seconds`,
+      `${name}: its timers were late by more than ${LAGGING} ms, and by more than half of the p99 that it measured, in ${part.lagging} of ${part.samples} seconds`,
     )
   return reasons
 }
 
-/** Turns that had an outcome: about as many as were begun. */
-const ended = ({ counts, refused, errors }: Sample): number => {
-  const total = (texts: Readonly<Record<string, number>>): number =>
-    Object.values(texts).reduce((all, one) => all + one, 0)
-  return (counts.published ?? 0) + (counts.admitted_https ?? 0) + total(refused) + total(errors)
+/** Late by enough to be seen in what was measured; where nothing was, nobody knows. */
+const lags = ({ generator: { lag } }: Sample, decoded: readonly (readonly [string, Decoded])[]): boolean => {
+  if (lag <= LAGGING) return false
+  const found = decoded.flatMap(([name, h]) =>
+    LATENCIES.includes(name as Measure) ? [p99Of(h) ?? Infinity] : [],
+  )
+  return found.length === 0 || lag > Math.min(...found) * SHARE_OF_LATENCY
 }
 
 export const createGenerator = (): Generator => {
   const parts = new Map<number, Part>()
-  const all = { cpu: 0, lag: 0, rss: 0, late: 0, dropped: 0, ended: 0 }
+  const all = { cpu: 0, lag: 0, rss: 0, due: 0, absent: 0, late: 0, dropped: 0 }
 
   return {
-    add(number, sample) {
+    add(number, sample, decoded) {
       const { utilisation, lag, cpu, rss } = sample.generator
       const part = parts.get(number) ?? { samples: 0, row: 0, longestRow: 0, lagging: 0, rss: 0 }
       parts.set(number, part)
       part.samples++
       part.row = utilisation > BUSY ? part.row + 1 : 0
       part.longestRow = Math.max(part.longestRow, part.row)
-      if (lag > LAGGING) part.lagging++
+      if (lags(sample, decoded)) part.lagging++
       part.rss = rss
       all.cpu += cpu
       all.lag = Math.max(all.lag, lag)
@@ -81,33 +101,30 @@ export const createGenerator = (): Generator => {
         all.rss,
         Array.from(parts.values(), (each) => each.rss).reduce((sum, one) => sum + one, 0),
       )
-      all.late += sample.counts.late ?? 0
-      all.dropped += sample.counts.dropped ?? 0
-      all.ended += ended(sample)
+      for (const name of ['due', 'absent', 'late', 'dropped'] as const) all[name] += sample.counts[name] ?? 0
     },
     verdict() {
       const { late, dropped } = all
       const reasons = [...parts].flatMap(([number, part]) => reasonsOf(`worker ${number}`, part))
-      const due = Math.max(all.ended, late) + dropped
+      const due = Math.max(1, all.due - all.absent)
       if (late > due * SHARE_OF_TURNS)
         reasons.push(`${late} turns (${percent(late / due)}) began more than 10 ms after they were due`)
       const bound = reasons.length > 0
-      if (dropped > due * SHARE_OF_TURNS)
+      if (dropped > 0)
         reasons.push(
           `${dropped} turns (${percent(dropped / due)}) were never begun, for too many were under way` +
             (bound
               ? ''
               : ': the load generator had time, so that the server, or the limit of turns under way, held them back; those that were begun look faster than all would have been'),
         )
-      return {
-        bound,
-        reasons,
-        cpu_s: all.cpu / 1e6,
-        worst_lag_ms: all.lag,
-        peak_rss: all.rss,
-        late,
-        dropped,
-      }
+      return { bound, reasons }
     },
+    figures: () => ({
+      cpu: all.cpu / 1e6,
+      worstLag: all.lag,
+      peakRss: all.rss,
+      late: all.late,
+      dropped: all.dropped,
+    }),
   }
 }

@@ -21,11 +21,17 @@ export type Histogram = {
   /** what was recorded since the last take: HdrHistogram V2, compressed, base64; undefined: nothing */
   take(): string | undefined
   add(other: Decoded): void
-  latency(): Latency
+  /** @param missing what was never measured; only said beside the figures, which are of what was */
+  latency(missing?: number): Latency
+  /** The same with the missing ones behind all that were measured: Infinity where a rank is among them. */
+  ranked(missing: number): Ranked
   brief(): Brief
   /** at most 120, side by side without a hole, growing by the same factor */
   buckets(): Bucket[]
 }
+
+/** What a threshold is held against. */
+export type Ranked = Pick<Latency, 'min' | 'mean' | 'p50' | 'p90' | 'p99' | 'p999' | 'max'>
 
 /** One that was taken, of this process or another. */
 export type Decoded = JsHistogram
@@ -64,14 +70,14 @@ const eachValue = (h: JsHistogram, visit: (millis: number, count: number) => voi
 /** p50, p90, p99, p99.9 */
 const SHARES = [0.5, 0.9, 0.99, 0.999] as const
 
-/** In one pass: the library's own walks all of the array for each percentile. */
-const latencyOf = (h: JsHistogram): Latency => {
+/** In one pass: the library's own walks all of the array for each percentile. @param missing come after all others */
+const rankedOf = (h: JsHistogram, missing: number): Ranked => {
   const count = h.totalCount
-  if (count === 0) return { count, min: 0, mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0 }
+  if (count === 0) return { min: 0, mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0 }
   const min = h.minNonZeroValue / MICROS
   const max = Math.min(h.maxValue, LONGEST) / MICROS
   // the tiny bit less: 0.999 × 1,000 is not quite 999
-  const ranks = SHARES.map((share) => Math.ceil(share * count - 1e-6))
+  const ranks = SHARES.map((share) => Math.ceil(share * (count + missing) - 1e-6))
   const found: number[] = []
   let seen = 0
   let sum = 0
@@ -81,9 +87,12 @@ const latencyOf = (h: JsHistogram): Latency => {
     const within = Math.min(Math.max(millis, min), max)
     while (found.length < ranks.length && seen >= Number(ranks[found.length])) found.push(within)
   })
-  const [p50 = max, p90 = max, p99 = max, p999 = max] = found
-  return { count, min, mean: sum / count, p50, p90, p99, p999, max }
+  const beyond = missing > 0 ? Infinity : max
+  const [p50 = beyond, p90 = beyond, p99 = beyond, p999 = beyond] = found
+  return { min, mean: missing > 0 ? Infinity : sum / count, p50, p90, p99, p999, max: beyond }
 }
+
+export const p99Of = (h: Decoded): number | undefined => (h.totalCount === 0 ? undefined : rankedOf(h, 0).p99)
 
 const bucketsOf = (h: JsHistogram): Bucket[] => {
   if (h.totalCount === 0) return []
@@ -122,10 +131,11 @@ export const createHistogram = (): Histogram => {
       return encoded
     },
     add: (other) => h.add(other),
-    latency: () => latencyOf(h),
+    latency: (missing = 0) => ({ count: h.totalCount, missing, ...rankedOf(h, 0) }),
+    ranked: (missing) => rankedOf(h, missing),
     brief() {
-      const { count, p50, p99, max } = latencyOf(h)
-      return { count, p50, p99, max }
+      const { p50, p99, max } = rankedOf(h, 0)
+      return { count: h.totalCount, p50, p50_low: p50, p99, max }
     },
     buckets: () => bucketsOf(h),
   }

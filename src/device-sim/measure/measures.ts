@@ -1,11 +1,11 @@
 /** The names of what is measured, and one second of it as it goes from a worker to the coordinator. Not the measuring: measuring.ts. */
 
-/** All in ms, kept as whole µs. `tcp` and `handshake` are of every connection, and within what `https` and `connect` say. */
+/** All in ms, kept as whole µs. `tcp` and `handshake` are within what `https`, `connect` and `renew` say. */
 export const MEASURES = {
   enroll: 'enrolment: from the first connection to a certificate that was checked',
   renew: 'renewal: from asking to the confirmed certificate',
-  tcp: 'TCP: connect',
-  handshake: 'TLS: full handshake, both sides verified',
+  tcp: 'TCP: connect, at the doors and the desk, once the load has begun',
+  handshake: 'TLS: full handshake, both sides verified; where and when as tcp',
   connect: 'MQTT: from when it was begun to CONNACK, handshake included',
   https: 'HTTPS: from when it was due (open loop) or begun to the end of the answer, handshake included',
   publish: 'MQTT: PUBLISH to PUBACK (QoS 1), in an open loop from when it was due',
@@ -37,10 +37,18 @@ export const COUNTERS = [
   'cut',
   'bytes_sent',
   'bytes_received',
+  /** open loop: turns; each is absent, dropped or begun */
+  'due',
+  /** open loop: turns of a device that is away, has not come yet, or never came */
+  'absent',
   /** open loop: turns that began more than 10 ms after they were due */
   'late',
   /** open loop: turns that were due and never begun, for too many were under way */
   'dropped',
+  /** turns that were begun, and nobody ever said anything: given up at the end, or with a connection */
+  'unanswered',
+  'unanswered_https',
+  'unanswered_mqtt',
 ] as const
 export type Counter = (typeof COUNTERS)[number]
 
@@ -58,8 +66,11 @@ export type GeneratorSample = {
 
 /** What one worker saw since its last sample. JSON. */
 export type Sample = {
-  /** ms since the epoch: the end of it */
+  /** ms since the epoch: from where the one before ended, to here */
+  readonly from: number
   readonly at: number
+  /** none comes after it; it may be of less than a second, and its gauges are those before the goodbyes */
+  readonly last: boolean
   readonly counts: Partial<Readonly<Record<Counter, number>>>
   /** `<door> <reason>` → how often */
   readonly refused: Readonly<Record<string, number>>

@@ -18,8 +18,11 @@ export type Gauges = Pick<Sample, 'devices' | 'connected' | 'underWay'>
 export type Measures = Disposable & {
   readonly sink: Sink
   readonly meter: Omit<Meter, 'figures'> & { figures(): MeterFigures }
-  /** `last`: none comes after it, so that what is missing on a topic is a gap */
-  sample(gauges: Gauges, last?: boolean): Sample
+  /**
+   * Of what was since the one before.
+   * @param at ms since the epoch: when that ends. @param last none comes after it, so that what is missing on a topic is a gap
+   */
+  sample(gauges: Gauges, at?: number, last?: boolean): Sample
 }
 
 export type MeterFigures = ReturnType<Meter['figures']> & {
@@ -44,6 +47,7 @@ export const createMeasures = (load?: () => LoadCounts): Measures => {
   const topics = createTopicTracker()
   const inner = createMeter()
   const own = createOwnLoad()
+  let from = now()
 
   const handlers: Handlers = {
     enrolled({ via, millis }) {
@@ -79,6 +83,11 @@ export const createMeasures = (load?: () => LoadCounts): Measures => {
     stray: () => void counts.strays++,
     cut: () => void counts.cut++,
     error: ({ door, detail }) => errors.add(door, detail),
+    unanswered({ door }) {
+      counts.unanswered++
+      if (door !== 'enroll') counts[`unanswered_${door}`]++
+    },
+    issued: nothing,
     kept_out: nothing,
     listening: nothing,
     left: nothing,
@@ -114,11 +123,12 @@ export const createMeasures = (load?: () => LoadCounts): Measures => {
   }
 
   /** of those that are counted elsewhere, how far they were at the last sample */
-  const before = { duplicates: 0, reordered: 0, gaps: 0, late: 0, dropped: 0, tokens: 0 }
+  const before = { duplicates: 0, reordered: 0, gaps: 0, due: 0, absent: 0, late: 0, dropped: 0, tokens: 0 }
   const countElsewhere = (): void => {
     const { duplicates, reordered, gaps } = topics.figures
-    const { late, dropped } = load?.() ?? before
-    const here = { duplicates, reordered, gaps, late, dropped, tokens: inner.figures().tokensReturned }
+    const { due, absent, late, dropped } = load?.() ?? before
+    const tokens = inner.figures().tokensReturned
+    const here = { duplicates, reordered, gaps, due, absent, late, dropped, tokens }
     for (const name of Object.keys(here) as (keyof typeof here)[]) counts[name] += here[name] - before[name]
     Object.assign(before, here)
   }
@@ -126,7 +136,9 @@ export const createMeasures = (load?: () => LoadCounts): Measures => {
   return {
     sink: (event) => (handlers[event.kind] as (event: FleetEvent) => void)(event),
     meter,
-    sample(gauges, last = false) {
+    sample(gauges, end = now(), last = false) {
+      // a second that was told a little early is over
+      const at = Math.max(from, end)
       if (last) topics.end()
       countElsewhere()
       const taken: Partial<Record<Measure, string>> = {}
@@ -136,7 +148,9 @@ export const createMeasures = (load?: () => LoadCounts): Measures => {
       }
       const { devices, connected, underWay } = gauges
       const sample: Sample = {
-        at: now(),
+        from,
+        at,
+        last,
         counts: Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== 0)),
         refused: refused.counts(),
         errors: errors.counts(),
@@ -146,6 +160,7 @@ export const createMeasures = (load?: () => LoadCounts): Measures => {
         underWay,
         generator: own.read(),
       }
+      from = at
       for (const name of COUNTERS) counts[name] = 0
       refused.clear()
       errors.clear()

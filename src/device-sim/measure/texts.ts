@@ -35,15 +35,3 @@ export const createTextCounts = (most: number): TextCounts => {
     clear: () => found.clear(),
   }
 }
-
-/** `{'https ECONNREFUSED': 2}` is `{https: {ECONNREFUSED: 2}}`. */
-export const byDoor = (counts: Readonly<Record<string, number>>): Record<string, Record<string, number>> => {
-  const doors: Record<string, Record<string, number>> = {}
-  for (const [key, times] of Object.entries(counts)) {
-    const space = key.indexOf(' ')
-    const door = (doors[key.slice(0, space)] ??= {})
-    const said = key.slice(space + 1)
-    door[said] = (door[said] ?? 0) + times
-  }
-  return doors
-}

@@ -1,12 +1,13 @@
 /** The series of a report as CSV (RFC 4180): a row for each point, columns as in docs/simulation-report.md. Not the rest of it: that is the JSON's. */
 
+import { sumCounts } from '#device-sim/measure/counts.ts'
 import { COUNTERS, MEASURES } from '#device-sim/measure/measures.ts'
+import { DOORS } from '#device-sim/scenario/assertions.ts'
 import type { Point, SimulationReport } from '#wire/simulation-report.ts'
 import { byFrequency } from './format.ts'
 
 /** What is named from outside is the last columns, and not without end. */
 const MOST_REASONS = 100
-const DOORS = ['enroll', 'https', 'mqtt'] as const
 
 type Cell = number | string | undefined
 type Column = { readonly name: string; cell(point: Point): Cell }
@@ -16,7 +17,7 @@ const refusedAt = (door: string, { refused }: Point): number =>
 
 const measured = (name: string): readonly Column[] => [
   { name: `${name}_count`, cell: ({ measures }) => measures[name]?.count ?? 0 },
-  ...(['p50', 'p99', 'max'] as const).map((figure) => ({
+  ...(['p50', 'p50_low', 'p99', 'max'] as const).map((figure) => ({
     name: `${name}_${figure}_ms`,
     cell: ({ measures }: Point) => measures[name]?.[figure],
   })),
@@ -25,6 +26,7 @@ const measured = (name: string): readonly Column[] => [
 /** The same in every report, in this order. */
 const FIXED: readonly Column[] = [
   { name: 'at_ms', cell: ({ at_ms }) => at_ms },
+  { name: 'span_ms', cell: ({ span_ms }) => span_ms },
   { name: 'devices', cell: ({ devices }) => devices },
   { name: 'connected', cell: ({ connected }) => connected },
   { name: 'under_way', cell: ({ under_way }) => under_way },
@@ -41,10 +43,7 @@ const found = (
   series: readonly Point[],
   of: (point: Point) => Readonly<Record<string, number>>,
 ): string[] => {
-  const sums = new Map<string, number>()
-  for (const point of series)
-    for (const [name, n] of Object.entries(of(point))) sums.set(name, (sums.get(name) ?? 0) + n)
-  return byFrequency(Object.fromEntries(sums))
+  return byFrequency(sumCounts(series.map(of)))
     .slice(0, MOST_REASONS)
     .map(([name]) => name)
     .toSorted()

@@ -65,10 +65,6 @@ const UNSEEN = /[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]
 /** For a terminal: what others wrote is not to move the cursor. */
 export const printable = (text: string): string => text.toWellFormed().replace(UNSEEN, '?')
 
-/** Adds up what is counted by name, by name. */
-export const total = (counts: Readonly<Record<string, number>>): number =>
-  Object.values(counts).reduce((sum, n) => sum + n, 0)
-
 /** The most frequent first; of equals, by name. */
 export const byFrequency = (counts: Readonly<Record<string, number>>): (readonly [string, number])[] =>
   Object.entries(counts).toSorted(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))

@@ -2,6 +2,7 @@
 
 import { MEASURES } from '#device-sim/measure/measures.ts'
 import type { Point } from '#wire/simulation-report.ts'
+import { formatMillis } from './format.ts'
 
 /** One that this version does not know has its name. */
 export const wordsOf = (measure: string): string =>
@@ -17,27 +18,27 @@ export const inOrder = (measures: Readonly<Record<string, unknown>>): string[] =
 }
 
 /**
- * Of several seconds: the median of their medians, weighted by how often, and the worst of the others. An estimate: the whole run has a
- * histogram, its seconds have not.
+ * Of several seconds: the range of their medians, and the worst of the others. Never an average: the whole run has a histogram, its seconds have not.
  * @returns undefined: never
  */
 export const latencyOf = (
   points: readonly Point[],
   measure: string,
 ): Point['measures'][string] | undefined => {
-  const all = points
-    .flatMap((point) => point.measures[measure] ?? [])
-    .filter(({ count }) => count > 0)
-    .toSorted((a, b) => a.p50 - b.p50)
-  const count = all.reduce((sum, each) => sum + each.count, 0)
-  let left = count / 2
-  const middle = all.find((each) => (left -= each.count) <= 0) ?? all.at(-1)
-  return middle === undefined
+  const all = points.flatMap((point) => point.measures[measure] ?? []).filter(({ count }) => count > 0)
+  return all.length === 0
     ? undefined
     : {
-        count,
-        p50: middle.p50,
-        p99: Math.max(...all.map((each) => each.p99)),
-        max: Math.max(...all.map((each) => each.max)),
+        count: all.reduce((sum, { count }) => sum + count, 0),
+        p50: Math.max(...all.map(({ p50 }) => p50)),
+        p50_low: Math.min(...all.map(({ p50_low }) => p50_low)),
+        p99: Math.max(...all.map(({ p99 }) => p99)),
+        max: Math.max(...all.map(({ max }) => max)),
       }
+}
+
+/** Of one second or of several. */
+export const medianText = ({ p50, p50_low }: Point['measures'][string]): string => {
+  const [low, high] = [formatMillis(p50_low), formatMillis(p50)]
+  return low === high ? high : `${low} to ${high}`
 }

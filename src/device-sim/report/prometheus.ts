@@ -1,14 +1,16 @@
 /**
  * A run while it runs, for Prometheus: `/metrics` on a listener of its own, read from the same figures as the live view. It has no
- * authentication, so it is on loopback unless somebody says otherwise. What is named from outside is bounded in number and in letters.
+ * authentication, so it is on loopback unless somebody says otherwise, and answers under no other name. What is named from outside is bounded in number and in letters.
  */
 
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { isIP, type AddressInfo } from 'node:net'
 import { Counter, Gauge, Registry } from 'prom-client'
 import { FleetError } from '#fleet/errors.ts'
-import { byFrequency, total } from './format.ts'
+import { isLoopback } from '#runtime/config.ts'
+import { total } from '#device-sim/measure/counts.ts'
+import { byFrequency } from './format.ts'
 import type { Live, Phase } from './live.ts'
 
 export type Prometheus = AsyncDisposable & { readonly url: string }
@@ -20,19 +22,27 @@ type Family = {
   readonly labels: readonly string[]
   /** `counter`: never falls during a run */
   readonly type: 'counter' | 'gauge'
-  read(live: Live): readonly Value[]
+  /** @param reasons of a door that were shown before: a counter that is there once stays */
+  read(live: Live, reasons: (door: string) => Set<string>): readonly Value[]
 }
 
 /** Different reasons of a door: what is beyond them is one, `others`. */
 const MOST_REASONS = 50
 const REASON = /^[\w.:-]{1,64}$/
 
-/** Each time series is kept by Prometheus for ever: what a server answers must not make more of them at will. */
-const bounded = (counts: Readonly<Record<string, number>>): (readonly [string, number])[] => {
-  const known = byFrequency(counts).filter(([name]) => REASON.test(name) && name !== 'others')
-  const kept = known.slice(0, MOST_REASONS)
-  const rest = total(counts) - kept.reduce((sum, [, n]) => sum + n, 0)
-  return rest > 0 ? [...kept, ['others', rest]] : kept
+/**
+ * Each time series is kept by Prometheus for ever: what a server answers must not make more of them at will. The first that come are shown, and
+ * go on; a reason that finds no place is among the others for good, so that nothing falls.
+ */
+const bounded = (
+  counts: Readonly<Record<string, number>>,
+  kept: Set<string>,
+): (readonly [string, number])[] => {
+  for (const [name] of byFrequency(counts))
+    if (kept.size < MOST_REASONS && REASON.test(name) && name !== 'others') kept.add(name)
+  const shown = Object.entries(counts).filter(([name]) => kept.has(name))
+  const rest = total(counts) - shown.reduce((sum, [, n]) => sum + n, 0)
+  return rest > 0 ? [...shown, ['others', rest]] : shown
 }
 
 const one = (value: number): readonly Value[] => [[{}, value]]
@@ -84,9 +94,9 @@ export const FAMILIES: readonly Family[] = [
     help: 'refusals; beyond 50 reasons of a door `others`',
     labels: ['door', 'reason'],
     type: 'counter',
-    read: ({ totals }) =>
-      Object.entries(totals.refused).flatMap(([door, reasons]) =>
-        bounded(reasons).map(([reason, n]): Value => [{ door, reason }, n]),
+    read: ({ totals }, reasons) =>
+      Object.entries(totals.refused).flatMap(([door, counts]) =>
+        bounded(counts, reasons(door)).map(([reason, n]): Value => [{ door, reason }, n]),
       ),
   },
   {
@@ -183,12 +193,18 @@ export const FAMILIES: readonly Family[] = [
   },
 ]
 
-/** Nothing is kept between two scrapes: what there is at that moment is what is shown. */
+/** Nothing is kept between two scrapes but the names of reasons: what there is at that moment is what is shown. */
 const registryOf = (read: () => Live | undefined): Registry => {
   const registry = new Registry()
+  const kept = new Map<string, Set<string>>()
+  const reasons = (door: string): Set<string> => {
+    const known = kept.get(door) ?? new Set()
+    kept.set(door, known)
+    return known
+  }
   const now = (values: Family['read']): readonly Value[] => {
     const live = read()
-    return live === undefined ? [] : values(live)
+    return live === undefined ? [] : values(live, reasons)
   }
   for (const { name, help, labels, type, read: values } of FAMILIES) {
     const common = { name: `sallyport_sim_${name}`, help, labelNames: [...labels], registers: [registry] }
@@ -212,12 +228,26 @@ const registryOf = (read: () => Live | undefined): Registry => {
   return registry
 }
 
-const serving = (registry: Registry): Server => {
+/** Every address of the machine. */
+const ANY = ['0.0.0.0', '::']
+
+/**
+ * A page of the web may have its name point here, and then read what the browser fetches (DNS rebinding): asked for under a name of its own. An
+ * address is nobody's name.
+ */
+const isOurs = (said: string | undefined, listensOn: string): boolean => {
+  const name = URL.parse(`http://${said ?? ''}`)?.hostname.replace(/^\[|\]$/g, '') ?? ''
+  if (isLoopback(name) || name === listensOn.toLowerCase()) return true
+  return ANY.includes(listensOn) && isIP(name) !== 0
+}
+
+const serving = (registry: Registry, listensOn: string): Server => {
   const server = createServer({ maxHeaderSize: 8_192, headersTimeout: 5_000, requestTimeout: 5_000 })
   server.on('request', (request, reply) => {
     const respond = (status: number, text: string, type = 'text/plain; charset=utf-8'): void => {
       reply.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(text)
     }
+    if (!isOurs(request.headers.host, listensOn)) return respond(421, 'not the host that this is\n')
     if (request.method !== 'GET' || request.url !== '/metrics') return respond(404, 'not found\n')
     registry.metrics().then(
       (text) => respond(200, text, registry.contentType),
@@ -237,7 +267,7 @@ export const openPrometheus = async (o: {
   readonly read: () => Live | undefined
 }): Promise<Prometheus> => {
   const { host, port } = o.listen
-  const server = serving(registryOf(o.read))
+  const server = serving(registryOf(o.read), host)
   try {
     server.listen({ host, port })
     await once(server, 'listening')

@@ -1,5 +1,6 @@
 /** The end of a run in a few dozen lines of text: the same on a terminal, in a pipe and in a log. Not the page: html/. */
 
+import { total } from '#device-sim/measure/counts.ts'
 import type { SimulationReport } from '#wire/simulation-report.ts'
 import {
   byFrequency,
@@ -9,7 +10,6 @@ import {
   formatCount,
   formatMillis,
   printable,
-  total,
 } from './format.ts'
 import { inOrder } from './measures.ts'
 
@@ -32,6 +32,16 @@ const counted = (parts: readonly (readonly [number | undefined, string])[]): str
     .map(([n = 0, what]) => `${formatCount(n)} ${n === 1 ? what.replace(/s$/, '') : what}`)
     .join(', ')
 
+/** Of an open loop all; of a closed one those that are not in any other line. */
+const turnsOf = (counts: SimulationReport['counts']): string =>
+  counted([
+    [counts['due'], 'due'],
+    [counts['absent'], 'of devices that were away'],
+    [counts['late'], 'begun late'],
+    [counts['dropped'], 'dropped'],
+    [counts['unanswered'], 'never answered'],
+  ])
+
 const doneOf = ({ counts, run, refused, errors }: SimulationReport): Row[] => {
   const named = (name: string, what: string) => [counts[name], what] as const
   const rows: Row[] = [
@@ -48,6 +58,7 @@ const doneOf = ({ counts, run, refused, errors }: SimulationReport): Row[] => {
       ]),
     ],
     ['https', counted([named('admitted_https', 'admitted requests')])],
+    ['turns', turnsOf(counts)],
     [
       'mqtt',
       counted([
@@ -98,10 +109,16 @@ const latencyOf = ({ measures }: SimulationReport): string[] => {
     const found = measures[name]
     return found === undefined
       ? []
-      : [[name, formatCount(found.count), ...FIGURES.map((figure) => formatMillis(found[figure]))]]
+      : [
+          [
+            name,
+            ...[found.count, found.missing].map(formatCount),
+            ...FIGURES.map((figure) => formatMillis(found[figure])),
+          ],
+        ]
   })
   if (rows.length === 0) return labelled([['latency', 'nothing was measured']])
-  const all = [['latency', 'count', 'p50', 'p90', 'p99', 'p99.9', 'max'], ...rows]
+  const all = [['latency', 'count', 'missing', 'p50', 'p90', 'p99', 'p99.9', 'max'], ...rows]
   const widths = all[0]?.map((_, at) => Math.max(...all.map((row) => row[at]?.length ?? 0))) ?? []
   return all.map((row) =>
     row
@@ -181,6 +198,7 @@ const generatorOf = ({ generator, servers }: SimulationReport): string[] => {
   return labelled([
     ['generator', generator.bound ? 'WAS THE BOTTLENECK: latencies are not those of the server' : 'kept up'],
     ...generator.reasons.map((reason): Row => ['', reason]),
+    ...generator.gathering.reasons.map((reason): Row => ['', `while gathering: ${reason}`]),
     [
       '',
       `${cpu('it used', generator.cpu_s, generator.peak_rss)}; its timers were at most ${formatMillis(generator.worst_lag_ms)} late`,

@@ -1,12 +1,17 @@
 /** Whether a threshold holds of the figures of a run. Pure. Not how it is written: assertions.ts. */
 
 import type { SimulationReport } from '#wire/simulation-report.ts'
+import { total, totalOfDoors, type CountsByDoor } from '../measure/counts.ts'
+import type { Ranked } from '../measure/histograms.ts'
 import { RATES, type Assertion, type Figure, type Operator } from './assertions.ts'
 
 /** Of a report, and what only the coordinator knows. */
 export type Figures = Pick<SimulationReport, 'measures' | 'counts' | 'refused' | 'errors'> & {
-  readonly generator: Pick<SimulationReport['generator'], 'bound'>
-  /** ms of load */
+  readonly generator: Pick<SimulationReport['generator'], 'bound' | 'gathering'>
+  readonly load: SimulationReport['run']['load']
+  /** the measures, with what is missing in them behind all others: Infinity where a rank is among it */
+  readonly ranked: Readonly<Record<string, Ranked>>
+  /** ms of load, without the drain */
   readonly duration: number
   /** ms in which the fleet enrolled, before the load; undefined: it enrolled during it */
   readonly gathering?: number | undefined
@@ -22,13 +27,8 @@ export type AssertionVerdict = {
   readonly why: string
 }
 
-const sum = (counts: Readonly<Record<string, number>> | undefined): number =>
-  Object.values(counts ?? {}).reduce((all, each) => all + each, 0)
-
-type ByDoor = Readonly<Record<string, Readonly<Record<string, number>>>>
-
-const ofDoor = (all: ByDoor, door: string | undefined): number =>
-  door === undefined ? Object.values(all).reduce((total, each) => total + sum(each), 0) : sum(all[door])
+const ofDoor = (all: CountsByDoor, door: string | undefined): number =>
+  door === undefined ? totalOfDoors(all) : Object.hasOwn(all, door) ? total(all[door] ?? {}) : 0
 
 type FigureOf<K extends Figure['kind']> = Extract<Figure, { readonly kind: K }>
 
@@ -36,15 +36,13 @@ type FigureOf<K extends Figure['kind']> = Extract<Figure, { readonly kind: K }>
 const READ: {
   readonly [K in Figure['kind']]: (figure: FigureOf<K>, run: Figures) => number | undefined
 } = {
-  latency: ({ measure, statistic }, { measures }) => {
-    const latency = measures[measure]
-    return latency === undefined || latency.count === 0 ? undefined : latency[statistic]
-  },
+  latency: ({ measure, statistic }, { measures, ranked }) =>
+    (measures[measure]?.count ?? 0) === 0 ? undefined : ranked[measure]?.[statistic],
   samples: ({ measure }, { measures }) => measures[measure]?.count ?? 0,
   rate: ({ of }, { counts, duration, gathering }) => {
     const over = of === 'enroll' ? (gathering ?? duration) : duration
-    const total = RATES[of].reduce((all, counter) => all + (counts[counter] ?? 0), 0)
-    return over > 0 ? total / (over / 1_000) : undefined
+    const often = RATES[of].reduce((all, counter) => all + (counts[counter] ?? 0), 0)
+    return over > 0 ? often / (over / 1_000) : undefined
   },
   count: ({ counter }, { counts }) => counts[counter] ?? 0,
   errors: ({ door }, { errors }) => ofDoor(errors, door),
@@ -57,10 +55,9 @@ const READ: {
     Object.entries(refused).reduce(
       (all, [door, reasons]) =>
         all +
-        sum(
-          Object.fromEntries(
-            Object.entries(reasons).filter(([reason]) => expected?.has(`${door} ${reason}`) !== true),
-          ),
+        Object.entries(reasons).reduce(
+          (sum, [reason, count]) => (expected?.has(`${door} ${reason}`) === true ? sum : sum + count),
+          0,
         ),
       0,
     ),
@@ -79,21 +76,46 @@ const UNIT: Partial<Readonly<Record<Figure['kind'], string>>> = { latency: ' ms'
 
 const BOTTLENECK = 'the load generator was the bottleneck'
 
-/** What a generator that could not keep up says nothing about. That a rate was reached, it does say. */
-const isBlind = ({ figure, operator }: Assertion, holds: boolean): boolean =>
-  figure.kind === 'latency' || (figure.kind === 'rate' && !(holds && operator.startsWith('>')))
+const isUpper = (operator: Operator): boolean => operator.startsWith('<')
+
+/** Who made the load that the figure is of. */
+const wasBound = (figure: Figure, { generator, gathering }: Figures): boolean =>
+  figure.kind === 'latency' && figure.measure === 'enroll' && gathering !== undefined
+    ? generator.gathering.bound
+    : generator.bound
+
+/**
+ * What a generator that could not keep up says nothing about. That a rate was reached, it does say; and where latency counts from when a turn was
+ * due, its own delay only makes it longer: what is short enough even so is short enough.
+ */
+const isBlind = ({ figure, operator }: Assertion, holds: boolean, { load }: Figures): boolean => {
+  if (figure.kind === 'rate') return !(holds && operator.startsWith('>'))
+  return figure.kind === 'latency' && !(holds && isUpper(operator) && load === 'open')
+}
 
 const rounded = (value: number): number => Number(value.toFixed(3))
+
+/** Of a latency that reaches among those that are missing. */
+const beyond = ({ figure }: Assertion, { measures }: Figures): string => {
+  const {
+    count = 0,
+    missing = 0,
+    max = 0,
+  } = (figure.kind === 'latency' ? measures[figure.measure] : undefined) ?? {}
+  return `it was more than ${rounded(max)} ms: ${missing} of ${count + missing} were never answered, or failed, or were never begun`
+}
 
 /** Nothing measured proves nothing: it does not hold. */
 export const judgeAssertion = (assertion: Assertion, run: Figures): AssertionVerdict => {
   const { figure, operator, value: bound } = assertion
   const value = (READ[figure.kind] as (figure: Figure, run: Figures) => number | undefined)(figure, run)
   if (value === undefined) return { held: false, value: null, why: 'never measured, which proves nothing' }
-  const holds = HOLDS[operator](value, bound)
-  const shown = rounded(value)
-  const unit = UNIT[figure.kind] ?? ''
-  if (run.generator.bound && isBlind(assertion, holds))
-    return { held: null, value: shown, why: `not judged: ${BOTTLENECK} (it was ${shown}${unit})` }
-  return { held: holds, value: shown, why: `it was ${shown}${unit}` }
+  // of those that are missing nobody knows how long they took: no threshold is proved by them, from whichever side
+  const isKnown = value !== Infinity
+  const holds = isKnown && HOLDS[operator](value, bound)
+  const found = isKnown ? `it was ${rounded(value)}${UNIT[figure.kind] ?? ''}` : beyond(assertion, run)
+  const shown = isKnown ? rounded(value) : null
+  if (wasBound(figure, run) && isBlind(assertion, holds, run))
+    return { held: null, value: shown, why: `not judged: ${BOTTLENECK} (${found})` }
+  return { held: holds, value: shown, why: found }
 }

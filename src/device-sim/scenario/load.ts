@@ -1,6 +1,6 @@
 /** Where scenarios are: the ready ones beside this folder, and any file. Not what is in them: read.ts. */
 
-import { closeSync, openSync, readdirSync, readSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import { FleetError } from '#fleet/errors.ts'
 import { shown } from './complaint.ts'
@@ -24,11 +24,12 @@ export type ScenarioText = {
   readonly text: string
 }
 
-/** Reads no more than may be there, so that a device or a pipe that never ends does. */
-const readBounded = (path: string): Buffer => {
+/** Reads no more than may be there. @returns undefined: no file but a folder, a device or a pipe, for which nobody waits */
+const readBounded = (path: string): Buffer | undefined => {
   const into = Buffer.alloc(MOST_OCTETS + 1)
-  const fd = openSync(path, 'r')
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
+    if (!fstatSync(fd).isFile()) return undefined
     let length = 0
     while (length < into.length) {
       const read = readSync(fd, into, length, into.length - length, null)
@@ -45,14 +46,14 @@ const readText = (path: string, file: string): ScenarioText => {
   const stop = (what: string, cause?: unknown): never => {
     throw new FleetError('config_invalid', `${file}: ${what}`, { cause })
   }
-  const read = (): Buffer => {
+  const read = (): Buffer | undefined => {
     try {
       return readBounded(path)
     } catch (cause) {
       return stop(`cannot be read: ${(cause as NodeJS.ErrnoException).code ?? 'unreadable'}`, cause)
     }
   }
-  const octets = read()
+  const octets = read() ?? stop('is no ordinary file')
   if (octets.length > MOST_OCTETS) stop('larger than 64 KiB, which no scenario is')
   try {
     return { file, text: new TextDecoder('utf-8', { fatal: true }).decode(octets) }

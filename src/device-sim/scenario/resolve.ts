@@ -77,7 +77,7 @@ const drillsOf = (asked: 'all' | readonly string[] | undefined, complain: Compla
 /** Nothing is done to the fleet: then nothing may go wrong. By a clock that is wrong a server's certificate may be. */
 const usualAssertions = (timeline: readonly Fault[], clocks: Scenario['clocks']): readonly string[] => {
   if (timeline.length > 0) return []
-  return clocks.share === 0 ? ['refused==0', 'errors==0'] : ['refused==0']
+  return ['refused==0', ...(clocks.share === 0 ? ['errors==0'] : []), 'unanswered==0']
 }
 
 const assertionsOf = (asked: readonly string[], complain: Complain): readonly string[] => {

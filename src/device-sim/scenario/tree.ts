@@ -1,6 +1,6 @@
 /**
  * YAML text as a tree of maps, lists and plain values, each with its line. YAML's own ways of saying more than that (aliases, tags, merge keys,
- * several documents) are refused: a scenario needs none, and they are how a small file becomes a large one. Not what the keys mean: conform.ts.
+ * several documents, directives) are refused: a scenario needs none, and they are how a small file becomes a large one. Not what the keys mean: conform.ts.
  */
 
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Node } from 'yaml'
@@ -45,6 +45,10 @@ export const readTree = (text: string, file: string): Tree => {
     }
   }
   const document = parse()
+  // %YAML 1.1 would make 1:30 a number, and yes a truth value; before the document, a line that begins so is nothing else
+  const directive = text.split(/\r?\n/).findIndex((line) => line.startsWith('%'))
+  if (directive !== -1 && document.directives?.docStart === true)
+    complain(`${file}:${directive + 1}`, 'a directive', 'plain YAML 1.2')
   const [problem] = document.errors
   if (problem !== undefined) {
     const why = (problem.message.split('\n')[0] as string).replace(/ at line \d+, column \d+:?$/, '')

@@ -100,7 +100,7 @@ test('a threshold that does not hold: exit 1, the reason, and the command that r
   expect(stdout).toContain('✗ calm: NOT OK')
   expect(stderr).toContain('admitted_https>999 does not hold: it was 2')
   expect(stderr.split('\n')).toContain(
-    "repeat it with: npx sallyport sim run calm --devices 4 --ramp 100ms --pace 100ms --rounds 1 --seed again1 --assert 'admitted_https>999'",
+    `repeat it with: SALLYPORT_HOME=${fleet.home} npx sallyport sim run calm --workers 1 --devices 4 --ramp 100ms --pace 100ms --rounds 1 --seed again1 --assert 'admitted_https>999'`,
   )
 })
 
@@ -147,8 +147,10 @@ test('Ctrl-C while it runs: a partial report, the token is revoked, no lock and 
   const workers = workersOf(run.child.pid as number)
   expect(workers).toHaveLength(2)
   run.interrupt()
-  expect(await run.ended).toEqual({ code: 0, signal: null })
+  // what was not run to its end has not passed
+  expect(await run.ended).toEqual({ code: 1, signal: null })
   const report = reportIn('partial.json')
+  expect(report.verdict.reasons).toEqual(['it was ended before its time'])
   expect(report.run).toMatchObject({ interrupted: true, trouble: null, devices: 4 })
   expect(report.counts['enrolled_rest']).toBe(4)
   expect(report.run.duration_ms).toBeLessThan(20_000)
@@ -165,10 +167,53 @@ test('Ctrl-C while it runs: a partial report, the token is revoked, no lock and 
   expect(JSON.parse(second.stdout)).toMatchObject({ counts: { enrolled_state: 4 } })
 }, 30_000)
 
+test.each<[string, (run: Running) => void]>([
+  // `| head -1`
+  ['nobody reads any more', ({ child }) => child.stdout?.destroy()],
+  ['the terminal has gone', ({ child }) => child.kill('SIGHUP')],
+])(
+  '%s: the files come, and the exit code is the run’s',
+  async (what, happens) => {
+    const out = `${what.replaceAll(' ', '-')}.json`
+    const run = start('calm', ...QUICK, '--for', '3s', '--assert', 'admitted_https>99999', '--out', out)
+    await run.said(/\n/)
+    await run.said(/running|gathering/)
+    happens(run)
+    expect(await run.ended).toEqual({ code: 1, signal: null })
+    expect(reportIn(out).verdict.ok).toBe(false)
+  },
+  30_000,
+)
+
+test.skipIf(!existsSync('/proc/self/stat'))(
+  'Ctrl-Z stops the load too, and it goes on',
+  async () => {
+    const run = start('calm', ...QUICK, '--for', '5m', '--workers', '1', '--out', 'stopped.json')
+    await run.said(/running/)
+    const requests = async (): Promise<number> => (await fleet.seen()).total
+    run.child.kill('SIGSTOP')
+    /** the same for as long as it takes ten turns otherwise */
+    const settled = async (): Promise<number> => {
+      const before = await requests()
+      await new Promise((resolve) => setTimeout(resolve, 1_000))
+      return before === (await requests()) ? before : settled()
+    }
+    const still = await settled()
+    run.child.kill('SIGCONT')
+    while ((await requests()) === still) await new Promise((resolve) => setTimeout(resolve, 50))
+    run.interrupt()
+    // what was under way may have been given up by the target meanwhile; nobody is taken for dead
+    await run.ended
+    expect(reportIn('stopped.json').run.trouble).toBeNull()
+  },
+  30_000,
+)
+
 test('Ctrl-C while it gathers, and another one: forced', async () => {
   const run = start('calm', '--devices', '2000', '--for', '5m', '--workers', '2', '--out', 'never.json')
   await run.said(/gathering/)
   run.interrupt()
+  // a signal that comes while the same one is waiting to be delivered is none; what stops takes longer than this
   await new Promise((resolve) => setTimeout(resolve, 50))
   run.interrupt()
   expect((await run.ended).code).toBe(130)

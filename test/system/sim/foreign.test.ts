@@ -25,7 +25,7 @@ beforeAll(() => {
     writeFileSync(join(folder.path, id, 'full.pem'), device.fullPem)
     writeFileSync(join(folder.path, id, 'key.pem'), device.keyPem)
   }
-  given = readGivenCertificates(folder.path, pki.root.pem)
+  given = readGivenCertificates(folder.path, { rootPem: pki.root.pem })
 })
 
 /** @param answer seen by no test: what matters is who asked */
@@ -88,14 +88,17 @@ test('a plain mTLS server: stopped in the middle and started again, it is only e
 test('a server that wants another CA admits nobody: errors, and not a word of ours', async () => {
   const server = mtlsServer([])
   await once(server.listen(0, 'localhost'), 'listening')
-  const strangers = readGivenCertificates(folder.path, pki.root.pem).map((each) => {
+  const strangers = readGivenCertificates(folder.path, { rootPem: pki.root.pem }).map((each) => {
     const other = pki.device({ id: each.deviceId, by: pki.other.devices })
     return { ...each, keyPem: other.keyPem, certificatePem: other.certPem, chainPem: '' }
   })
+  const notes: string[] = []
   const report = await simulated({
     targets: { https: `https://localhost:${(server.address() as AddressInfo).port}` },
     scenario: quick({ devices: 3, doors: { https: 1, mqtt: 0 }, assertions: ['errors==0'] }),
     given: strangers,
+    workers: 4,
+    onNote: (text) => notes.push(text),
     foreign: true,
     rounds: 1,
   })
@@ -103,6 +106,10 @@ test('a server that wants another CA admits nobody: errors, and not a word of ou
   expect(report.verdict.ok).toBe(false)
   expect(report.counts['admitted_https'] ?? 0).toBe(0)
   expect(Object.keys(report.errors)).toEqual(['https'])
+  // one process each, and each has what it was given
+  expect(report.run.workers).toBe(3)
+  expect(report.counts['enrolled_given']).toBe(3)
+  expect(notes).toEqual([expect.stringContaining('3 workers')])
 })
 
 test.skipIf(MOSQUITTO === undefined)(

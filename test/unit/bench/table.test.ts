@@ -64,6 +64,7 @@ test.each<readonly [what: string, result: SuiteResult, lines: readonly string[]]
 
 test('what stands beside a peer that is not there is held against nothing', () => {
   expect(against({ ours: [1] }, 'theirs', { ours: 1 })).toEqual({})
+  expect(against(variants, 'theirs', {})).toEqual({ base: 'theirs' })
   expect(against(variants, 'theirs', { ours: 1 })).toEqual({ base: 'theirs', bounds: { ours: 1 } })
 })
 

@@ -13,6 +13,7 @@ export const fakeIo = (o: { env?: Io['env']; cwd?: string; now?: number } = {}):
     env: o.env ?? {},
     cwd: o.cwd ?? '/',
     clock: () => o.now ?? 0,
+    goOnUnread: () => {},
     stdout: () => out.join(''),
     stderr: () => err.join(''),
   }

@@ -14,8 +14,8 @@ const SECOND = 1_000
 export const binsOf = (series: readonly Point[], most: number): readonly Bin[] => {
   const size = Math.max(1, Math.ceil(series.length / most))
   const ends = series.map(({ at_ms }) => at_ms)
-  const [first = 0, second = first + SECOND] = ends
-  const begins = [first - Math.max(1, second - first), ...ends]
+  const { at_ms = 0, span_ms = SECOND } = series[0] ?? {}
+  const begins = [at_ms - Math.max(1, span_ms), ...ends]
   return Array.from({ length: Math.ceil(series.length / size) }, (_, i) => {
     const points = series.slice(i * size, (i + 1) * size)
     return { from: begins[i * size] ?? 0, to: points.at(-1)?.at_ms ?? 0, points }

@@ -89,7 +89,7 @@ export const faultsChart = (time: Time): Markup | undefined => {
       says: time.faults.map((fault, i) => `${i + 1}: ${words(fault)}`).join('. '),
       keys: [
         { name: 'for a time', style: 'area c1' },
-        { name: 'at once, or to the end', style: 'area c3' },
+        { name: 'done at once', style: 'area c3' },
       ],
       high: top + 30,
     },

@@ -1,12 +1,10 @@
 /** The beginning of the page: the verdict, what a reader must know before the figures, and the most important of them. */
 
+import { totalOfDoors } from '#device-sim/measure/counts.ts'
 import type { SimulationReport } from '#wire/simulation-report.ts'
-import { formatClock, formatCount, formatMillis, formatShort, total } from '../format.ts'
+import { formatClock, formatCount, formatMillis, formatShort } from '../format.ts'
 import { inOrder } from '../measures.ts'
 import { html, whole, type Content, type Markup } from './markup.ts'
-
-const sumOf = (doors: Readonly<Record<string, Readonly<Record<string, number>>>>): number =>
-  Object.values(doors).reduce((sum, door) => sum + total(door), 0)
 
 /** the same word at two doors is two */
 const reasonsIn = (doors: SimulationReport['refused']): string => {
@@ -26,10 +24,17 @@ const banners = ({ generator, run }: SimulationReport): Content => [
     ? html`<aside class="banner" role="note">
         <strong>The load generator was the bottleneck: these latencies are not the server’s.</strong>
         <p>
-          It could not keep up, so what was slow may have been this machine. No assertion about latency or
-          rate was judged. Ask for less, or give it more cores.
+          It could not keep up, so what was slow may have been this machine. Of assertions about latency only
+          those were judged that hold in an open loop all the same. Ask for less, or give it more cores.
         </p>
         ${list(generator.reasons)}
+      </aside>`
+    : undefined,
+  generator.gathering.bound
+    ? html`<aside class="banner" role="note">
+        <strong>The load generator was the bottleneck while the fleet enrolled.</strong>
+        <p>What <code>enroll</code> says is in part this machine.</p>
+        ${list(generator.gathering.reasons)}
       </aside>`
     : undefined,
   run.trouble === null
@@ -100,7 +105,7 @@ export const header = (report: SimulationReport): Markup => {
 type Tile = { readonly name: string; readonly value: string; readonly note: string; readonly bad?: boolean }
 
 const rate = (n: number, { run }: SimulationReport): string =>
-  run.duration_ms > 0 ? `${formatShort(Math.round((n / run.duration_ms) * 10_000) / 10)}/s` : ''
+  run.load_ms > 0 ? `${formatShort(Math.round((n / run.load_ms) * 10_000) / 10)}/s` : ''
 
 const judged = (name: string, all: readonly { readonly held: boolean | null }[]): Tile => {
   const tried = all.filter(({ held }) => held !== null)
@@ -129,7 +134,7 @@ const tilesOf = (report: SimulationReport): readonly Tile[] => {
   )
   const first = inOrder(measures).find((name) => name !== 'refusal')
   const latency = first === undefined ? undefined : measures[first]
-  const [refusals, failures] = [sumOf(refused), sumOf(errors)]
+  const [refusals, failures] = [totalOfDoors(refused), totalOfDoors(errors)]
   return [
     {
       name: 'devices',
@@ -153,7 +158,11 @@ const tilesOf = (report: SimulationReport): readonly Tile[] => {
           {
             name: `${first} p99`,
             value: formatMillis(latency.p99),
-            note: generator.bound ? 'not the server’s' : `p50 ${formatMillis(latency.p50)}`,
+            note: generator.bound
+              ? 'not the server’s'
+              : latency.missing > 0
+                ? `without ${formatShort(latency.missing)} that are missing`
+                : `p50 ${formatMillis(latency.p50)}`,
           },
         ]),
     {

@@ -3,7 +3,7 @@
 import type { Latency, SimulationReport } from '#wire/simulation-report.ts'
 import { formatClock, formatCount, formatMillis, formatShort } from '../format.ts'
 import { linearAxis, logAxis, needsLog, nice, type Axis } from './axis.ts'
-import { latencyOf, wordsOf } from '../measures.ts'
+import { latencyOf, medianText, wordsOf } from '../measures.ts'
 import type { Bin } from './bins.ts'
 import {
   ACROSS,
@@ -27,7 +27,7 @@ const cellsOf = (measure: string) => (bin: Bin) => {
   const found = latencyOf(bin.points, measure)
   return found === undefined
     ? ['0', '—', '—', '—']
-    : [formatCount(found.count), formatMillis(found.p50), formatMillis(found.p99), formatMillis(found.max)]
+    : [formatCount(found.count), medianText(found), formatMillis(found.p99), formatMillis(found.max)]
 }
 
 /** @param id unique in the page */
@@ -59,13 +59,12 @@ export const latencyChart = (time: Time, measure: string, id: string): Markup =>
     }),
   )
   const worst = time.series.find((point) => point.measures[measure]?.max === most)
-  const points = Math.max(0, ...time.bins.map((bin) => bin.points.length))
-  const thinned =
-    points > 1 ? ` Each point is of ${points} seconds: the middle p50, the worst p99 and max.` : ''
+  const several = time.bins.some((bin) => bin.points.length > 1 || bin.to - bin.from > 1_999)
+  const thinned = several ? ` Each point is of several seconds: the highest of their p50, p99 and max.` : ''
   return timeChart(time, {
     id,
     title: measure,
-    note: `${wordsOf(measure)}${points > 1 ? `; each point is of ${points} seconds` : ''}`,
+    note: `${wordsOf(measure)}${several ? '; each point is of several seconds, and has the highest of their percentiles' : ''}`,
     says: `p50, p99 and maximum of ${measure} in each second, on a ${y.log ? 'logarithmic' : 'linear'} axis. The slowest took ${formatMillis(most)}${worst === undefined ? '' : `, at ${formatClock(worst.at_ms)}`}.${thinned}`,
     y,
     marks: [

@@ -1,7 +1,8 @@
 /** What the devices did and were refused in each second, stacked; and how many there were. */
 
+import { sumCounts, total, totalOfDoors } from '#device-sim/measure/counts.ts'
 import type { Point, SimulationReport } from '#wire/simulation-report.ts'
-import { byFrequency, clipped, formatCount, formatMillis, formatShort, total } from '../format.ts'
+import { byFrequency, clipped, formatCount, formatMillis, formatShort } from '../format.ts'
 import { linearAxis, type Axis } from './axis.ts'
 import { mostOf, rateOf } from './bins.ts'
 import { AREA, middle, timeChart, UP, type Key, type Time } from './chart.ts'
@@ -94,10 +95,7 @@ export const throughputChart = (time: Time, { run, counts }: SimulationReport): 
 const REASONS = ['area c3', 'area c1', 'area c4', 'area c0', 'area c2', 'area c5', 'area c6'] as const
 
 const reasonsOf = (series: readonly Point[]): readonly Layer[] => {
-  const sums = new Map<string, number>()
-  for (const { refused } of series)
-    for (const [reason, n] of Object.entries(refused)) sums.set(reason, (sums.get(reason) ?? 0) + n)
-  const names = byFrequency(Object.fromEntries(sums)).map(([name]) => name)
+  const names = byFrequency(sumCounts(series.map(({ refused }) => refused))).map(([name]) => name)
   const own = names.slice(0, names.length > REASONS.length ? REASONS.length - 1 : REASONS.length)
   const others = names.slice(own.length)
   return [
@@ -127,7 +125,7 @@ export const refusalsChart = (time: Time, { refused, series }: SimulationReport)
         id: 'refusals',
         title: 'Refusals and errors',
         note: 'a second, by door and reason',
-        says: `Refusals in each second, stacked by reason. In all ${formatCount(Object.values(refused).reduce((sum, door) => sum + total(door), 0))}; the table of refusals has them all.`,
+        says: `Refusals in each second, stacked by reason. In all ${formatCount(totalOfDoors(refused))}; the table of refusals has them all.`,
         layers: reasonsOf(series),
       })
 

@@ -1,15 +1,8 @@
 /** The report as tables and lists: every figure that the plots do not say exactly. */
 
+import { totalOfDoors } from '#device-sim/measure/counts.ts'
 import type { SimulationReport } from '#wire/simulation-report.ts'
-import {
-  byFrequency,
-  formatBytes,
-  formatClock,
-  formatCount,
-  formatMillis,
-  formatShare,
-  total,
-} from '../format.ts'
+import { byFrequency, formatBytes, formatClock, formatCount, formatMillis, formatShare } from '../format.ts'
 import { table } from './chart.ts'
 import { inOrder, wordsOf } from '../measures.ts'
 import { html, type Content, type Markup } from './markup.ts'
@@ -32,15 +25,16 @@ const more = (all: number): Content =>
 export const measuresTable = ({ measures }: SimulationReport): Markup =>
   table(
     'Latency of the whole run',
-    ['measure', 'count', 'min', 'mean', 'p50', 'p90', 'p99', 'p99.9', 'max', ''],
+    ['measure', 'count', 'missing', 'min', 'mean', 'p50', 'p90', 'p99', 'p99.9', 'max', ''],
     inOrder(measures).flatMap((name) => {
       const each = measures[name]
       if (each === undefined) return []
       const { min, mean, p50, p90, p99, p999, max } = each
       const figures = [min, mean, p50, p90, p99, p999, max].map(formatMillis)
-      return [[name, formatCount(each.count), ...figures, html`<small>${wordsOf(name)}</small>`]]
+      const often = [each.count, each.missing].map(formatCount)
+      return [[name, ...often, ...figures, html`<small>${wordsOf(name)}</small>`]]
     }),
-    [9],
+    [10],
   )
 
 const share = (n: number, most: number): Markup =>
@@ -76,7 +70,7 @@ const frequencies = (
 }
 
 const isEmpty = (doors: Readonly<Record<string, Readonly<Record<string, number>>>>): boolean =>
-  Object.values(doors).every((door) => total(door) === 0)
+  totalOfDoors(doors) === 0
 
 export const refusalsTable = ({ refused }: SimulationReport): Content =>
   isEmpty(refused)

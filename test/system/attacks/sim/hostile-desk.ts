@@ -30,11 +30,15 @@ export const hostileDesk = (pki: TestPki, tls: TlsOptions, faults: DeskFaults = 
   httpsDoor(tls, (request) => {
     const path = request.head.split(' ')[1] ?? ''
     if (faults.first?.(request, path) === true) return
-    if (path.startsWith('/v1/trust')) request.answer(200, pki.root.pem, ['content-type: application/x-pem-file'])
+    if (path.startsWith('/v1/trust'))
+      request.answer(200, pki.root.pem, ['content-type: application/x-pem-file'])
     else if (path.startsWith('/v1/chain'))
       request.answer(200, pki.devices.pem + pki.root.pem, ['content-type: application/x-pem-file'])
-    else if (path === '/v1/confirm') request.answer(204, '')
-    else if (request.head.startsWith('POST /v1/enroll') || request.head.startsWith('POST /v1/renew ')) {
+    else if (path === '/v1/confirm') {
+      const { serialNumber } = request.socket.getPeerCertificate()
+      const answer = { device_id: request.cn, serial: serialNumber.toLowerCase(), state: 'live' }
+      request.answer(200, JSON.stringify(answer), ['content-type: application/json'])
+    } else if (request.head.startsWith('POST /v1/enroll') || request.head.startsWith('POST /v1/renew ')) {
       const asked = JSON.parse(request.body) as { csr: string; device_id?: string }
       const csr = readCsr(asked.csr)
       const renewal = path === '/v1/renew'
@@ -43,14 +47,16 @@ export const hostileDesk = (pki: TestPki, tls: TlsOptions, faults: DeskFaults = 
       const now = Date.now()
       const notAfter = now + (faults.life ?? 3_600_000)
       const key = { publicKey, privateKey: pki.devices.privateKey }
-      const leaf = pki.device({ id, key, notAfter, ...faults.leaf?.({ id, renewal }) })
+      const odd = faults.leaf?.({ id, renewal })
+      // a shape may have dates of its own
+      const leaf = pki.device({ id, key, ...(odd?.shape === undefined && { notAfter }), ...odd })
       const answer = {
         device_id: id,
         certificate: leaf.certPem,
         chain: leaf.chainPem,
-        serial: '4a',
-        not_before: new Date(now - 1_000).toISOString(),
-        not_after: new Date(notAfter).toISOString(),
+        serial: leaf.facts.serial,
+        not_before: new Date(leaf.facts.notBefore).toISOString(),
+        not_after: new Date(leaf.facts.notAfter).toISOString(),
         renew_after: new Date(now + (faults.renewAfter ?? 3_000_000)).toISOString(),
         pending: renewal,
         ...faults.extra,

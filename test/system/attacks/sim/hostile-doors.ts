@@ -32,7 +32,8 @@ const PROBLEM = (reason: string): string => JSON.stringify({ type: 'about:blank'
 /** As our own door: one request, with a certificate. */
 export const good = (request: Request): void => {
   if (request.nth > 1) return
-  if (request.cn === undefined) request.answer(403, PROBLEM('certificate_required'), ['content-type: application/problem+json'])
+  if (request.cn === undefined)
+    request.answer(403, PROBLEM('certificate_required'), ['content-type: application/problem+json'])
   else request.answer(200, '{"ok":true}')
   request.socket.end()
 }
@@ -62,7 +63,11 @@ export const httpsDoor = async (tls: TlsOptions, behave: (request: Request) => v
           cn: nameOf(socket),
           nth,
           answer(status, content, headers = []) {
-            const lines = [`HTTP/1.1 ${status} Any`, ...headers, `content-length: ${Buffer.byteLength(content)}`]
+            const lines = [
+              `HTTP/1.1 ${status} Any`,
+              ...headers,
+              `content-length: ${Buffer.byteLength(content)}`,
+            ]
             socket.write(`${lines.join('\r\n')}\r\n\r\n${content}`)
           },
         })
@@ -107,7 +112,10 @@ export type BrokerFaults = {
 
 /** A broker with device topics as ours: `devices/<CN>/#`, and what is asked for broken. */
 export const broker = (tls: TlsOptions, faults: BrokerFaults = {}): Promise<Door> => {
-  const listeners = new Map<TLSSocket, { readonly cn: string | undefined; readonly reply: (packet: Packet) => void }>()
+  const listeners = new Map<
+    TLSSocket,
+    { readonly cn: string | undefined; readonly reply: (packet: Packet) => void }
+  >()
   let n = 0
   return mqttServer({ ...tls, requestCert: true, rejectUnauthorized: false }, (packet, reply, socket) => {
     const cn = nameOf(socket)
@@ -123,7 +131,9 @@ export const broker = (tls: TlsOptions, faults: BrokerFaults = {}): Promise<Door
     }
     if (packet.cmd === 'pingreq') reply({ cmd: 'pingresp' })
     if (packet.cmd === 'subscribe') {
-      const granted = packet.subscriptions.map(({ topic, qos }) => (own(topic) || faults.anyFilter === true ? qos : 0x80))
+      const granted = packet.subscriptions.map(({ topic, qos }) =>
+        own(topic) || faults.anyFilter === true ? qos : 0x80,
+      )
       if (!granted.every((code) => code === 0x80)) {
         listeners.set(socket, { cn, reply })
         socket.once('close', () => listeners.delete(socket))

@@ -1,5 +1,6 @@
 /** `--certs DIR`: the three shapes of it, and every way to be wrong said with the file's name. */
 
+import { spawnSync } from 'node:child_process'
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
@@ -41,7 +42,10 @@ test('directories, as device enroll leaves them; full.pem holds the intermediate
   expect(first).toMatchObject({ deviceId: 'pump-1', chainPem: '', rootPem: '' })
   expect(second).toMatchObject({ deviceId: 'pump-2', chainPem: b.chainPem, rootPem: pki.root.pem })
   expect(second?.keyPem).toBe(b.keyPem)
-  expect(readGivenCertificates(dir, 'given').map(({ rootPem }) => rootPem)).toEqual(['given', 'given'])
+  expect(readGivenCertificates(dir, { rootPem: 'given' }).map(({ rootPem }) => rootPem)).toEqual([
+    'given',
+    'given',
+  ])
   symlinkSync(join(dir, 'one'), join(folder.path, 'link'))
   expect(readGivenCertificates(join(folder.path, 'link')).map(({ deviceId }) => deviceId)).toEqual(['pump-1'])
 })
@@ -55,7 +59,15 @@ test('a link to a directory is one', () => {
   expect(readGivenCertificates(devices)).toHaveLength(1)
 })
 
-test('NAME.pem or NAME.crt beside NAME.key; a certificate without a key is somebody else', () => {
+test('no more are read than are asked for', () => {
+  put('a.pem', a.certPem)
+  put('a.key', a.keyPem)
+  put('b.pem', 'nonsense')
+  put('b.key', 'nonsense')
+  expect(readGivenCertificates(dir, { most: 1 }).map(({ deviceId }) => deviceId)).toEqual(['pump-1'])
+})
+
+test('NAME.pem or NAME.crt beside NAME.key; the certificate of a CA is no device', () => {
   put('b.crt', b.fullPem)
   put('b.key', b.keyPem)
   put('a.pem', a.certPem)
@@ -121,6 +133,28 @@ test.each<[string, () => void, RegExp]>([
       put('a.key', 'nonsense')
     },
     /a\.key: holds no private key in PEM/,
+  ],
+  [
+    'a device whose key is not beside it',
+    () => {
+      put('a.pem', a.certPem)
+      put('a.key', a.keyPem)
+      put('b.pem', b.certPem)
+    },
+    /b\.pem: is the certificate of a device, and its key is not beside it \(b\.key\)/,
+  ],
+  [
+    'a directory with a key alone',
+    () => put('one/key.pem', a.keyPem),
+    /one: holds a key\.pem, and no cert\.pem/,
+  ],
+  [
+    'a pipe',
+    () => {
+      put('a.key', a.keyPem)
+      spawnSync('mkfifo', [join(dir, 'a.pem')])
+    },
+    /a\.pem: is no file/,
   ],
   [
     'two of one name',

@@ -17,7 +17,7 @@ test('what it shows, without colours', () => {
     'devices   200 of 200  100 connected  20 under way',
     expect.stringMatching(/^https {5}[\d,]+ admitted {2}[\d.]+\/s {2}[▁▂▃▄▅▆▇█]+$/),
     expect.stringMatching(/^mqtt {6}[\d,]+ published {2}[\d.]+\/s {2}[▁▂▃▄▅▆▇█]+$/),
-    'last 5 s          p50      p99      max     all p50      p99    p99.9',
+    'worst 5 s         p50      p99      max     all p50      p99    p99.9',
     ...Array.from({ length: 6 }, () => expect.stringMatching(/^\w+ +[\d.]+ [mµ]s +[\d.]+ [mµ]s/)),
     expect.stringMatching(/^refused {3}\d+ {2}https request_timeout \d+$/),
     'faults    link (60 devices, 0:04 left)',
@@ -60,7 +60,7 @@ test.each([200, 80, 62, 40, 12, 1])('no line is wider than a terminal of %i colu
 })
 
 test('in 40 columns the figures of now are whole', () => {
-  expect(plain(sampleLive(), 40)[5]).toBe('last 5 s        p50      p99      max')
+  expect(plain(sampleLive(), 40)[5]).toBe('worst 5 s       p50      p99      max')
 })
 
 test('colours add nothing that is seen', () => {
@@ -100,6 +100,7 @@ describe('the view', () => {
       env: { NO_COLOR: '1', ...o.env },
       cwd: '/',
       clock: () => now,
+      goOnUnread: () => {},
     }
     return { io, written, wait: (ms: number) => (now += ms) }
   }
@@ -178,4 +179,13 @@ describe('the view', () => {
     expect(shown.written.out).toBe('')
     expect(shown.written.err).toMatch(/^── revocation-drill/)
   })
+})
+
+test('a rate is over the time that its seconds took', () => {
+  const point = recent.at(-1) ?? expect.fail('a point')
+  const long = { ...point, span_ms: 4_000, counts: { admitted_https: 400 } }
+  const short = { ...point, span_ms: 500, counts: { admitted_https: 50 } }
+  expect(lineOf(sampleLive(), [long, short])).toContain('https 100/s')
+  const several = { ...long, measures: { https: { count: 9, p50: 8, p50_low: 2, p99: 9, max: 9 } } }
+  expect(lineOf(sampleLive(), [several])).toContain('p50 2 ms to 8 ms p99 9 ms')
 })

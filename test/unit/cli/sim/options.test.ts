@@ -69,3 +69,9 @@ test.each([
 ])('repeat %#', (scenario, given, used, expected) => {
   expect(repeatCommand(scenario, given, used)).toBe(expected)
 })
+
+test('repeat: where everything is, when the environment said so', () => {
+  expect(repeatCommand('calm', { config: 'a b.yaml', workers: '2' }, 's1', '/home/x y')).toBe(
+    "SALLYPORT_HOME='/home/x y' npx sallyport sim run calm --config 'a b.yaml' --workers 2 --seed s1",
+  )
+})

@@ -1,9 +1,10 @@
 /** `sim run` with a mistake in it: said before anybody is asked, with what was expected. What it does otherwise: test/system/sim. */
 
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { run } from '#cli/run.ts'
+import { planRun } from '#cli/sim/plan-run.ts'
 import { makePki } from '../../../support/pki.ts'
 import { temporaryFolder } from '../../../support/temporary.ts'
 import { fakeIo } from '../fake-io.ts'
@@ -16,10 +17,38 @@ beforeAll(() => {
     writeFileSync(join(folder.path, path), text)
   }
   file('bad.yaml', 'api_version: 1\nsummary: x\ndevcies: 3\n')
-  file('locked/run.pid', `${process.pid}\n`)
+  file('locked/run.pid', `${process.ppid}\n`)
+  file('strange/fleet.json', '{"seed":5}')
+  mkdirSync(join(folder.path, 'open'))
+  chmodSync(join(folder.path, 'open'), 0o777)
   const pump = makePki({ now: Date.now() }).device({ id: 'pump' })
   file('certs/pump/cert.pem', pump.certPem)
   file('certs/pump/key.pem', pump.keyPem)
+})
+
+test.each([
+  ['a large fleet comes over as long as its workers need', { devices: 10_000, workers: 2 }, 25_000, true],
+  ['a small one as the scenario says', { devices: 25, workers: 1 }, 5_000, false],
+  ['who says --ramp decides', { devices: 10_000, workers: 2, ramp: 1_000 }, 1_000, false],
+  ['not longer than the run', { devices: 10_000, workers: 2, for: 10_000 }, 10_000, true],
+])('%s', (_, options, ramp, noted) => {
+  const io = fakeIo({ cwd: folder.path, env: { SALLYPORT_HOME: folder.path } })
+  using planned = planRun(io, 'calm', { rounds: 1, ...options })
+  expect(planned.run.scenario.ramp).toBe(ramp)
+  expect(planned.notes.some((note) => note.includes('--ramp says otherwise'))).toBe(noted)
+})
+
+test('a storm stays one', () => {
+  const io = fakeIo({ cwd: folder.path, env: { SALLYPORT_HOME: folder.path } })
+  using planned = planRun(io, 'boot-storm', { devices: 1_000, workers: 1 })
+  expect(planned.run.scenario.ramp).toBe(0)
+})
+
+test('URLs of the environment are said as options, and how to end it', () => {
+  const env = { SALLYPORT_HOME: folder.path, SALLYPORT_GATEWAY_HTTPS_URL: 'https://a.test:1' }
+  using planned = planRun(fakeIo({ cwd: folder.path, env }), 'calm', { devices: 3 })
+  expect(planned.fromEnvironment).toEqual({ httpsUrl: 'https://a.test:1' })
+  expect(planned.notes).toEqual([expect.stringContaining('until Ctrl-C')])
 })
 
 const TARGET = '--target https://localhost:1 --certs certs'
@@ -30,6 +59,12 @@ test.each([
   ['--rate 0', /more than 0/],
   ['--rate 9999999999', /at most 1000000/],
   ['--rate 5 --pace 1s', /--pace: .*--rate/],
+  ['--rate 5 --rounds 3', /--rounds 3: .*--rate.*--for/],
+  ['--state bad.yaml', /--state .*bad\.yaml cannot be made: it is no directory/],
+  ['--state strange', /strange\/fleet\.json cannot be read: it holds no seed/],
+  ['--state open', /--state .*open: others may write into it/],
+  ['--ca bad.yaml', /--ca bad\.yaml holds no certificate/],
+  ['--ca /dev/zero', /\/dev\/zero is larger than/],
   ['--pace soon', /such as 2s/],
   ['--for 0s', /such as 30s/],
   ['--payload 2000000', /from 0 to 1048576/],
@@ -46,6 +81,7 @@ test.each([
   ['--assert https.p42<1ms', /p42/],
   ['--target https://localhost:1', /--target needs --certs/],
   ['--certs certs', /--certs goes with --target/],
+  [`hostile ${TARGET}`, /scenario hostile has drills: .*--target is none/],
   [`${TARGET} --token x`, /--token is for a Sallyport/],
   [`${TARGET} --state x`, /--state is for a Sallyport/],
   [`${TARGET} --devices 2`, /--devices 2: there are 1 identities in certs/],

@@ -36,6 +36,15 @@ test('a killed one does not lock for ever', async () => {
   using _ = await lockHome(home.path)
 })
 
+test('a process of the same id is not the one that left it: in a container all are process 1', async () => {
+  for (const text of [`${process.pid}\n`, `${process.pid} 1\n`, `${process.ppid} 1\n`]) {
+    using home = temporaryFolder()
+    mkdirSync(join(home.path, 'run'))
+    writeFileSync(join(home.path, 'run/up.pid'), text)
+    using _ = await lockHome(home.path)
+  }
+})
+
 test('of several that find a stale lock at once, one gets it', async () => {
   using home = temporaryFolder()
   mkdirSync(join(home.path, 'run'))

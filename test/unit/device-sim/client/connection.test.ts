@@ -3,10 +3,11 @@ import type { AddressInfo, Socket } from 'node:net'
 import { createServer, type TLSSocket, type TlsOptions } from 'node:tls'
 import { describe, expect, test } from 'vitest'
 import { DAY, HOUR } from '#fleet/clock.ts'
-import { clientContext, openConnection } from '#device-sim/client/connection.ts'
+import { clientContext, openConnection, PUBLIC_ROOTS } from '#device-sim/client/connection.ts'
 import { httpsOnce } from '#device-sim/client/https-once.ts'
 import type { LinkFault } from '#device-sim/client/link.ts'
 import { createMeter, type Times } from '#device-sim/client/meter.ts'
+import { createOpeningGate } from '#device-sim/client/opening-gate.ts'
 import { createRandom } from '#device-sim/random.ts'
 import { makePki, type LeafOptions } from '../../../support/pki.ts'
 
@@ -47,7 +48,7 @@ const serve = async (options: TlsOptions): Promise<Server> => {
     }),
     over: () =>
       Promise.all(
-        sockets.map((socket) => socket.closed || new Promise((done) => socket.once('close', done))),
+        sockets.map(async (socket) => socket.closed || new Promise((done) => socket.once('close', done))),
       ),
     async [Symbol.asyncDispose]() {
       server.close()
@@ -236,4 +237,97 @@ describe('over a bad link', () => {
     await over
     await server.over()
   })
+})
+
+test.each(['', '\n', 'not a certificate'])(
+  'a root of %j is refused: Node would trust the public web',
+  (rootPem) => {
+    expect(() => clientContext({ rootPem })).toThrow(expect.objectContaining({ code: 'config_invalid' }))
+  },
+)
+
+test('the roots of the public web are one set for all devices', () => {
+  const began = process.memoryUsage().rss
+  // each with a set of its own would be 100 MB
+  const contexts = Array.from({ length: 100 }, () => clientContext({ rootPem: PUBLIC_ROOTS }))
+  expect(contexts).toHaveLength(100)
+  expect(process.memoryUsage().rss - began).toBeLessThan(50e6)
+})
+
+describe('with a gate', () => {
+  /** Lets one in at a time. */
+  const oneByOne = () => createOpeningGate(1)(60_000)
+
+  test('no more open at once than it lets in; what a connection shows is asked for when its turn has come', async () => {
+    await using server = await serve(serverOf(['localhost']))
+    const gate = oneByOne()
+    const asked: string[] = []
+    const knock = async (name: string) => {
+      const { socket } = await openConnection({
+        url: new URL(`https://localhost:${server.port}`),
+        gate,
+        context: () => {
+          asked.push(`${name} begins`)
+          return context
+        },
+      })
+      asked.push(`${name} is open`)
+      socket.destroy()
+    }
+    await Promise.all(['a', 'b', 'c'].map(knock))
+    expect(asked).toHaveLength(6)
+    // a promise later than the next one's turn
+    expect(asked.filter((what) => what.endsWith('begins'))).toEqual(['a begins', 'b begins', 'c begins'])
+    expect(asked.indexOf('c begins')).toBeGreaterThan(asked.indexOf('a is open'))
+  })
+
+  test('gives its place back when it fails, also before there is a socket, and leaves the queue with its signal', async () => {
+    const gate = oneByOne()
+    const url = new URL('https://localhost:1')
+    const held = Promise.withResolvers<() => void>()
+    gate((leave) => held.resolve(leave))
+    const stop = new AbortController()
+    const begun: string[] = []
+    const knock = (name: string, o: object = {}) =>
+      openConnection({
+        url,
+        gate,
+        context: () => {
+          begun.push(name)
+          return context
+        },
+        ...o,
+      })
+    const given = knock('given up', { signal: stop.signal })
+    const broken = knock('broken', {
+      context: () => {
+        throw new Error('no key')
+      },
+    })
+    const refused = knock('refused')
+    stop.abort()
+    await expect(given).rejects.toMatchObject({ detail: expect.stringContaining('given up') as string })
+    ;(await held.promise)()
+    await expect(broken).rejects.toMatchObject({ detail: expect.stringContaining('no key') as string })
+    await expect(refused).rejects.toMatchObject({ code: 'target_unreachable' })
+    expect(begun).toEqual(['refused'])
+    const next = Promise.withResolvers<void>()
+    gate(() => next.resolve())
+    await next.promise
+  })
+})
+
+test.runIf(process.platform === 'linux')('comes from the address that it is told to', async () => {
+  const from = Promise.withResolvers<string | undefined>()
+  const server = createServer(serverOf(['localhost']), (socket) => {
+    from.resolve(socket.remoteAddress)
+    socket.destroy()
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const url = new URL(`https://localhost:${port}`)
+  const { socket } = await openConnection({ url, context, localAddress: '127.0.0.2' })
+  expect(await from.promise).toBe('127.0.0.2')
+  socket.destroy()
+  server.close()
 })

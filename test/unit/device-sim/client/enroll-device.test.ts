@@ -1,7 +1,9 @@
 import { createHash, X509Certificate } from 'node:crypto'
+import { inspect } from 'node:util'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { formatClaimToken } from '#wire/tokens.ts'
 import { adviceFor, confirmDevice, enrollDevice, renewDevice } from '#device-sim/client/enroll-device.ts'
+import type { Forgery } from '#device-sim/client/impostor.ts'
 import type { Identity } from '#device-sim/index.ts'
 import { createWorld, httpsServer, type World } from '../../../support/faulty-servers.ts'
 
@@ -22,15 +24,22 @@ beforeAll(async () => {
 
 type Reply = { readonly status?: number; readonly type?: string; readonly body: unknown }
 
-const good = (): Record<string, string> => ({
-  device_id: 'pump-7',
-  certificate: issued.certificatePem,
-  chain: '',
-  serial: '41',
-  not_before: '2026-01-01T00:00:00.000Z',
-  not_after: '2026-02-01T00:00:00.000Z',
-  renew_after: '2026-01-21T00:00:00.000Z',
-})
+const serialOf = (pem: string): string => new X509Certificate(pem).serialNumber.toLowerCase()
+
+/** What a desk says with this certificate. */
+const said = (certificate: string): Record<string, string> => {
+  const { validFromDate, validToDate } = new X509Certificate(certificate)
+  return {
+    device_id: 'pump-7',
+    certificate,
+    chain: '',
+    serial: serialOf(certificate),
+    not_before: validFromDate.toISOString(),
+    not_after: validToDate.toISOString(),
+    renew_after: new Date((validFromDate.getTime() + validToDate.getTime()) / 2).toISOString(),
+  }
+}
+const good = (): Record<string, string> => said(issued.certificatePem)
 
 /** An enrol server that writes down everything it hears. */
 const recorder = async (world: World, trustPem: string, reply: Reply | (() => Reply) = { body: good() }) => {
@@ -70,7 +79,8 @@ describe('first contact', () => {
   test('a server that shows the pinned root, and proves it, gets the token', async () => {
     await using server = await recorder(genuine, genuine.ca.rootPem)
     const enrolled = await enrol(server.url)
-    expect(enrolled).toMatchObject({ deviceId: 'pump-7', serial: '41', notAfter: Date.UTC(2026, 1, 1) })
+    expect(enrolled).toMatchObject({ deviceId: 'pump-7', serial: serialOf(issued.certificatePem) })
+    expect(enrolled.notAfter).toBe(new X509Certificate(issued.certificatePem).validToDate.getTime())
     expect(server.heard.map((text) => text.split(' ')[1])).toEqual(['/v1/trust.pem', '/v1/enroll'])
     expect(server.heard[0]).not.toContain(SECRET)
     expect(server.heard[1]).toContain(`Bearer ${token}`)
@@ -160,9 +170,73 @@ describe('what comes back is checked', () => {
     await expect(enrol(server.url)).rejects.toMatchObject({ code: 'expectation_broken' })
   })
 
-  test('a certificate for another key', async () => {
-    const certificate = (await genuine.device('pump-7')).certificatePem
+  const HOURS = 3_600_000
+  test.each<[string, Omit<Forgery, 'commonName'>]>([
+    ['that has expired', { notBefore: Date.now() - 2 * HOURS, notAfter: Date.now() - HOURS }],
+    ['that is not valid yet', { notBefore: Date.now() + HOURS, notAfter: Date.now() + 2 * HOURS }],
+    ['for servers', { purpose: 'server' }],
+    ['for nothing', { purpose: 'none' }],
+    ['of a CA', { isCa: true }],
+    ["with another's name beside", { uris: ['urn:sallyport:device:pump-7', 'urn:sallyport:device:pump-8'] }],
+  ])('a certificate %s', async (_what, forgery) => {
+    const { keyPem } = issued
+    const { certificatePem } = await genuine.ca.issue({ ...forgery, commonName: 'pump-7', keyPem })
+    await using server = await recorder(genuine, genuine.ca.rootPem, { body: said(certificatePem) })
+    await expect(enrol(server.url)).rejects.toMatchObject({ code: 'expectation_broken' })
+  })
+
+  test.each<[string, () => Record<string, string>]>([
+    ['another serial', () => ({ serial: 'ff' })],
+    ['a longer life', () => ({ not_after: new Date(Date.now() + 1_000 * 24 * HOURS).toISOString() })],
+    [
+      'to renew it when it has ended',
+      () => ({ renew_after: new Date(Date.now() + 48 * HOURS).toISOString() }),
+    ],
+    ['to renew it long ago', () => ({ renew_after: '2020-01-01T00:00:00.000Z' })],
+    ['two certificates', () => ({ certificate: issued.certificatePem + issued.certificatePem })],
+    [
+      'an unreadable one before it',
+      () => ({ certificate: genuine.ca.rootPem.replace(/M/g, 'N') + issued.certificatePem }),
+    ],
+    ['an unreadable one in the chain', () => ({ chain: genuine.ca.rootPem.replace(/M/g, 'N') })],
+    ['something else in the chain', () => ({ chain: '-----BEGIN X-----\n-----END X-----' })],
+    ['a leaf in the chain, as issuer', () => ({ chain: issued.certificatePem })],
+  ])('a reply that says %s', async (_what, more) => {
+    await using server = await recorder(genuine, genuine.ca.rootPem, { body: { ...good(), ...more() } })
+    await expect(enrol(server.url)).rejects.toMatchObject({ code: 'expectation_broken' })
+  })
+
+  test('what stands beside the certificate is not kept', async () => {
+    const certificate = `hello\n${issued.certificatePem}\nworld`
     await using server = await recorder(genuine, genuine.ca.rootPem, { body: { ...good(), certificate } })
+    expect((await enrol(server.url)).certificatePem).toBe(
+      new X509Certificate(issued.certificatePem).toString(),
+    )
+  })
+
+  test.each([
+    ['as it is', (text: string) => text],
+    ['spelt in another way', (text: string) => text.replaceAll('s', '\\u0073')],
+  ])('a proxy that shows the credential, %s, gets it into no error', async (_what, spell) => {
+    const detail = spell(`blocked: Bearer ${token} ${'x'.repeat(9_000)}`)
+    const reply = {
+      status: 403,
+      type: 'application/problem+json',
+      body: `{"reason":"forbidden","detail":"${detail}"}`,
+    }
+    await using server = await recorder(genuine, genuine.ca.rootPem, reply)
+    const error: unknown = await enrol(server.url).catch((why: unknown) => why)
+    expect(error).toMatchObject({
+      code: 'forbidden',
+      detail: expect.stringContaining('[redacted]') as string,
+    })
+    expect(String(error).length).toBeLessThan(700)
+    expect(inspect(error, { depth: 9 })).not.toContain(SECRET)
+  })
+
+  test('a certificate for another key', async () => {
+    const { certificatePem } = await genuine.device('pump-7')
+    await using server = await recorder(genuine, genuine.ca.rootPem, { body: said(certificatePem) })
     await expect(enrol(server.url)).rejects.toMatchObject({ code: 'expectation_broken' })
   })
 
@@ -191,7 +265,7 @@ describe('an operator is to decide', () => {
     await using server = await recorder(genuine, genuine.ca.rootPem, () => replies.shift() as Reply)
     const told: unknown[] = []
     const enrolled = await enrol(server.url, { onWaiting: (each: unknown) => told.push(each) })
-    expect(enrolled.serial).toBe('41')
+    expect(enrolled.serial).toBe(serialOf(issued.certificatePem))
     expect(told).toEqual([{ requestId: 'r-1', retryAfter: 1 }])
     const [, first, second] = server.heard
     expect([bodyOf(first), bodyOf(second)].map((text) => JSON.parse(text) as object)).toMatchObject([
@@ -229,7 +303,7 @@ describe('without a token', () => {
   test('the root is what was given, and no credential is sent but the group', async () => {
     await using server = await recorder(genuine, other.ca.rootPem)
     const asked = { token: undefined, group: 'pumps', rootPem: genuine.ca.rootPem }
-    expect((await enrol(server.url, asked)).serial).toBe('41')
+    expect((await enrol(server.url, asked)).serial).toBe(serialOf(issued.certificatePem))
     expect(server.heard).toHaveLength(1)
     expect(server.heard[0]).not.toMatch(/authorization/i)
     expect(JSON.parse(bodyOf(server.heard[0]))).toMatchObject({ group: 'pumps', device_id: 'pump-7' })
@@ -243,14 +317,15 @@ describe('without a token', () => {
 })
 
 describe('confirming and asking when to renew', () => {
-  test.each([
+  test.each<[string, Record<string, string>]>([
     ['says another serial', { serial: '42', state: 'live' }],
-    ['says it is pending', { serial: '41', state: 'pending' }],
+    ['says it is pending', { state: 'pending' }],
     ['says nothing', {}],
   ])('a server that %s has confirmed nothing', async (_what, body) => {
     await using genuineServer = await recorder(genuine, genuine.ca.rootPem)
-    await using server = await recorder(genuine, genuine.ca.rootPem, { status: 200, body })
     const held = await enrol(genuineServer.url)
+    const reply = { status: 200, body: 'state' in body ? { serial: held.serial, ...body } : body }
+    await using server = await recorder(genuine, genuine.ca.rootPem, reply)
     const asked = confirmDevice({ server: server.url, enrolled: held })
     await expect(asked).rejects.toMatchObject({ code: 'expectation_broken' })
     expect(server.heard[0]).toMatch(/^POST \/v1\/confirm/)
@@ -259,7 +334,8 @@ describe('confirming and asking when to renew', () => {
   test('confirmed is what the server repeats', async () => {
     await using server = await recorder(genuine, genuine.ca.rootPem)
     const held = await enrol(server.url)
-    await using desk = await recorder(genuine, '', { status: 200, body: { serial: '41', state: 'live' } })
+    const body = { serial: held.serial, state: 'live' }
+    await using desk = await recorder(genuine, '', { status: 200, body })
     await expect(confirmDevice({ server: desk.url, enrolled: held })).resolves.toBeUndefined()
   })
 

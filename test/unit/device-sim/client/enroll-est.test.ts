@@ -1,4 +1,5 @@
 import { createHash, X509Certificate } from 'node:crypto'
+import { inspect } from 'node:util'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { formatClaimToken } from '#wire/tokens.ts'
 import { certsOnly } from '#pki/pkcs7.ts'
@@ -125,6 +126,18 @@ test.each<[string, Reply, object]>([
 ])('an answer %s', async (_what, reply, error) => {
   await using it = await server(reply)
   await expect(enrol(it.url)).rejects.toMatchObject(error)
+})
+
+test('a server that shows the credential gets it into no error, however much else it says', async () => {
+  const basic = Buffer.from(`pump-7:${token}`).toString('base64')
+  await using it = await server({
+    status: 403,
+    body: `blocked: Basic ${basic} ${token} ${'x'.repeat(9_000)}`,
+  })
+  const error: unknown = await enrol(it.url).catch((why: unknown) => why)
+  expect(error).toMatchObject({ code: 'forbidden', detail: expect.stringContaining('[redacted]') as string })
+  for (const secret of [basic, token]) expect(inspect(error, { depth: 9 })).not.toContain(secret)
+  expect(String(error).length).toBeLessThan(700)
 })
 
 describe('first contact, when no root was given', () => {

@@ -44,6 +44,33 @@ describe('one request on one connection', () => {
     },
   )
 
+  test.each([99, 600, 999])('status %i is none', async (status) => {
+    await using server = await httpsServer(world.tls, ({ socket }) => {
+      socket.end(`HTTP/1.1 ${String(status).padStart(3, '0')} x\r\ncontent-length: 0\r\n\r\n`)
+    })
+    const context = clientContext({ rootPem: world.ca.rootPem })
+    await expect(httpsOnce({ url: target(server.port), context })).rejects.toThrow(/bad answer/)
+  })
+
+  test('interim answers are none, and a token in one, or in the phrase of the status, is one all the same', async () => {
+    const jwt = `${Buffer.from('{"alg":"none"}').toString('base64url')}.e30.`
+    await using server = await httpsServer(world.tls, ({ socket, url }, response) => {
+      if (url === '/phrase') return void response.writeHead(200, jwt).end('ok')
+      socket.write(`HTTP/1.1 103 Early Hints\r\nlink: <${url === '/hint' ? jwt : 'a'}>\r\n\r\n`)
+      response.end('ok')
+    })
+    const meter = createMeter()
+    const context = clientContext({ rootPem: world.ca.rootPem })
+    for (const path of ['/', '/hint', '/phrase']) {
+      const answer = await httpsOnce({ url: target(server.port, path), context, meter })
+      expect([answer.status, answer.body.toString()]).toEqual([200, 'ok'])
+    }
+    expect(meter.figures().tokenEvidence).toEqual([
+      `GET https://localhost:${server.port}/hint: header link`,
+      `GET https://localhost:${server.port}/phrase: header reason phrase`,
+    ])
+  })
+
   test('the reason of a problem document is read, and nothing else is taken for one', async () => {
     const problem = JSON.stringify({ reason: 'certificate_required' })
     await using server = await httpsServer(world.tls, (request, response) => {

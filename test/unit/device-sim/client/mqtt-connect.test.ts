@@ -86,6 +86,33 @@ describe('CONNECT', () => {
     expect(await knock(server.port, { signal })).toMatchObject({ accepted: false, code: undefined })
   })
 
+  test.each(['in place of CONNACK', 'after it'])(
+    'a packet of 256 MB %s: cut off after a few',
+    async (when) => {
+      const poured = Buffer.alloc(65_536, 'a')
+      let octets = 0
+      const over = Promise.withResolvers<void>()
+      await using server = await mqttServer(world.tls, (packet, reply, socket) => {
+        if (packet.cmd !== 'connect') return
+        if (when === 'after it') reply(connack(0))
+        socket.write(Buffer.of(0x30, 0xff, 0xff, 0xff, 0x7f))
+        const pour = (): void => {
+          while (!socket.destroyed && octets < 100_000_000) {
+            octets += poured.length
+            if (!socket.write(poured)) return void socket.once('drain', pour)
+          }
+        }
+        socket.once('close', () => over.resolve())
+        pour()
+      })
+      const outcome = await knock(server.port)
+      if (outcome.accepted) await outcome.link.closed
+      else expect(outcome.code).toBeUndefined()
+      await over.promise
+      expect(octets).toBeLessThan(32_000_000)
+    },
+  )
+
   test('nobody there is target_unreachable', async () => {
     await expect(knock(1)).rejects.toMatchObject({ code: 'target_unreachable' })
   })
@@ -109,6 +136,36 @@ describe('a connection', () => {
     expect(await link.publish('devices/pump-7/x', 'hello', 0)).toBe('done')
     expect(await heard.promise).toBe('devices/pump-7/x hello')
     expect(link.isOpen()).toBe(true)
+  })
+
+  test('a token in a CONNACK, a topic, a payload or a property is seen, and its own messages hold none', async () => {
+    const jwt = `${Buffer.from('{"alg":"none"}').toString('base64url')}.e30.`
+    const topics = ['devices/pump-7/a', `devices/pump-7/${jwt}`, 'devices/pump-7/b', 'devices/pump-7/c']
+    await using server = await mqttServer(world.tls, (packet, reply) => {
+      if (packet.cmd !== 'connect') return
+      reply({ ...connack(0), properties: { reasonString: jwt } } as Packet)
+      topics.forEach((topic, at) =>
+        reply({
+          cmd: 'publish',
+          qos: 0,
+          dup: false,
+          retain: false,
+          topic,
+          payload: at === 2 ? `x ${jwt}` : 'x',
+          ...(at === 3 && { properties: { userProperties: { a: jwt } } }),
+        }),
+      )
+    })
+    const meter = createMeter()
+    const all = Promise.withResolvers<void>()
+    let heard = 0
+    const onMessage = () => (++heard === topics.length ? all.resolve() : undefined)
+    await using _ = await linkOf(server.port, { version: 5, meter, onMessage })
+    await all.promise
+    const url = `mqtts://localhost:${server.port}`
+    expect(meter.figures().tokenEvidence).toEqual(
+      ['header reasonstring', 'header topic', 'body', 'header userproperties'].map((at) => `${url}: ${at}`),
+    )
   })
 
   test('a burst arrives whole and in order, among the packets of mqtt.js', async () => {
@@ -159,6 +216,52 @@ describe('a connection', () => {
     link.drop()
     expect(await burst).toBe('cut')
   })
+
+  test('a socket that is full is listened to once, however many wait', async () => {
+    await using server = await mqttServer(world.tls, (packet, reply, socket) => {
+      if (packet.cmd !== 'connect') return
+      reply(connack(0))
+      socket.pause()
+    })
+    const warned: Error[] = []
+    const onWarning = (warning: Error): void => void warned.push(warning)
+    process.on('warning', onWarning)
+    const link = await linkOf(server.port)
+    const bursts = Array.from({ length: 30 }, () => link.burst('a', [Buffer.alloc(1 << 20)]))
+    await pause(20)
+    link.drop()
+    expect(new Set(await Promise.all(bursts))).toContain('cut')
+    process.off('warning', onWarning)
+    expect(warned).toEqual([])
+  })
+
+  test.each([4, 5] as const)(
+    'MQTT %d: said to be sent again, a PUBLISH has DUP and its identifier',
+    async (version) => {
+      const heard: Packet[] = []
+      await using server = await mqttServer(world.tls, (packet, reply) => {
+        if (packet.cmd === 'connect') reply(connack(0))
+        if (packet.cmd === 'subscribe') reply(suback(packet.messageId, 1))
+        if (packet.cmd !== 'publish') return
+        heard.push(packet)
+        if (packet.qos > 0) reply({ cmd: 'puback', messageId: packet.messageId ?? 0 })
+      })
+      await using link = await linkOf(server.port, { version })
+      await link.subscribe('a')
+      await Promise.all([
+        link.publish('a', '1', 1, { id: 500, dup: true }),
+        link.publish('a', '2', 1, { id: 65_535, dup: false }),
+        link.publish('a', '3'),
+        link.publish('a', '4', 0),
+      ])
+      expect(heard.map((packet) => packet.cmd === 'publish' && [packet.dup, packet.messageId])).toEqual([
+        [true, 500],
+        [false, 65_535],
+        [false, 2],
+        [false, undefined],
+      ])
+    },
+  )
 
   test('dropping says nothing', async () => {
     const said: string[] = []

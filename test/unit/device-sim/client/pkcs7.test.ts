@@ -51,6 +51,40 @@ const wrapped = (depth: number): Buffer => {
   return der
 }
 
+const DATA = '06092a864886f70d010701'
+/** A value in DER; hex. */
+const seq = (tag: string, content: string): string => {
+  const size = content.length / 2
+  const length =
+    size < 128
+      ? size.toString(16).padStart(2, '0')
+      : size < 256
+        ? `81${size.toString(16)}`
+        : `82${size.toString(16).padStart(4, '0')}`
+  return tag + length + content
+}
+/** What a certs-only message is made of, each part of which may be another; hex. */
+const signedData = (
+  o: Partial<Record<'version' | 'digests' | 'content' | 'bag' | 'more' | 'signers' | 'behind', string>>,
+): Buffer => {
+  const {
+    version = '020101',
+    digests = '3100',
+    content = seq('30', DATA),
+    more = '',
+    signers = '3100',
+    behind = '',
+  } = o
+  const { bag = seq('a0', (ders[0] as Buffer).toString('hex')) } = o
+  const inner = seq('30', version + digests + content + bag + more + signers + behind)
+  return Buffer.from(seq('30', '06092a864886f70d010702' + seq('a0', inner)), 'hex')
+}
+
+test('reads what the refused are made of, without a fault; and lists of what is revoked beside it', () => {
+  expect(subjects(signedData({}))).toEqual(['CN=pump-7'])
+  expect(subjects(signedData({ more: 'a100' }))).toEqual(['CN=pump-7'])
+})
+
 describe('refuses', () => {
   const good = (): Buffer => Buffer.from(certsOnly(ders))
   const oid = '2a864886f70d010702'
@@ -77,6 +111,19 @@ describe('refuses', () => {
     ],
     ['too many octets', () => Buffer.from(certsOnly(Array.from({ length: 300 }, () => ders[0] as Buffer)))],
     ['values in values in values', () => wrapped(200)],
+    ['somebody who has signed', () => signedData({ signers: '3102' + '0500' })],
+    ['a digest of somebody who has signed', () => signedData({ digests: '3102' + '0500' })],
+    ['another version', () => signedData({ version: '020103' })],
+    ['no version', () => signedData({ version: '' })],
+    ['no signers', () => signedData({ signers: '' })],
+    ['content that is signed', () => signedData({ content: `300f${DATA}a0020500` })],
+    ['another kind of content', () => signedData({ content: '300b06092a864886f70d010702' })],
+    ['certificates twice', () => signedData({ more: seq('a0', (ders[0] as Buffer).toString('hex')) })],
+    ['something behind it', () => signedData({ behind: '0500' })],
+    [
+      'PEM in an OCTET STRING',
+      () => signedData({ bag: seq('a0', seq('04', Buffer.from(pems[2] ?? '').toString('hex'))) }),
+    ],
   ])('%s', (_what, make) => {
     expect(() => subjects(make())).toThrow(expect.objectContaining({ code: 'expectation_broken' }))
   })

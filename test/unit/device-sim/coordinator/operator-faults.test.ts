@@ -107,6 +107,26 @@ test('a run that ends early resumes what it has suspended, and does not begin wh
   expect(outcomes).toHaveLength(1)
 })
 
+test('who could not be resumed is named, and the suspension came about all the same', async () => {
+  const { outcomes } = await run([planned(suspend, [1, 2, 3])], {
+    suspend: (device) =>
+      device === 'd-3' ? Promise.reject(new FleetError('not_found', 'no such device')) : Promise.resolve(),
+    resume: (device) =>
+      device === 'd-1' ? Promise.resolve() : Promise.reject(new FleetError('target_unreachable', 'hangs')),
+  })
+  expect(outcomes[0]).toMatchObject({
+    detail: '2 of 3 suspended; not: 1 not_found; 1 of 3 resumed; not: 2 target_unreachable',
+    left: 'still suspended (npx sallyport device resume <id>): d-2',
+  })
+  const [all] = (
+    await run([planned(suspend)], {
+      suspend: () => Promise.resolve(),
+      resume: () => Promise.reject(new FleetError('target_unreachable', 'hangs')),
+    })
+  ).outcomes
+  expect(all).toMatchObject({ failed: false, left: expect.stringMatching(/d-1 d-2$/) })
+})
+
 const issuer = (ski: string, state: Issuer['state']): Issuer =>
   ({ ski, state, key_here: true, not_before: '2026-01-01T00:00:00.000Z' }) as Issuer
 

@@ -36,40 +36,120 @@ beforeAll(async () => {
 })
 afterAll(() => server.close())
 
-const probes = (https: string, own: Enrolled | undefined) =>
+const probes = (https: string, own: Enrolled | undefined, signal = AbortSignal.timeout(10_000)) =>
   createProbes({
     targets: { https },
     rootPem: pki.root.pem,
     device: own,
     path: '/probe',
     meter: createMeter(),
-    signal: AbortSignal.timeout(10_000),
+    signal,
+    stopping: new AbortController().signal,
   })
+
+const checks = (of: ReturnType<typeof probes>) =>
+  of.findings().map(({ name, checked, broken }) => [name, checked, broken])
 
 test('a careless server is found out, with the evidence', async () => {
   const found = probes(url, device)
   await found.once()
   await found.once()
-  expect(found.findings().map(({ name, checked, broken }) => [name, checked, broken])).toEqual([
-    ['certificate_required', 2, 2],
-    ['one_request_per_connection', 2, 2],
-    ['full_handshakes', 2, 2],
+  expect(checks(found).toSorted()).toEqual([
+    ['certificate_required', 8, 8],
+    ['full_handshakes', 4, 4],
+    ['one_request_per_connection', 4, 4],
   ])
-  expect(found.findings().flatMap(({ evidence }) => evidence[0])).toEqual([
-    `GET ${url}/probe without a certificate answered 200`,
-    'two requests on one connection were answered: 200, 200',
+  const evidence = new Set(found.findings().flatMap((each) => each.evidence))
+  expect([...evidence].toSorted()).toEqual([
+    ...['GET', 'POST'].flatMap((method) =>
+      ['TLSv1.2', 'TLSv1.3'].map(
+        (version) => `${method} ${url}/probe without a certificate answered 200 (${version})`,
+      ),
+    ),
+    `${url} resumed a session that was offered again (TLSv1.2)`,
     `${url} resumed a session that was offered again (TLSv1.3)`,
+    'two requests on one connection were answered: 200, 200 (TLSv1.2)',
+    'two requests on one connection were answered: 200, 200 (TLSv1.3)',
   ])
 })
 
 test('without a device only what needs no certificate is tried', async () => {
   const found = probes(url, undefined)
   await found.once()
-  expect(found.findings().map(({ name }) => name)).toEqual(['certificate_required'])
+  expect(
+    found
+      .findings()
+      .map(({ name }) => name)
+      .toSorted(),
+  ).toEqual(['certificate_required', 'full_handshakes'])
 })
 
 test('a door that is down lets nobody in, and is no finding', async () => {
   const found = probes('https://localhost:1', device)
   await found.once()
   expect(found.findings()).toEqual([])
+})
+
+test('the first round is finished though the run is over; no other is begun', async () => {
+  const meter = createMeter()
+  const found = createProbes({
+    targets: { https: url },
+    rootPem: pki.root.pem,
+    device,
+    path: '/probe',
+    meter,
+    signal: AbortSignal.timeout(10_000),
+    stopping: AbortSignal.abort(),
+  })
+  await found.run()
+  expect(checks(found).toSorted()).toEqual([
+    ['certificate_required', 4, 4],
+    ['full_handshakes', 2, 2],
+    ['one_request_per_connection', 2, 2],
+  ])
+  // it is said once
+  expect(meter.figures().resumed).toBe(0)
+})
+
+test('what was given up proves nothing', async () => {
+  const found = probes(url, device, AbortSignal.abort())
+  await found.run()
+  expect(found.findings()).toEqual([])
+})
+
+/** Everything in one application's own words, behind a door or without one. */
+test.each([
+  [200, {}, 4],
+  [302, {}, 4],
+  [404, {}, 4],
+  [502, { reason: 'origin_unreachable' }, 4],
+  [404, { reason: 'not_found' }, 0],
+  [403, { reason: 'certificate_required' }, 0],
+  [403, {}, 0],
+  [503, {}, 0],
+])('without a certificate %i %o: it is let in %i times of 4', async (status, body, broken) => {
+  const { fullPem: cert, keyPem: key } = pki.server()
+  const door = createServer({ cert, key }, (_, response) => {
+    response.writeHead(status, { 'content-type': 'application/problem+json', connection: 'close' })
+    response.end(JSON.stringify(body))
+  })
+  await once(door.listen(0, 'localhost'), 'listening')
+  const found = probes(`https://localhost:${(door.address() as AddressInfo).port}`, undefined)
+  await found.once()
+  expect(checks(found)).toContainEqual(['certificate_required', 4, broken])
+  door.close()
+})
+
+test('interim answers are no second answer', async () => {
+  const { fullPem: cert, keyPem: key } = pki.server()
+  const door = createServer({ cert, key }, (_, response) => {
+    response.writeEarlyHints({ link: '</a>; rel=preload' })
+    response.writeContinue()
+    response.writeHead(200, { connection: 'close' }).end('ok')
+  })
+  await once(door.listen(0, 'localhost'), 'listening')
+  const found = probes(`https://localhost:${(door.address() as AddressInfo).port}`, device)
+  await found.once()
+  expect(checks(found)).toContainEqual(['one_request_per_connection', 2, 0])
+  door.close()
 })

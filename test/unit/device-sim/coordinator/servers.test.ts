@@ -20,13 +20,42 @@ test('shares and totals since the first look; a process that has gone is left ou
     { name: 'enroll', pid: 1 },
     { name: 'gateway', pid: 2 },
   ]
-  const watch = watchServers(servers, (pid) => script[pid]?.shift())
+  const watch = watchServers(
+    () => servers,
+    (pid) => script[pid]?.shift(),
+  )
   expect(watch.look(0)).toEqual({})
   expect(watch.look(1_000)).toEqual({ enroll: 0.5, gateway: 0 })
   expect(watch.look(2_000)).toEqual({ gateway: 0.25 })
   expect(watch.totals()).toEqual([
     { name: 'enroll', pid: 1, cpu_s: 0.5, peak_rss: 9 },
     { name: 'gateway', pid: 2, cpu_s: 0.25, peak_rss: 1 },
+  ])
+})
+
+test('one that was started again is another, also with the same id', () => {
+  const looks: { pid: number; usage: Usage }[] = [
+    { pid: 1, usage: { cpu: 10, rss: 1, began: '5' } },
+    { pid: 1, usage: { cpu: 12, rss: 1, began: '5' } },
+    { pid: 1, usage: { cpu: 1, rss: 1, began: '9' } },
+    { pid: 2, usage: { cpu: 3, rss: 1, began: '9' } },
+    { pid: 2, usage: { cpu: 3.5, rss: 1, began: '9' } },
+  ]
+  const watch = watchServers(
+    () => [{ name: 'enroll', pid: looks[0]?.pid ?? 0 }],
+    () => looks.shift()?.usage,
+  )
+  expect([0, 1_000, 2_000, 3_000, 4_000].map((at) => watch.look(at))).toEqual([
+    {},
+    { enroll: 2 },
+    {},
+    {},
+    { enroll: 0.5 },
+  ])
+  expect(watch.totals().map(({ pid, cpu_s }) => [pid, cpu_s])).toEqual([
+    [1, 2],
+    [1, 0],
+    [2, 0.5],
   ])
 })
 

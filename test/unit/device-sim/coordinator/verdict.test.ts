@@ -30,7 +30,36 @@ test('a foreign target is held to what any broker promises', () => {
   })
 })
 
-const good = { invariants: [], assertions: [], drills: [], trouble: null, missed: [] }
+test('what somebody has not told is not held, and what is broken stays broken', () => {
+  const findings = [finding(0), { ...finding(2), name: 'full_handshakes' as const }]
+  const judged = (unseen: Parameters<typeof judgeInvariants>[1]['unseen']) =>
+    Object.fromEntries(
+      judgeInvariants(findings, { foreign: false, unseen }).map(({ name, held, why }) => [name, [held, why]]),
+    )
+  const all = judged({ all: '1 of 2 workers did not tell' })
+  expect(all).toMatchObject({
+    no_token_returned: [null, '1 of 2 workers did not tell'],
+    full_handshakes: [false, ''],
+    clones_noticed: [null, '1 of 2 workers did not tell'],
+  })
+  expect(judged({ no_token_returned: 'x' })).toMatchObject({
+    no_token_returned: [null, 'x'],
+    clones_noticed: [null, 'nothing in this run put it to the test'],
+  })
+})
+
+const good = {
+  invariants: [],
+  assertions: [],
+  drills: [],
+  drillsAsked: 0,
+  trouble: null,
+  cutShort: false,
+  missed: [],
+  counts: { admitted_https: 1 },
+  refused: {},
+  errors: {},
+}
 const assertion = (held: boolean | null) => ({ text: 'a<1', held, value: 2, why: 'it was 2' })
 
 test.each<[string, Partial<Parameters<typeof judgeRun>[0]>, readonly RegExp[]]>([
@@ -44,8 +73,40 @@ test.each<[string, Partial<Parameters<typeof judgeRun>[0]>, readonly RegExp[]]>(
     { invariants: judgeInvariants([finding(3)], { foreign: false }) },
     [/^no_token_returned was broken 3 times: GET/],
   ],
+  [
+    'the generator was the bottleneck: that stands first',
+    { bottleneck: 'timers', assertions: [assertion(false)], errors: { https: { timeout: 9 } } },
+    [/^the load generator was the bottleneck \(timers\): errors may be its own/, /^a<1 does not hold/],
+  ],
+  ['and of what holds even so nothing is said', { bottleneck: 'timers', assertions: [assertion(true)] }, []],
   ['a drill', { drills: [{ expectation: 'x.y', held: false, evidence: 'z' }] }, [/^drill x\.y failed: z$/]],
   ['a fault that did not come about', { missed: ['entry 1'] }, [/^entry 1$/]],
+  ['ended by somebody before its time', { cutShort: true }, [/^it was ended before its time$/]],
+  ['drills that all were skipped', { drillsAsked: 26 }, [/^26 drills were asked for, and none ran$/]],
+  ['drills that ran', { drillsAsked: 26, drills: [{ expectation: 'x.y', held: true, evidence: '' }] }, []],
+  ['nothing at all', { counts: {} }, [/^nothing was admitted and nobody was enrolled/]],
+  [
+    'all were refused at the desk',
+    { counts: {}, refused: { enroll: { token_spent: 9 } } },
+    [/^nothing was admitted and nobody/],
+  ],
+  ['identities that were there before are no enrolment', { counts: { enrolled_state: 4 } }, [/^nothing/]],
+  ['they enrolled, and that was all', { counts: { enrolled_est: 4 } }, []],
+  [
+    'they enrolled, and are refused as they should be',
+    { counts: { enrolled_rest: 4 }, refused: { mqtt: { connack_5: 4 } }, errors: { https: { x: 1 } } },
+    [],
+  ],
+  [
+    'they enrolled, and no door ever answered',
+    { counts: { enrolled_rest: 4 }, errors: { https: { http_500: 40 } } },
+    [/^no door ever answered/],
+  ],
+  [
+    'they enrolled, and all waited in vain',
+    { counts: { enrolled_rest: 4, unanswered: 4 } },
+    [/^no door ever answered/],
+  ],
 ])('%s', (_, wrong, says) => {
   const { ok, reasons } = judgeRun({ ...good, ...wrong })
   expect(ok).toBe(says.length === 0)

@@ -1,7 +1,7 @@
-/** How many processes a fleet is divided among. What they do: test/system/sim. */
+/** How many processes a fleet is divided among, and how they are started. What they do: test/system/sim. */
 
 import { expect, test } from 'vitest'
-import { workersFor } from '#device-sim/coordinator/workers.ts'
+import { inheritedOptions, workersFor } from '#device-sim/coordinator/workers.ts'
 import { quick } from '../../../support/simulation.ts'
 
 const open = (rate: number) => ({ kind: 'open', rate, arrivals: 'poisson' }) as const
@@ -16,4 +16,15 @@ test.each([
   ['not more than there are devices', { devices: 2, load: open(10_000) }, 8, 2],
 ])('%s', (_, over, cores, expected) => {
   expect(workersFor(quick(over), cores)).toBe(expected)
+})
+
+test.each([
+  [['--inspect', '--openssl-config=a'], ['--openssl-config=a']],
+  [
+    ['--openssl-config', 'a', '--inspect'],
+    ['--openssl-config', 'a'],
+  ],
+  [['--inspect', 'a'], []],
+])('of %j workers inherit %j', (options, expected) => {
+  expect(inheritedOptions(options)).toEqual(expected)
 })

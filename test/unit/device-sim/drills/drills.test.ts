@@ -1,15 +1,24 @@
-/** A drill is worth what it catches: each is set on a gateway with one fault, and must name it. */
+/**
+ * A drill is worth what it catches: each is set on a gateway with one fault, and must name it. Not `expired`, `late_renewal`, `renewal`, `clone` and
+ * `mqtt_enrolment`, which need desks that answer: that they hold on real ones is test/system/sim-drills.test.ts and demo.test.ts.
+ */
 
+import { createHash, X509Certificate } from 'node:crypto'
 import type { IncomingMessage, RequestListener } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { KEY_KINDS } from '#fleet/certificate.ts'
 import { systemClock } from '#fleet/clock.ts'
+import { formatClaimToken } from '#wire/tokens.ts'
 import { runDrills, type Drill } from '#device-sim/drills/drill.ts'
 import { createExpectations, type Expectations } from '#device-sim/drills/expectations.ts'
 import { createLedger, type Ledger } from '#device-sim/drills/ledger.ts'
-import { createStage, type Sighting, type Stage } from '#device-sim/drills/stage.ts'
+import { createStage, type Sighting, type Stage, type StageOptions } from '#device-sim/drills/stage.ts'
 import { DRILLS } from '#device-sim/drills/table.ts'
 import type { Operator } from '#device-sim/client/operator.ts'
+import type { Staging } from '#device-sim/client/staging.ts'
+import { clientContext } from '#device-sim/client/connection.ts'
+import { requestText, sayRaw } from '#device-sim/drills/raw.ts'
 import { createMeter, type Meter } from '#device-sim/client/meter.ts'
 import {
   connack,
@@ -57,7 +66,7 @@ const operator = new Proxy({} as Operator, {
 
 type Doors = { readonly https?: number; readonly mqtt?: number; readonly enroll?: number }
 
-const set = (doors: Doors) => {
+const set = (doors: Doors, more: Partial<StageOptions> = {}) => {
   const url = (port: number | undefined): string => `https://localhost:${port ?? 1}`
   const stageFor = (_drill: Drill, signal: AbortSignal): Stage => ({
     ...createStage({
@@ -76,6 +85,7 @@ const set = (doors: Doors) => {
       expectations,
       clock: systemClock,
       signal,
+      ...more,
     }),
     enroll: (name) => world.device(`drill-test-${name}`),
   })
@@ -189,7 +199,7 @@ describe('a gateway that lets everybody in, whatever is asked', () => {
   test('or says something where there is nothing to say, is caught', async () => {
     // not MQTT at all: each case gets an HTTP 400
     const failed = await set({ mqtt: await serve(everything) })('mqtt_frames')
-    expect([failed.length, expectations.report().passed]).toEqual([13, 1])
+    expect([failed.length, expectations.report().passed]).toEqual([14, 1])
   })
 
   test('in any state is caught', async () => {
@@ -341,6 +351,184 @@ describe('a gateway that takes a token', () => {
       )
     expect(failed).toContain('replayed_assertion.bearer')
     expect(failed).toContain('replayed_assertion.mqtt')
+  })
+})
+
+/** Puts nothing anywhere, and says that it did. */
+const staging: Staging = {
+  isAdmin: true,
+  hostname: (name) => `${name}.staged.test`,
+  token: () => Promise.resolve('unused'),
+  claim: async () => ({ identity: await world.ca.issue({ commonName: 'claim' }), group: 'g' }),
+  anchor: (name) => Promise.resolve(name),
+  policy: (name) => Promise.resolve(name),
+  application: (name) => Promise.resolve(name),
+  anchorCrl: () => Promise.resolve(),
+  [Symbol.asyncDispose]: () => Promise.resolve(),
+}
+/** Each look is ten seconds later: nothing is waited for twice. */
+const hurried = () => {
+  let at = Date.now()
+  return () => (at += 10_000)
+}
+
+describe('where something is staged, whoever has nothing wrong must get in by both doors:', () => {
+  const nobodyBehind: RequestListener = (_request, response) => {
+    response.writeHead(502, { 'content-type': 'application/problem+json', connection: 'close' })
+    response.end(JSON.stringify({ reason: 'origin_unreachable' }))
+  }
+  const controls = {
+    bad_certificates: ['bad_certificates.good'],
+    foreign_crl: ['foreign_crl.not_listed'],
+    policies: ['policies.nobody.good', 'policies.denied.good'],
+  }
+
+  test.each(Object.entries(controls))(
+    '%s catches an MQTT door that refuses everybody',
+    async (name, good) => {
+      const doors = { https: await serve(nobodyBehind), mqtt: await refusingBroker(5) }
+      const failed = await set(doors, { staging, clock: hurried() })(name)
+      expect(failed.filter((each) => each.endsWith('.mqtt'))).toEqual(good.map((each) => `${each}.mqtt`))
+      // and whoever is let in who should not be
+      expect(failed.filter((each) => each.endsWith('.https')).length).toBeGreaterThan(1)
+    },
+  )
+
+  test.each(Object.entries(controls))(
+    '%s catches an HTTPS door that refuses everybody',
+    async (name, good) => {
+      const doors = { https: await serve(refusing('policy_denied')), mqtt: await broker() }
+      const failed = await set(doors, { staging, clock: hurried() })(name)
+      expect(failed).toEqual(expect.arrayContaining(good.map((each) => `${each}.https`)))
+    },
+  )
+
+  test('foreign_crl catches a desk that takes a list by anybody', async () => {
+    const doors = { https: await serve(nobodyBehind), mqtt: await broker() }
+    expect(await set(doors, { staging, clock: hurried() })('foreign_crl')).toContain('foreign_crl.forged')
+  })
+})
+
+test('sessions catches a gateway to which one token is as good as another, for ever, and whose handshakes are all fresh', async () => {
+  const https = await serve(({ url }, response) => {
+    // a gateway that gives tokens where there is no session is caught elsewhere
+    const cookie = url?.startsWith('/strict') ? 'a=b' : `CF_Authorization=${JWT}`
+    response.writeHead(502, {
+      'content-type': 'application/problem+json',
+      'set-cookie': cookie,
+      connection: 'close',
+    })
+    response.end(JSON.stringify({ reason: 'origin_unreachable' }))
+  })
+  expect(await set({ https }, { staging, clock: hurried() })('sessions')).toEqual(
+    ['another_device', 'no_certificate', 'forged', 'not_fresh', 'ended'].map((name) => `sessions.${name}`),
+  )
+  // what it looked for is no leak
+  expect(meter.figures().tokensReturned).toBe(0)
+}, 10_000)
+
+test('key_kinds catches a gateway that lets nobody in, kind by kind', async () => {
+  const failed = await set({ https: await serve(refusing('certificate_weak_key')) })('key_kinds')
+  expect(failed.toSorted()).toEqual(
+    KEY_KINDS.flatMap((kind) => [`key_kinds.${kind}.TLSv1.2`, `key_kinds.${kind}.TLSv1.3`]).toSorted(),
+  )
+})
+
+test.each<[string, number, RequestListener]>([
+  ['gives to whoever asks', 201, (_request, response) => void response.writeHead(201).end('{}')],
+  ['refuses whoever asks, for one reason', 403, refusing('forbidden')],
+])('enroll_refusals catches a desk that %s (%i), case by case', async (_what, _status, listener) => {
+  let made = 0
+  const root = createHash('sha256').update(new X509Certificate(world.ca.rootPem).raw).digest()
+  const token = formatClaimToken('t'.repeat(16), 's'.repeat(43), root)
+  const giving = {
+    createToken: () => Promise.resolve({ id: `t${++made}`, token }),
+    revokeToken: () => Promise.resolve(),
+  } as unknown as Operator
+  const failed = await set(
+    { enroll: await serve(listener) },
+    { operator: giving, clock: hurried() },
+  )('enroll_refusals')
+  expect(failed).toHaveLength(15)
+  expect(failed).not.toContain('enroll_refusals')
+})
+
+describe('an MQTT door', () => {
+  const AFTER = ['second_connect', 'reserved_type', 'qos_3', 'wildcard_in_topic', 'packet_too_large']
+  /** `onPacket`: any after CONNECT. The parser ends what it cannot read, as a broker behind a door would. */
+  const door = async (version: 4 | 5, onSecond: () => void = () => {}): Promise<number> => {
+    const server = await mqttServer(world.tls, (packet, reply, socket) => {
+      if (packet.cmd === 'disconnect') return void socket.end()
+      if (packet.cmd !== 'connect') return void socket.destroy()
+      if (packet.protocolVersion === 5 && version === 4)
+        return void socket.end(Buffer.from('2003008400', 'hex'))
+      if (known.has(socket)) onSecond()
+      known.add(socket)
+      sockets.push(socket)
+      reply(connack(0))
+    })
+    servers.push(server)
+    return server.port
+  }
+  const known = new Set<TLSSocket>()
+  const sockets: TLSSocket[] = []
+  const failedOf = async (mqtt: number): Promise<readonly string[]> =>
+    (await set({ mqtt })('mqtt_frames')).filter((name) => AFTER.some((each) => name.endsWith(each)))
+
+  test('that hands on what it should refuse, so that the broker ends the connection, is caught in MQTT 5', async () => {
+    expect(await failedOf(await door(5))).toEqual(AFTER.map((name) => `mqtt_frames.${name}`))
+  }, 20_000)
+
+  test('that waits for what is too large, and by which one device throws out another, is caught in MQTT 3.1.1', async () => {
+    const mqtt = await door(4, () => sockets.forEach((socket) => socket.destroy()))
+    expect(await failedOf(mqtt)).toEqual(['mqtt_frames.second_connect', 'mqtt_frames.packet_too_large'])
+  }, 20_000)
+})
+
+test('a door whose limit on headers is no time at all is caught by slow_request', async () => {
+  const at408 = await serve((_request, response) => response.end(), {
+    headersTimeout: 300,
+    connectionsCheckingInterval: 50,
+  })
+  const failed = await set({ https: at408, enroll: at408 }, { patience: true })('slow_request')
+  expect(failed).toEqual(
+    expect.arrayContaining(['slow_request.https.unhurried', 'slow_request.enroll.unhurried']),
+  )
+}, 10_000)
+
+describe('what a target says', () => {
+  test('is bounded before it is evidence, or is counted under', async () => {
+    const https = await serve((request, response) => {
+      refusing(`x${String(request.url)}${'x'.repeat(900_000)}`)(request, response)
+    })
+    await set({ https, mqtt: await refusingBroker(5) })('no_certificate')
+    expect(expectations.report().evidence['no_certificate.https']?.length).toBeLessThan(1_100)
+    expect(ledger.figures().https.refused).toEqual({ no_word: 2 })
+  })
+
+  test('in ever other words makes no ever longer list', () => {
+    for (let n = 0; n < 1_000; n++) ledger.refused('https', `word_${n}`)
+    expect(Object.keys(ledger.figures().https.refused)).toHaveLength(101)
+    expect(ledger.figures().https.refused['others']).toBe(900)
+  })
+
+  test('moves no cursor', () => {
+    expectations.check('a', false, 'red \u001b[31m\nnext')
+    expect(expectations.report().evidence).toEqual({ a: 'red ?[31m?next' })
+  })
+
+  test('and does not stop saying, is no end of the connection', async () => {
+    const https = await serve((_request, response) => {
+      const timer = setInterval(() => response.write(Buffer.alloc(400_000)), 5)
+      response.on('close', () => clearInterval(timer))
+    })
+    const context = clientContext({ rootPem: world.ca.rootPem })
+    const asking = { url: `https://localhost:${https}`, context, alpn: ['http/1.1'], what: 'flood' }
+    const said = requestText('/', 'localhost')
+    expect(await sayRaw({ signal: new AbortController().signal, meter }, asking, said)).toMatchObject({
+      statuses: [200],
+      closed: false,
+    })
   })
 })
 

@@ -95,3 +95,68 @@ test('the links that will have a fault are known before', () => {
     new Set([...chosen(scenario, 'x', 0), ...chosen(scenario, 'x', 2)]),
   )
 })
+
+test('what a bad link loses is of the seed, the fault and the device’s number; not of what it is called', () => {
+  const seen: Record<string, number[]> = {}
+  for (const name of ['sim-x-0001', 'sim-x.2-0001']) {
+    seen[name] = []
+    using agenda = createAgenda(() => Date.now())
+    const device = (number: number) =>
+      ({
+        plan: { id: name, number },
+        stopping: { aborted: false },
+        ail({ random }: { random: { next(): number } }) {
+          seen[name]?.push(random.next())
+          return () => {}
+        },
+      }) as unknown as VirtualDevice
+    const when = { at: 1, lasts: 5, share: 1 }
+    planFaults({
+      scenario: { ...scenarioOf({ ...link, ...when }, { ...link, ...when, at: 10 }), devices: 2 },
+      seed: 'x',
+      startsAt: Date.now(),
+      agenda,
+      device,
+    })
+    vi.advanceTimersByTime(100)
+  }
+  expect(seen['sim-x-0001']).toEqual(seen['sim-x.2-0001'])
+  // two devices, twice each: all different
+  expect(new Set(seen['sim-x-0001']).size).toBe(4)
+})
+
+test('who comes while a fault lasts has it too; what is over, or was done once, does not concern it', () => {
+  const done: string[] = []
+  using agenda = createAgenda(() => Date.now())
+  const device = {
+    plan: { id: 'late', number: 0 },
+    stopping: { aborted: false },
+    isAway: () => false,
+    leave: () => void done.push('leaves'),
+    comeBack: () => void done.push('comes back'),
+    cut: () => void done.push('is cut'),
+    ail({ delay }: { delay: number }) {
+      done.push(`ails ${delay}`)
+      return () => void done.push(`is well of ${delay}`)
+    },
+  } as unknown as VirtualDevice
+  const faults = planFaults({
+    scenario: scenarioOf(
+      { ...link, delay: 1, at: 10, lasts: 10, share: 1 },
+      { ...link, delay: 2, at: 10, lasts: undefined, share: 1 },
+      { kind: 'offline', at: 20, lasts: 100, share: 1 },
+      { kind: 'reconnect', at: 20, lasts: undefined, share: 1 },
+    ),
+    seed: 'x',
+    startsAt: START,
+    agenda,
+    device: () => undefined,
+  })
+  faults.came(device)
+  expect(done).toEqual([])
+  vi.advanceTimersByTime(50)
+  faults.came(device)
+  expect(done).toEqual(['ails 2', 'leaves'])
+  vi.advanceTimersByTime(100)
+  expect(done).toEqual(['ails 2', 'leaves', 'comes back'])
+})

@@ -11,10 +11,11 @@ const renewed = (at: number, before: number, notAfter: number, millis = 100): St
   { kind: 'renewed', millis, before: START + before, notAfter: START + notAfter },
 ]
 const say = (at: number, kind: 'revoked' | 'suspended' | 'resumed' | 'away' | 'back'): Step => [at, { kind }]
-const refused = (at: number): Step => [
+const refused = (at: number, reason = 'quota_exceeded'): Step => [
   at,
-  { kind: 'refused', door: 'enroll', reason: 'quota_exceeded', millis: 1 },
+  { kind: 'refused', door: 'enroll', reason, millis: 1 },
 ]
+const cloned = (at: number, outcome: string): Step => [at, { kind: 'cloned', rival: 'renewal', outcome }]
 
 const END = 100_000
 // the drain is 5,000 ms; certificates of 60 s
@@ -90,6 +91,31 @@ const rows: readonly [string, readonly Step[], checked: number, broken: number, 
     0,
   ],
   ['kept from an earlier run, and never renewed', [enrolled(0, -9_000_000, 'state')], 1, 1],
+  [
+    'the original of a copy, which was noticed',
+    [enrolled(0, 60_000), cloned(20_000, 'renewed'), refused(50_000, 'clone_suspected')],
+    0,
+    0,
+  ],
+  [
+    'the original of a copy, which the group revokes for it',
+    [enrolled(0, 60_000), cloned(20_000, 'admitted'), refused(50_000, 'certificate_revoked')],
+    0,
+    0,
+  ],
+  [
+    'refused the same, and nobody has copied it',
+    [enrolled(0, 60_000), refused(50_000, 'certificate_revoked')],
+    1,
+    1,
+    /the desk had said "certificate_revoked"/,
+  ],
+  [
+    'copied, and refused for another reason',
+    [enrolled(0, 60_000), cloned(20_000, 'admitted'), refused(50_000, 'quota_exceeded')],
+    1,
+    1,
+  ],
   ['given: nobody renews those', [enrolled(0, 60_000, 'given')], 0, 0],
 ]
 
@@ -99,4 +125,30 @@ describe('renewed in time', () => {
     expect(finding).toMatchObject({ name: 'renewed_in_time', checked, broken })
     if (evidence !== undefined) expect(finding.evidence.join('\n')).toMatch(evidence)
   })
+})
+
+describe('a fleet that is waited for', () => {
+  const judged = (start: number, renewal: Step, at = END) => {
+    const judge = renewedInTime(5_000, () => ({ start, clockOffset: 0 }))
+    found(judge, [enrolled(0, 15_000)], 0)
+    judge.started?.(START + 40_000)
+    return found(judge, [renewal], at)
+  }
+  test.each([
+    ['renewed once it may', 0, 41_000, 0],
+    ['its own turn comes later', 20_000, 61_000, 0],
+    ['not renewed soon after', 0, 46_000, 1],
+  ])('%s', (_, start, at, broken) => {
+    expect(judged(start, renewed(at, 15_000, 90_000 + END))).toMatchObject({ checked: 1, broken })
+  })
+})
+
+test.each([
+  [-7_200_000, /its own clock is 7200 s slow: that is the device's failure, not the server's$/],
+  [3_000, /its own clock is 3 s fast: that is/],
+])('a clock that is wrong by %d ms is no excuse, and is named', (clockOffset, words) => {
+  const judge = renewedInTime(5_000, () => ({ start: 0, clockOffset }))
+  const { broken, evidence } = found(judge, [enrolled(0, 60_000), renewed(61_000, 60_000, 120_000)], END)
+  expect(broken).toBe(1)
+  expect(evidence[0]).toMatch(words)
 })

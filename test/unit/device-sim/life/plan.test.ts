@@ -76,6 +76,19 @@ describe('a planned fleet', () => {
     for (let at = 4; at <= 40; at += 4) expect(counts(doors.slice(0, at))['mqtt']).toBe(at / 4)
   })
 
+  test.each([
+    [{ https: 1, mqtt: 1 }, 2, 1 / 2],
+    [{ https: 1, mqtt: 1 }, 4, 1 / 2],
+    [{ https: 1, mqtt: 3 }, 4, 3 / 4],
+    [{ https: 0.3, mqtt: 0.7 }, 2, 0.7],
+  ])('with doors %j each of %d processes has its share of both', (doors, of, expected) => {
+    for (let index = 0; index < of; index++) {
+      const part = planFleet(scenario({ devices: 2_000, doors }), 'x', { index, of })
+      const share = part.filter(({ door }) => door === 'mqtt').length / part.length
+      expect(Math.abs(share - expected)).toBeLessThan(0.08)
+    }
+  })
+
   test('every kind of key is among ten devices, and every id is a device id', () => {
     const fleet = shape('x', { devices: 10 })
     expect(counts(fleet.map(({ keyKind }) => keyKind))).toEqual({
@@ -169,7 +182,7 @@ test('turns are in a seeded order that leaves nobody out', () => {
   const items = [1, 2, 3, 4, 5, 6, 7, 8]
   expect(inTurn(items, 'x')).toEqual(inTurn(items, 'x'))
   expect(inTurn(items, 'x')).not.toEqual(items)
-  expect(inTurn(items, 'x').toSorted()).toEqual(items)
+  expect(inTurn(items, 'x').toSorted((a, b) => a - b)).toEqual(items)
 })
 
 test('random numbers are spread, and streams of one seed are independent', () => {

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -56,4 +56,58 @@ test('without a directory a key is kept for the run, so that an enrolment asked 
   await state.keep('x', { keyPem: 'key' })
   expect(await state.load('x')).toEqual({ keyPem: 'key' })
   expect(await (await openState(undefined)).load('x')).toBeUndefined()
+})
+
+test('a directory that was there is left as it is', async () => {
+  await mkdir(dir)
+  await chmod(dir, 0o755)
+  await openState(dir)
+  expect(await mode(dir)).toBe(0o755)
+})
+
+test.each([
+  [0o777, false],
+  [0o775, false],
+  [0o1777, true],
+  [0o755, true],
+])('others may write into it: %o', async (bits, good) => {
+  await mkdir(dir)
+  await chmod(dir, bits)
+  const opening = openState(dir)
+  if (good) await opening
+  else
+    await expect(opening).rejects.toMatchObject({
+      code: 'config_invalid',
+      detail: expect.stringContaining(`chmod go-w ${dir}`) as string,
+    })
+})
+
+test('a file in its place', async () => {
+  await writeFile(dir, '')
+  await expect(openState(dir)).rejects.toMatchObject({
+    code: 'config_invalid',
+    detail: expect.stringContaining('it is no directory') as string,
+  })
+})
+
+test.each(['{"seed":5}', '{"seed":"../x"}', '{"seed":"a","name":"../x"}', '{}', 'null', '[]'])(
+  'a fleet.json of %s',
+  async (text) => {
+    const state = await openState(dir)
+    await writeFile(join(dir, 'fleet.json'), text)
+    await expect(state.seed(undefined)).rejects.toMatchObject({
+      code: 'config_invalid',
+      detail: expect.stringContaining('fleet.json') as string,
+    })
+  },
+)
+
+test('what its devices are called after is the seed, until something else is kept', async () => {
+  const state = await openState(dir)
+  await state.seed('a')
+  expect(await state.name('a')).toBe('a')
+  expect(await state.name('a', 'a.2')).toBe('a.2')
+  const again = await openState(dir)
+  expect([await again.seed('a'), await again.name('a')]).toEqual(['a', 'a.2'])
+  expect(JSON.parse(await readFile(join(dir, 'fleet.json'), 'utf8'))).toEqual({ seed: 'a', name: 'a.2' })
 })

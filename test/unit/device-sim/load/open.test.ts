@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import {
   createLoadCounts,
   MOST_UNDER_WAY,
+  mostUnderWay,
   openLoop,
   type LoadCounts,
   type OpenLoop,
@@ -11,7 +12,8 @@ import {
 } from '#device-sim/load/open.ts'
 import { createRandom } from '#device-sim/random.ts'
 
-const START = 1_000_000
+/** as large as it is in life: ms of today have steps of a quarter of a µs */
+const START = 1_800_000_000_000
 
 beforeEach(() => void vi.useFakeTimers({ now: START }))
 afterEach(() => void vi.useRealTimers())
@@ -39,9 +41,10 @@ const open = (o: Partial<Parameters<typeof openLoop>[0]> = {}): OpenLoop =>
     takers: [taker(0), taker(1), taker(2)],
     rate: 100,
     arrivals: 'constant',
-    phase: 0,
     random: () => 0.5,
     startsAt: START,
+    tick: 1,
+    most: MOST_UNDER_WAY,
     clock: () => Date.now(),
     counts,
     underWay: () => underWay,
@@ -58,13 +61,66 @@ test('a constant rate: evenly, one after the other, each in its turn', () => {
     { who: 2, due: 20, at: 20 },
     { who: 0, due: 30, at: 30 },
   ])
-  expect(counts).toEqual({ late: 0, dropped: 0 })
+  expect(counts).toEqual({ due: 101, absent: 0, late: 0, dropped: 0 })
 })
 
-test('begins when it is told to, in its own phase', () => {
-  using _ = open({ startsAt: START + 500, phase: 0.5 })
+test('begins when it is told to', () => {
+  using _ = open({ startsAt: START + 500 })
   vi.advanceTimersByTime(520)
-  expect(taken.map(({ due }) => due)).toEqual([505, 515])
+  expect(taken.map(({ due }) => due)).toEqual([500, 510, 520])
+})
+
+test.each([100_000, 300_000, 900_000])(
+  '%d a second are that many, and no more or less by percents',
+  (rate) => {
+    const loop = open({ takers: [taker(0)], rate, endsAt: START + 1_000, most: Infinity })
+    vi.setSystemTime(START + 2_000)
+    loop.finish()
+    expect(counts.due).toBe(rate)
+  },
+)
+
+describe('divided among processes', () => {
+  const plan = (arrivals: 'constant' | 'poisson', part: readonly number[]) => {
+    taken = []
+    vi.setSystemTime(START)
+    const all = [3, 1, 4, 0, 2].map((who) => (part.includes(who) ? taker(who) : undefined))
+    using loop = open({
+      takers: all,
+      arrivals,
+      rate: 1_000,
+      random: createRandom('x', 'arrivals').next,
+      endsAt: START + 200,
+    })
+    vi.advanceTimersByTime(150)
+    loop.finish()
+    return taken.map(({ who, due }) => ({ who, due }))
+  }
+  test.each(['constant', 'poisson'] as const)(
+    '%s arrivals are the same for any number of them',
+    (arrivals) => {
+      const whole = plan(arrivals, [0, 1, 2, 3, 4])
+      const parts = [...plan(arrivals, [0, 2, 4]), ...plan(arrivals, [1, 3])]
+      expect(whole.length).toBeGreaterThan(100)
+      expect(parts.toSorted((a, b) => a.due - b.due)).toEqual(whole)
+    },
+  )
+
+  test('one that has nobody has nothing to do', () => {
+    using loop = open({ takers: [undefined, undefined] })
+    vi.advanceTimersByTime(1_000)
+    loop.finish()
+    expect(counts).toEqual({ due: 0, absent: 0, late: 0, dropped: 0 })
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
+
+test('looks no more often than its tick, and what was due meanwhile is begun together', () => {
+  using _ = open({ takers: [taker(0)], rate: 100_000, tick: 5, most: Infinity })
+  vi.advanceTimersByTime(100)
+  expect(batches.length).toBeLessThanOrEqual(22)
+  expect(Math.max(...batches)).toBeLessThanOrEqual(501)
+  expect(counts.late).toBe(0)
 })
 
 test('Poisson: seeded, with the mean of the rate and an exponential spread', () => {
@@ -107,7 +163,7 @@ test('all turns of one device that are due in one tick come at once', () => {
   expect(Math.max(...batches)).toBeGreaterThanOrEqual(10)
 })
 
-test('who has not come takes no turn, and nobody takes it instead', () => {
+test('who has not come takes no turn, nobody takes it instead, and it is counted', () => {
   let here = false
   using _ = open({ takers: [taker(0), taker(1, () => here)] })
   vi.advanceTimersByTime(995)
@@ -115,7 +171,7 @@ test('who has not come takes no turn, and nobody takes it instead', () => {
   here = true
   vi.advanceTimersByTime(1_000)
   expect(taken).toHaveLength(150)
-  expect(counts).toEqual({ late: 0, dropped: 0 })
+  expect(counts).toEqual({ due: 200, absent: 50, late: 0, dropped: 0 })
 })
 
 describe('too much', () => {
@@ -132,11 +188,26 @@ describe('too much', () => {
 
   test('an absurd rate begins no more than may be under way, and the rest is counted', () => {
     const take = (dues: readonly number[]): void => void (underWay += dues.length)
-    const loop = open({ takers: [{ ready: () => true, take }], rate: 1_000_000 })
+    const loop = open({ takers: [{ ready: () => true, take }], rate: 1_000_000, endsAt: START + 200 })
     vi.advanceTimersByTime(200)
     loop.finish()
     expect(underWay).toBe(MOST_UNDER_WAY)
-    expect(underWay + counts.dropped).toBeGreaterThan(190_000)
+    expect(counts).toMatchObject({ due: 200_000, absent: 0, dropped: 200_000 - MOST_UNDER_WAY })
+  })
+
+  test.each([
+    [0, MOST_UNDER_WAY],
+    [128, MOST_UNDER_WAY],
+    [65_536, 1_024],
+    [1_048_576, 64],
+  ])('turns of %d octets: at most %d, for they are in memory', (payload, most) => {
+    expect(mostUnderWay(payload)).toBe(most)
+    underWay = most - 1
+    using _ = open({ most })
+    vi.advanceTimersByTime(5)
+    underWay = most
+    vi.advanceTimersByTime(20)
+    expect(counts).toMatchObject({ due: 3, dropped: 2 })
   })
 
   test('no tick is longer than so many turns: sockets are let in between', () => {
@@ -165,7 +236,10 @@ describe('the end', () => {
     expect(taken).toHaveLength(10)
     vi.advanceTimersByTime(1_000)
     expect(taken).toHaveLength(10)
-    expect(counts).toEqual({ late: 10, dropped: 0 })
+    expect(counts).toEqual({ due: 10, absent: 0, late: 10, dropped: 0 })
+    // once is enough
+    loop.finish()
+    expect(counts.due).toBe(10)
   })
 })
 

@@ -1,11 +1,15 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { createLoadCounts, openLoop, MOST_UNDER_WAY } from '#device-sim/load/open.ts'
 import { createGenerator } from '#device-sim/measure/generator.ts'
+import { createHistogram, decodeHistogram } from '#device-sim/measure/histograms.ts'
 import type { Sample } from '#device-sim/measure/measures.ts'
 
-type Second = { utilisation?: number; lag?: number; counts?: Sample['counts'] }
-const sample = ({ utilisation = 0.2, lag = 2, counts = { admitted_https: 100 } }: Second): Sample => ({
-  at: 0,
+/** `took`: ms, of every answer in that second */
+type Second = { utilisation?: number; lag?: number; counts?: Sample['counts']; took?: number }
+const sample = ({ utilisation = 0.2, lag = 2, counts = { due: 100 } }: Second): Sample => ({
+  from: 0,
+  at: 1_000,
+  last: false,
   counts,
   refused: {},
   errors: {},
@@ -15,11 +19,17 @@ const sample = ({ utilisation = 0.2, lag = 2, counts = { admitted_https: 100 } }
   underWay: 1,
   generator: { utilisation, lag, cpu: 200_000, rss: 100 },
 })
+const measured = ({ took }: Second) => {
+  if (took === undefined) return []
+  const histogram = createHistogram()
+  histogram.record(took)
+  return [['https', decodeHistogram(histogram.take() ?? '')] as const]
+}
 const verdict = (...parts: readonly (readonly Second[])[]) => {
   const generator = createGenerator()
   for (const [number, seconds] of parts.entries())
-    for (const second of seconds) generator.add(number, sample(second))
-  return generator.verdict()
+    for (const second of seconds) generator.add(number, sample(second), measured(second))
+  return { ...generator.verdict(), ...generator.figures() }
 }
 const times = (count: number, second: Second): Second[] => Array.from({ length: count }, () => second)
 const busy = { utilisation: 0.99 }
@@ -46,37 +56,46 @@ const rows: readonly [string, readonly Second[], boolean, RegExp | undefined][] 
     /2 of 20 seconds/,
   ],
   ['late timers in fewer', [...times(2, lagging), ...times(19, {})], false, undefined],
+  ['late by much of what it measured', times(20, { ...lagging, took: 120 }), true, /half of the p99/],
+  ['late by little of what it measured', times(20, { ...lagging, took: 400 }), false, undefined],
+  ['late by little', times(20, { lag: 45, took: 1 }), false, undefined],
   [
     'turns begun late by its own fault',
-    times(10, { counts: { admitted_https: 100, late: 2 } }),
+    times(10, { counts: { due: 100, late: 2 } }),
     true,
     /20 turns \(2.0 %\) began more than 10 ms/,
   ],
-  ['hardly any late', times(10, { counts: { admitted_https: 1_000, late: 2 } }), false, undefined],
+  ['hardly any late', times(10, { counts: { due: 1_000, late: 2 } }), false, undefined],
   [
     // turns pile up under way, but are begun when they are due: the server is slow, and the report may say so
     'a slow server: few answers, nothing late',
-    times(60, { ...idle, counts: { admitted_https: 3 } }),
+    times(60, { ...idle, counts: { due: 100, admitted_https: 3 } }),
     false,
     undefined,
   ],
   [
     'a server so slow that no more turns may be under way',
-    times(60, { ...idle, counts: { admitted_https: 50, dropped: 500 } }),
+    times(60, { ...idle, counts: { due: 550, dropped: 500 } }),
     false,
     /30000 turns \(90.9 %\) were never begun, .*the server, or the limit/,
   ],
   [
     'an absurd rate: it spends all of its time on turns that it cannot begin',
-    times(10, { ...busy, counts: { admitted_https: 500, late: 500, dropped: 90_000 } }),
+    times(10, { ...busy, counts: { due: 90_500, late: 500, dropped: 90_000 } }),
     true,
     /never begun, for too many were under way$/m,
   ],
   [
-    'messages and refusals are turns too',
-    times(10, { counts: { published: 1_000, late: 5 } }),
+    'few are dropped: it is said all the same',
+    times(10, { counts: { due: 1_000, dropped: 1 } }),
     false,
-    undefined,
+    /10 turns \(0.1 %\) were never begun/,
+  ],
+  [
+    'the turns of devices that are away are no turns of its own',
+    times(10, { counts: { due: 1_000, absent: 900, late: 2 } }),
+    true,
+    /20 turns \(2.0 %\) began/,
   ],
 ]
 
@@ -95,9 +114,9 @@ describe('the load generator', () => {
 
   test('its figures are of all parts', () => {
     expect(verdict([{ lag: 7 }, {}], [{ counts: { late: 1, dropped: 2 } }])).toMatchObject({
-      cpu_s: expect.closeTo(0.6, 6),
-      worst_lag_ms: 7,
-      peak_rss: 200,
+      cpu: expect.closeTo(0.6, 6),
+      worstLag: 7,
+      peakRss: 200,
       late: 1,
       dropped: 2,
     })
@@ -109,47 +128,43 @@ const offered = (o: { rate: number; answers: number; stalls?: number }) => {
   vi.useFakeTimers({ now: 0 })
   const counts = createLoadCounts()
   let underWay = 0
-  let answered = 0
   let held = 0
   const generator = createGenerator()
   const take = (dues: readonly number[]): void => {
     underWay += dues.length
     setTimeout(() => {
       underWay -= dues.length
-      answered += dues.length
     }, o.answers)
   }
   using _loop = openLoop({
     rate: o.rate,
     arrivals: 'constant',
-    phase: 0,
     random: () => 0,
     takers: [{ ready: () => true, take }],
     startsAt: 0,
+    tick: 0,
+    most: MOST_UNDER_WAY,
     // a timer that fires is seen so much later
     clock: () => Date.now() + held,
     counts,
     underWay: () => underWay,
   })
-  const before = { late: 0, dropped: 0, answered: 0 }
+  const before = { due: 0, late: 0, dropped: 0 }
   for (let second = 1; second <= 10; second++) {
     held += o.stalls ?? 0
     vi.advanceTimersByTime(1_000)
-    const { late, dropped } = counts
+    const { due, late, dropped } = counts
     generator.add(
       0,
       sample({
         lag: o.stalls ?? 2,
-        counts: {
-          admitted_https: answered - before.answered,
-          late: late - before.late,
-          dropped: dropped - before.dropped,
-        },
+        counts: { due: due - before.due, late: late - before.late, dropped: dropped - before.dropped },
       }),
+      [],
     )
-    Object.assign(before, { late, dropped, answered })
+    Object.assign(before, { due, late, dropped })
   }
-  return { ...generator.verdict(), underWay }
+  return { ...generator.verdict(), ...generator.figures(), underWay }
 }
 
 describe('an open loop', () => {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { now } from '#device-sim/clock.ts'
 import type { FleetEvent } from '#device-sim/events.ts'
 import { decodeHistogram, createHistogram } from '#device-sim/measure/histograms.ts'
 import { createMeasures, type Measures } from '#device-sim/measure/measuring.ts'
@@ -19,10 +20,10 @@ const measured = (sample: Sample): Record<string, [number, number]> =>
     }),
   )
 
-const load = { late: 0, dropped: 0 }
+const load = { due: 0, absent: 0, late: 0, dropped: 0 }
 let measures: Measures
 beforeEach(() => {
-  Object.assign(load, { late: 0, dropped: 0 })
+  Object.assign(load, { due: 0, absent: 0, late: 0, dropped: 0 })
   measures = createMeasures(() => load)
 })
 afterEach(() => measures[Symbol.dispose]())
@@ -57,6 +58,16 @@ const rows: readonly [string, readonly Bare[], Sample['counts'], Record<string, 
     ],
     { published: 1_002, acknowledged: 1 },
     { publish: [1, 4] },
+  ],
+  [
+    'turns that nobody answered',
+    [
+      { kind: 'unanswered', door: 'https' },
+      { kind: 'unanswered', door: 'mqtt' },
+      { kind: 'unanswered', door: 'mqtt' },
+    ],
+    { unanswered: 3, unanswered_https: 1, unanswered_mqtt: 2 },
+    {},
   ],
   [
     'delivered',
@@ -118,7 +129,7 @@ describe('a sample', () => {
   test('what is missing on a topic is a gap once nothing more comes', () => {
     for (const seq of [1, 2, 5]) measures.sink(event({ kind: 'delivered', topic: 't', seq, millis: 1 }))
     expect(measures.sample(GAUGES).counts.gaps).toBeUndefined()
-    expect(measures.sample(GAUGES, true).counts).toEqual({ gaps: 2 })
+    expect(measures.sample(GAUGES, now(), true).counts).toEqual({ gaps: 2 })
   })
 
   test('what connections see', () => {
@@ -140,8 +151,8 @@ describe('a sample', () => {
   })
 
   test('what an open loop has counted since the last one', () => {
-    Object.assign(load, { late: 3, dropped: 1 })
-    expect(measures.sample(GAUGES).counts).toEqual({ late: 3, dropped: 1 })
+    Object.assign(load, { due: 9, absent: 2, late: 3, dropped: 1 })
+    expect(measures.sample(GAUGES).counts).toEqual({ due: 9, absent: 2, late: 3, dropped: 1 })
     load.late = 5
     expect(measures.sample(GAUGES).counts).toEqual({ late: 2 })
   })

@@ -54,7 +54,9 @@ const CASES: readonly (readonly [string, SampleOptions])[] = [
     'figures that are no figures of ours',
     {
       over: {
-        measures: { [EVIL]: { count: 1, min: 0, mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0 } },
+        measures: {
+          [EVIL]: { count: 1, missing: 0, min: 0, mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0 },
+        },
         histograms: { [EVIL]: [{ from: 0, to: 0, count: 1 }] },
       },
     },
@@ -229,7 +231,7 @@ test('a point counts what happened since the one before, be it late or of severa
   expect(bins.map((bin) => rateOf(bin, () => 10))).toEqual([10, 10, 5, 10])
   expect(
     binsOf(
-      series.map((point) => ({ ...point, at_ms: point.at_ms * 2 })),
+      series.map((point) => ({ ...point, at_ms: point.at_ms * 2, span_ms: 2_000 })),
       240,
     )[0]?.from,
   ).toBe(0)

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { request } from 'node:http'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
@@ -68,6 +69,25 @@ test('reasons from outside are bounded in number and letters, and none is lost',
   expect(found.join('\n')).not.toContain('evil')
 })
 
+test('a counter that was shown once stays, and none falls, when other reasons overtake it', async () => {
+  let https: Record<string, number> = Object.fromEntries(
+    Array.from({ length: 80 }, (_, i): [string, number] => [`reason_${i}`, 1_000 - i]),
+  )
+  const live = sampleLive()
+  const read = () => ({ ...live, totals: { ...live.totals, refused: { https } } })
+  await using endpoint = await openPrometheus({ listen, read })
+  const counters = async (): Promise<Map<string, number>> => {
+    const text = await (await fetch(endpoint.url)).text()
+    const lines = text.split('\n').filter((line) => line.startsWith('sallyport_sim_refused_total{'))
+    return new Map(lines.map((line) => [line.split(' ')[0] ?? '', Number(line.split(' ').at(-1))]))
+  }
+  const first = await counters()
+  https = Object.fromEntries(Object.entries(https).map(([name, n], i) => [name, n + (i >= 60 ? 9_000 : 1)]))
+  const second = await counters()
+  expect([...second.keys()]).toEqual([...first.keys()])
+  for (const [name, n] of first) expect(second.get(name)).toBeGreaterThan(n)
+})
+
 test.each([
   ['POST', '/metrics'],
   ['GET', '/'],
@@ -77,6 +97,30 @@ test.each([
   const answer = await fetch(new URL(path, endpoint.url), { method })
   await answer.text()
   expect(answer.status).toBe(404)
+})
+
+test.each([
+  ['127.0.0.1', 'localhost', 200],
+  ['127.0.0.1', 'LOCALHOST:9', 200],
+  ['127.0.0.1', '127.0.0.1:9090', 200],
+  ['127.0.0.1', '[::1]', 200],
+  ['127.0.0.1', 'evil.test', 421],
+  ['127.0.0.1', '192.0.2.1', 421],
+  ['127.0.0.1', 'localhost.evil.test', 421],
+  ['127.0.0.1', 'localhost@evil.test', 421],
+  ['0.0.0.0', '192.0.2.1:9090', 200],
+  ['0.0.0.0', 'evil.test', 421],
+  ['localhost', 'localhost', 200],
+])('on %s, asked for as %o: %i', async (host, name, expected) => {
+  await using endpoint = await openPrometheus({ listen: { host, port: 0 }, read: () => undefined })
+  const asking = request({
+    port: new URL(endpoint.url).port,
+    path: '/metrics',
+    headers: { host: name },
+  }).end()
+  const [answer] = (await once(asking, 'response')) as [{ statusCode: number; resume(): void }]
+  answer.resume()
+  expect(answer.statusCode).toBe(expected)
 })
 
 test('what fails to be read is a 500, and the next scrape is answered', async () => {

@@ -24,8 +24,8 @@ test.each([
 test('the figures of latency stand under their heads', () => {
   const from = lines.findIndex((line) => line.startsWith('latency'))
   const table = lines.slice(from, lines.indexOf('', from))
-  expect(table[0]).toMatch(/^latency +count +p50 +p90 +p99 +p99\.9 +max$/)
-  expect(table[1]).toMatch(/^https +4,885 +4\.04 ms/)
+  expect(table[0]).toMatch(/^latency +count +missing +p50 +p90 +p99 +p99\.9 +max$/)
+  expect(table[1]).toMatch(/^https +4,885 +0 +4\.04 ms/)
   expect(new Set(table.map((line) => line.length)).size).toBe(1)
 })
 

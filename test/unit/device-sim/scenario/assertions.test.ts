@@ -135,13 +135,25 @@ describe('written wrong', () => {
   })
 })
 
-const latency = { count: 10, min: 1, mean: 20, p50: 10, p90: 50, p99: 100.0004, p999: 200, max: 300 }
+const latency = {
+  count: 10,
+  missing: 0,
+  min: 1,
+  mean: 20,
+  p50: 10,
+  p90: 50,
+  p99: 100.0004,
+  p999: 200,
+  max: 300,
+}
 const RUN: Figures = {
   measures: { https: latency, tcp: { ...latency, count: 0 } } satisfies Partial<Record<Measure, unknown>>,
   counts: { admitted_https: 600, enrolled_rest: 30, enrolled_est: 10, gaps: 2, resumed: 0 },
   refused: { https: { certificate_revoked: 3, policy_denied: 1 }, mqtt: { connack_5: 4 } },
   errors: { https: { ECONNRESET: 2 }, enroll: { 'no answer': 1 } },
-  generator: { bound: false },
+  generator: { bound: false, gathering: { bound: false, reasons: [] } },
+  load: 'closed',
+  ranked: { https: latency },
   duration: 60_000,
 }
 
@@ -197,7 +209,7 @@ describe('judged', () => {
   })
 
   describe('a generator that could not keep up', () => {
-    const run = { ...RUN, generator: { bound: true } }
+    const run = { ...RUN, generator: { ...RUN.generator, bound: true } }
     const why = (was: string): string => `not judged: the load generator was the bottleneck (it was ${was})`
     test.each<[string, boolean | null, number, string]>([
       ['https.p99<1s', null, 100, why('100 ms')],
@@ -210,6 +222,48 @@ describe('judged', () => {
     ])('%s', (text, held, value, said) => {
       expect(judgeAssertion(parseAssertion(text), run)).toEqual({ held, value, why: said })
     })
+  })
+})
+
+describe('turns that are missing', () => {
+  const measures = { https: { ...latency, missing: 5 } }
+  const slow = { ...latency, mean: Infinity, p90: Infinity, p99: Infinity, p999: Infinity, max: Infinity }
+  const open: Figures = { ...RUN, load: 'open', measures, ranked: { https: slow } }
+  const bound: Figures = { ...open, generator: { ...RUN.generator, bound: true } }
+  const beyond = 'it was more than 300 ms: 5 of 15 were never answered, or failed, or were never begun'
+  test.each<[string, Figures, boolean | null, number | null, string]>([
+    ['https.p99<500ms', open, false, null, beyond],
+    ['https.mean<500ms', open, false, null, beyond],
+    // nor does a figure that nobody knows prove that something was slow
+    ['https.p99>1ms', open, false, null, beyond],
+    ['https.p50<500ms', open, true, 10, 'it was 10 ms'],
+    // late only makes it longer
+    ['https.p50<500ms', bound, true, 10, 'it was 10 ms'],
+    ['https.p50<5ms', bound, null, 10, 'not judged: the load generator was the bottleneck (it was 10 ms)'],
+    ['https.p50>5ms', bound, null, 10, 'not judged: the load generator was the bottleneck (it was 10 ms)'],
+    ['https.p99<500ms', bound, null, null, `not judged: the load generator was the bottleneck (${beyond})`],
+    // a closed loop that is late asks for less
+    [
+      'https.p50<500ms',
+      { ...bound, load: 'closed' },
+      null,
+      10,
+      'not judged: the load generator was the bottleneck (it was 10 ms)',
+    ],
+  ])('%s', (text, run, held, value, why) => {
+    expect(judgeAssertion(parseAssertion(text), run)).toEqual({ held, value, why })
+  })
+
+  test('enrolments are judged by how the generator fared while it gathered', () => {
+    const enroll = { enroll: latency }
+    const run: Figures = { ...RUN, measures: enroll, ranked: enroll, gathering: 9_000 }
+    const held = (generator: Figures['generator'], gathering?: number) =>
+      judgeAssertion(parseAssertion('enroll.p99<1s'), { ...run, generator, gathering }).held
+    const bad = { bound: true, reasons: ['x'] }
+    expect(held({ bound: false, gathering: bad }, 9_000)).toBeNull()
+    expect(held({ bound: true, gathering: { bound: false, reasons: [] } }, 9_000)).toBe(true)
+    // enrolled during the load
+    expect(held({ bound: true, gathering: { bound: false, reasons: [] } })).toBeNull()
   })
 })
 

@@ -33,7 +33,7 @@ test.each<[Overrides, object]>([
   [{ mix: { mqtt: 1 } }, { doors: { https: 0, mqtt: 1 } }],
   [{ enroll: { est: 2, rest: 1 } }, { enroll: { rest: 1, est: 2, mqtt: 0 } }],
   [{ payload: 0 }, { payload: 0 }],
-  [{ assertions: ['lost==0'] }, { assertions: ['refused==0', 'errors==0', 'lost==0'] }],
+  [{ assertions: ['lost==0'] }, { assertions: ['refused==0', 'errors==0', 'unanswered==0', 'lost==0'] }],
 ])('%j', (given, expected) => {
   expect(override(calm(), given)).toMatchObject(expected)
 })

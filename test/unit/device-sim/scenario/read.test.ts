@@ -97,8 +97,8 @@ assert: ['https.p99<500ms']
 
 describe('defaults that depend', () => {
   test.each([
-    ['', ['refused==0', 'errors==0']],
-    ['clocks: { share: 0.1, to: 1h }', ['refused==0']],
+    ['', ['refused==0', 'errors==0', 'unanswered==0']],
+    ['clocks: { share: 0.1, to: 1h }', ['refused==0', 'unanswered==0']],
     ['timeline: [{ at: 1s, reconnect: {} }]', []],
     ['assert: []', []],
   ])('assertions of %j', (text, expected) => {
@@ -129,6 +129,10 @@ describe('what is wrong is named', () => {
     [
       'a: [',
       'mine.yaml:1: not valid YAML: Flow sequence in block collection must be sufficiently indented and end with a ]',
+    ],
+    [
+      '%YAML 1.1\n---\napi_version: 1\ndevices: 1:30\n',
+      'mine.yaml:1: got a directive, expected plain YAML 1.2',
     ],
     [
       `${HEAD}---\n${HEAD}`,

@@ -1,5 +1,6 @@
 /** The ready scenarios, and how one is found: by its name, or by a path. */
 
+import { execFileSync } from 'node:child_process'
 import { readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -120,9 +121,11 @@ describe('finding one', () => {
     ['xyzzy', `no scenario is called "xyzzy"; there are ${others}, and files, such as ./mine.yaml`],
     ['', `no scenario is called ""; there are ${others}, and files, such as ./mine.yaml`],
     ['./nothing.yaml', 'nothing.yaml: cannot be read: ENOENT'],
-    ['.', /: cannot be read: EISDIR$/],
+    ['.', /: is no ordinary file$/],
     ['big.yaml', 'big.yaml: larger than 64 KiB, which no scenario is'],
-    ['endless.yaml', 'endless.yaml: larger than 64 KiB, which no scenario is'],
+    ['endless.yaml', 'endless.yaml: is no ordinary file'],
+    // nobody writes into it
+    ['pipe.yaml', 'pipe.yaml: is no ordinary file'],
     ['latin.yaml', 'latin.yaml: is not UTF-8 text'],
     ['a\0.yaml', /cannot be read: ERR_INVALID_ARG_VALUE$/],
   ])('%j', (given, expected) => {
@@ -130,6 +133,7 @@ describe('finding one', () => {
     writeFileSync(join(folder.path, 'big.yaml'), Buffer.alloc(65_537, ' '))
     writeFileSync(join(folder.path, 'latin.yaml'), Buffer.from('summary: \xe9', 'latin1'))
     symlinkSync('/dev/zero', join(folder.path, 'endless.yaml'))
+    execFileSync('mkfifo', [join(folder.path, 'pipe.yaml')])
     let detail = ''
     try {
       loadScenario(given, folder.path)
