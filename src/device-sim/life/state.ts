@@ -5,7 +5,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, statSync } from 'node:fs'
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FleetError } from '#fleet/errors.ts'
 import type { Enrolled } from '../client/identity.ts'
@@ -105,7 +105,10 @@ const inDirectory = (dir: string): StateStore => {
   const read = (name: string): Promise<unknown> =>
     gate(async () => {
       try {
-        return JSON.parse(await readFile(join(dir, name), 'utf8'))
+        const path = join(dir, name)
+        // copied, or restored by a program that keeps no modes: there is a private key in it
+        await chmod(path, 0o600)
+        return JSON.parse(await readFile(path, 'utf8'))
       } catch (error) {
         if (isMissing(error)) return undefined
         throw unreadable(name, error instanceof SyntaxError ? 'it is no JSON' : codeOf(error), error)
@@ -137,8 +140,11 @@ const inDirectory = (dir: string): StateStore => {
     async load(deviceId) {
       const name = `${deviceId}.json`
       const kept = await read(name)
-      if (kept === undefined || isKept(kept)) return kept
-      throw unreadable(name, 'it holds no device')
+      if (kept === undefined) return undefined
+      if (!isKept(kept)) throw unreadable(name, 'it holds no device')
+      for (const { deviceId: whose } of [kept.enrolled, kept.candidate].filter((each) => each !== undefined))
+        if (whose !== deviceId) throw unreadable(name, `it holds the certificate of ${JSON.stringify(whose)}`)
+      return kept
     },
     keep: (deviceId, kept) => write(`${deviceId}.json`, kept),
   }

@@ -129,7 +129,10 @@ export const createDevice = (
   const renew = async (enrolled: Enrolled, withNewKey: boolean): Promise<Enrolled> => {
     if (withNewKey) nextKeyPem ??= await scope.gates.keys(() => newKey(keyKindOf(enrolled.keyPem)))
     try {
-      const renewed = await renewDevice({ ...asking(await withTrust(enrolled)), keyPem: nextKeyPem })
+      const trusting = await withTrust(enrolled)
+      const began = now()
+      const renewed = await renewDevice({ ...asking(trusting), keyPem: nextKeyPem })
+      emit({ kind: 'issued', device: plan.id, at: began })
       nextKeyPem = undefined
       return renewed
     } catch (error) {

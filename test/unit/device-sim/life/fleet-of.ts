@@ -57,7 +57,8 @@ export const outcomes = (events: readonly FleetEvent[]): number =>
   events.reduce((sum, event) => {
     if (event.kind === 'burst') return sum + event.count
     if (event.kind === 'published' || event.kind === 'unanswered') return sum + 1
-    if (event.kind === 'refused') return sum + Number(event.door === 'https' || event.reason.startsWith('puback_'))
+    if (event.kind === 'refused')
+      return sum + Number(event.door === 'https' || event.reason.startsWith('puback_'))
     return sum + Number((event.kind === 'admitted' || event.kind === 'error') && event.door === 'https')
   }, 0)
 
