@@ -54,6 +54,8 @@ export const listenForStop = (
       process.off('SIGINT', onSignal)
       process.off('SIGTERM', onSignal)
       process.off('disconnect', onParentGone)
+      // whoever takes messages here was kept alive by them before, and is again
+      if (process.listenerCount('message') > 0) process.channel?.ref()
     },
   }
 }

@@ -15,7 +15,7 @@ const MAX_PEM = 65_536
 const block = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g
 
 /** Unreadable blocks are skipped: they are nobody's root. */
-export const certificatesIn = (pem: string): X509Certificate[] =>
+const certificatesIn = (pem: string): X509Certificate[] =>
   (pem.slice(0, MAX_PEM).match(block) ?? []).flatMap((text) => {
     try {
       return [new X509Certificate(text)]

@@ -42,8 +42,6 @@ const inside = async (
     clock: () => Date.now(),
     goOnUnread() {},
   })
-  // a command lets go of whoever has started its process, which here is the test runner (#runtime/stop.ts)
-  process.channel?.ref()
   return { code, stdout: out.join(''), stderr: err.join('') }
 }
 const within = (name: string): string => join(fleet.home, name)

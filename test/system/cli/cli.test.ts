@@ -255,8 +255,8 @@ test('sim run reports, and ends as it went', { timeout: 60_000 }, async () => {
   expect(stdout).not.toContain(token)
   expect(JSON.parse(stderr)).toMatchObject({
     reason: 'expectation_broken',
-    detail: expect.stringContaining(
-      'repeat it with: npx sallyport sim run calm --devices 2 --rounds 1 --token',
+    detail: expect.stringMatching(
+      /repeat it with: .*npx sallyport sim run calm .*--devices 2 --rounds 1 --token '<claim token>'/,
     ),
   })
 })

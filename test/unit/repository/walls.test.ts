@@ -64,6 +64,8 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
     'undici',
     'node-forge',
     'hdr-histogram-js',
+    'yaml',
+    'prom-client',
     '#device-sim/index.ts',
     ...NODE,
   ],
