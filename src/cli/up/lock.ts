@@ -59,8 +59,8 @@ const refuse = (home: string, pid: number, path: string): never => {
 /** link(2) makes the file and its content in one step, and refuses an existing name. */
 const claim = (path: string): boolean => {
   const draft = `${path}.${process.pid}.tmp`
-  writeFileSync(draft, `${process.pid} ${startOf(process.pid)}`.trimEnd() + '\n')
   try {
+    writeFileSync(draft, `${process.pid} ${startOf(process.pid)}`.trimEnd() + '\n')
     linkSync(draft, path)
     held.add(path)
     return true

@@ -16,7 +16,7 @@ const EVERY = 250
 const SECOND = 1_000
 const SUMMARY_EVERY = 30 * SECOND
 
-const SIMULATED = /^sim-[a-z0-9]+-\d+$/
+const SIMULATED = /^sim-[a-z0-9]+(\.\d{1,4})?-\d+$/
 
 export type Show = Disposable & {
   fleet(event: FleetEvent): void

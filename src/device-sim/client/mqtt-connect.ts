@@ -224,7 +224,8 @@ export const mqttConnect = async (o: MqttOptions): Promise<MqttOutcome> => {
 
   const close = async (): Promise<void> => {
     if (!open) return closed.promise
-    const timer = setTimeout(() => client.end(true), GOODBYE)
+    // mqtt.js takes no second end(): after the first it waits for every acknowledgement, and for the other side
+    const timer = setTimeout(() => drop(), GOODBYE)
     client.end(false)
     await closed.promise
     clearTimeout(timer)

@@ -57,6 +57,11 @@ export type StagingOptions = {
 const whyOf = (error: unknown): string =>
   error instanceof FleetError ? `${error.code}, ${error.detail}` : String(error)
 
+/** Nobody has said no: the answer may be what was lost. */
+const mayHaveBeenDone = (error: unknown): boolean =>
+  !(error instanceof FleetError) ||
+  ['target_unreachable', 'internal', 'registry_unavailable'].includes(error.code)
+
 const isCode = (error: unknown, code: FleetError['code']): boolean =>
   error instanceof FleetError && error.code === code
 
@@ -111,8 +116,7 @@ export const openStaging = async (o: StagingOptions): Promise<Staging> => {
     try {
       return await making
     } catch (error) {
-      if (isCode(error, 'precondition_failed') || isCode(error, 'forbidden'))
-        undo.splice(undo.indexOf(entry), 1)
+      if (!mayHaveBeenDone(error)) undo.splice(undo.indexOf(entry), 1)
       throw error
     } finally {
       underWay.delete(making)

@@ -102,8 +102,10 @@ export const createDevice = (
   }
   /** the line of what the keeper asks the desk now: one thing at a time */
   let asked = line.signal
+  let askedAt = now()
   const asking = (enrolled: Enrolled) => {
     asked = line.signal
+    askedAt = now()
     return { server: enroll ?? '', enrolled, signal: asked, meter, network }
   }
   /** The roots may be rotated meanwhile; an identity knows no others than those of the day it was made. */
@@ -174,7 +176,7 @@ export const createDevice = (
         before: before.notAfter,
       })
     },
-    failed: (error) => report('enroll', error, now(), asked),
+    failed: (error) => report('enroll', error, askedAt, asked),
   })
 
   return {

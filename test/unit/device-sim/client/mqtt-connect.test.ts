@@ -74,6 +74,17 @@ describe('CONNECT', () => {
     if (outcome.accepted) await outcome.link.close()
   })
 
+  test('a broker that never acknowledges, nor closes, is left all the same', async () => {
+    await using server = await mqttServer(world.tls, (packet, reply) => {
+      if (packet.cmd === 'connect') reply(connack(0))
+    })
+    const outcome = await knock(server.port)
+    if (!outcome.accepted) throw new Error('not let in')
+    const under = outcome.link.publish('a', 'x')
+    await outcome.link.close()
+    expect(await under).toBe('cut')
+  })
+
   test('closed without a CONNACK has no code', async () => {
     await using server = await mqttServer(world.tls, (_packet, _reply, socket) => socket.destroy())
     expect(await knock(server.port)).toMatchObject({ accepted: false, code: undefined })
