@@ -86,12 +86,21 @@ const createKeeper = (o: Options): Keeper => {
   const isDue = (): boolean =>
     made === undefined || clock() >= made.crl.nextUpdate - o.ttl / 2 || clock() < made.crl.thisUpdate
 
+  const isWell = (issuer: Issuer): void => {
+    if (failures > 0) log.info({ failures, issuer: issuer.ski }, 'crl recovered')
+    failures = 0
+  }
+
   /** Enrolments do not move it: the version rises only with what a CRL lists. @returns ms until the next look */
   const look = async (issuer: Issuer): Promise<number> => {
     // the version first: what is revoked while the CRL is made is then seen the next time, never missed
     const version = await registry.revocationVersion(issuer.ski)
-    if (version === made?.version && !isDue()) return o.poll
+    if (version === made?.version && !isDue()) {
+      isWell(issuer)
+      return o.poll
+    }
     const early = earliest - performance.now()
+    // too soon to try again: neither well nor another failure
     if (early > 0) return early
     const started = performance.now()
     earliest = started + o.apart
@@ -99,16 +108,14 @@ const createKeeper = (o: Options): Keeper => {
     if (Number(crl.number) - clock() / SECOND >= CRL_NUMBER_LEAD)
       earliest = started + Math.max(o.apart, SECOND)
     made = { crl, version }
+    isWell(issuer)
     log.debug({ crl_number: String(crl.number), issuer: issuer.ski }, 'crl')
     return o.poll
   }
 
   const lookOrFail = async (issuer: Issuer): Promise<number> => {
     try {
-      const wait = await look(issuer)
-      if (failures > 0) log.info({ failures, issuer: issuer.ski }, 'crl recovered')
-      failures = 0
-      return wait
+      return await look(issuer)
     } catch (error) {
       // once per outage: an outage of an hour is one fact
       if (failures === 0)

@@ -44,12 +44,12 @@ const setUp = async (wrap: (registry: Registry) => Registry = (registry) => regi
   const log = createLog('enroll', 'debug', {
     write: (line) => lines.push(JSON.parse(line) as (typeof lines)[number]),
   })
-  const calls = { takeCrlNumber: 0 }
+  const calls = { takeCrlNumber: 0, revocationVersion: 0 }
   const inner = wrap(test.registry)
-  /** counts CRLs by the numbers they take */
+  /** counts CRLs by the numbers they take, and looks */
   const registry = new Proxy(inner, {
     get: (target, name) => {
-      if (name === 'takeCrlNumber') calls.takeCrlNumber += 1
+      if (name === 'takeCrlNumber' || name === 'revocationVersion') calls[name] += 1
       const member: unknown = Reflect.get(target, name, target)
       return typeof member === 'function' ? (member.bind(target) as unknown) : member
     },
@@ -247,14 +247,19 @@ describe('the CRL', () => {
     const { id } = await desk.device()
     await desk.set(id, 'revoked', 'keyCompromise')
     desk.pass(-HOUR)
-    await using publisher = await openCrlPublisher(desk.deps)
+    await using publisher = await openCrlPublisher({ ...desk.deps, apart: 100 })
     expect(publisher.current(desk.ski)).toBeUndefined()
     expect(desk.calls.takeCrlNumber).toBe(0)
     expect(desk.lines).toContainEqual(
       expect.objectContaining({ msg: 'crl not made', reason: 'clock_behind' }),
     )
+    // looked at again before it may be tried again: that is no recovery
+    const looks = desk.calls.revocationVersion
+    await soon(() => expect(desk.calls.revocationVersion).toBeGreaterThan(looks + 2))
+    expect(desk.lines.map(({ msg }) => msg)).not.toContain('crl recovered')
     desk.pass(HOUR - 4 * MINUTE)
     await soon(() => expect(Object.keys(listed(publisher, desk.ski))).toHaveLength(1))
+    expect(desk.lines.filter(({ msg }) => msg === 'crl not made')).toHaveLength(1)
   })
 
   test('says every status URL that its issuer ever had', async () => {
