@@ -6,7 +6,7 @@
  * under a profiler, for the shares of the steps. Needs taskset; Linux.
  */
 
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { makeHome, type Home } from '../test/support/enroll-desk.ts'
@@ -118,8 +118,6 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
     await whenUp(async () => {
       read = readProfile(file)
     })
-    const kept = process.env['BENCH_KEEP']
-    if (kept !== undefined) copyFileSync(file, kept)
     return read === undefined ? new Map() : sharesOf(read)
   }
 

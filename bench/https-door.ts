@@ -3,8 +3,9 @@
  * handshake each (method: docs/performance.md). Needs taskset; Linux.
  */
 
-import { inTurns, openDoors } from './support/doors.ts'
+import { openDoors } from './support/doors.ts'
 import { against, type Suite } from './support/suite.ts'
+import { inTurns } from './support/turns.ts'
 
 const ROUNDS = 12
 const REQUESTS = 600
@@ -16,7 +17,12 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   await using bench = await openDoors({ names: ['sallyport', 'nginx', 'haproxy'], session: 0 })
   progress('warming up')
   for (const door of bench.doors) await bench.load(door, door.name === 'sallyport' ? WARM : 300)
-  const { variants, floors } = await inTurns(bench, rounds, (door) => bench.cost(door, requests), progress)
+  const { variants, floors } = await inTurns(bench.doors, {
+    rounds,
+    measure: (door) => bench.cost(door, requests),
+    floor: bench.floor,
+    progress,
+  })
   const shared = {
     unit: 'server CPU µs per full-mTLS request',
     variants,

@@ -4,8 +4,9 @@
  */
 
 import { HOUR } from '#fleet/clock.ts'
-import { inTurns, openDoors } from './support/doors.ts'
+import { openDoors } from './support/doors.ts'
 import { against, type Suite } from './support/suite.ts'
+import { inTurns } from './support/turns.ts'
 
 const ROUNDS = 12
 const REQUESTS = 8_000
@@ -16,7 +17,11 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   const each = Math.ceil(requests / CONNECTIONS)
   progress('warming up')
   for (const door of bench.doors) await bench.load(door, CONNECTIONS, each)
-  const { variants } = await inTurns(bench, rounds, (door) => bench.cost(door, CONNECTIONS, each), progress)
+  const { variants } = await inTurns(bench.doors, {
+    rounds,
+    measure: (door) => bench.cost(door, CONNECTIONS, each),
+    progress,
+  })
   return {
     unit: 'server CPU µs per request on a kept connection',
     variants,

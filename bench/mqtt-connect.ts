@@ -7,7 +7,8 @@ import { HOST } from './support/home.ts'
 import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
 import type { Count, Order } from './support/mqtt-orders.ts'
 import { openMqttBench, type MqttServer, type MqttServerName } from './support/mqtt-servers.ts'
-import { against, inOrderOf, type Suite } from './support/suite.ts'
+import { against, type Suite } from './support/suite.ts'
+import { inTurns } from './support/turns.ts'
 
 const ROUNDS = 12
 const VISITS = 600
@@ -32,17 +33,14 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = VISITS, progres
     return (cpuOfTree(program.pid) - before) / count
   }
   await using floor = startFloor(SERVER_CORE, SERVER_HANDSHAKE)
-  const floors: number[] = []
-  const variants: Record<string, number[]> = Object.fromEntries(bench.servers.map(({ name }) => [name, []]))
   for (const server of bench.servers)
     await visit(server, server.name === 'door' || server.name === 'embedded' ? WARM : 300)
-  for (let round = 0; round < rounds; round += 1) {
-    for (const server of inOrderOf(round, bench.servers))
-      variants[server.name]?.push(await visit(server, requests))
-    floors.push(await floor.measure())
-    const said = Object.entries(variants).map(([name, values]) => `${name} ${values.at(-1)?.toFixed(0)}`)
-    progress(`round ${round + 1} of ${rounds}: ${said.join(', ')} µs`)
-  }
+  const { variants, floors } = await inTurns(bench.servers, {
+    rounds,
+    measure: (server) => visit(server, requests),
+    floor,
+    progress,
+  })
   return {
     unit: 'server CPU µs per connect + CONNACK + DISCONNECT (door, haproxy: without the broker behind)',
     variants,

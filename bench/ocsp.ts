@@ -21,6 +21,7 @@ import { OURS } from './support/machine.ts'
 import { residentOf } from './support/resident.ts'
 import { addCertificates } from './support/revoked.ts'
 import { median, type Suite } from './support/suite.ts'
+import { inTurns } from './support/turns.ts'
 
 const CONNECTIONS = 32
 const ROUNDS = 8
@@ -99,22 +100,17 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   const names = Object.keys(kinds)
   progress('warming up')
   for (const name of names) await measure(name, 0)
-  const figures = Object.fromEntries(names.map((name) => [name, [] as number[]]))
-  for (let round = 1; round <= rounds; round += 1) {
-    const shown: string[] = []
-    for (const name of round % 2 === 0 ? names : names.toReversed()) {
-      const cpu = await measure(name, round)
-      figures[name]?.push(cpu)
-      shown.push(`${name} ${cpu.toFixed(0)} µs`)
-    }
-    progress(`round ${round} of ${rounds}: ${shown.join('; ')}`)
-  }
+  const { variants } = await inTurns(
+    names.map((name) => ({ name })),
+    // the certificates of the first were used to warm up
+    { rounds, measure: ({ name }, round) => measure(name, round + 1), progress },
+  )
   const beyond = (name: string, base = 'echo'): string =>
-    `${median((figures[name] ?? []).map((cpu, at) => cpu - (figures[base]?.[at] as number))).toFixed(0)} µs`
+    `${median((variants[name] ?? []).map((cpu, at) => cpu - (variants[base]?.[at] as number))).toFixed(0)} µs`
   return {
     unit: 'server CPU µs per answer',
     base: 'echo',
-    variants: figures,
+    variants,
     memory: { echo: residentOf(echo.pid), listener: residentOf(desk.pid) },
     facts: {
       'beyond echo: signed': beyond('signed'),

@@ -16,7 +16,7 @@ import { startPinned, whenUp, type Pinned } from './support/pinned.ts'
 import { startPoster } from './support/poster.ts'
 import type { Post, Posts } from './support/posts.ts'
 import { residentOf } from './support/resident.ts'
-import type { Suite } from './support/suite.ts'
+import { inOrderOf, type Suite } from './support/suite.ts'
 
 const CONNECTIONS = 64
 const ROUNDS = 12
@@ -107,8 +107,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   const figures: Record<Name, number[]> = { 'in process': [], signer: [] }
   for (let round = 1; round <= rounds; round += 1) {
     const shown: string[] = []
-    // who goes first changes, so that a drift within a round favours nobody
-    for (const name of round % 2 === 0 ? names : names.toReversed()) {
+    for (const name of inOrderOf(round, names)) {
       const [cpu, rate] = await measure(name, round)
       figures[name].push(cpu)
       shown.push(`${name} ${cpu.toFixed(0)} µs, ${rate.toFixed(0)}/s`)

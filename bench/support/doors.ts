@@ -20,7 +20,6 @@ import type { OriginUp } from './ok-origin.ts'
 import { isInstalled, missingOf, OURS, versionsOf } from './machine.ts'
 import { whenUp, type Pinned } from './pinned.ts'
 import { residentOf } from './resident.ts'
-import { inOrderOf, type Variants } from './suite.ts'
 
 const AT_ONCE = 4
 
@@ -116,25 +115,4 @@ export const openDoors = async (o: {
     facts: { ...OURS, ...versionsOf(peers) },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
-}
-
-/** Rounds of all doors, each round in another order, so that a drift within one favours nobody. */
-export const inTurns = async (
-  { doors, floor }: Pick<Doors, 'doors' | 'floor'>,
-  rounds: number,
-  measure: (door: Door) => Promise<number>,
-  progress: (text: string) => void,
-): Promise<{
-  readonly variants: Variants
-  readonly floors: readonly number[]
-}> => {
-  const figures: Record<string, number[]> = Object.fromEntries(doors.map(({ name }) => [name, []]))
-  const floors: number[] = []
-  for (let round = 0; round < rounds; round += 1) {
-    for (const door of inOrderOf(round, doors)) figures[door.name]?.push(await measure(door))
-    floors.push(await floor.measure())
-    const said = doors.map(({ name }) => `${name} ${figures[name]?.at(-1)?.toFixed(0)}`)
-    progress(`round ${round + 1} of ${rounds}: ${said.join(', ')} µs`)
-  }
-  return { variants: figures, floors }
 }

@@ -4,7 +4,6 @@
  */
 
 import { mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Application } from '#fleet/access.ts'
@@ -15,7 +14,7 @@ import { SERVER_CORE, type DeskUp } from './desk.ts'
 import { startHaproxy } from './haproxy.ts'
 import { HOST, prepareHome, startGateway } from './home.ts'
 import { isInstalled, missingOf, OURS, versionsOf, type Program } from './machine.ts'
-import { startPinned, whenUp, type Pinned } from './pinned.ts'
+import { startPinned, whenListening, type Pinned } from './pinned.ts'
 import { residentOf } from './resident.ts'
 
 export type MqttServerName = 'mosquitto' | 'door' | 'embedded' | 'haproxy'
@@ -47,18 +46,8 @@ export type MqttBench = AsyncDisposable & {
   readonly facts: Readonly<Record<string, string>>
 }
 
-const answers = (port: number): Promise<void> =>
-  new Promise((resolve, reject) => {
-    const socket = connect(port, '127.0.0.1')
-    socket.once('error', reject)
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve()
-    })
-  })
-
 const started = async (program: Pinned, port: number): Promise<Pinned> => {
-  await whenUp(() => answers(port))
+  await whenListening(port)
   return program
 }
 

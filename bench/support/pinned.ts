@@ -2,6 +2,7 @@
 
 import { execFileSync, spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
 import { once } from 'node:events'
+import { connect } from 'node:net'
 
 export type Pinned = AsyncDisposable & { readonly child: ChildProcess; readonly pid: number }
 
@@ -32,6 +33,14 @@ export const whenUp = async (probe: () => Promise<unknown>): Promise<void> => {
     }
   }
 }
+
+/** @returns when something takes connections on this port. @throws as {@link whenUp} */
+export const whenListening = (port: number): Promise<void> =>
+  whenUp(async () => {
+    const socket = connect(port, '127.0.0.1')
+    await once(socket, 'connect')
+    socket.destroy()
+  })
 
 /** The first line that a command says, wherever it says it. */
 export const versionOf = (command: string): string =>

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { CLIENT_CORE, startHelper } from './helpers.ts'
 import type { Go, Opened, Posted, Posts } from './posts.ts'
 
-export type Poster = AsyncDisposable & {
+type Poster = AsyncDisposable & {
   /** @param cpu µs, of all that is measured. @returns what was posted, and the CPU that it took */
   post(posts: Posts, cpu: () => number): Promise<Posted & { readonly cpu: number }>
 }

@@ -1,12 +1,13 @@
 /**
  * The load of bench/enroll.ts, as a process on IPC: so many POSTs over kept connections, one at a time on each. It opens them, says
- * `opened`, and posts when it is told to `go`: a handshake is no part of what is done over a connection that is kept. As little client as
- * HTTP/1.1 allows; it counts what it saw and does not time the server.
+ * `opened`, and posts when it is told to `go`: a handshake is no part of what is done over a connection that is kept. It counts
+ * what it saw and does not time the server.
  */
 
 import { once } from 'node:events'
-import { connect as tcpConnect, type Socket } from 'node:net'
+import { connect as tcpConnect } from 'node:net'
 import { connect as tlsConnect } from 'node:tls'
+import { keepConnection, type KeptConnection } from './kept-connection.ts'
 
 export type Post = { readonly path: string; readonly headers: string; readonly body: string }
 export type Posts = {
@@ -20,39 +21,15 @@ export type Opened = 'opened'
 export type Go = 'go'
 export type Posted = { readonly seconds: number; readonly statuses: Readonly<Record<string, number>> }
 
-const openConnection = async (
-  url: URL,
-  ca: string,
-): Promise<{ send(post: Post): Promise<string>; close(): void }> => {
+const openConnection = (url: URL, ca: string): Promise<KeptConnection> => {
   const at = { host: url.hostname, port: Number(url.port) }
-  const secure = url.protocol === 'https:'
-  const socket: Socket = secure ? tlsConnect({ ...at, ca }) : tcpConnect(at)
-  await once(socket, secure ? 'secureConnect' : 'connect')
-  socket.setNoDelay(true)
-  let text = ''
-  let answered: (status: string) => void = () => undefined
-  socket.setEncoding('latin1')
-  socket.on('data', (data: string) => {
-    text += data
-    const head = text.indexOf('\r\n\r\n')
-    const length = Number(/content-length: (\d+)/i.exec(text)?.[1])
-    if (head < 0 || text.length < head + 4 + length) return
-    const status = text.slice(9, 12)
-    text = ''
-    answered(status)
-  })
-  socket.on('close', () => answered('closed'))
-  return {
-    send: ({ path, headers, body }) =>
-      new Promise((resolve) => {
-        answered = resolve
-        socket.write(
-          `POST ${path} HTTP/1.1\r\nhost: x\r\n${headers}content-length: ${body.length}\r\n\r\n${body}`,
-        )
-      }),
-    close: () => socket.destroy(),
-  }
+  return url.protocol === 'https:'
+    ? keepConnection(tlsConnect({ ...at, ca }), 'secureConnect')
+    : keepConnection(tcpConnect(at), 'connect')
 }
+
+const requestOf = ({ path, headers, body }: Post): string =>
+  `POST ${path} HTTP/1.1\r\nhost: x\r\n${headers}content-length: ${body.length}\r\n\r\n${body}`
 
 const run = async ({ url, ca, connections, posts }: Posts): Promise<Posted> => {
   const opened = await Promise.all(
@@ -67,7 +44,7 @@ const run = async ({ url, ca, connections, posts }: Posts): Promise<Posted> => {
   await Promise.all(
     opened.map(async ({ send, close }) => {
       for (let post = posts[next++]; post !== undefined; post = posts[next++]) {
-        const status = await send(post)
+        const { status } = await send(requestOf(post))
         statuses[status] = (statuses[status] ?? 0) + 1
       }
       close()

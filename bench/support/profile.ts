@@ -36,11 +36,16 @@ const STEPS: readonly { readonly step: string; readonly fits: (frame: Frame) => 
 ]
 const REST = 'HTTP and TLS'
 
-/** @returns µs by step, the largest first, and by function where `detail` asks for it */
-const shareOut = (
-  profile: Profile,
-  nameOf: (stack: readonly Frame[]) => string,
-): ReadonlyMap<string, number> => {
+const stepOf = (stack: readonly Frame[]): string => {
+  for (const frame of stack) {
+    const found = STEPS.find(({ fits }) => fits(frame))
+    if (found !== undefined) return found.step
+  }
+  return REST
+}
+
+/** @returns µs by step, the largest first */
+const timeByStep = (profile: Profile): ReadonlyMap<string, number> => {
   const byId = new Map(profile.nodes.map((node) => [node.id, node]))
   const parents = new Map(
     profile.nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id] as const)),
@@ -59,31 +64,22 @@ const shareOut = (
       .filter(({ id }) => stackOf(id).some(({ url }) => url === 'node:inspector'))
       .map(({ id }) => id),
   )
-  const names = new Map<number, string>()
+  const steps = new Map<number, string>()
   const sums = new Map<string, number>()
   profile.samples.forEach((id, index) => {
-    const [leaf] = byId.get(id)?.callFrame.functionName === '(idle)' ? [undefined] : [id]
-    if (leaf === undefined || ofProfiler.has(leaf)) return
-    const name = names.get(leaf) ?? nameOf(stackOf(leaf))
-    names.set(leaf, name)
-    sums.set(name, (sums.get(name) ?? 0) + (profile.timeDeltas[index] ?? 0))
+    if (byId.get(id)?.callFrame.functionName === '(idle)' || ofProfiler.has(id)) return
+    const step = steps.get(id) ?? stepOf(stackOf(id))
+    steps.set(id, step)
+    sums.set(step, (sums.get(step) ?? 0) + (profile.timeDeltas[index] ?? 0))
   })
   return new Map([...sums].toSorted(([, a], [, b]) => b - a))
-}
-
-const stepOf = (stack: readonly Frame[]): string => {
-  for (const frame of stack) {
-    const found = STEPS.find(({ fits }) => fits(frame))
-    if (found !== undefined) return found.step
-  }
-  return REST
 }
 
 export const readProfile = (path: string): Profile => JSON.parse(readFileSync(path, 'utf8')) as Profile
 
 /** @returns shares of one, by step, largest first */
 export const sharesOf = (profile: Profile): ReadonlyMap<string, number> => {
-  const sums = shareOut(profile, stepOf)
+  const sums = timeByStep(profile)
   const total = [...sums.values()].reduce((sum, each) => sum + each, 0)
   return new Map([...sums].map(([step, sum]) => [step, sum / total]))
 }

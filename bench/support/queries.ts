@@ -3,8 +3,8 @@
  * It counts what it saw and does not time the server.
  */
 
-import { once } from 'node:events'
 import { connect } from 'node:net'
+import { keepConnection } from './kept-connection.ts'
 
 /** `queries`: whole requests, latin1. */
 export type Queries = {
@@ -26,31 +26,13 @@ const run = async ({ port, connections, queries }: Queries): Promise<Queried> =>
   const started = performance.now()
   await Promise.all(
     Array.from({ length: connections }, async () => {
-      const socket = connect({ port, host: '127.0.0.1', noDelay: true })
-      await once(socket, 'connect')
-      socket.setEncoding('latin1')
-      let text = ''
-      let answered: (status: string) => void = () => undefined
-      socket.on('data', (data: string) => {
-        text += data
-        const head = text.indexOf('\r\n\r\n')
-        if (head < 0) return
-        const length = Number(/content-length: (\d+)/i.exec(text)?.[1])
-        if (text.length < head + 4 + length) return
-        octets += length
-        const status = text.slice(9, 12)
-        text = ''
-        answered(status)
-      })
-      socket.on('close', () => answered('closed'))
+      const { send, close } = await keepConnection(connect({ port, host: '127.0.0.1' }), 'connect')
       for (let query = queries[next++]; query !== undefined; query = queries[next++]) {
-        const status = await new Promise<string>((resolve) => {
-          answered = resolve
-          socket.write(query as string, 'latin1')
-        })
+        const { status, octets: more } = await send(query)
+        octets += more
         statuses[status] = (statuses[status] ?? 0) + 1
       }
-      socket.destroy()
+      close()
     }),
   )
   return { seconds: (performance.now() - started) / 1_000, statuses, octets }

@@ -4,19 +4,18 @@
  */
 
 import { writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
-import { once } from 'node:events'
 import { join } from 'node:path'
 import { freePort } from '../../test/support/free-port.ts'
 import { SERVER_CORE } from './desk.ts'
 import { CLIENT_HANDSHAKE, startFloor } from './floor.ts'
 import { CLIENT_CORE } from './helpers.ts'
 import { isInstalled, missingOf, OURS, versionsOf, type Program } from './machine.ts'
-import { startPinned, whenUp } from './pinned.ts'
+import { startPinned, whenListening } from './pinned.ts'
 import { makeSimHome, type SimHome } from './sim-home.ts'
 import { countOf, simulate } from './simulator.ts'
-import { against, inOrderOf, type SuiteOptions, type SuiteResult } from './suite.ts'
+import { against, type SuiteOptions, type SuiteResult } from './suite.ts'
 import { runTimed } from './timed-command.ts'
+import { inTurns } from './turns.ts'
 
 /** of a round; 8 devices at a time */
 const REQUESTS = 4_000
@@ -82,40 +81,31 @@ export const simHttps = async ({
   const file = join(home.path, 'nginx.conf')
   writeFileSync(file, nginxConfig(home, port))
   await using _nginx = startPinned(SERVER_CORE, ['nginx', '-c', file, '-p', home.path])
-  await whenUp(async () => {
-    const socket = connect(port, '127.0.0.1')
-    await once(socket, 'connect')
-    socket.destroy()
-  })
+  await whenListening(port)
   await using floor = startFloor(CLIENT_CORE, CLIENT_HANDSHAKE)
   const each = Math.max(2, Math.ceil(requests / DEVICES))
   const peaks: Record<string, number> = {}
-  const measures: Readonly<Record<string, () => Promise<number>>> = {
-    sallyport: async () => {
-      const start = await ours(home, port, 1)
-      const all = await ours(home, port, each)
-      peaks['sallyport'] = all.peak
-      return (all.cpu - start.cpu) / (all.requests - start.requests)
-    },
-    ...(isInstalled('openssl')
-      ? {
-          s_time: async () => {
-            const { cpu, requests: made, peak } = await theirs(home, port)
-            peaks['s_time'] = peak
-            return cpu / made
-          },
-        }
-      : {}),
+  const perRequest = async (): Promise<number> => {
+    const start = await ours(home, port, 1)
+    const all = await ours(home, port, each)
+    peaks['sallyport'] = all.peak
+    return (all.cpu - start.cpu) / (all.requests - start.requests)
   }
-  const names = Object.keys(measures)
-  const variants: Record<string, number[]> = Object.fromEntries(names.map((name) => [name, []]))
-  const floors: number[] = []
-  for (let round = 0; round < rounds; round += 1) {
-    for (const name of inOrderOf(round, names)) variants[name]?.push((await measures[name]?.()) ?? Number.NaN)
-    floors.push(await floor.measure())
-    const said = names.map((name) => `${name} ${variants[name]?.at(-1)?.toFixed(0)}`)
-    progress(`HTTPS: round ${round + 1} of ${rounds}: ${said.join(', ')} µs`)
+  const perConnection = async (): Promise<number> => {
+    const { cpu, requests: made, peak } = await theirs(home, port)
+    peaks['s_time'] = peak
+    return cpu / made
   }
+  const programs = [
+    { name: 'sallyport', run: perRequest },
+    ...(isInstalled('openssl') ? [{ name: 's_time', run: perConnection }] : []),
+  ]
+  const { variants, floors } = await inTurns(programs, {
+    rounds,
+    measure: ({ run }) => run(),
+    floor,
+    progress: (text) => progress(`HTTPS: ${text}`),
+  })
   return {
     unit: 'client CPU µs per full-mTLS HTTPS request',
     variants,

@@ -4,18 +4,17 @@
  */
 
 import { writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
-import { once } from 'node:events'
 import { join } from 'node:path'
 import { freePort } from '../../test/support/free-port.ts'
 import { SERVER_CORE } from './desk.ts'
 import { CLIENT_CORE } from './helpers.ts'
 import { isInstalled, missingOf, OURS, versionsOf, type Program } from './machine.ts'
-import { startPinned, whenUp } from './pinned.ts'
+import { startPinned, whenListening } from './pinned.ts'
 import { makeSimHome, type SimHome } from './sim-home.ts'
 import { countOf, simulate } from './simulator.ts'
-import { against, inOrderOf, type SuiteOptions, type SuiteResult } from './suite.ts'
+import { against, type SuiteOptions, type SuiteResult } from './suite.ts'
 import { runTimed } from './timed-command.ts'
+import { inTurns } from './turns.ts'
 
 /** of a round */
 const MESSAGES = 200_000
@@ -44,6 +43,7 @@ doors: { https: 0, mqtt: 1 }
 mqtt: { version: 3.1.1, qos: 0, clean: true, keepalive: 60s, subscribe: false }`
 
 type Spent = { readonly cpu: number; readonly messages: number; readonly peak: number }
+type Variant = { readonly name: string; run(whole: boolean): Promise<Spent> }
 
 const ours = async (home: SimHome, port: number, rate: number, seconds: number): Promise<Spent> => {
   const target = ['--target', `mqtts://localhost:${port}`, '--certs', home.certs, '--ca', home.root]
@@ -78,36 +78,33 @@ export const simMqtt = async ({
   const file = join(home.path, 'mosquitto.conf')
   writeFileSync(file, config(home, port))
   await using _mosquitto = startPinned(SERVER_CORE, ['mosquitto', '-c', file])
-  await whenUp(async () => {
-    const socket = connect(port, '127.0.0.1')
-    await once(socket, 'connect')
-    socket.destroy()
-  })
+  await whenListening(port)
   const seconds = Math.max(1, Math.round(requests / RATE))
   const peaks: Record<string, number> = {}
   /** both in the same way: a run that starts and says next to nothing, and the run itself */
-  const perMessage = async (name: string, run: (whole: boolean) => Promise<Spent>): Promise<number> => {
+  const perMessage = async ({ name, run }: Variant): Promise<number> => {
     const start = await run(false)
     const all = await run(true)
     peaks[name] = all.peak
     return (all.cpu - start.cpu) / (all.messages - start.messages)
   }
-  const measures: Readonly<Record<string, () => Promise<number>>> = {
-    sallyport: () => perMessage('sallyport', (whole) => ours(home, port, whole ? RATE : 1, seconds)),
+  const programs: readonly Variant[] = [
+    { name: 'sallyport', run: (whole) => ours(home, port, whole ? RATE : 1, seconds) },
     ...(isInstalled('mosquitto_pub')
-      ? {
-          mosquitto_pub: () =>
-            perMessage('mosquitto_pub', (whole) => theirs(home, port, whole ? requests : 1)),
-        }
-      : {}),
-  }
-  const names = Object.keys(measures)
-  const variants: Record<string, number[]> = Object.fromEntries(names.map((name) => [name, []]))
-  for (let round = 0; round < rounds; round += 1) {
-    for (const name of inOrderOf(round, names)) variants[name]?.push((await measures[name]?.()) ?? Number.NaN)
-    const said = names.map((name) => `${name} ${variants[name]?.at(-1)?.toFixed(2)}`)
-    progress(`MQTT: round ${round + 1} of ${rounds}: ${said.join(', ')} µs`)
-  }
+      ? [
+          {
+            name: 'mosquitto_pub',
+            run: (whole: boolean) => theirs(home, port, whole ? requests : 1),
+          },
+        ]
+      : []),
+  ]
+  const { variants } = await inTurns(programs, {
+    rounds,
+    measure: perMessage,
+    digits: 2,
+    progress: (text) => progress(`MQTT: ${text}`),
+  })
   return {
     unit: 'client CPU µs per MQTT QoS 0 message',
     variants,

@@ -7,7 +7,7 @@ import { CHECKOUT } from './desk.ts'
 import { CLIENT_CORE } from './helpers.ts'
 import { runTimed, type Ran } from './timed-command.ts'
 
-export type Simulated = Omit<Ran, 'stdout' | 'stderr' | 'code'> & { readonly report: SimulationReport }
+type Simulated = Omit<Ran, 'stdout' | 'stderr' | 'code'> & { readonly report: SimulationReport }
 
 /** @param scenario YAML, without its head. @throws when there is no report, or anything went wrong or was refused in it */
 export const simulate = async (o: {

@@ -3,8 +3,8 @@
  * to stop. Says when each began, by the clock that all processes of a machine share, and how long it took.
  */
 
-import { once } from 'node:events'
 import { connect } from 'node:tls'
+import { keepConnection } from './kept-connection.ts'
 
 export type TimedPosts = {
   readonly port: number
@@ -31,32 +31,16 @@ const run = async (o: TimedPosts): Promise<Timed> => {
   await Promise.all(
     Array.from({ length: o.connections }, async () => {
       const socket = connect({ port: o.port, host: 'localhost', ca: o.ca })
-      await once(socket, 'secureConnect')
-      socket.setNoDelay(true).setEncoding('latin1')
-      let text = ''
-      let answered: (status: string) => void = () => undefined
-      socket.on('data', (data: string) => {
-        text += data
-        const head = text.indexOf('\r\n\r\n')
-        const length = Number(/content-length: (\d+)/i.exec(text)?.[1])
-        if (head < 0 || text.length < head + 4 + length) return
-        const status = text.slice(9, 12)
-        text = ''
-        answered(status)
-      })
-      socket.on('close', () => answered('closed'))
+      const { send, close } = await keepConnection(socket, 'secureConnect')
       for (let body = o.bodies[next++]; body !== undefined && !stopped; body = o.bodies[next++]) {
         const began = performance.now()
-        const status = await new Promise<string>((resolve) => {
-          answered = resolve
-          socket.write(
-            `POST ${o.path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n${o.headers}content-length: ${(body as string).length}\r\n\r\n${body}`,
-          )
-        })
+        const { status } = await send(
+          `POST ${o.path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n${o.headers}content-length: ${body.length}\r\n\r\n${body}`,
+        )
         samples.push([performance.timeOrigin + began, performance.now() - began])
         statuses[status] = (statuses[status] ?? 0) + 1
       }
-      socket.destroy()
+      close()
     }),
   )
   return { samples, statuses }

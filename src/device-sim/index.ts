@@ -35,13 +35,14 @@ export { junitReport } from './report/junit.ts'
 export { openPrometheus } from './report/prometheus.ts'
 export { htmlReport } from './report/html/html-report.ts'
 export { summaryLines } from './report/summary.ts'
-export { totalOfDoors } from './measure/counts.ts'
+export { totalOfDoors, type CountsByDoor } from './measure/counts.ts'
 export { inOrder, latencyOf, medianText } from './report/measures.ts'
 export {
   byFrequency,
   formatClock,
   formatCount,
   formatMillis,
+  formatPercent,
   formatShort,
-  printable,
 } from './report/format.ts'
+export { printable } from './plain-text.ts'

@@ -1,6 +1,6 @@
 /** What a target said, before it becomes evidence, an error or a key to count under. Not what a person reads in the end: that is report/. */
 
-import { clipped, printable } from './report/format.ts'
+import { clipped, printable } from './plain-text.ts'
 
 /** UTF-16 units of a text, and of a word */
 const LONGEST = 512

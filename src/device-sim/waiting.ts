@@ -3,16 +3,16 @@
 import { onAbort } from './on-abort.ts'
 
 /** Ends after `ms`, or as soon as one of the signals has fired. Never rejects: who waits looks at its signals anyway. */
-export const pause = (ms: number, ...signals: readonly AbortSignal[]): Promise<void> =>
+export const pause = (ms: number, ...signals: readonly (AbortSignal | undefined)[]): Promise<void> =>
   new Promise((resolve) => {
     const end = (): void => {
       clearTimeout(timer)
-      for (const back of unheard) back()
+      for (const back of unheard) back?.()
       resolve()
     }
     const timer = setTimeout(end, ms)
-    const unheard = signals.map((signal) => onAbort(signal, end))
-    if (signals.some((signal) => signal.aborted)) end()
+    const unheard = signals.map((signal) => signal && onAbort(signal, end))
+    if (signals.some((signal) => signal?.aborted)) end()
   })
 
 /** At most `width` at a time; the others wait in order. */

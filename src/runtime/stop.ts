@@ -1,5 +1,5 @@
 /**
- * When a process has been asked to stop: SIGINT, SIGTERM, or the end of its parent. Not what stopping means: run.ts and the mains.
+ * When a process has been asked to stop: SIGINT, SIGTERM, the end of its parent, or, where it is asked for, of its terminal. Not what stopping means: run.ts and the mains.
  *
  * A Ctrl-C reaches every process of the terminal's group directly, and npm sends its child a second one. So a parent of ours never
  * passes a signal on to a child that listens here: it closes the IPC channel, which is also what its death does, even by SIGKILL.

@@ -1,5 +1,6 @@
 /** TLS servers to be tried out on: ordinary ones, and ones with a fault on purpose. Certificates from the simulator's own impostor CA. */
 
+import { createHash, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import type { RequestListener } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
@@ -8,9 +9,15 @@ import { createServer as createTlsServer, type TlsOptions, type TLSSocket } from
 import { generate, parser, type Packet } from 'mqtt-packet'
 import type { Enrolled } from '#device-sim/index.ts'
 import { createImpostor, type Impostor } from '#device-sim/client/impostor.ts'
+import { formatClaimToken } from '#wire/tokens.ts'
+
+/** of {@link World.token} */
+export const CLAIM_SECRET = 's'.repeat(43)
 
 export type World = {
   readonly ca: Impostor
+  /** a claim token, which pins the root */
+  readonly token: string
   /** requests a client certificate, as our doors do; tickets as Node gives them */
   readonly tls: TlsOptions
   device(id: string): Promise<Enrolled>
@@ -20,8 +27,10 @@ export const createWorld = async (name = 'test root'): Promise<World> => {
   const now = Date.now()
   const ca = await createImpostor(name, now)
   const server = await ca.issue({ commonName: 'server', purpose: 'server', dns: ['localhost'] })
+  const root = createHash('sha256').update(new X509Certificate(ca.rootPem).raw).digest()
   return {
     ca,
+    token: formatClaimToken('t'.repeat(16), CLAIM_SECRET, root),
     tls: {
       key: server.keyPem,
       cert: server.certificatePem,
@@ -40,9 +49,10 @@ export const createWorld = async (name = 'test root'): Promise<World> => {
   }
 }
 
-type Listening = AsyncDisposable & { readonly port: number }
+export type Listening = AsyncDisposable & { readonly port: number }
 
-const owned = async (server: ReturnType<typeof createTlsServer>): Promise<Listening> => {
+/** Listens on a free port; disposed of, it ends every connection too. */
+export const owned = async (server: ReturnType<typeof createTlsServer>): Promise<Listening> => {
   const sockets = new Set<Socket>()
   server.on('connection', (socket: Socket) => {
     sockets.add(socket)

@@ -24,6 +24,25 @@ export type SampleOptions = {
   readonly over?: Partial<SimulationReport>
 }
 
+/** Of a run in which nothing happened and nothing was judged. */
+export const NOTHING: SampleOptions = {
+  seconds: 0,
+  gathering: 0,
+  over: {
+    servers: [],
+    measures: {},
+    counts: {},
+    refused: {},
+    errors: {},
+    invariants: [],
+    assertions: [],
+    drills: [],
+    skipped: {},
+    series: [],
+    histograms: {},
+  },
+}
+
 /** Typical ms, and how often a second for each device. */
 const TYPICAL: Readonly<Record<string, readonly [millis: number, rate: number]>> = {
   tcp: [0.21, 0.6],

@@ -4,6 +4,7 @@
  */
 
 import { Argument, type Command } from 'commander'
+import { DAY } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import {
   csvReport,
@@ -25,9 +26,11 @@ import { repeatCommand } from '../sim/repeat-command.ts'
 import { checkResultFiles, writeResultFiles, type ResultFile } from '../sim/result-files.ts'
 import { collect, listenAt, rate, requestPath, seed, span, target, topicName } from '../sim/sim-options.ts'
 
-const DAY = 86_400_000
 const YEAR = 366 * DAY
 const MIB = 1_048_576
+
+/** The others are said once; the last counts. */
+const REPEATABLE = new Set(['assert', 'target'])
 
 type Writers = 'html' | 'junit' | 'csv' | 'out'
 
@@ -176,7 +179,7 @@ export const simRun = (io: Io): Command => {
       if (prometheus !== undefined && options.json !== true) view.note(`metrics at ${prometheus.url}`)
       const notes = [...planned.notes]
       const { workers } = planned.run
-      // the plan of arrivals hangs on how many processes there are
+      // the ramp of a large fleet, and what can be kept up with, hang on how many processes there are
       const said = {
         ...planned.fromEnvironment,
         ...(options.config === undefined ? {} : { config: options.config }),
@@ -205,6 +208,3 @@ export const simRun = (io: Io): Command => {
       if (failed !== undefined) throw failed
     })
 }
-
-/** The others are said once; the last counts. */
-const REPEATABLE = new Set(['assert', 'target'])

@@ -2,18 +2,9 @@
 
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { isAlive } from '../up/lock.ts'
 
 const NAME = /^demo-(\d+)-/
-
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    // EPERM: alive, and another user's
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
-  }
-}
 
 const remove = (path: string): void => rmSync(path, { recursive: true, force: true })
 

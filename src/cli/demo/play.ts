@@ -1,6 +1,6 @@
 /**
  * The main job against any stack: a fleet enrols and works over both doors while every drill tries to get in some other way; then the
- * clients' figures are held against what the origin saw. Not the starting of a stack: that is main.ts.
+ * clients' figures are held against what the origin saw. Not the starting of a stack: that is run-demo.ts.
  */
 
 import {
@@ -13,6 +13,7 @@ import {
   DRILLS,
   runDrills,
   runFleet,
+  totalOfDoors,
   type FleetReport,
   type Sighting,
   type Targets,
@@ -42,13 +43,10 @@ const DRILL_DEVICES = 50
 
 type Check = (name: string, held: boolean, evidence: string) => void
 
-const sum = (counts: Readonly<Record<string, number>>): number =>
-  Object.values(counts).reduce((total, count) => total + count, 0)
-
 const checkFleet = (check: Check, report: FleetReport, devices: number): void => {
   const mqtt = Math.floor(devices / 2)
   const { enrolled, admitted, published, delivered, cut, errors } = report
-  const refused = sum(report.refused.enroll) + sum(report.refused.https) + sum(report.refused.mqtt)
+  const refused = totalOfDoors(report.refused)
   check('fleet.enrolled', enrolled === devices, `${enrolled} of ${devices}`)
   check('fleet.https', admitted.https === (devices - mqtt) * ROUNDS, `${admitted.https} requests admitted`)
   check('fleet.mqtt', admitted.mqtt === mqtt, `${admitted.mqtt} of ${mqtt} connected`)

@@ -1,11 +1,11 @@
 /** The demo's figures for a person: the same as the line, one to a row. */
 
+import { byFrequency } from '#device-sim/index.ts'
 import { pairs } from '../output.ts'
 import type { DemoLine } from './line.ts'
 
 const counted = (refused: Readonly<Record<string, number>>): string =>
-  Object.entries(refused)
-    .toSorted(([, a], [, b]) => b - a)
+  byFrequency(refused)
     .map(([reason, count]) => `${reason} ${count}`)
     .join(', ') || 'none'
 

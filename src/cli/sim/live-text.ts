@@ -5,17 +5,19 @@ import {
   formatClock,
   formatCount,
   formatMillis,
+  formatPercent,
   formatShort,
   inOrder,
   latencyOf,
   medianText,
   printable,
   totalOfDoors,
+  type CountsByDoor,
   type Live,
   type Phase,
 } from '#device-sim/index.ts'
 import type { Point } from '#wire/simulation-report.ts'
-import { fit, graph, painter } from '../up/view.ts'
+import { fit, graph, painter, type Paint } from '../up/view.ts'
 
 /** What is never wider is not torn when a window is made a little narrower. */
 const WIDEST = 78
@@ -28,14 +30,7 @@ const MOST_MEASURES = 6
 const MOST_FAULTS = 4
 const MOST_REASONS = 5
 
-type Paint = ReturnType<typeof painter>
 type Look = { readonly width: number; readonly colours: boolean }
-
-const PHASES = {
-  gathering: 'gathering',
-  running: 'running',
-  draining: 'draining',
-} as const satisfies Record<Phase['kind'], string>
 
 /** undefined: nobody knows */
 const shareOf = (phase: Phase): number | undefined => {
@@ -66,14 +61,14 @@ const rateOf = (recent: readonly Point[], ...names: readonly string[]): number =
 }
 const perSecond = (rate: number): string => `${formatShort(Math.round(rate * 10) / 10)}/s`
 
-const flat = (doors: Readonly<Record<string, Readonly<Record<string, number>>>>): Record<string, number> =>
+const flat = (doors: CountsByDoor): Record<string, number> =>
   Object.fromEntries(
     Object.entries(doors).flatMap(([door, counts]) =>
       Object.entries(counts).map(([name, n]) => [`${door} ${name}`, n]),
     ),
   )
 
-const reasonsOf = (doors: Readonly<Record<string, Readonly<Record<string, number>>>>): string => {
+const reasonsOf = (doors: CountsByDoor): string => {
   const all = byFrequency(flat(doors))
   const rest = all.length - MOST_REASONS
   return [
@@ -90,8 +85,6 @@ const faultsOf = ({ faults }: Live): string =>
     ...faults.slice(0, MOST_FAULTS).map(faultOf),
     ...(faults.length > MOST_FAULTS ? [`and ${faults.length - MOST_FAULTS} more`] : []),
   ].join(', ')
-
-const percent = (share: number): string => `${Math.round(share * 100)} %`
 
 const CELL = 9
 
@@ -128,10 +121,10 @@ const loadLines = (
   ...(last === undefined
     ? []
     : [
-        `${label('load')}generator ${percent(last.generator.utilisation)}${workers > 1 ? ' (busiest)' : ''}${Object.entries(
+        `${label('load')}generator ${formatPercent(last.generator.utilisation)}${workers > 1 ? ' (busiest)' : ''}${Object.entries(
           last.servers,
         )
-          .map(([name, share]) => `  ${printable(name)} ${percent(share)}`)
+          .map(([name, share]) => `  ${printable(name)} ${formatPercent(share)}`)
           .join('')}  lag ${formatMillis(last.generator.lag_ms)}`,
       ]),
   ...(generator.bound
@@ -162,7 +155,7 @@ export const renderLive = (
   const errors = totalOfDoors(totals.errors)
   const lines = [
     paint('dim', `──${title}${'─'.repeat(Math.max(0, width - title.length - 2))}`),
-    `${label(PHASES[phase.kind])}${share === undefined ? '' : `${paint('cyan', bar(share, width < 50 ? 10 : 24))}  `}${progressOf(phase)}`,
+    `${label(phase.kind)}${share === undefined ? '' : `${paint('cyan', bar(share, width < 50 ? 10 : 24))}  `}${progressOf(phase)}`,
     `${label('devices')}${strong(last?.devices ?? 0)} of ${formatCount(live.devices)}  ${strong(last?.connected ?? 0)} connected  ${strong(last?.under_way ?? 0)} under way`,
     `${label('https')}${strong(counts['admitted_https'] ?? 0)} admitted  ${perSecond(rateOf(recent, 'admitted_https'))}${history('admitted_https')}`,
     `${label('mqtt')}${strong(counts['published'] ?? 0)} published  ${perSecond(rateOf(recent, 'published'))}${history('published')}`,
@@ -194,7 +187,7 @@ export const lineOf = (live: Live, recent: readonly Point[]): string => {
   const refused = totalOfDoors(totals.refused)
   const errors = totalOfDoors(totals.errors)
   return [
-    `${PHASES[phase.kind]} ${progressOf(phase)}`,
+    `${phase.kind} ${progressOf(phase)}`,
     `${formatCount(last?.devices ?? 0)}/${formatCount(live.devices)} devices, ${formatCount(last?.connected ?? 0)} connected`,
     ...door('https', 'admitted_https', 'https'),
     ...door('mqtt', 'published', 'publish'),

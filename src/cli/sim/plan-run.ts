@@ -28,6 +28,7 @@ import {
   type Which,
 } from '../settings.ts'
 import { readGivenCertificates } from './given-certificates.ts'
+import { flagOf } from './repeat-command.ts'
 import { decided } from './run-shape.ts'
 import type { ForeignTargets, ListenAt } from './sim-options.ts'
 import { lockState } from './state-lock.ts'
@@ -105,16 +106,13 @@ const OURS = [
   ...(['enrollUrl', 'httpsUrl', 'mqttsUrl', 'operatorUrl', 'operatorTokenFile'] as const),
 ] as const
 
-const flag = (name: string): string =>
-  `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
-
 /** Identities that are given, a target that is anybody's. */
 const foreignRun = (io: Io, named: Scenario, options: SimRunOptions): PlannedRun => {
   const targets = options.target ?? {}
   const extra = OURS.find((name) => options[name] !== undefined)
   if (extra !== undefined)
     refuse(
-      `${flag(extra)} is for a Sallyport, which --target is not: there, devices have what --certs gives them`,
+      `${flagOf(extra)} is for a Sallyport, which --target is not: there, devices have what --certs gives them`,
     )
   if (options.certs === undefined)
     return refuse('--target needs --certs <dir>: the certificates and keys that its devices have')

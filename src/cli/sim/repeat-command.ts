@@ -8,7 +8,8 @@ const SECRET = '<claim token>'
 /** Decide nothing of what happens. */
 const RESULTS = new Set(['json', 'html', 'junit', 'csv', 'out', 'prometheus'])
 
-const flagOf = (name: string): string =>
+/** Of an option, by commander's name for it. */
+export const flagOf = (name: string): string =>
   `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 
 /**

@@ -9,7 +9,7 @@ import { readRunFile } from '#runtime/run-file.ts'
 const POLL = 50
 const ORPHANS_END_WITHIN = 3_000
 
-const isAlive = (pid: number): boolean => {
+export const isAlive = (pid: number): boolean => {
   try {
     process.kill(pid, 0)
     return true

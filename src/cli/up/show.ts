@@ -4,6 +4,7 @@
  */
 
 import type { FleetEvent } from '#device-sim/index.ts'
+import { SECOND } from '#fleet/clock.ts'
 import type { Io } from '../io.ts'
 import { printLines } from '../output.ts'
 import { readLogFile } from './log-file.ts'
@@ -13,7 +14,6 @@ import { createTally } from './tally.ts'
 import { render, summary } from './view.ts'
 
 const EVERY = 250
-const SECOND = 1_000
 const SUMMARY_EVERY = 30 * SECOND
 
 const SIMULATED = /^sim-[a-z0-9]+(\.\d{1,4})?-\d+$/

@@ -1,6 +1,7 @@
 /** The few lines that show what is happening: a pure function of figures, width and colour. Not the terminal: that is screen.ts. */
 
 import { stripVTControlCharacters, styleText } from 'node:util'
+import { byFrequency, formatCount } from '#device-sim/index.ts'
 import type { Figures, Recent } from './tally.ts'
 
 type Style = Parameters<typeof styleText>[0]
@@ -12,8 +13,6 @@ const BARS = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'] as const
 
 export const painter = (colours: boolean): Paint =>
   colours ? (style, text) => styleText(style, text, { validateStream: false }) : (_, text) => text
-
-const number = (n: number): string => n.toLocaleString('en-US')
 
 /** Average of the last ten seconds. */
 const rate = (history: readonly number[]): string => {
@@ -27,9 +26,8 @@ export const graph = (history: readonly number[]): string => {
 }
 
 const reasons = (refused: Readonly<Record<string, number>>): string =>
-  Object.entries(refused)
-    .toSorted(([, a], [, b]) => b - a)
-    .map(([reason, n]) => `${reason} ${number(n)}`)
+  byFrequency(refused)
+    .map(([reason, n]) => `${reason} ${formatCount(n)}`)
     .join(', ')
 
 const duration = (ms: number): string => {
@@ -75,7 +73,7 @@ export const render = (
   const paint = painter(o.colours)
   const width = Math.max(1, Math.min(WIDEST, o.width - 1))
   const label = (text: string): string => paint('dim', text.padEnd(10))
-  const strong = (n: number): string => paint('bold', number(n))
+  const strong = (n: number): string => paint('bold', formatCount(n))
   const { devices, https, mqtt, history, recent } = figures
   const title = ` Sallyport, up ${duration(o.up)}, Ctrl-C ends it `
   const all = devices.enrolled >= devices.wanted
@@ -84,7 +82,7 @@ export const render = (
     ...(devices.wanted === 0
       ? []
       : [
-          `${label('devices')}${paint(all ? ['bold', 'green'] : 'bold', number(devices.enrolled))} of ${number(devices.wanted)} enrolled`,
+          `${label('devices')}${paint(all ? ['bold', 'green'] : 'bold', formatCount(devices.enrolled))} of ${formatCount(devices.wanted)} enrolled`,
         ]),
     `${label('https')}${strong(https.admitted)} admitted  ${rate(history)}/s  ${paint('cyan', graph(history))}`,
     ...refusals(paint, https.refused),

@@ -102,7 +102,7 @@ const serverNameFor = (said: string | null | undefined, host: string): { servern
 }
 
 /** Of a URL, as sockets and certificates have it: an IPv6 address without brackets, a name without the dot of the root. */
-const hostOf = (url: URL): string => url.hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '')
+export const hostOf = (url: URL): string => url.hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '')
 
 type Opened = (connection: Connection) => void
 type Failed = (why: FleetError) => void

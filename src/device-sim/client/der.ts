@@ -1,6 +1,6 @@
 /**
  * The little DER a device needs to write: names, algorithm identifiers, things signed. Made independently of #pki on purpose,
- * so that a mistake there cannot hide itself. Not a parser: what comes back is read by node:crypto.
+ * so that a mistake there cannot hide itself. Not a parser: what comes back is read by node:crypto, and what EST wraps it in by pkcs7.ts.
  */
 
 import { sign, type KeyObject } from 'node:crypto'

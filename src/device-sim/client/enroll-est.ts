@@ -1,6 +1,6 @@
 /**
- * Enrolment and renewal over EST (RFC 7030, RFC 8951), from the device's side: HTTP Basic with a claim token, or the certificate that there
- * is; base64 goes out, a certs-only PKCS #7 comes back. Not the check of what came: accepted.ts.
+ * Enrolment over EST (RFC 7030, RFC 8951), from the device's side: HTTP Basic with a claim token; base64 goes out, a certs-only PKCS #7 comes
+ * back. Not the check of what came: accepted.ts; nor renewal, which is the same thing over REST whoever has enrolled: enroll-device.ts.
  */
 
 import { createPrivateKey, type X509Certificate } from 'node:crypto'
@@ -12,7 +12,6 @@ import { clientContext, unreachable, type Network } from './connection.ts'
 import { makeCsrDer } from './csr.ts'
 import { httpsOnce, type Answer } from './https-once.ts'
 import type { Enrolled, Identity } from './identity.ts'
-import { keyForRenewal, type RenewalKey } from './key.ts'
 import type { Meter } from './meter.ts'
 import { untilDecided, type Patience } from './patience.ts'
 import { certificatesInPkcs7 } from './pkcs7.ts'
@@ -102,18 +101,18 @@ const caCertificates = async (
 }
 
 type Request = {
-  readonly operation: 'simpleenroll' | 'simplereenroll'
   readonly context: SecureContext
   readonly csr: Buffer
   /** of HTTP Basic */
-  readonly user?: { readonly id: string; readonly token: string }
+  readonly id: string
+  readonly token: string
 }
 
-const ask = (o: EstOptions, { operation, context, csr, user }: Request): Promise<Answer> => {
-  const url = urlOf(o, operation)
+/** RFC 7030 §4.2.1 */
+const simpleEnroll = (o: EstOptions, { context, csr, id, token }: Request): Promise<Answer> => {
+  const url = urlOf(o, 'simpleenroll')
   const { signal, meter, network } = o
-  const basic = user && Buffer.from(`${user.id}:${user.token}`).toString('base64')
-  const secrets = user === undefined || basic === undefined ? [] : [user.token, basic]
+  const basic = Buffer.from(`${id}:${token}`).toString('base64')
   return untilDecided(o, async () => {
     const answer = await httpsOnce({
       ...network,
@@ -122,14 +121,14 @@ const ask = (o: EstOptions, { operation, context, csr, user }: Request): Promise
       method: 'POST',
       headers: {
         ...ALWAYS,
-        ...(basic === undefined ? {} : { authorization: `Basic ${basic}` }),
+        authorization: `Basic ${basic}`,
         'content-type': 'application/pkcs10',
       },
       body: csr.toString('base64'),
       signal,
       meter,
     })
-    if (answer.status >= 400) throw refusalOf(answer, secrets)
+    if (answer.status >= 400) throw refusalOf(answer, [token, basic])
     if (answer.status === 200) return { answer }
     if (answer.status !== 202) throw unreachable(url, `it answered ${answer.status}`)
     const requestId = REQUEST.exec(textOf(answer))?.[1] ?? 'unnamed'
@@ -177,22 +176,7 @@ export const enrollByEst = async (
   const { server, id, token, keyPem, signal, meter, network } = o
   const firstContact = () => caCertificates({ ...o, context: clientContext({}), verify: false })
   const rootPem = await resolveRoot(server, o, { signal, meter, network, ask: firstContact })
-  const answer = await ask(o, {
-    operation: 'simpleenroll',
-    context: clientContext({ rootPem }),
-    csr: makeCsrDer(keyPem, id),
-    user: { id, token },
-  })
+  const csr = makeCsrDer(keyPem, id)
+  const answer = await simpleEnroll(o, { context: clientContext({ rootPem }), csr, id, token })
   return accepted(await offerIn(o, answer, keyPem, rootPem), { ...o, deviceId: id, rootPem })
-}
-
-/** By the current certificate, over mutual TLS (RFC 7030 §4.2.2). The new one waits to be confirmed, as by REST. @throws as {@link enrollByEst} */
-export const renewByEst = async (
-  o: EstOptions & RenewalKey & { readonly enrolled: Enrolled },
-): Promise<Enrolled> => {
-  const { deviceId, rootPem, keyPem: oldKey } = o.enrolled
-  const keyPem = await keyForRenewal(oldKey, o)
-  const context = clientContext({ rootPem, identity: o.enrolled })
-  const answer = await ask(o, { operation: 'simplereenroll', context, csr: makeCsrDer(keyPem, deviceId) })
-  return accepted(await offerIn(o, answer, keyPem, rootPem), { ...o, deviceId, keyPem, rootPem })
 }

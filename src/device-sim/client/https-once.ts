@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream'
 import { onAbort } from '../on-abort.ts'
 import { dial, unreachable, type ConnectOptions, type Connection } from './connection.ts'
 import type { Meter } from './meter.ts'
+import { objectIn } from './refusal.ts'
 
 export type HttpRequest = {
   readonly method?: string | undefined
@@ -41,13 +42,8 @@ const NOTHING = new Uint8Array()
 
 const reasonOf = (headers: IncomingHttpHeaders, body: Buffer): string | undefined => {
   if (!headers['content-type']?.startsWith('application/problem+json')) return undefined
-  try {
-    const problem: unknown = JSON.parse(body.toString())
-    if (typeof problem !== 'object' || problem === null || !('reason' in problem)) return undefined
-    return typeof problem.reason === 'string' ? problem.reason : undefined
-  } catch {
-    return undefined
-  }
+  const { reason } = objectIn(body)
+  return typeof reason === 'string' ? reason : undefined
 }
 
 /** One request over a connection that is already open; the connection is destroyed afterwards. @throws `target_unreachable` */

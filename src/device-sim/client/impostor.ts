@@ -37,7 +37,7 @@ export type Forgery = {
   readonly purpose?: keyof typeof PURPOSES | 'none'
   /** basicConstraints CA:TRUE, beside everything that a leaf says */
   readonly isCa?: boolean
-  /** ms since the epoch; a day from now by default */
+  /** ms since the epoch; by default five minutes ago, and a day from now */
   readonly notBefore?: number
   readonly notAfter?: number
   /** PKCS #8 PEM, whose certificate it is to be; a new P-256 key by default */

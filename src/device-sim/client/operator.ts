@@ -7,10 +7,11 @@ import { randomUUID } from 'node:crypto'
 import { connect } from 'node:net'
 import { FleetError } from '#fleet/errors.ts'
 import type { DeviceRevocationReason } from '#fleet/revocation-reason.ts'
+import { isLoopback } from '#runtime/config.ts'
 import type { AnchorBody, ApplicationBody, PolicyBody } from '#wire/access.ts'
 import type { GroupBody } from '#wire/groups.ts'
 import type { Device, Issuer, IssuerMoved, TokenCreate, TokenCreated } from '#wire/rest.ts'
-import { clientContext } from './connection.ts'
+import { clientContext, hostOf } from './connection.ts'
 import { exchange, httpsOnce, type Answer } from './https-once.ts'
 import { refusalOf } from './refusal.ts'
 
@@ -66,8 +67,6 @@ type Call = { readonly body?: unknown; readonly headers?: Readonly<Record<string
 const PAGE = 1_000
 const MOST_PAGES = 100
 
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/
-
 /** How far an issuer has come by the time that a step is due. */
 const FROM: Readonly<Record<RotationStep, Issuer['state']>> = {
   distribute: 'prepared',
@@ -106,9 +105,8 @@ export const createOperator = (o: {
   readonly signal?: AbortSignal | undefined
 }): Operator => {
   const base = new URL(o.url)
-  // as sockets have it: an IPv6 address without brackets
-  const host = base.hostname.replace(/^\[(.*)\]$/, '$1')
-  if (base.protocol !== 'https:' && !LOOPBACK.test(host))
+  const host = hostOf(base)
+  if (base.protocol !== 'https:' && !isLoopback(host))
     throw new FleetError(
       'config_invalid',
       `${base.origin}: an operator token is sent over https, or to this machine only`,

@@ -38,7 +38,7 @@ export const untilDecided = async <T>(
     if (o.onWaiting === undefined)
       throw new FleetError('rate_limited', `an operator is to decide on request ${wait.requestId}`, wait)
     o.onWaiting(wait)
-    await pause(wait.retryAfter * SECOND, ...(o.signal === undefined ? [] : [o.signal]))
+    await pause(wait.retryAfter * SECOND, o.signal)
     if (o.signal?.aborted)
       throw new FleetError('target_unreachable', 'given up while an operator was to decide')
   }

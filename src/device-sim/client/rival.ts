@@ -55,7 +55,7 @@ export const rivalConnection = async (
     const outcome = await mqttConnect({ url, context, clientId: copy.deviceId, signal, meter })
     if (!outcome.accepted) return outcome.code === undefined ? 'closed' : `connack_${outcome.code}`
     await using link = outcome.link
-    await pause(o.stays ?? STAYS, link.ended, ...(signal === undefined ? [] : [signal]))
+    await pause(o.stays ?? STAYS, link.ended, signal)
     return 'admitted'
   } catch (error) {
     return error instanceof FleetError ? error.code : 'target_unreachable'

@@ -1,9 +1,10 @@
 /**
- * First contact: how a device that knows only the SHA-256 of a root comes to trust a server, before it says anything secret.
- * Not certificate checking as such: that is OpenSSL's, once it has been given the root.
+ * Whom a device trusts: how one that knows only the SHA-256 of a root comes to trust a server, before it says anything secret; which roots come
+ * and go after that; and whether a chain leads to one. Not the check of a server in a handshake: that is OpenSSL's, once it has been given the root.
  */
 
 import { createHash, X509Certificate } from 'node:crypto'
+import type { SecureContext } from 'node:tls'
 import { FleetError } from '#fleet/errors.ts'
 import { parseClaimToken } from '#wire/tokens.ts'
 import { clientContext, unreachable, type Network } from './connection.ts'
@@ -102,18 +103,25 @@ export const resolveRoot = async (
   return roots.map(String).join('')
 }
 
-/** Over a connection that is verified with what is trusted already, and with the device's own certificate: so is it counted there. */
-const askAgain = async (
-  path: '/v1/trust.pem' | '/v1/chain.pem',
-  o: Reach & { readonly server: string; readonly identity: Identity; readonly rootPem: string },
+const ask = async (
+  url: URL,
+  o: Reach & { readonly context: SecureContext; readonly verify?: boolean },
 ): Promise<readonly X509Certificate[]> => {
-  const { signal, meter, network, rootPem, identity } = o
-  const url = new URL(path, o.server)
-  const context = clientContext({ rootPem, identity })
-  const answer = await httpsOnce({ ...network, signal, meter, url: url.href, context })
+  const { signal, meter, network, context, verify } = o
+  const answer = await httpsOnce({ ...network, signal, meter, url: url.href, context, verify })
   if (answer.status !== 200) throw unreachable(url, `GET ${url.pathname} answered ${answer.status}`)
   return certificatesIn(answer.body.toString())
 }
+
+/** Over a connection that verifies nobody: what comes back is believed only if its hash is the pin. */
+const askForTrust = (server: string, o: Reach): Promise<readonly X509Certificate[]> =>
+  ask(new URL('/v1/trust.pem', server), { ...o, context: clientContext({}), verify: false })
+
+/** Over a connection that is verified with what is trusted already, and with the device's own certificate: so is it counted there. */
+const askAgain = (
+  path: '/v1/trust.pem' | '/v1/chain.pem',
+  o: Reach & { readonly server: string; readonly identity: Identity; readonly rootPem: string },
+): Promise<readonly X509Certificate[]> => ask(new URL(path, o.server), { ...o, context: clientContext(o) })
 
 /**
  * The roots that servers are verified with from now on: during a rotation the old one and the new one. Ask with each renewal.
@@ -151,16 +159,4 @@ export const leadsToRoot = async (
   if (server === undefined) return false
   const named = await askAgain('/v1/chain.pem', { ...o, server })
   return named.some((root) => issued(root, root) && issued(root, top))
-}
-
-/** Over a connection that verifies nobody: what comes back is believed only if its hash is the pin. */
-const askForTrust = async (
-  server: string,
-  { signal, meter, network }: Reach,
-): Promise<readonly X509Certificate[]> => {
-  const url = new URL('/v1/trust.pem', server)
-  const context = clientContext({})
-  const answer = await httpsOnce({ ...network, signal, meter, url: url.href, context, verify: false })
-  if (answer.status !== 200) throw unreachable(url, `GET ${url.pathname} answered ${answer.status}`)
-  return certificatesIn(answer.body.toString())
 }

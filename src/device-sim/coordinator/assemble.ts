@@ -6,7 +6,7 @@ import { mergeFindings } from '../invariants/finding.ts'
 import { parseAssertion } from '../scenario/assertions.ts'
 import { expectedRefusals } from '../scenario/expected.ts'
 import { judgeAssertion } from '../scenario/judge.ts'
-import type { Fault } from '../scenario/scenario.ts'
+import { LASTING_FAULTS } from '../scenario/scenario.ts'
 import type { Outcome, Planned } from './operator-faults.ts'
 import type { SimulationOptions } from './options.ts'
 import type { Result, RunRecord } from './record.ts'
@@ -17,8 +17,6 @@ const GIB = 2 ** 30
 const machine = (): string =>
   `${cpus()[0]?.model.trim() ?? 'unknown processor'}, ${availableParallelism()} cores, ${Math.round(totalmem() / GIB)} GiB, ${platform()} ${release()} ${arch()}`
 
-/** Those that go on until something ends them. */
-const LASTING: readonly Fault['kind'][] = ['link', 'offline', 'suspend']
 const TOO_LATE = 'did not come about: the run ended before it'
 
 /** @param load ms of it; what is due later does not come */
@@ -35,7 +33,7 @@ const timelineOf = (
   planned.map((each) => {
     const { fault, index, devices } = each
     const came = cameAbout(each, outcomes, load)
-    const toTheEnd = LASTING.includes(fault.kind) ? Math.max(0, load - fault.at) : null
+    const toTheEnd = LASTING_FAULTS.includes(fault.kind) ? Math.max(0, load - fault.at) : null
     return {
       kind: fault.kind,
       at_ms: fault.at,
@@ -72,7 +70,7 @@ const unseenOf = (o: SimulationOptions, result: Result | undefined) => {
 
 /**
  * @param record when everything has ended
- * @param left trouble that did not end it: what could not be taken back
+ * @param left trouble that did not end it: what was staged and could not be taken away
  */
 export const assemble = (
   o: SimulationOptions,
@@ -111,7 +109,8 @@ export const assemble = (
   })
   const drills = result?.drilled.drills ?? []
   const broke = result?.ending.trouble ?? null
-  const troubles = [...(broke === null ? [] : [broke]), ...left]
+  const undone = (result?.outcomes ?? []).flatMap((outcome) => outcome.left ?? [])
+  const troubles = [...(broke === null ? [] : [broke]), ...undone, ...left]
   const trouble = troubles.length === 0 ? null : troubles.join('; ')
   const interrupted = o.signal.aborted || broke !== null
   // what was never tried has not passed

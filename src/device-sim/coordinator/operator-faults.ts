@@ -36,7 +36,7 @@ export type FaultScope = {
   /** ms since the epoch */
   readonly startsAt: number
   readonly clock: Clock
-  /** ends the waiting: faults that are not due yet do not come, and what is to be undone is undone now */
+  /** ends the waiting: nothing more is done to anybody, and what is to be undone is undone now */
   readonly signal: AbortSignal
   readonly idOf: (number: number) => string
   readonly tell: (number: number, event: FleetEvent) => void
@@ -54,18 +54,26 @@ type Done = {
   readonly undone: ReadonlyMap<number, unknown>
 }
 
-/** Of each device, and told one by one: what is done to the first must not be judged by the answer of the last. */
+/** Why nothing was asked about a device: the run had ended before its turn came. */
+const NOT_BEGUN = 'not begun'
+
+/**
+ * Of each device, and told one by one: what is done to the first must not be judged by the answer of the last.
+ * @param ends from then on no other device is begun with; undefined: all of them, whatever ends the run
+ */
 const each = async (
   planned: Planned,
   done: string,
   act: (device: string) => Promise<FleetEvent>,
   { idOf, tell }: FaultScope,
+  ends?: AbortSignal,
 ): Promise<Done> => {
   const gate = createGate(CALLS)
   const undone = new Map<number, unknown>()
   await Promise.all(
     planned.devices.map((number) =>
       gate(async () => {
+        if (ends?.aborted === true) return void undone.set(number, NOT_BEGUN)
         try {
           tell(number, await act(idOf(number)))
         } catch (error) {
@@ -92,6 +100,7 @@ const revoke = async (planned: Planned, fault: FaultOf<'revoke'>, o: FaultScope)
       return { kind: 'revoked', device, at: o.clock() }
     },
     o,
+    o.signal,
   )
   return outcome
 }
@@ -118,12 +127,14 @@ const suspend = async (planned: Planned, fault: FaultOf<'suspend'>, o: FaultScop
       return { kind: 'suspended', device, at: o.clock() }
     },
     o,
+    o.signal,
   )
   const ends = fault.lasts === undefined ? Infinity : o.startsAt + fault.at + fault.lasts
   await until(ends, o.clock, o.signal)
-  // all of them: of one that was not suspended, it seems, the answer may have been lost
+  // all that were begun with: of one that was not suspended, it seems, the answer may have been lost
+  const begun = planned.devices.filter((number) => out.undone.get(number) !== NOT_BEGUN)
   const back = await each(
-    planned,
+    { ...planned, devices: begun },
     'resumed',
     async (device) => {
       // before it is done: from here on it may get in

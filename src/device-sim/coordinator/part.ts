@@ -25,9 +25,6 @@ export type RunningPart = {
 /** What a part hears once it has begun. */
 export type Told = Exclude<ToWorker, { readonly kind: 'start' | 'given' }>
 
-/** Later, a device that is there already may be one whose answer was lost. */
-const FIRST = 8
-
 const IDLE = { devices: 0, connected: 0, underWay: 0 }
 
 /**
@@ -59,11 +56,10 @@ export const startPart = (
   const listeners = new Set<Sink>()
   let gauge: () => Gauges = () => IDLE
 
-  let enrolled = 0
+  // not one whose answer was lost: asked again with the same key, the desk gives the same certificate
   let taken = !start.fresh
   const lookForOthers: Sink = (event) => {
-    if (event.kind === 'enrolled') enrolled++
-    if (taken || enrolled >= FIRST || event.kind !== 'refused' || event.reason !== 'device_exists') return
+    if (taken || event.kind !== 'refused' || event.reason !== 'device_exists') return
     taken = true
     say({ kind: 'taken', device: event.device })
   }

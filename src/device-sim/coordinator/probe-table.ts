@@ -48,8 +48,6 @@ const PROTOCOLS = [4, 5] as const
 /** Only to a request that was admitted; and what a door never says by itself, without its word. */
 const OF_ORIGINS = ['origin_unreachable', 'origin_timeout']
 const ORIGINS_OWN = [404, 405, 409, 410, 415, 422]
-/** below are interim answers (RFC 9110 §15.2): any number of them come before one answer */
-const LEAST_FINAL = 200
 
 const isAdmitted = ({ status, reason }: HttpsAnswer): boolean =>
   status < 400 || (reason === undefined ? ORIGINS_OWN.includes(status) : OF_ORIGINS.includes(reason))
@@ -107,12 +105,11 @@ const twoAtOnce =
       what: 'two requests at once',
       within: CLOSES,
     }
-    const said = await sayRaw({ signal, meter }, asking, request + request)
-    const answers = said.statuses.filter((status) => status >= LEAST_FINAL)
-    if (answers.length === 0) return undefined
-    const twice = answers.length > 1
+    const { statuses } = await sayRaw({ signal, meter }, asking, request + request)
+    if (statuses.length === 0) return undefined
+    const twice = statuses.length > 1
     const broken = twice
-      ? `two requests on one connection were answered: ${answers.join(', ')} (${version})`
+      ? `two requests on one connection were answered: ${statuses.join(', ')} (${version})`
       : undefined
     return { name: 'one_request_per_connection', broken }
   }

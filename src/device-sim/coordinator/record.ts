@@ -7,6 +7,7 @@ import type { Sample } from '../measure/measures.ts'
 import type { SeriesPoint } from '../measure/series.ts'
 import { createTotals, type Totals } from '../measure/totals.ts'
 import type { ActiveFault, Live, Phase } from '../report/live.ts'
+import { LASTING_FAULTS } from '../scenario/scenario.ts'
 import type { Point, SimulationReport } from '#wire/simulation-report.ts'
 import type { Ending } from './crew.ts'
 import type { Drilled } from './drilling.ts'
@@ -70,8 +71,7 @@ const withServers = (points: readonly SeriesPoint[], looks: readonly Look[], sta
 const activeFaults = (planned: readonly Planned[], elapsed: number): readonly ActiveFault[] =>
   planned.flatMap(({ fault, devices }) => {
     const { at, lasts, kind } = fault
-    const lasting = kind === 'link' || kind === 'offline' || kind === 'suspend'
-    if (elapsed < at || (lasts !== undefined && elapsed >= at + lasts) || (lasts === undefined && !lasting))
+    if (elapsed < at || !LASTING_FAULTS.includes(kind) || (lasts !== undefined && elapsed >= at + lasts))
       return []
     return [{ kind, devices: devices.length, left: lasts === undefined ? undefined : at + lasts - elapsed }]
   })

@@ -201,7 +201,5 @@ export const simulate = async (options: SimulationOptions): Promise<SimulationRe
   } catch (error) {
     if (!wasGivenUp(error, o.signal)) throw error
   }
-  const { result } = record.facts()
-  const undone = (result?.outcomes ?? []).flatMap((outcome) => outcome.left ?? [])
-  return assemble(o, seed, record, planned, [...undone, ...left])
+  return assemble(o, seed, record, planned, left)
 }

@@ -1,16 +1,13 @@
 /** Certificates of a CA that the hostname does trust, each with something wrong with itself; and one with nothing wrong, which must get in. */
 
-import { generateKeyPair } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
-import { promisify } from 'node:util'
 import { HOUR } from '#fleet/clock.ts'
 import type { Denial } from '#fleet/denial.ts'
 import type { Identity } from '../client/identity.ts'
 import { createImpostor, type Forgery } from '../client/impostor.ts'
 import type { Drill } from './drill.ts'
-import { letsIn, openStagedHost } from './staged-host.ts'
-
-const generate = promisify(generateKeyPair)
+import { weakKey } from './weak-key.ts'
+import { keepsOut, letsIn, openStagedHost } from './staged-host.ts'
 
 type Case = { readonly reason: Denial; readonly forgery: Omit<Forgery, 'commonName'> }
 
@@ -36,20 +33,17 @@ export const badCertificates: Drill = {
 
     const trusted = contextOf(await ca.issue({ commonName: 'good' }))
     const host = await openStagedHost(stage, staging, { name: 'bad-certificates', pem: ca.rootPem, trusted })
-    const { asking, anchor } = host
+    const { anchor } = host
     const good = { context: trusted, clientId: `${anchor}/good` }
     await letsIn(stage, 'bad_certificates.good', host, good)
 
-    const refuses = async (what: string, reason: Denial, identity: Identity): Promise<void> => {
-      const as = { ...asking, context: contextOf(identity) }
-      await stage.refuses(`bad_certificates.${what}.https`, reason, as)
-      const connecting = { serverName: asking.serverName, context: as.context, clientId: `${anchor}/${what}` }
-      await stage.refusesConnect(`bad_certificates.${what}.mqtt`, reason, connecting)
+    const refuses = (what: string, reason: Denial, identity: Identity): Promise<void> => {
+      const asker = { context: contextOf(identity), clientId: `${anchor}/${what}` }
+      return keepsOut(stage, `bad_certificates.${what}`, reason, host, asker)
     }
     for (const [what, { reason, forgery }] of Object.entries(casesAt(now)))
       await refuses(what, reason, await ca.issue({ ...forgery, commonName: what }))
-    const { privateKey } = await generate('rsa', { modulusLength: 1_024 })
-    const keyPem = privateKey.export({ type: 'pkcs8', format: 'pem' })
+    const keyPem = await weakKey()
     await refuses('weak_key', 'certificate_weak_key', await ca.issue({ commonName: 'weak', keyPem }))
     await letsIn(stage, 'bad_certificates.good', host, good)
   },

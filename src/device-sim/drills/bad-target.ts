@@ -1,7 +1,7 @@
 /** Request targets that two parsers could read differently: none of them is passed on, whoever asks. */
 
 import type { Drill } from './drill.ts'
-import { requestText, sayRaw } from './raw.ts'
+import { requestText, sayRaw, wasTurnedAway, wordIn } from './raw.ts'
 
 /** By what is wrong with it. `{}` stands for a path of the drill's own. */
 const TARGETS: Readonly<Record<string, string>> = {
@@ -36,14 +36,10 @@ export const badTarget: Drill = {
     const tryOne = async ([what, pattern]: readonly [string, string]): Promise<void> => {
       const target = pattern.replace('{}', stage.target('bad_target'))
       const asking = { url, context, alpn: ['http/1.1'], what: `bad target ${what}` }
-      const { statuses, reasons } = await sayRaw(stage, asking, requestText(target, host))
-      const [reason = `http_${statuses[0] ?? 'nothing'}`] = reasons
-      stage.ledger.refused('https', reason)
-      stage.expectations.check(
-        `bad_target.${what}`,
-        statuses.join() === '400' && reason === 'bad_target',
-        `expected 400 bad_target, got ${statuses.join() || 'nothing'} ${reason}`,
-      )
+      const answer = await sayRaw(stage, asking, requestText(target, host))
+      stage.ledger.refused('https', wordIn(answer))
+      const wrong = wasTurnedAway('bad_target', answer)
+      stage.expectations.check(`bad_target.${what}`, wrong === undefined, wrong ?? '')
     }
     await Promise.all(Object.entries(TARGETS).map(tryOne))
   },

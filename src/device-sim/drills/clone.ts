@@ -3,7 +3,6 @@
  * again for an answer that it lost, is no copy.
  */
 
-import { confirmDevice, renewDevice } from '../client/enroll-device.ts'
 import { rivalRenewal } from '../client/rival.ts'
 import type { Drill } from './drill.ts'
 
@@ -15,11 +14,10 @@ export const clone: Drill = {
     const server = targets.enroll
     const original = await stage.enroll('copied')
     const copy = { ...original }
-    const renewed = await renewDevice({ server, enrolled: original, newKey: true, signal, meter })
-    await confirmDevice({ server, enrolled: renewed, signal, meter })
+    const renewed = await stage.renew(original, { newKey: true })
+    await stage.confirm(renewed)
 
-    const { keyPem } = renewed
-    const again = await renewDevice({ server, enrolled: original, keyPem, signal, meter })
+    const again = await stage.renew(original, { keyPem: renewed.keyPem })
     const same = again.serial === renewed.serial
     expectations.check('clone.lost_answer', same, 'asked again with the same key, it got another certificate')
     const before = await operator?.device(original.deviceId)

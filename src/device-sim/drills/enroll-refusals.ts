@@ -1,7 +1,5 @@
 /** Whoever asks for a certificate and should not get one, over REST and over EST: each is told why, and nothing comes of it. */
 
-import { generateKeyPair } from 'node:crypto'
-import { promisify } from 'node:util'
 import { SECOND } from '#fleet/clock.ts'
 import type { ErrorCode } from '#fleet/errors.ts'
 import { makeCsr, makeCsrDer } from '../client/csr.ts'
@@ -12,11 +10,7 @@ import { newKey } from '../client/key.ts'
 import { pause } from '../waiting.ts'
 import type { Drill } from './drill.ts'
 import { wasRefused, type Stage } from './stage.ts'
-
-const generate = promisify(generateKeyPair)
-
-const weakKey = async (): Promise<string> =>
-  (await generate('rsa', { modulusLength: 1_024 })).privateKey.export({ type: 'pkcs8', format: 'pem' })
+import { weakKey } from './weak-key.ts'
 
 /** The same request, signed by nobody: one bit of the signature is another. */
 const brokenSignature = (keyPem: string, name: string): string => {

@@ -29,10 +29,7 @@ export const expired: Drill = {
     const link = await stage.connects('expired.mqtt.before', { context, clientId })
     // RFC 5280 §4.1.2.5: valid through notAfter, inclusive
     const over = (): number => device.notAfter + SECOND - stage.clock()
-    if (link !== undefined) {
-      await pause(over() + GRACE, stage.signal, link.ended)
-      stage.expectations.check('expired.mqtt.cut', !link.isOpen(), 'the connection outlived its certificate')
-    }
+    await stage.cuts('expired.mqtt.cut', link, over() + GRACE)
     await pause(over(), stage.signal)
     await stage.refuses('expired.https.after', 'certificate_expired', { context })
     await stage.refusesConnect('expired.mqtt.after', 'certificate_expired', { context, clientId })

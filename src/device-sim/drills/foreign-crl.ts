@@ -8,7 +8,7 @@ import { clientContext } from '../client/connection.ts'
 import type { Identity } from '../client/identity.ts'
 import { createImpostor } from '../client/impostor.ts'
 import type { Drill } from './drill.ts'
-import { letsIn, openStagedHost } from './staged-host.ts'
+import { keepsOut, letsIn, openStagedHost } from './staged-host.ts'
 
 export const foreignCrl: Drill = {
   name: 'foreign_crl',
@@ -34,13 +34,11 @@ export const foreignCrl: Drill = {
       trusted: contextOf(good),
       crl: { urls: [], on_stale: 'fail_closed' },
     })
-    const { anchor, asking } = host
+    const { anchor } = host
     const control = { context: contextOf(good), clientId: `${anchor}/good` }
-    const refuses = async (what: string, reason: Denial, by: Identity) => {
-      const context = contextOf(by)
-      await stage.refuses(`foreign_crl.${what}.https`, reason, { ...asking, context })
-      const connecting = { context, serverName: asking.serverName, clientId: `${anchor}/${what}` }
-      await stage.refusesConnect(`foreign_crl.${what}.mqtt`, reason, connecting)
+    const refuses = (what: string, reason: Denial, by: Identity): Promise<void> => {
+      const asker = { context: contextOf(by), clientId: `${anchor}/${what}` }
+      return keepsOut(stage, `foreign_crl.${what}`, reason, host, asker)
     }
 
     await refuses('no_list', 'revocation_unknown', good)

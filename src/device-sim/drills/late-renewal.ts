@@ -5,7 +5,6 @@
 
 import { DAY, MINUTE, SECOND } from '#fleet/clock.ts'
 import type { ErrorCode } from '#fleet/errors.ts'
-import { renewDevice } from '../client/enroll-device.ts'
 import type { Enrolled } from '../client/identity.ts'
 import { createImpostor } from '../client/impostor.ts'
 import { pause } from '../waiting.ts'
@@ -16,15 +15,10 @@ export const lateRenewal: Drill = {
   name: 'late_renewal',
   needs: ['operator'],
   async run(stage) {
-    const { targets, signal, meter } = stage
     const made = await stage.operator?.createToken({ uses: 1, cert_ttl: '5s' })
     const device = await stage.enroll('late', made)
     const refusal = (name: string, code: ErrorCode, enrolled: Enrolled, newKey: boolean): Promise<void> =>
-      stage.denies(
-        `late_renewal.${name}`,
-        code,
-        renewDevice({ server: targets.enroll, enrolled, newKey, signal, meter }),
-      )
+      stage.denies(`late_renewal.${name}`, code, stage.renew(enrolled, { newKey }))
 
     const now = stage.clock()
     const impostor = await createImpostor(rootNameIn(device.rootPem), now)
@@ -38,10 +32,10 @@ export const lateRenewal: Drill = {
       await refusal('forged', 'certificate_untrusted', { ...device, ...forged, chainPem }, false)
 
     // RFC 5280 §4.1.2.5: valid through notAfter, inclusive
-    await pause(device.notAfter + SECOND - stage.clock(), signal)
+    await pause(device.notAfter + SECOND - stage.clock(), stage.signal)
     await stage.refuses('late_renewal.door', 'certificate_expired', { context: stage.contextOf(device) })
     await refusal('another_key', 'certificate_expired', device, true)
-    const renewed = await renewDevice({ server: targets.enroll, enrolled: device, signal, meter })
+    const renewed = await stage.renew(device)
     await stage.admits('late_renewal.admitted', device.deviceId, { context: stage.contextOf(renewed) })
   },
 }

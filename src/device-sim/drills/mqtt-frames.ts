@@ -82,8 +82,8 @@ const afterConnack = (got: string, level: Level): string | undefined => {
 
 /** DISCONNECT with this code, and nothing else. */
 const isDismissal = (rest: string, codes: readonly number[]): boolean => {
-  const [, code] = /^e0(?:01|..)(..)/.exec(rest) ?? []
-  return code !== undefined && codes.includes(Number.parseInt(code, 16))
+  const [, octets = '', code = ''] = /^e0([0-7].)(..)/.exec(rest) ?? []
+  return rest.length === 4 + 2 * Number.parseInt(octets, 16) && codes.includes(Number.parseInt(code, 16))
 }
 
 export const mqttFrames: Drill = {

@@ -2,7 +2,7 @@
 
 import type { PolicyBody } from '#wire/access.ts'
 import type { Drill } from './drill.ts'
-import { letsIn, openStagedHost, wasAdmitted } from './staged-host.ts'
+import { keepsOut, letsIn, openStagedHost, wasAdmitted } from './staged-host.ts'
 
 export const policies: Drill = {
   name: 'policies',
@@ -30,11 +30,8 @@ export const policies: Drill = {
         trusted: good.context,
         policies: placed,
       })
-      const { asking } = host
       await letsIn(stage, `policies.${what}.good`, host, good)
-      await stage.refuses(`policies.${what}.https`, 'policy_denied', { ...asking, context })
-      const connecting = { context, clientId, serverName: asking.serverName }
-      await stage.refusesConnect(`policies.${what}.mqtt`, 'policy_denied', connecting)
+      await keepsOut(stage, `policies.${what}`, 'policy_denied', host, { context, clientId })
     }
 
     const { asking } = await openStagedHost(stage, staging, {

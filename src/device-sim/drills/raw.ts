@@ -1,19 +1,19 @@
 /** Exactly these octets on one connection, and what comes back until it ends: for what no HTTP client would say. Not a client. */
 
 import type { SecureContext } from 'node:tls'
+import type { ErrorCode } from '#fleet/errors.ts'
+import { PROBLEMS } from '#wire/problems.ts'
 import { openConnection } from '../client/connection.ts'
 import { pause } from '../waiting.ts'
 import type { Stage } from './stage.ts'
 
 export type RawAnswer = {
-  /** of every answer, in order */
+  /** of every answer, in order; those that are interim (RFC 9110 §15.2) are none */
   readonly statuses: readonly number[]
   /** of every problem document, in order */
   readonly reasons: readonly string[]
   /** did the server end the connection? Not when it would not stop speaking, and we did */
   readonly closed: boolean
-  /** ms, from the last octet that was said to the end */
-  readonly millis: number
   readonly text: string
 }
 
@@ -34,10 +34,10 @@ export type Saying = {
 
 const WITHIN = 6_000
 const MOST = 1 << 20
-const STATUS = /HTTP\/1\.[01] (\d{3}) /g
+const STATUS = /HTTP\/1\.[01] ([2-9]\d{2}) /g
 const REASON = /"reason":\s*"([a-z_]+)"/g
 
-/** @param send once, when the connection stands; what it writes is all that is said. @throws `target_unreachable` */
+/** @param octets said one after the other, `pace` apart; nothing else is. @throws `target_unreachable` */
 export const sayRaw = async (
   { signal, meter }: Pick<Stage, 'signal' | 'meter'>,
   o: Saying,
@@ -63,9 +63,7 @@ export const sayRaw = async (
     if (at > 0 && pace !== undefined) await pause(pace, signal, ended.signal)
     socket.write(each)
   }
-  const began = performance.now()
   await pause(within, signal, ended.signal)
-  const millis = performance.now() - began
   const byServer = closed
   socket.destroy()
   const body = Buffer.concat(parts)
@@ -75,9 +73,21 @@ export const sayRaw = async (
     statuses: Array.from(text.matchAll(STATUS), ([, status]) => Number(status)),
     reasons: Array.from(text.matchAll(REASON), ([, reason = '']) => reason),
     closed: byServer,
-    millis,
     text,
   }
+}
+
+/** What it is counted under. */
+export const wordIn = ({ statuses, reasons }: RawAnswer): string =>
+  reasons[0] ?? `http_${statuses[0] ?? 'nothing'}`
+
+/** Refused once, for this reason, with the status that belongs to it, and the end. @returns what was wrong; undefined: it was */
+export const wasTurnedAway = (reason: ErrorCode, answer: RawAnswer): string | undefined => {
+  const { status } = PROBLEMS[reason]
+  const { statuses, reasons, closed } = answer
+  return closed && statuses.join() === String(status) && reasons.join() === reason
+    ? undefined
+    : `expected ${status} ${reason} and the end, got ${statuses.join() || 'nothing'} ${reasons.join()}${closed ? '' : ', left open'}`
 }
 
 /** A request without a body, written out. */

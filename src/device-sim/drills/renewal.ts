@@ -5,7 +5,7 @@
 
 import { SECOND } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { adviceFor, confirmDevice, renewDevice } from '../client/enroll-device.ts'
+import { adviceFor } from '../client/enroll-device.ts'
 import type { Enrolled } from '../client/identity.ts'
 import { pause } from '../waiting.ts'
 import type { Drill } from './drill.ts'
@@ -14,16 +14,11 @@ import type { Stage } from './stage.ts'
 /** Its handshake is heard of within about a second; a busy machine gets as many of the server's own waits. */
 const PATIENCE = 5
 
-const renewed = (stage: Stage, enrolled: Enrolled, newKey = false): Promise<Enrolled> => {
-  const { targets, signal, meter } = stage
-  return renewDevice({ server: targets.enroll, enrolled, newKey, signal, meter })
-}
-
 /** What comes of asking for the next one; waits as long as it is told that this one is pending. */
 const renewedOnceConfirmed = async (stage: Stage, enrolled: Enrolled, newKey: boolean): Promise<Enrolled> => {
   for (let wait = 1; ; wait++) {
     try {
-      return await renewed(stage, enrolled, newKey)
+      return await stage.renew(enrolled, { newKey })
     } catch (error) {
       const pending = error instanceof FleetError && error.code === 'certificate_pending'
       if (!pending || wait === PATIENCE) throw error
@@ -33,7 +28,7 @@ const renewedOnceConfirmed = async (stage: Stage, enrolled: Enrolled, newKey: bo
 }
 
 const isPending = (stage: Stage, enrolled: Enrolled): Promise<void> =>
-  stage.denies('renewal.pending', 'certificate_pending', renewed(stage, enrolled))
+  stage.denies('renewal.pending', 'certificate_pending', stage.renew(enrolled))
 
 export const renewal: Drill = {
   name: 'renewal',
@@ -48,7 +43,7 @@ export const renewal: Drill = {
     const due = advice.renewAfter > stage.clock() && advice.renewAfter < first.notAfter
     expectations.check('renewal.advice', due && advice.reason === undefined, JSON.stringify(advice))
 
-    const second = await renewed(stage, first)
+    const second = await stage.renew(first)
     await isPending(stage, second)
     await admits('predecessor', first)
     await admits('successor', second)
@@ -59,7 +54,7 @@ export const renewal: Drill = {
     await link?.close()
 
     const fourth = await renewedOnceConfirmed(stage, third, true)
-    await confirmDevice({ server: targets.enroll, enrolled: fourth, signal, meter })
+    await stage.confirm(fourth)
     await admits('successor', fourth)
     await admits('predecessor', third)
     await stage.refuses('renewal.older', 'certificate_revoked', { context: stage.contextOf(first) })

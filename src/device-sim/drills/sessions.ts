@@ -6,12 +6,11 @@
 import type { SecureContext } from 'node:tls'
 import { SECOND } from '#fleet/clock.ts'
 import type { Denial } from '#fleet/denial.ts'
-import type { Meter } from '../client/meter.ts'
-import { httpsOnce, type HttpsAnswer } from '../client/https-once.ts'
+import type { HttpsAnswer } from '../client/https-once.ts'
 import { pause } from '../waiting.ts'
 import type { Drill } from './drill.ts'
 import { requestText, sayRaw } from './raw.ts'
-import { wasRefused } from './stage.ts'
+import { createStage } from './stage.ts'
 import { openStagedHost, wasAdmitted } from './staged-host.ts'
 
 /** ms; in whole seconds. A machine too busy to answer within it gets another go */
@@ -29,7 +28,7 @@ export const sessions: Drill = {
   name: 'sessions',
   needs: ['staging'],
   async run(stage) {
-    const { staging, rootPem, expectations, signal, targets, ledger } = stage
+    const { staging, rootPem, expectations, signal, targets } = stage
     if (staging === undefined) return
     const [owner, thief] = await Promise.all([stage.enroll('session'), stage.enroll('session-thief')])
     const own = stage.contextOf(owner)
@@ -45,32 +44,18 @@ export const sessions: Drill = {
       ],
     })
     // here answers may carry a token: that is what a session is. So it is not looked for
-    const meter: Meter = { ...stage.meter, answer: () => undefined }
-    const ask = (path: string, context: SecureContext, token?: string): Promise<HttpsAnswer> =>
-      httpsOnce({
-        url: new URL(path, targets.https).href,
-        context,
-        serverName: asking.serverName,
-        headers: {
-          ...asking.headers,
-          ...(token === undefined ? {} : { cookie: `CF_Authorization=${token}` }),
-        },
-        signal,
-        meter,
-      })
+    const quiet = createStage({ ...stage, meter: { ...stage.meter, answer: () => undefined } })
     const begins = async (path: string, go = 1): Promise<string | undefined> => {
-      const answer = await ask(`${path}/${go}`, own)
+      const answer = await quiet.ask(`${path}/${go}`, { ...asking, context: own })
       const token = cookieIn(answer)
       const wrong = wasAdmitted(answer) ?? (token === undefined ? 'no session began' : undefined)
       if (wrong !== undefined && go < GOES) return begins(path, go + 1)
       expectations.check('sessions.begin', wrong === undefined, wrong ?? '')
       return token
     }
-    const refuses = async (what: string, reason: Denial, answering: Promise<HttpsAnswer>): Promise<void> => {
-      const answer = await answering
-      ledger.refused('https', answer.reason ?? `http_${answer.status}`)
-      const wrong = wasRefused(reason, answer)
-      expectations.check(`sessions.${what}`, wrong === undefined, wrong ?? '')
+    const refuses = (what: string, reason: Denial, target: string, context: SecureContext, token: string) => {
+      const headers = { ...asking.headers, cookie: `CF_Authorization=${token}` }
+      return quiet.refuses(`sessions.${what}`, reason, { ...asking, target, context, headers })
     }
 
     const bound = await begins('/bound/begin')
@@ -78,9 +63,9 @@ export const sessions: Drill = {
     const over = stage.clock() + LASTS + SECOND
     if (bound === undefined || free === undefined) return
     const nobody = stage.contextOf(undefined)
-    await refuses('another_device', 'token_binding_mismatch', ask('/bound/2', stage.contextOf(thief), bound))
-    await refuses('no_certificate', 'certificate_required', ask('/bound/3', nobody, bound))
-    await refuses('forged', 'token_invalid', ask('/bound/4', own, forged(bound)))
+    await refuses('another_device', 'token_binding_mismatch', '/bound/2', stage.contextOf(thief), bound)
+    await refuses('no_certificate', 'certificate_required', '/bound/3', nobody, bound)
+    await refuses('forged', 'token_invalid', '/bound/4', own, forged(bound))
 
     const { host } = asking.headers
     const both = ['/bound/5', '/strict/1'].map((path) => requestText(path, host)).join('')
@@ -91,13 +76,13 @@ export const sessions: Drill = {
       serverName: host,
       what: 'sessions',
     }
-    const { statuses, reasons } = await sayRaw({ signal, meter }, saying, both)
+    const { statuses, reasons } = await sayRaw(quiet, saying, both)
     expectations.check(
       'sessions.not_fresh',
       statuses.join() === '502,421' && reasons.at(-1) === 'handshake_not_fresh',
       `expected 502 and 421 handshake_not_fresh, got ${statuses.join()} ${reasons.join()}`,
     )
     await pause(Math.max(0, over - stage.clock()), signal)
-    await refuses('ended', 'session_expired', ask('/free/2', nobody, free))
+    await refuses('ended', 'session_expired', '/free/2', nobody, free)
   },
 }

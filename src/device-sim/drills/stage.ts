@@ -5,20 +5,22 @@
 
 import type { SecureContext } from 'node:tls'
 import type { KeyKind } from '#fleet/certificate.ts'
-import type { Clock } from '#fleet/clock.ts'
+import { SECOND, type Clock } from '#fleet/clock.ts'
 import type { Denial } from '#fleet/denial.ts'
 import type { ErrorCode } from '#fleet/errors.ts'
 import { MQTT_CODES, SUBACK_FAILURE } from '#wire/mqtt-codes.ts'
 import { PROBLEMS } from '#wire/problems.ts'
 import { clientContext } from '../client/connection.ts'
-import { enrollDevice } from '../client/enroll-device.ts'
+import { confirmDevice, enrollDevice, renewDevice } from '../client/enroll-device.ts'
 import { httpsOnce, type HttpsAnswer } from '../client/https-once.ts'
 import type { Enrolled, Targets } from '../client/identity.ts'
+import type { RenewalKey } from '../client/key.ts'
 import type { Meter } from '../client/meter.ts'
-import { mqttConnect, type Cut, type MqttLink, type MqttOptions } from '../client/mqtt-connect.ts'
+import { mqttConnect, type MqttLink, type MqttOptions } from '../client/mqtt-connect.ts'
 import type { Operator } from '../client/operator.ts'
 import { wordOf } from '../client/refusal.ts'
 import type { Staging } from '../client/staging.ts'
+import { pause } from '../waiting.ts'
 import type { Expectations } from './expectations.ts'
 import type { Ledger } from './ledger.ts'
 
@@ -53,6 +55,8 @@ export type StageOptions = {
 
 /** ms for each answer: a door says no within a second, and a drill may have to ask often */
 const TIMEOUT = 5_000
+/** ms for a connection to be cut; the promise is 100, but this is no timed test: it must end, not hang */
+const CUT = 2 * SECOND
 
 type Asking = {
   readonly context: SecureContext
@@ -69,6 +73,9 @@ type Asking = {
 export type Stage = StageOptions & {
   /** a device of this drill */
   enroll(name: string, o?: { readonly token?: string; readonly keyKind?: KeyKind }): Promise<Enrolled>
+  /** its next certificate, which waits to be confirmed */
+  renew(device: Enrolled, o?: RenewalKey): Promise<Enrolled>
+  confirm(device: Enrolled): Promise<void>
   /** TLS with that device's certificate; with none, when undefined */
   contextOf(device: Enrolled | undefined, version?: 'TLSv1.2' | 'TLSv1.3'): SecureContext
   /** a target no other request of this run has */
@@ -85,15 +92,12 @@ export type Stage = StageOptions & {
   connects(expectation: string, o: MqttAsking): Promise<MqttLink | undefined>
   /** CONNECT must get the answer that belongs to this reason. @returns whether it did get in */
   refusesConnect(expectation: string, reason: Denial, o: MqttAsking): Promise<boolean>
+  /** The server must end what stands, within 2 s or `within` ms. Nothing, when nothing has come to stand: that has failed already. */
+  cuts(expectation: string, link: MqttLink | undefined, within?: number): Promise<void>
   /** SUBSCRIBE must be refused, with the connection left standing. */
   refusesTopic(expectation: string, link: MqttLink, filter: string): Promise<void>
   /** PUBLISH must be counted as sent. */
-  publishes(
-    expectation: string,
-    link: MqttLink,
-    topic: string,
-    payload: string,
-  ): Promise<'done' | Cut | number>
+  publishes(expectation: string, link: MqttLink, topic: string, payload: string): Promise<void>
 }
 
 type MqttAsking = Omit<MqttOptions, 'url' | 'signal' | 'meter'>
@@ -130,6 +134,8 @@ export const createStage = (o: StageOptions): Stage => {
       ledger.enrolled()
       return enrolled
     },
+    renew: (device, key) => renewDevice({ ...key, server: targets.enroll, enrolled: device, signal, meter }),
+    confirm: (device) => confirmDevice({ server: targets.enroll, enrolled: device, signal, meter }),
     contextOf: (device, version) => clientContext({ rootPem, identity: device, version }),
     target,
     ask,
@@ -178,6 +184,11 @@ export const createStage = (o: StageOptions): Stage => {
       expectations.check(expectation, held, `expected CONNACK ${expected} for ${reason}, got ${got}`)
       return outcome.accepted
     },
+    async cuts(expectation, link, within = CUT) {
+      if (link === undefined) return
+      await pause(within, signal, link.ended)
+      expectations.check(expectation, !link.isOpen(), 'the open connection was not cut')
+    },
     async refusesTopic(expectation, link, filter) {
       const granted = await link.subscribe(filter)
       const held = granted === SUBACK_FAILURE && link.isOpen()
@@ -188,7 +199,6 @@ export const createStage = (o: StageOptions): Stage => {
       const outcome = await link.publish(topic, payload)
       if (outcome === 'done') ledger.published()
       expectations.check(expectation, outcome === 'done', `expected PUBACK for ${topic}, got ${outcome}`)
-      return outcome
     },
   }
 }

@@ -17,7 +17,6 @@ import type { Stage } from './stage.ts'
 const NOWHERE = 'http://127.0.0.1:9'
 
 export type StagedHost = {
-  readonly hostname: string
   /** as it is called there, for its CRLs; who has a certificate under it is `<anchor>/<name>`, unless it is of the fleet itself */
   readonly anchor: string
   /** how to ask for it: TLS to the same door, by this name */
@@ -43,18 +42,32 @@ const heard = async <T>(stage: Stage, ask: () => Promise<T>, isSo: (answer: T) =
   }
 }
 
-/** Somebody with nothing wrong, who gets in where others are refused: a door that refuses everybody has refused nobody for a reason. */
-export type Good = { readonly context: SecureContext; readonly clientId: string }
+/** Who asks, by either door. */
+type Asker = { readonly context: SecureContext; readonly clientId: string }
+
+/** It must be kept out of both doors, for this reason. */
+export const keepsOut = async (
+  stage: Stage,
+  expectation: string,
+  reason: Denial,
+  { asking }: Pick<StagedHost, 'asking'>,
+  { context, clientId }: Asker,
+): Promise<void> => {
+  await stage.refuses(`${expectation}.https`, reason, { ...asking, context })
+  const connecting = { context, clientId, serverName: asking.serverName }
+  await stage.refusesConnect(`${expectation}.mqtt`, reason, connecting)
+}
 
 /**
- * It must get in by both doors, which are given the time to hear of a change: before others are refused, so that both have heard, and after.
- * One door is another process than the other.
+ * Somebody with nothing wrong, where others are refused: a door that refuses everybody has refused nobody for a reason. They must get in by both
+ * doors, which are given the time to hear of a change: before others are refused, so that both have heard, and after. One door is another process
+ * than the other.
  */
 export const letsIn = async (
   stage: Stage,
   expectation: string,
   { asking }: Pick<StagedHost, 'asking'>,
-  { context, clientId }: Good,
+  { context, clientId }: Asker,
 ): Promise<void> => {
   const { expectations, ledger, targets, signal, meter } = stage
   const answer = await heard(
@@ -120,7 +133,7 @@ export const openStagedHost = async (
     () => stage.ask(target, { ...asking, context: o.trusted }),
     ({ reason }) => !BEFORE.some((each) => each === reason),
   )
-  return { hostname, anchor, asking }
+  return { anchor, asking }
 }
 
 /** It got through to where an origin would be. @returns what was wrong; undefined: it did */

@@ -3,40 +3,31 @@
  * revoked, the other one is good; retired, it is out for good.
  */
 
-import { SECOND } from '#fleet/clock.ts'
-import { confirmDevice, renewDevice } from '../client/enroll-device.ts'
-import { pause } from '../waiting.ts'
 import type { Drill } from './drill.ts'
-
-/** ms; the promise is 100, but this is no timed test: it must end, not hang */
-const CUT = 2 * SECOND
 
 export const suspended: Drill = {
   name: 'suspended',
   needs: ['operator'],
   async run(stage) {
-    const { operator, signal, meter, targets, expectations } = stage
-    const server = targets.enroll
+    const { operator } = stage
     const device = await stage.enroll('suspended')
     const { deviceId: clientId } = device
     const asking = { context: stage.contextOf(device), clientId }
     const link = await stage.connects('suspended.mqtt.before', asking)
 
     await operator?.suspend(clientId)
-    await pause(CUT, signal, ...(link === undefined ? [] : [link.ended]))
-    expectations.check('suspended.mqtt.cut', link?.isOpen() !== true, 'the open connection was not cut')
+    await stage.cuts('suspended.mqtt.cut', link)
     await stage.refuses('suspended.https', 'device_suspended', asking)
     await stage.refusesConnect('suspended.mqtt.after', 'device_suspended', asking)
-    const renewing = renewDevice({ server, enrolled: device, signal, meter })
-    await stage.denies('suspended.renewal', 'device_suspended', renewing)
+    await stage.denies('suspended.renewal', 'device_suspended', stage.renew(device))
 
     await operator?.resume(clientId)
     await stage.admits('suspended.resumed.https', clientId, asking)
     await using again = await stage.connects('suspended.resumed.mqtt', asking)
     await again?.close()
 
-    const renewed = await renewDevice({ server, enrolled: device, newKey: true, signal, meter })
-    await confirmDevice({ server, enrolled: renewed, signal, meter })
+    const renewed = await stage.renew(device, { newKey: true })
+    await stage.confirm(renewed)
     await operator?.revokeCertificate(device.serial)
     await stage.refuses('suspended.old_certificate.https', 'certificate_revoked', asking)
     await stage.refusesConnect('suspended.old_certificate.mqtt', 'certificate_revoked', asking)

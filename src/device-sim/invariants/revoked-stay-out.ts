@@ -4,8 +4,8 @@
  * which nobody acknowledges, shows one that was not.
  *
  * The worker hears of both after the fact, from the coordinator. So the last admissions of each device are kept, and judged again when
- * it is heard; and what got in under a suspension waits until the end of that is known, which may have come before it. T before the end is not
- * judged: in an open loop a turn counts from when it was due, and may have begun later.
+ * it is heard; and what got in under a suspension waits until the end of that is known, which may have come before it. Of that it counts when it
+ * was answered: in an open loop a turn counts from when it was due, and may have waited for the end of the suspension. T before the end is not judged.
  */
 
 import type { FleetEvent } from '../events.ts'
@@ -34,12 +34,16 @@ type State = {
   /** ms since the epoch; Infinity: it is not */
   revoked: number
   suspended: number
-  /** a ring of the last admissions: when they began, and which of WAYS_IN; NaN: none, or judged already */
+  /** a ring of the last admissions: when they began and were answered, and which of WAYS_IN; NaN: none, or judged already */
   readonly at: Float64Array
+  readonly answered: Float64Array
   readonly way: Uint8Array
   next: number
-  waiting: { readonly at: number; readonly words: () => string }[]
+  waiting: { readonly at: number; readonly answered: number; readonly words: () => string }[]
 }
+
+/** `at`: when it began, or was due */
+type Admission = { readonly at: number; readonly answered: number; readonly way: number }
 
 /** @param within ms: T. @param qos of what is published */
 export const revokedStayOut = (within: number, qos: 0 | 1 = 1): Judge => {
@@ -49,6 +53,7 @@ export const revokedStayOut = (within: number, qos: 0 | 1 = 1): Judge => {
     revoked: Infinity,
     suspended: Infinity,
     at: new Float64Array(KEPT).fill(NaN),
+    answered: new Float64Array(KEPT),
     way: new Uint8Array(KEPT),
     next: 0,
     waiting: [],
@@ -58,7 +63,9 @@ export const revokedStayOut = (within: number, qos: 0 | 1 = 1): Judge => {
     `${device}: ${way} ${(after / 1_000).toFixed(3)} s after it was ${what}${more}`
 
   /** @returns whether it should not have been */
-  const judged = (device: string, state: State, at: number, way: Way, more = ''): boolean => {
+  const judged = (device: string, state: State, one: Admission, more = ''): boolean => {
+    const { at, answered } = one
+    const way = WAYS_IN[one.way] as Way
     if (at > state.revoked + within) {
       checked++
       breaches.add(words(device, way, at - state.revoked, 'revoked', more))
@@ -66,16 +73,18 @@ export const revokedStayOut = (within: number, qos: 0 | 1 = 1): Judge => {
     }
     if (at > state.suspended + within) {
       const told = words(device, way, at - state.suspended, 'suspended', more)
-      if (state.waiting.length < MOST_WAITING) state.waiting.push({ at, words: told })
+      if (state.waiting.length < MOST_WAITING) state.waiting.push({ at, answered, words: told })
       return true
     }
     return false
   }
-  const admitted = (device: string, at: number, way: number): void => {
+  const admitted = (device: string, at: number, way: number, millis = 0): void => {
     const state = devices.of(device)
+    const answered = at + millis
     const denied = state.revoked !== Infinity || state.suspended !== Infinity
-    if (denied && judged(device, state, at, WAYS_IN[way] as Way)) return
+    if (denied && judged(device, state, { at, answered, way })) return
     state.at[state.next] = at
+    state.answered[state.next] = answered
     state.way[state.next] = way
     state.next = (state.next + 1) % KEPT
   }
@@ -85,9 +94,14 @@ export const revokedStayOut = (within: number, qos: 0 | 1 = 1): Judge => {
     const more = state.at.every((at) => at > since)
       ? `; this was heard of late, and of what got in meanwhile only the last ${KEPT} are known: there were at least as many`
       : ''
-    for (let slot = 0; slot < KEPT; slot++)
-      if (judged(device, state, Number(state.at[slot]), WAYS_IN[Number(state.way[slot])] as Way, more))
-        state.at[slot] = NaN
+    for (let slot = 0; slot < KEPT; slot++) {
+      const one = {
+        at: Number(state.at[slot]),
+        answered: Number(state.answered[slot]),
+        way: Number(state.way[slot]),
+      }
+      if (judged(device, state, one, more)) state.at[slot] = NaN
+    }
   }
   const refused = ({ device, at }: FleetEvent): void => {
     const state = devices.known(device)
@@ -96,20 +110,20 @@ export const revokedStayOut = (within: number, qos: 0 | 1 = 1): Judge => {
 
   return {
     on: {
-      admitted: ({ device, at, door }) => admitted(device, at, door === 'https' ? 0 : 1),
-      published({ device, at, acknowledged }) {
-        if (acknowledged) admitted(device, at, 2)
+      admitted: ({ device, at, door, millis }) => admitted(device, at, door === 'https' ? 0 : 1, millis),
+      published({ device, at, acknowledged, millis }) {
+        if (acknowledged) admitted(device, at, 2, millis)
         // at QoS 0 it was written on a connection that was open
         else if (qos === 0) admitted(device, at, 6)
       },
       burst: ({ device, at }) => admitted(device, at, 6),
       listening: ({ device, at }) => admitted(device, at, 7),
       delivered: ({ device, at }) => admitted(device, at, 3),
-      enrolled({ device, at, via }) {
-        if (via !== 'state' && via !== 'given') admitted(device, at, 8)
+      enrolled({ device, at, via, millis }) {
+        if (via !== 'state' && via !== 'given') admitted(device, at, 8, millis)
       },
       issued: ({ device, at }) => admitted(device, at, 8),
-      renewed: ({ device, at }) => admitted(device, at, 4),
+      renewed: ({ device, at, millis }) => admitted(device, at, 4, millis),
       cloned({ device, at, outcome }) {
         if (outcome === 'admitted' || outcome === 'renewed') admitted(device, at, 5)
       },
@@ -131,7 +145,7 @@ export const revokedStayOut = (within: number, qos: 0 | 1 = 1): Judge => {
       },
       resumed({ device, at }) {
         const state = devices.of(device)
-        const before = state.waiting.filter((each) => each.at < at - within)
+        const before = state.waiting.filter(({ answered }) => answered < at - within)
         for (const each of before) breaches.add(each.words)
         checked += before.length
         state.waiting = []

@@ -7,6 +7,7 @@ import type { FleetEvent } from '../events.ts'
 import { closedLoop } from '../load/closed.ts'
 import { LATE } from '../load/open.ts'
 import { messageOf } from '../load/payload.ts'
+import { said } from '../said.ts'
 import { firstOf } from '../waiting.ts'
 import type { Shown, Verdict } from './identity-keeper.ts'
 import type { Life } from './life.ts'
@@ -32,7 +33,7 @@ const verdictIn = ({ status, reason }: HttpsAnswer): Verdict | undefined => {
   return OF_ORIGINS.includes(reason) ? 'admitted' : undefined
 }
 
-/** octets of a reason that goes into an event: a server that is not ours may say anything */
+/** UTF-16 units of a reason that goes into an event: a server that is not ours may say anything */
 const REASON = 64
 
 export const httpsLife = (device: VirtualDevice): Life => {
@@ -51,8 +52,8 @@ export const httpsLife = (device: VirtualDevice): Life => {
   const eventOf = (answer: HttpsAnswer, target: string, at: number): FleetEvent => {
     const about = { device: plan.id, at, door: 'https' } as const
     const millis = now() - at
-    const reason = (answer.reason ?? `http_${answer.status}`).slice(0, REASON)
     if (answer.status < 400) return { ...about, kind: 'admitted', target, millis }
+    const reason = said(answer.reason ?? `http_${answer.status}`, REASON)
     // an origin that is down has nothing to do with the certificate
     return isDenial(reason)
       ? { ...about, kind: 'refused', reason, millis }

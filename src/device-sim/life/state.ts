@@ -67,9 +67,6 @@ const isFleetFile = (value: unknown): value is FleetFile => {
   )
 }
 
-const isMissing = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && error.code === 'ENOENT'
-
 const newSeed = (): string => randomBytes(4).toString('hex')
 
 /** For this process only: an enrolment that is asked again still uses the same key. */
@@ -110,7 +107,7 @@ const inDirectory = (dir: string): StateStore => {
         await chmod(path, 0o600)
         return JSON.parse(await readFile(path, 'utf8'))
       } catch (error) {
-        if (isMissing(error)) return undefined
+        if (codeOf(error) === 'ENOENT') return undefined
         throw unreadable(name, error instanceof SyntaxError ? 'it is no JSON' : codeOf(error), error)
       }
     })

@@ -1,6 +1,6 @@
 /** What became of a fleet, counted from what it says of itself: the report of runFleet. Not the measures of a simulation: those are measure/. */
 
-import type { Door, FleetEvent } from '../events.ts'
+import type { Door, FleetEvent, FleetEventOf } from '../events.ts'
 
 export type FleetReport = {
   readonly enrolled: number
@@ -23,7 +23,7 @@ export const createTally = (): FleetTally => {
   const admitted = { https: 0, mqtt: 0 }
   const refused: Record<Door, Record<string, number>> = { enroll: {}, https: {}, mqtt: {} }
 
-  type Counting = { [K in FleetEvent['kind']]?: (event: Extract<FleetEvent, { kind: K }>) => void }
+  type Counting = { [K in FleetEvent['kind']]?: (event: FleetEventOf<K>) => void }
   const counting: Counting = {
     enrolled: ({ via }) => void (via === 'state' || via === 'given' ? count.reused++ : count.enrolled++),
     renewed: () => void count.renewed++,

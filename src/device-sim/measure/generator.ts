@@ -105,7 +105,7 @@ export const createGenerator = (): Generator => {
     },
     verdict() {
       const { late, dropped } = all
-      const reasons = [...parts].flatMap(([number, part]) => reasonsOf(`worker ${number}`, part))
+      const reasons = [...parts].flatMap(([number, part]) => reasonsOf(`worker ${number + 1}`, part))
       const due = Math.max(1, all.due - all.absent)
       if (late > due * SHARE_OF_TURNS)
         reasons.push(`${late} turns (${percent(late / due)}) began more than 10 ms after they were due`)

@@ -4,7 +4,7 @@
  * Not the percentiles: histograms.ts; not what is said of them: scenario/judge.ts.
  */
 
-import { total, type Counts, type CountsByDoor } from './counts.ts'
+import { total, type CountsByDoor } from './counts.ts'
 import type { Counter, Measure } from './measures.ts'
 
 type Seen = { readonly counts: Partial<Readonly<Record<Counter, number>>>; readonly errors: CountsByDoor }
@@ -15,7 +15,7 @@ export const missingOf = (
   { counts, errors }: Seen,
 ): Partial<Record<Measure, number>> => {
   const count = (name: Counter): number => counts[name] ?? 0
-  const failed = (door: string): number => total((errors[door] ?? {}) satisfies Counts)
+  const failed = (door: string): number => total(errors[door] ?? {})
   const silent = { https: count('unanswered_https'), publish: count('unanswered_mqtt') }
   if (load === 'closed') return silent
   const cutShort = Math.max(0, count('published') - count('acknowledged'))

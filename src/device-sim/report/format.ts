@@ -55,15 +55,8 @@ export const formatShare = (part: number, all: number): string => {
   return `${Number(percent.toFixed(2))} %`
 }
 
-/** What comes from outside may be of any length. */
-export const clipped = (text: string, most: number): string =>
-  text.length <= most ? text : `${text.slice(0, most - 1).toWellFormed()}…`
-
-// controls, and what turns round the text beside it
-const UNSEEN = /[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]/gu
-
-/** For a terminal: what others wrote is not to move the cursor. */
-export const printable = (text: string): string => text.toWellFormed().replace(UNSEEN, '?')
+/** @param share of 1: `43 %` */
+export const formatPercent = (share: number): string => `${Math.round(share * 100)} %`
 
 /** The most frequent first; of equals, by name. */
 export const byFrequency = (counts: Readonly<Record<string, number>>): (readonly [string, number])[] =>

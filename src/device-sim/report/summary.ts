@@ -1,16 +1,9 @@
 /** The end of a run in a few dozen lines of text: the same on a terminal, in a pipe and in a log. Not the page: html/. */
 
-import { total } from '#device-sim/measure/counts.ts'
+import { total, type CountsByDoor } from '#device-sim/measure/counts.ts'
 import type { SimulationReport } from '#wire/simulation-report.ts'
-import {
-  byFrequency,
-  clipped,
-  formatBytes,
-  formatClock,
-  formatCount,
-  formatMillis,
-  printable,
-} from './format.ts'
+import { clipped, printable } from '../plain-text.ts'
+import { byFrequency, formatBytes, formatClock, formatCount, formatMillis } from './format.ts'
 import { inOrder } from './measures.ts'
 
 const LABEL = 12
@@ -89,7 +82,7 @@ const doneOf = ({ counts, run, refused, errors }: SimulationReport): Row[] => {
   })
 }
 
-const often = (label: string, doors: Readonly<Record<string, Readonly<Record<string, number>>>>): Row[] => {
+const often = (label: string, doors: CountsByDoor): Row[] => {
   const lines = Object.entries(doors).flatMap(([door, counts]) => {
     const all = byFrequency(counts)
     const shown = all.slice(0, MOST_REASONS).map(([what, n]) => `${what} ${formatCount(n)}`)
@@ -104,7 +97,7 @@ const often = (label: string, doors: Readonly<Record<string, Readonly<Record<str
 const FIGURES = ['p50', 'p90', 'p99', 'p999', 'max'] as const
 
 /** The figures set right, under their heads. */
-const latencyOf = ({ measures }: SimulationReport): string[] => {
+const latencyLines = ({ measures }: SimulationReport): string[] => {
   const rows = inOrder(measures).flatMap((name) => {
     const found = measures[name]
     return found === undefined
@@ -216,7 +209,12 @@ export const summaryLines = (
   reports: Readonly<Record<string, string>> = {},
 ): string[] => {
   const { run, verdict } = report
-  const verdictLine = `${MARK(verdict.ok)} ${run.scenario}: ${verdict.ok ? 'passed' : 'NOT OK'}${run.interrupted ? ', ended before its time' : ''}`
+  const untried = counted([[Object.keys(report.skipped).length, 'drills']])
+  const verdictLine = [
+    `${MARK(verdict.ok)} ${run.scenario}: ${verdict.ok ? 'passed' : 'NOT OK'}`,
+    ...(run.interrupted ? ['ended before its time'] : []),
+    ...(untried === '' ? [] : [`${untried} not tried`]),
+  ].join(', ')
   return [
     printable(verdictLine),
     ...verdict.reasons.slice(0, 20).map((reason) => clipped(`    ${printable(reason)}`, LONGEST)),
@@ -231,7 +229,7 @@ export const summaryLines = (
       ...often('errors', report.errors),
     ]),
     '',
-    ...latencyOf(report),
+    ...latencyLines(report),
     ...invariantsOf(report),
     ...assertionsOf(report),
     ...drillsOf(report),

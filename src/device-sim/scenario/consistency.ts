@@ -2,17 +2,14 @@
 
 import { formatDuration } from '#fleet/duration.ts'
 import type { Complain } from './complaint.ts'
-import type { Fault, FaultKind, Scenario } from './scenario.ts'
-
-/** The others are done once. */
-const LASTING: readonly FaultKind[] = ['link', 'offline', 'suspend']
+import { LASTING_FAULTS, type Fault, type Scenario } from './scenario.ts'
 
 const EFFECTS = 'at least one of: delay, loss, half_open, slow_handshake'
 
 /** Of what it does, not of when: that is {@link checkConsistency}. */
 const checkFault = (fault: Fault, path: string, complain: Complain): void => {
   const { kind, lasts, share } = fault
-  if (lasts !== undefined && !LASTING.includes(kind))
+  if (lasts !== undefined && !LASTING_FAULTS.includes(kind))
     complain(`${path}.for`, formatDuration(lasts), `none: ${kind} is done once`)
   if (kind === 'rotate' && share !== 1)
     complain(`${path}.share`, String(share), 'none: rotate is of no devices in particular')

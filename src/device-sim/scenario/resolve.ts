@@ -20,7 +20,7 @@ type Whole<T> = T extends readonly (infer Item)[]
   : T extends object
     ? { readonly [K in keyof T]-?: Whole<Exclude<T[K], undefined>> }
     : T
-type WholeFile = Omit<Whole<Omit<ScenarioFile, Unsaid | 'timeline' | 'load'>>, never> &
+type WholeFile = Whole<Omit<ScenarioFile, Unsaid | 'timeline' | 'load'>> &
   Pick<ScenarioFile, Unsaid> & {
     readonly load: ScenarioFile['load']
     readonly timeline: readonly TimelineEntry[]
@@ -34,10 +34,10 @@ const loadOf = ({ open, closed }: NonNullable<ScenarioFile['load']>): Load =>
     ? { kind: 'closed', pace: ms(closed?.pace), jitter: closed?.jitter ?? 0 }
     : { kind: 'open', rate: open.rate, arrivals: open.arrivals ?? 'poisson' }
 
-type Parameters_ = { [K in FaultKey]: NonNullable<TimelineEntry[K]> }
+type Effects = { [K in FaultKey]: NonNullable<TimelineEntry[K]> }
 type Share = Pick<Fault, 'at' | 'lasts' | 'share'>
 
-const FAULTS: { readonly [K in FaultKey]: (share: Share, it: Parameters_[K]) => Fault } = {
+const FAULTS: { readonly [K in FaultKey]: (share: Share, it: Effects[K]) => Fault } = {
   link: (share, it) => ({
     ...share,
     kind: 'link',

@@ -59,6 +59,9 @@ export type Fault = When &
 
 export type FaultKind = Fault['kind']
 
+/** Faults that go on until their end, or that of the run; the others are done once. */
+export const LASTING_FAULTS: readonly FaultKind[] = ['link', 'offline', 'suspend']
+
 /** Faults that the coordinator brings about with the operator API; the others are the devices' own. */
 export const OPERATOR_FAULTS: readonly FaultKind[] = ['revoke', 'suspend', 'rotate']
 

@@ -1,6 +1,6 @@
 /**
- * Doors that break one promise each, in ways that a probe could overlook: the invariant of that name must be seen broken, and no other.
- * The fleet enrols at a real desk; the doors are hostile. A simulator that finds a bad server good is worse than none.
+ * Doors that break one promise each, in ways that a probe could overlook: the invariant of that name must be seen broken, beside
+ * whatever else follows from it. The fleet enrols at a real desk; the doors are hostile. A simulator that finds a bad server good is worse than none.
  */
 
 import { readFileSync } from 'node:fs'

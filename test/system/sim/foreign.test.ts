@@ -8,6 +8,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Enrolled } from '#device-sim/index.ts'
 import { readGivenCertificates } from '#cli/sim/given-certificates.ts'
+import { openForwarder } from '../../support/forwarder.ts'
 import { freePort } from '../../support/free-port.ts'
 import { MOSQUITTO, startMosquitto } from '../../support/mosquitto.ts'
 import { makePki } from '../../support/pki.ts'
@@ -43,12 +44,12 @@ const mtlsServer = (callers: string[]): Server => {
   })
 }
 
-test('a plain mTLS server: stopped in the middle and started again, it is only errors; and it resumes sessions unjudged', async () => {
+test('a plain mTLS server: gone in the middle and back again, it is only errors; and it resumes sessions unjudged', async () => {
   const callers: string[] = []
-  let server = mtlsServer(callers)
+  const server = mtlsServer(callers)
   await once(server.listen(0, 'localhost'), 'listening')
-  const { port } = server.address() as AddressInfo
-  const target = `https://localhost:${port}`
+  await using door = await openForwarder(`https://localhost:${(server.address() as AddressInfo).port}`)
+  const target = door.url
   const running = until(({ totals }) => (totals.counts['admitted_https'] ?? 0) > 3)
   const run = simulated({
     targets: { https: target },
@@ -64,13 +65,9 @@ test('a plain mTLS server: stopped in the middle and started again, it is only e
     onLive: running.onLive,
   })
   await Promise.race([running.seen, run])
-  server.close()
-  server.closeAllConnections()
-  await once(server, 'close')
+  await Promise.race([door.turnAway(3), run])
   const before = callers.length
-  await new Promise((resolve) => setTimeout(resolve, 500))
-  server = mtlsServer(callers)
-  await once(server.listen(port, 'localhost'), 'listening')
+  door.open()
   const report = await run
   server.close()
   expect(report.verdict).toEqual({ ok: true, reasons: [] })

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Check } from 'typebox/value'
-import type { SimulationOptions } from '#device-sim/index.ts'
+import { enrollDevice, type SimulationOptions } from '#device-sim/index.ts'
 import type { StoredGroup } from '#wire/groups.ts'
 import type { Token } from '#wire/rest.ts'
 import { SimulationReportSchema } from '#wire/simulation-report.ts'
@@ -121,6 +121,20 @@ test('a fleet that is somebody else’s, and no operator to see it by: ended at 
   expect(Date.now() - began).toBeLessThan(10_000)
 })
 
+test('so too at the last device, when the others have been enrolled', async () => {
+  await enrollDevice({
+    server: fleet.urls.devices,
+    id: 'sim-tail-0012',
+    token: await fleet.token(),
+    rootPem: fleet.rootPem,
+  })
+  const credentials = { token: await fleet.token({ uses: 12 }) }
+  const run = { targets: targets(), scenario: quick({ devices: 12 }), rootPem: fleet.rootPem }
+  await expect(simulated({ ...run, seed: 'tail', rounds: 1, credentials })).rejects.toMatchObject(
+    refusedAs(/^sim-tail-0012 is enrolled already/),
+  )
+})
+
 test('two runs of one seed at once: who goes on has a fleet of its own, who does not is told why', async () => {
   const scenario = quick({ devices: 12, assertions: ['refused==0'] })
   const runs = await Promise.allSettled(
@@ -222,10 +236,8 @@ test('a door that goes away in the middle and comes back: errors are counted, ev
     onLive: running.onLive,
   })
   await Promise.race([running.seen, run])
-  await mqtts.close()
-  // for as long as everybody has tried and failed
-  await new Promise((resolve) => setTimeout(resolve, 400))
-  await mqtts.open()
+  await Promise.race([mqtts.turnAway(4), run])
+  mqtts.open()
   const report = await run
   expect(report.verdict).toEqual({ ok: true, reasons: [] })
   expect(Object.keys(report.errors)).toEqual(['mqtt'])

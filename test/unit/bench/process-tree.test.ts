@@ -11,9 +11,9 @@ const onLinux = process.platform === 'linux'
 
 const pidsOf = (root: number): number[] => treeOf(root).map(({ pid }) => pid)
 
-/** A shell that has made and waited for a busy child, says so, and holds another until its stdin ends. */
+/** A shell that has made and waited for a busy child, says so, and holds another until it is told to end. */
 const BUSY = 'i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done'
-const script = `sh -c '${BUSY}'; cat & echo ready; read line; kill $!`
+const script = `sh -c '${BUSY}'; sleep 60 & echo ready; read line; kill $!`
 
 describe.runIf(onLinux)('a process tree', () => {
   test('has children, the CPU of those that have ended, and the memory of those that are there', async () => {

@@ -13,7 +13,7 @@ describe('pause', () => {
   })
 
   test('does not begin when a signal has fired already', async () => {
-    await pause(60_000, AbortSignal.abort())
+    await pause(60_000, undefined, AbortSignal.abort())
   })
 
   test('ends by itself, and leaves nothing', async () => {

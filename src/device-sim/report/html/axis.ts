@@ -2,7 +2,7 @@
 
 import { formatClock } from '../format.ts'
 
-export type Tick = { readonly at: number; readonly text: string }
+type Tick = { readonly at: number; readonly text: string }
 export type Axis = {
   /** pixels; what is outside is at the edge */
   at(value: number): number

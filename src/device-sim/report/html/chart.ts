@@ -31,13 +31,16 @@ export type Time = {
 }
 export type Key = { readonly name: string; readonly style: string }
 
-export type Chart = {
+export type About = {
   /** unique in the page: of letters, digits and hyphens */
   readonly id: string
   readonly title: string
   readonly note: string
   /** what it shows, for who does not see it */
   readonly says: string
+}
+
+type Chart = About & {
   readonly y: Axis
   readonly marks: Content
   readonly keys: readonly Key[]
@@ -207,7 +210,7 @@ const pointers = (time: Time, chart: Chart): Markup[] =>
   })
 
 export const figure = (
-  o: Pick<Chart, 'id' | 'title' | 'note' | 'says' | 'keys'> & { readonly high?: number },
+  o: About & { readonly keys: readonly Key[]; readonly high?: number },
   drawn: Content,
   below: Content,
 ): Markup =>

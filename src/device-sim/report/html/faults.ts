@@ -2,7 +2,7 @@
 
 import { formatClock, formatCount } from '../format.ts'
 import { ACROSS, AREA, figure, numberOf, vertical, WIDE, type Fault, type Time } from './chart.ts'
-import { html, type Content, type Markup } from './markup.ts'
+import { html, trusted, type Content, type Markup } from './markup.ts'
 
 const ROW = 24
 const TOP = 10
@@ -53,7 +53,7 @@ const drawn = (time: Time, { fault, left, right, lane }: Bar, top: number): Cont
   return html`<g
     ><title>${words(fault)}</title>${shape}<text
       class="${inside ? 'tick on' : 'tick'}"
-      ${last ? { markup: ' text-anchor="end"' } : undefined}
+      ${last ? trusted(' text-anchor="end"') : undefined}
       x="${(inside ? left + 6 : last ? left - 9 : Math.max(right, left + 6) + 3).toFixed(1)}"
       y="${y + 13}"
       >${number}</text

@@ -4,7 +4,7 @@ import { totalOfDoors } from '#device-sim/measure/counts.ts'
 import type { SimulationReport } from '#wire/simulation-report.ts'
 import { formatClock, formatCount, formatMillis, formatShort } from '../format.ts'
 import { inOrder } from '../measures.ts'
-import { html, whole, type Content, type Markup } from './markup.ts'
+import { html, trusted, whole, type Content, type Markup } from './markup.ts'
 
 /** the same word at two doors is two */
 const reasonsIn = (doors: SimulationReport['refused']): string => {
@@ -185,6 +185,6 @@ const tilesOf = (report: SimulationReport): readonly Tile[] => {
 export const tiles = (report: SimulationReport): Markup =>
   html`<section aria-label="Summary">
     <ul class="tiles">
-      ${tilesOf(report).map(({ name, value, note, bad }) => html`<li${bad === true ? { markup: ' class="bad"' } : undefined}><span class="name">${name}</span><strong>${value}</strong><small>${note}</small></li>`)}
+      ${tilesOf(report).map(({ name, value, note, bad }) => html`<li${bad === true ? trusted(' class="bad"') : undefined}><span class="name">${name}</span><strong>${value}</strong><small>${note}</small></li>`)}
     </ul>
   </section> `

@@ -52,5 +52,5 @@ export const html = (parts: TemplateStringsArray, ...contents: readonly Content[
     .join(''),
 })
 
-/** A path's data, or a style sheet: made here, of nothing from outside. */
+/** A path's data, an attribute or a style sheet: made here, of nothing from outside. */
 export const trusted = (markup: string): Markup => ({ markup })

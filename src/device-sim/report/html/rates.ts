@@ -2,10 +2,11 @@
 
 import { sumCounts, total, totalOfDoors } from '#device-sim/measure/counts.ts'
 import type { Point, SimulationReport } from '#wire/simulation-report.ts'
-import { byFrequency, clipped, formatCount, formatMillis, formatShort } from '../format.ts'
+import { clipped } from '#device-sim/plain-text.ts'
+import { byFrequency, formatCount, formatMillis, formatPercent, formatShort } from '../format.ts'
 import { linearAxis, type Axis } from './axis.ts'
 import { mostOf, rateOf } from './bins.ts'
-import { AREA, middle, timeChart, UP, type Key, type Time } from './chart.ts'
+import { AREA, middle, timeChart, UP, type About, type Key, type Time } from './chart.ts'
 import { html, type Content, type Markup } from './markup.ts'
 import { line, path, stepPath } from './shapes.ts'
 
@@ -53,11 +54,7 @@ const highest = (time: Time, layers: readonly Layer[]): number =>
 
 const stack = (
   time: Time,
-  o: {
-    readonly id: string
-    readonly title: string
-    readonly note: string
-    readonly says: string
+  o: About & {
     readonly layers: readonly Layer[]
     /** a second that was asked for: a line across */
     readonly asked?: number | undefined
@@ -133,11 +130,7 @@ type Line = Key & { value(point: Point): number | undefined; text(value: number)
 
 const lines = (
   time: Time,
-  o: {
-    readonly id: string
-    readonly title: string
-    readonly note: string
-    readonly says: string
+  o: About & {
     readonly lines: readonly Line[]
     /** the axis goes at least so far */
     readonly least: number
@@ -163,8 +156,6 @@ const lines = (
   })
 }
 
-const number = (value: number): string => formatCount(value)
-
 export const devicesChart = (time: Time, { run }: SimulationReport): Markup =>
   lines(time, {
     id: 'devices',
@@ -174,13 +165,16 @@ export const devicesChart = (time: Time, { run }: SimulationReport): Markup =>
     least: run.devices,
     text: formatShort,
     lines: [
-      { name: 'with an identity', style: 'line c0', value: ({ devices }) => devices, text: number },
-      { name: 'MQTT connected', style: 'line c2 dashes', value: ({ connected }) => connected, text: number },
-      { name: 'under way', style: 'line c3 dots', value: ({ under_way }) => under_way, text: number },
+      { name: 'with an identity', style: 'line c0', value: ({ devices }) => devices, text: formatCount },
+      {
+        name: 'MQTT connected',
+        style: 'line c2 dashes',
+        value: ({ connected }) => connected,
+        text: formatCount,
+      },
+      { name: 'under way', style: 'line c3 dots', value: ({ under_way }) => under_way, text: formatCount },
     ],
   })
-
-const percent = (value: number): string => `${Math.round(value * 100)} %`
 
 const SERVERS = ['line c3 dashes', 'line c2 dots', 'line c4 dashes', 'line c1 dots'] as const
 
@@ -191,19 +185,19 @@ export const loadChart = (time: Time, { servers }: SimulationReport): Markup =>
     note: 'of the generator and the servers, share of a core',
     says: 'How busy the busiest event loop of the load generator was in each second, and how much of one core each measured server used.',
     least: 1,
-    text: percent,
+    text: formatPercent,
     lines: [
       {
         name: 'generator',
         style: 'line c0',
         value: ({ generator }) => generator.utilisation,
-        text: percent,
+        text: formatPercent,
       },
       ...servers.slice(0, SERVERS.length).map(({ name }, i) => ({
         name: clipped(name, LONGEST),
         style: SERVERS[i] ?? 'line c4',
         value: (point: Point) => point.servers[name],
-        text: percent,
+        text: formatPercent,
       })),
     ],
   })

@@ -1,6 +1,6 @@
 /** The report as tables and lists: every figure that the plots do not say exactly. */
 
-import { totalOfDoors } from '#device-sim/measure/counts.ts'
+import { totalOfDoors, type CountsByDoor } from '#device-sim/measure/counts.ts'
 import type { SimulationReport } from '#wire/simulation-report.ts'
 import { byFrequency, formatBytes, formatClock, formatCount, formatMillis, formatShare } from '../format.ts'
 import { table } from './chart.ts'
@@ -43,11 +43,7 @@ const share = (n: number, most: number): Markup =>
   </svg>`
 
 /** By door and what; the most frequent first. */
-const frequencies = (
-  caption: string,
-  what: string,
-  doors: Readonly<Record<string, Readonly<Record<string, number>>>>,
-): Markup => {
+const frequencies = (caption: string, what: string, doors: CountsByDoor): Markup => {
   const rows = Object.entries(doors)
     .flatMap(([door, counts]) => byFrequency(counts).map(([name, n]) => ({ door, name, n })))
     .toSorted((a, b) => b.n - a.n)
@@ -69,8 +65,7 @@ const frequencies = (
   )}${more(rows.length)}`
 }
 
-const isEmpty = (doors: Readonly<Record<string, Readonly<Record<string, number>>>>): boolean =>
-  totalOfDoors(doors) === 0
+const isEmpty = (doors: CountsByDoor): boolean => totalOfDoors(doors) === 0
 
 export const refusalsTable = ({ refused }: SimulationReport): Content =>
   isEmpty(refused)

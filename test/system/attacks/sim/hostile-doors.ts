@@ -3,13 +3,11 @@
  * gateway has it. Not a mock of the gateway: a simulated fleet comes in over real sockets.
  */
 
-import { once } from 'node:events'
-import type { AddressInfo, Socket } from 'node:net'
 import { createServer, type TlsOptions, type TLSSocket } from 'node:tls'
 import type { Packet } from 'mqtt-packet'
-import { connack, mqttServer, suback } from '../../../support/faulty-servers.ts'
+import { connack, mqttServer, owned, suback, type Listening } from '../../../support/faulty-servers.ts'
 
-export type Door = AsyncDisposable & { readonly port: number }
+export type Door = Listening
 
 export type Request = {
   readonly head: string
@@ -39,12 +37,10 @@ export const good = (request: Request): void => {
 }
 
 /** @param behave gets every request, whole */
-export const httpsDoor = async (tls: TlsOptions, behave: (request: Request) => void): Promise<Door> => {
-  const sockets = new Set<Socket>()
+export const httpsDoor = (tls: TlsOptions, behave: (request: Request) => void): Promise<Door> => {
   const server = createServer({ ...tls, requestCert: true, rejectUnauthorized: false }, (socket) => {
     let text = ''
     let nth = 0
-    socket.on('error', () => {})
     socket.on('data', (data: Buffer) => {
       text += data.toString('latin1')
       for (;;) {
@@ -74,21 +70,7 @@ export const httpsDoor = async (tls: TlsOptions, behave: (request: Request) => v
       }
     })
   })
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
-  })
-  server.on('tlsClientError', () => {})
-  server.listen(0)
-  await once(server, 'listening')
-  return {
-    port: (server.address() as AddressInfo).port,
-    async [Symbol.asyncDispose]() {
-      server.close()
-      for (const socket of sockets) socket.destroy()
-      await once(server, 'close')
-    },
-  }
+  return owned(server)
 }
 
 export type BrokerFaults = {
@@ -103,8 +85,6 @@ export type BrokerFaults = {
   /** every message goes to every subscriber */
   readonly toAll?: boolean
   /** in place of CONNACK */
-  /** hears of each CONNECT */
-  readonly onConnect?: (socket: TLSSocket) => void
   readonly greets?: (socket: TLSSocket) => void
   /** before each delivery */
   readonly changes?: (packet: Packet & { cmd: 'publish' }) => Packet
@@ -121,7 +101,6 @@ export const broker = (tls: TlsOptions, faults: BrokerFaults = {}): Promise<Door
     const cn = nameOf(socket)
     const own = (topic: string): boolean => topic.startsWith(`devices/${cn}/`)
     if (packet.cmd === 'connect') {
-      faults.onConnect?.(socket)
       if (faults.greets !== undefined) return faults.greets(socket)
       if (cn === undefined && faults.anybody !== true) {
         reply(connack(5))

@@ -1,25 +1,23 @@
 import { createHash, X509Certificate } from 'node:crypto'
 import { inspect } from 'node:util'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { formatClaimToken } from '#wire/tokens.ts'
 import { adviceFor, confirmDevice, enrollDevice, renewDevice } from '#device-sim/client/enroll-device.ts'
 import type { Forgery } from '#device-sim/client/impostor.ts'
 import type { Identity } from '#device-sim/index.ts'
-import { createWorld, httpsServer, type World } from '../../../support/faulty-servers.ts'
+import { CLAIM_SECRET, createWorld, httpsServer, type World } from '../../../support/faulty-servers.ts'
 
 let genuine: World
 let other: World
 let issued: Identity
 let token: string
 
-const SECRET = 's'.repeat(43)
 const sha256 = (pem: string): Buffer => createHash('sha256').update(new X509Certificate(pem).raw).digest()
 
 beforeAll(async () => {
   genuine = await createWorld()
   other = await createWorld()
   issued = await genuine.device('pump-7')
-  token = formatClaimToken('t'.repeat(16), SECRET, sha256(genuine.ca.rootPem))
+  ;({ token } = genuine)
 })
 
 type Reply = { readonly status?: number; readonly type?: string; readonly body: unknown }
@@ -82,7 +80,7 @@ describe('first contact', () => {
     expect(enrolled).toMatchObject({ deviceId: 'pump-7', serial: serialOf(issued.certificatePem) })
     expect(enrolled.notAfter).toBe(new X509Certificate(issued.certificatePem).validToDate.getTime())
     expect(server.heard.map((text) => text.split(' ')[1])).toEqual(['/v1/trust.pem', '/v1/enroll'])
-    expect(server.heard[0]).not.toContain(SECRET)
+    expect(server.heard[0]).not.toContain(CLAIM_SECRET)
     expect(server.heard[1]).toContain(`Bearer ${token}`)
     // the private key stays
     expect(server.heard.join()).not.toContain('PRIVATE KEY')
@@ -97,19 +95,19 @@ describe('first contact', () => {
     await using server = await recorder(other, trust())
     await expect(enrol(server.url)).rejects.toMatchObject({ code: 'target_unreachable' })
     expect(server.heard).toHaveLength(1)
-    expect(server.heard.join()).not.toContain(SECRET)
+    expect(server.heard.join()).not.toContain(CLAIM_SECRET)
   })
 
   test('an impostor that shows the genuine root, which is public, but cannot prove it, does not get the token', async () => {
     await using server = await recorder(other, genuine.ca.rootPem)
     await expect(enrol(server.url)).rejects.toMatchObject({ code: 'target_unreachable' })
-    expect(server.heard.join()).not.toContain(SECRET)
+    expect(server.heard.join()).not.toContain(CLAIM_SECRET)
   })
 
   test('an impostor does not get it either when it hides the genuine root among its own', async () => {
     await using server = await recorder(other, other.ca.rootPem + genuine.ca.rootPem)
     await expect(enrol(server.url)).rejects.toMatchObject({ code: 'target_unreachable' })
-    expect(server.heard.join()).not.toContain(SECRET)
+    expect(server.heard.join()).not.toContain(CLAIM_SECRET)
   })
 
   test.each([
@@ -231,7 +229,7 @@ describe('what comes back is checked', () => {
       detail: expect.stringContaining('[redacted]') as string,
     })
     expect(String(error).length).toBeLessThan(700)
-    expect(inspect(error, { depth: 9 })).not.toContain(SECRET)
+    expect(inspect(error, { depth: 9 })).not.toContain(CLAIM_SECRET)
   })
 
   test('a certificate for another key', async () => {

@@ -1,7 +1,6 @@
-import { createHash, X509Certificate } from 'node:crypto'
+import { X509Certificate } from 'node:crypto'
 import { inspect } from 'node:util'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { formatClaimToken } from '#wire/tokens.ts'
 import { certsOnly } from '#pki/pkcs7.ts'
 import { enrollByEst } from '#device-sim/client/enroll-est.ts'
 import { createImpostor } from '#device-sim/client/impostor.ts'
@@ -23,11 +22,7 @@ beforeAll(async () => {
   world = await createWorld()
   other = await createWorld()
   keyPem = await newKey('P-256')
-  token = formatClaimToken(
-    't'.repeat(16),
-    's'.repeat(43),
-    createHash('sha256').update(raw(world.ca.rootPem)).digest(),
-  )
+  ;({ token } = world)
   const issuing = await world.ca.intermediate('issuing')
   above = issuing.rootPem
   leaf = (await issuing.issue({ commonName: 'pump-7', keyPem })).certificatePem

@@ -107,6 +107,35 @@ test('a run that ends early resumes what it has suspended, and does not begin wh
   expect(outcomes).toHaveLength(1)
 })
 
+test('a run that ends in the middle of it goes on with nobody else, and resumes those that were begun with', async () => {
+  const devices = Array.from({ length: 20 }, (_, number) => number)
+  const outcomeOf = async (fault: Fault) => {
+    const stop = new AbortController()
+    const calls: string[] = []
+    const note = (verb: string) => (device: string) => {
+      calls.push(`${verb} ${device}`)
+      stop.abort()
+      return Promise.resolve()
+    }
+    const operator = { revoke: note('revoke'), suspend: note('suspend'), resume: note('resume') }
+    const { outcomes } = await run([planned(fault, devices)], operator, { signal: stop.signal })
+    return { calls, outcome: outcomes[0] }
+  }
+  const revoked = await outcomeOf(revoke)
+  const begun = revoked.calls.length
+  expect(begun).toBeLessThan(devices.length)
+  expect(revoked.outcome).toMatchObject({
+    detail: `${begun} of 20 revoked; not: ${20 - begun} not begun`,
+    failed: true,
+  })
+  const suspended = await outcomeOf({ ...suspend, lasts: undefined })
+  const names = (verb: string) =>
+    suspended.calls.flatMap((call) => (call.startsWith(verb) ? [call.slice(verb.length)] : [])).toSorted()
+  expect(names('suspend').length).toBeLessThan(devices.length)
+  expect(names('resume')).toEqual(names('suspend'))
+  expect(suspended.outcome?.left).toBeUndefined()
+})
+
 test('who could not be resumed is named, and the suspension came about all the same', async () => {
   const { outcomes } = await run([planned(suspend, [1, 2, 3])], {
     suspend: (device) =>

@@ -3,13 +3,11 @@
  * `mqtt_enrolment`, which need desks that answer: that they hold on real ones is test/system/sim-drills.test.ts and demo.test.ts.
  */
 
-import { createHash, X509Certificate } from 'node:crypto'
 import type { IncomingMessage, RequestListener } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { KEY_KINDS } from '#fleet/certificate.ts'
 import { systemClock } from '#fleet/clock.ts'
-import { formatClaimToken } from '#wire/tokens.ts'
 import { runDrills, type Drill } from '#device-sim/drills/drill.ts'
 import { createExpectations, type Expectations } from '#device-sim/drills/expectations.ts'
 import { createLedger, type Ledger } from '#device-sim/drills/ledger.ts'
@@ -439,8 +437,7 @@ test.each<[string, number, RequestListener]>([
   ['refuses whoever asks, for one reason', 403, refusing('forbidden')],
 ])('enroll_refusals catches a desk that %s (%i), case by case', async (_what, _status, listener) => {
   let made = 0
-  const root = createHash('sha256').update(new X509Certificate(world.ca.rootPem).raw).digest()
-  const token = formatClaimToken('t'.repeat(16), 's'.repeat(43), root)
+  const { token } = world
   const giving = {
     createToken: () => Promise.resolve({ id: `t${++made}`, token }),
     revokeToken: () => Promise.resolve(),
@@ -474,6 +471,18 @@ describe('an MQTT door', () => {
   const sockets: TLSSocket[] = []
   const failedOf = async (mqtt: number): Promise<readonly string[]> =>
     (await set({ mqtt })('mqtt_frames')).filter((name) => AFTER.some((each) => name.endsWith(each)))
+
+  test('that says why, and goes on speaking, is caught', async () => {
+    const server = await mqttServer(world.tls, (packet, reply, socket) => {
+      if (packet.cmd === 'disconnect') return void socket.end()
+      if (packet.cmd !== 'connect' || socket.writableEnded) return
+      reply(connack(0))
+      // DISCONNECT, protocol error, and an answer to a ping that nobody has sent
+      if (packet.clientId.endsWith('-frames')) socket.end(Buffer.from('e00182d000', 'hex'))
+    })
+    servers.push(server)
+    expect(await failedOf(server.port)).toContain('mqtt_frames.second_connect')
+  }, 20_000)
 
   test('that hands on what it should refuse, so that the broker ends the connection, is caught in MQTT 5', async () => {
     expect(await failedOf(await door(5))).toEqual(AFTER.map((name) => `mqtt_frames.${name}`))
@@ -515,6 +524,20 @@ describe('what a target says', () => {
   test('moves no cursor', () => {
     expectations.check('a', false, 'red \u001b[31m\nnext')
     expect(expectations.report().evidence).toEqual({ a: 'red ?[31m?next' })
+  })
+
+  test('before its one answer, is none', async () => {
+    const https = await serve((_request, response) => {
+      response.writeProcessing()
+      response.setHeader('connection', 'close')
+      response.end()
+    })
+    const context = clientContext({ rootPem: world.ca.rootPem })
+    const asking = { url: `https://localhost:${https}`, context, alpn: ['http/1.1'], what: 'interim' }
+    const { signal } = new AbortController()
+    const answer = await sayRaw({ signal, meter }, asking, requestText('/', 'localhost'))
+    expect(answer.text).toContain('HTTP/1.1 102 ')
+    expect(answer).toMatchObject({ statuses: [200], closed: true })
   })
 
   test('and does not stop saying, is no end of the connection', async () => {

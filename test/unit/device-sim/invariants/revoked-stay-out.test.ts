@@ -8,9 +8,9 @@ const https = (at: number, device?: string): Step => [
   ...(device === undefined ? ([] as const) : ([device] as const)),
 ]
 const mqtt = (at: number): Step => [at, { kind: 'admitted', door: 'mqtt', millis: 5 }]
-const published = (at: number, acknowledged = true): Step => [
+const published = (at: number, acknowledged = true, millis = 3): Step => [
   at,
-  { kind: 'published', topic: 't', seq: 1, millis: 3, acknowledged },
+  { kind: 'published', topic: 't', seq: 1, millis, acknowledged },
 ]
 const delivered = (at: number, millis: number): Step => [
   at,
@@ -140,6 +140,25 @@ const rows: readonly [string, readonly Step[], checked: number, broken: number, 
   ['the resumption is heard of late', [suspended(100), https(5_050), https(6_000), resumed(5_000)], 0, 0],
   ['both are heard of late', [https(3_000), https(5_500), suspended(100), resumed(5_000)], 1, 1],
   ['a turn that was due just before the resumption', [suspended(100), https(4_500), resumed(5_000)], 0, 0],
+  [
+    'turns that waited for the resumption, and were heard of first',
+    [suspended(100), mqtt(5_010), published(2_000, true, 3_020), published(4_900, true, 120), resumed(5_000)],
+    0,
+    0,
+  ],
+  [
+    'the same, and the suspension is heard of late, too',
+    [mqtt(5_010), published(2_000, true, 3_020), suspended(100), resumed(5_000)],
+    0,
+    0,
+  ],
+  [
+    'a turn that waited, and not for the resumption',
+    [suspended(100), published(2_000, true, 1_500), resumed(5_000)],
+    1,
+    1,
+    /PUBLISH was acknowledged 1\.900 s after it was suspended/,
+  ],
   ['suspended, then revoked', [suspended(100), https(3_000), revoked(1_000), resumed(9_000)], 1, 1],
   ['revoked and resumed stays revoked', [revoked(100), suspended(200), resumed(300), https(3_000)], 1, 1],
   [

@@ -47,10 +47,12 @@ describe.concurrent.each([0, 1] as const)('MQTT at QoS %d', (qos) => {
   test.concurrent(
     'one that comes back: what waited goes out late, and says since when it was due',
     async () => {
-      let refuses = true
-      setTimeout(() => (refuses = false), 100)
+      let refused = false
       await using broker = await mqttServer(world.tls, (packet, reply, socket) => {
-        if (packet.cmd === 'connect') reply(connack(refuses ? 3 : 0))
+        if (packet.cmd === 'connect') {
+          reply(connack(refused ? 0 : 3))
+          refused = true
+        }
         if (packet.cmd === 'publish' && packet.qos === 1)
           reply({ cmd: 'puback', messageId: packet.messageId ?? 0 })
         if (packet.cmd === 'disconnect') socket.end()

@@ -1,4 +1,4 @@
-/** What a door says of a certificate that is tried, and what it says of other things. */
+/** What a door says of a certificate that is tried, and what it says of other things; and what is made of a reason that is none of ours. */
 
 import { beforeAll, expect, test } from 'vitest'
 import { createOpeningGate } from '#device-sim/client/opening-gate.ts'
@@ -8,7 +8,7 @@ import type { RunScope } from '#device-sim/life/run-scope.ts'
 import { createDevice } from '#device-sim/life/virtual-device.ts'
 import { createLoadCounts } from '#device-sim/load/open.ts'
 import { createWorld, httpsServer, type World } from '../../../support/faulty-servers.ts'
-import { scenarioOf } from './fleet-of.ts'
+import { ran, scenarioOf } from './fleet-of.ts'
 
 let world: World
 beforeAll(async () => {
@@ -78,4 +78,19 @@ test.each([
   [500, 'internal', []],
 ])('%d %s', async (status, reason, expected) => {
   expect(await tried(status, reason)).toEqual(expected)
+})
+
+test('a reason that is none of ours is trouble, in one line, and not too long', async () => {
+  await using door = await httpsServer(world.tls, (request, response) => {
+    request.resume()
+    response.writeHead(403, { 'content-type': 'application/problem+json' })
+    response.end(JSON.stringify({ reason: `\u001b[2J\n${'x'.repeat(1_000)}` }))
+  })
+  const { events } = await ran(world, {
+    scenario: scenarioOf({ devices: 1, doors: { https: 1, mqtt: 0 } }),
+    targets: { https: `https://localhost:${door.port}` },
+    rounds: 1,
+  })
+  const details = events.flatMap((event) => (event.kind === 'error' ? [event.detail] : []))
+  expect(details).toEqual([`?[2J?${'x'.repeat(58)}…`])
 })

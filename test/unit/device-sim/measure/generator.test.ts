@@ -108,7 +108,7 @@ describe('the load generator', () => {
   })
 
   test('is bound by any of its parts, and seconds of different parts are not in a row', () => {
-    expect(verdict(times(5, idle), times(5, busy)).reasons).toEqual([expect.stringMatching(/^worker 1: /)])
+    expect(verdict(times(5, idle), times(5, busy)).reasons).toEqual([expect.stringMatching(/^worker 2: /)])
     expect(verdict(times(2, busy), times(2, busy)).bound).toBe(false)
   })
 

@@ -1,14 +1,13 @@
 import { expect, test } from 'vitest'
+import { clipped, printable } from '#device-sim/plain-text.ts'
 import {
   byFrequency,
-  clipped,
   formatBytes,
   formatClock,
   formatCount,
   formatMillis,
   formatShare,
   formatShort,
-  printable,
 } from '#device-sim/report/format.ts'
 
 test.each([

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest'
 import { summaryLines } from '#device-sim/report/summary.ts'
-import { sampleReport } from '../../../support/simulation-report.ts'
+import { NOTHING, sampleReport } from '../../../support/simulation-report.ts'
 
 const lines = summaryLines(sampleReport(), { html: 'out/report.html', csv: 'out/series.csv' })
 
 test.each([
-  '✓ revocation-drill: passed',
+  '✓ revocation-drill: passed, 1 drill not tried',
   'devices     200 asked for, 200 enrolled by REST, 106 renewals',
   'refused     https: certificate_revoked 90, request_timeout 15',
   '            mqtt: connack_5 30',
@@ -31,7 +31,9 @@ test('the figures of latency stand under their heads', () => {
 
 test('what did not hold has its evidence; what came from outside cannot move the cursor', () => {
   const text = summaryLines(sampleReport({ failing: true, foreign: '\u001b[2J\nx' })).join('\n')
-  expect(text).toMatch(/^✗ revocation-drill: NOT OK\n {4}invariant revoked_stay_out was broken 2 times/)
+  expect(text).toMatch(
+    /^✗ revocation-drill: NOT OK, 1 drill not tried\n {4}invariant revoked_stay_out was broken 2 times/,
+  )
   expect(text).toContain(
     '  ✗ revoked_stay_out            BROKEN 2 of 1,204 times\n      sim-3f2a-17?[2J?x: GET',
   )
@@ -47,21 +49,7 @@ test('a generator that was the bottleneck is said in words', () => {
 })
 
 test('of nothing it says that there is nothing', () => {
-  const empty = sampleReport({
-    seconds: 0,
-    gathering: 0,
-    over: {
-      measures: {},
-      counts: {},
-      refused: {},
-      errors: {},
-      invariants: [],
-      assertions: [],
-      drills: [],
-      skipped: {},
-    },
-  })
-  const text = summaryLines(empty).join('\n')
+  const text = summaryLines(sampleReport(NOTHING)).join('\n')
   expect(text).toMatch(/refused {5}none\nerrors {6}none\n\nlatency {5}nothing was measured/)
   expect(text).not.toMatch(/invariants|drills|NaN|undefined/)
 })
