@@ -17,12 +17,11 @@ import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
 import { OURS } from './support/machine.ts'
 import { residentOf } from './support/resident.ts'
 import { addCertificates } from './support/revoked.ts'
-import { median, p99, type Suite } from './support/suite.ts'
+import { median, p99, ROUNDS, type Suite } from './support/suite.ts'
 import type { Timed, TimedPosts } from './support/timed-posts.ts'
 
 const CONNECTIONS = 64
 const ENTRIES = 100_000
-const ROUNDS = 5
 /** Revocations in a round, and ms from one to the next: longer than there is between two CRLs. */
 const REVOCATIONS = 4
 const APART = 2_000
@@ -55,8 +54,6 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   const fill = { path: home.registryPath, issuerSki: devices.ski, now: Date.now() }
   addCertificates({ ...fill, count: ENTRIES, state: 'revoked', prefix: 'gone-' })
   addCertificates({ ...fill, count: rounds * REVOCATIONS, state: 'live', prefix: 'victim-' })
-  progress(`making ${requests} keys a round`)
-  const csrs = Array.from({ length: requests * rounds }, () => makeCsr().pem)
 
   const { program: desk, urls } = await startEnroll({ path })
   opened.use(desk)
@@ -83,15 +80,16 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   const figures = { quiet: [] as number[], rebuild: [] as number[] }
   const rates: number[] = []
   const round = async (at: number): Promise<void> => {
+    progress(`round ${at + 1} of ${rounds}: making ${requests} keys`)
     const asked: TimedPosts = {
       port: Number(new URL(urls['devices'] ?? '').port),
       ca: root.pem,
       connections: CONNECTIONS,
       path: '/v1/enroll',
       headers: `authorization: Bearer ${claim}\r\n`,
-      bodies: csrs
-        .slice(at * requests, (at + 1) * requests)
-        .map((csr, n) => JSON.stringify({ csr, device_id: `new-${at}-${n}` })),
+      bodies: Array.from({ length: requests }, (_, n) =>
+        JSON.stringify({ csr: makeCsr().pem, device_id: `new-${at}-${n}` }),
+      ),
     }
     const answer = talkTo<TimedPosts, Timed>(client, asked)
     const windows: Window[] = []

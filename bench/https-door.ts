@@ -4,10 +4,9 @@
  */
 
 import { openDoors } from './support/doors.ts'
-import { against, type Suite } from './support/suite.ts'
+import { against, ROUNDS, type Suite } from './support/suite.ts'
 import { inTurns } from './support/turns.ts'
 
-const ROUNDS = 12
 const REQUESTS = 600
 /** until V8 has compiled what it will compile */
 const WARM = 3_000

@@ -5,10 +5,9 @@
 
 import { HOUR } from '#fleet/clock.ts'
 import { openDoors } from './support/doors.ts'
-import { against, type Suite } from './support/suite.ts'
+import { against, ROUNDS, type Suite } from './support/suite.ts'
 import { inTurns } from './support/turns.ts'
 
-const ROUNDS = 12
 const REQUESTS = 8_000
 const CONNECTIONS = 4
 

@@ -8,9 +8,11 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { CLIENT_CORE } from './support/helpers.ts'
 import { howToInstall, isInstalled, machine } from './support/machine.ts'
 import { fillPage, latestIn, type ResultFile } from './support/page.ts'
-import type { Suite } from './support/suite.ts'
+import { pinSelf } from './support/pinned.ts'
+import { ROUNDS, type Suite } from './support/suite.ts'
 import { showTable } from './support/table.ts'
 import { verdictOf } from './support/verdict.ts'
 import { SUITES } from './suites.ts'
@@ -41,10 +43,9 @@ if (
   refuse(
     `usage: npm run bench [${Object.keys(SUITES).join('|')}] [-- --rounds N --requests N --out DIR | --page]`,
   )
-/** Fewer rounds, or other sizes, only show that a suite runs. */
-const FEWEST = 3
 const results = join(import.meta.dirname, 'results')
-const isSmoke = requests !== undefined || (rounds !== undefined && rounds < FEWEST)
+/** Fewer rounds, or other sizes, only show that a suite runs. */
+const isSmoke = requests !== undefined || (rounds !== undefined && rounds < ROUNDS)
 const out = values.out ?? (isSmoke ? join(results, 'smoke') : results)
 if (values.page) {
   const page = join(import.meta.dirname, '../docs/performance.md')
@@ -87,6 +88,8 @@ const run = async (name: string, suite: Suite, on: ReturnType<typeof machine>): 
 
 mkdirSync(out, { recursive: true })
 for (const name of positionals.length > 0 ? positionals : Object.keys(SUITES)) {
+  // whoever measures in this process, or loads with it, says so itself
+  pinSelf(CLIENT_CORE)
   const on = machine()
   console.error(
     Object.entries(on)

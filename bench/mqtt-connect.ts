@@ -7,10 +7,9 @@ import { HOST } from './support/home.ts'
 import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
 import type { Count, Order } from './support/mqtt-orders.ts'
 import { openMqttBench, type MqttServer, type MqttServerName } from './support/mqtt-servers.ts'
-import { against, type Suite } from './support/suite.ts'
+import { against, ROUNDS, type Suite } from './support/suite.ts'
 import { inTurns } from './support/turns.ts'
 
-const ROUNDS = 12
 const VISITS = 600
 const AT_ONCE = 4
 /** until V8 has compiled what it will compile */

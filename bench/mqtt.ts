@@ -14,9 +14,8 @@ import {
   type MqttServerName,
 } from './support/mqtt-servers.ts'
 import type { Pinned } from './support/pinned.ts'
-import { against, inOrderOf, type Suite, type SuiteResult } from './support/suite.ts'
+import { against, inOrderOf, ROUNDS, type Suite, type SuiteResult } from './support/suite.ts'
 
-const ROUNDS = 12
 /** per variant and round: about half a second of each server */
 const MESSAGES = 60_000
 const BYTES = 128

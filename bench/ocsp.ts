@@ -20,11 +20,10 @@ import type { Queried, Queries } from './support/queries.ts'
 import { OURS } from './support/machine.ts'
 import { residentOf } from './support/resident.ts'
 import { addCertificates } from './support/revoked.ts'
-import { median, type Suite } from './support/suite.ts'
+import { median, ROUNDS, type Suite } from './support/suite.ts'
 import { inTurns } from './support/turns.ts'
 
 const CONNECTIONS = 32
-const ROUNDS = 8
 const REQUESTS = 10_000
 /** What `shared` asks for. */
 const POPULAR = 100

@@ -1,11 +1,13 @@
 /**
  * What a verdict costs with 1,000 applications and 10,000 rules, in the shapes that they come in: beside one application with one rule. In
- * this process, without a door: CPU, the best of the rounds, for other work can only add to it. How it grows from 10 to 10,000 rules; and what it takes to compile
+ * this process, on core 0, without a door: CPU, the best of the rounds, for other work can only add to it. How it grows from 10 to 10,000 rules; and what it takes to compile
  * all of it after a change.
  */
 
 import { admit, type Facts } from '#policy/admission.ts'
+import { SERVER_CORE } from './support/desk.ts'
 import { OURS } from './support/machine.ts'
+import { pinSelf } from './support/pinned.ts'
 import {
   accessOf,
   APPLICATIONS,
@@ -15,9 +17,8 @@ import {
   SHAPES,
   type Shape,
 } from './support/policy-shapes.ts'
-import type { Suite } from './support/suite.ts'
+import { inOrderOf, ROUNDS, type Suite } from './support/suite.ts'
 
-const ROUNDS = 12
 const REQUESTS = 200_000
 /** ns a verdict, in whatever shape */
 const LIMIT = 10_000
@@ -48,6 +49,7 @@ const emptyOf = (subjects: object): Record<string, number[]> =>
   Object.fromEntries(Object.keys(subjects).map((what) => [what, []]))
 
 export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progress }) => {
+  pinSelf(SERVER_CORE)
   const shapes = prepare(SHAPES)
   const scale = prepare(
     Object.fromEntries(Object.entries(SCALE).map(([what, rules]) => [what, ofManySelectors(rules)])),
@@ -57,10 +59,11 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   const [verdicts, growing, compiling] = [emptyOf(shapes), emptyOf(scale), emptyOf(shapes)]
   for (let round = 0; round <= rounds; round += 1) {
     progress(`round ${round} of ${rounds}`)
+    const inTurn = (subjects: Readonly<Record<string, Subject>>) => inOrderOf(round, Object.entries(subjects))
     const measured = [
-      ...Object.entries(shapes).map(([what, subject]) => [verdicts, what, judge(subject)] as const),
-      ...Object.entries(scale).map(([what, subject]) => [growing, what, judge(subject)] as const),
-      ...Object.entries(shapes).map(
+      ...inTurn(shapes).map(([what, subject]) => [verdicts, what, judge(subject)] as const),
+      ...inTurn(scale).map(([what, subject]) => [growing, what, judge(subject)] as const),
+      ...inTurn(shapes).map(
         ([what, { shape }]) => [compiling, what, cost(1, () => accessOf(shape)) / 1_000] as const,
       ),
     ]

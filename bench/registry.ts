@@ -1,7 +1,7 @@
 /**
  * The registry at 10,000, 100,000 and 1,000,000 devices: does anything that is asked all day grow with the fleet? Each figure is held against the smallest
- * fleet of the same run; the floor is a bare prepared statement of better-sqlite3 that reads the same row of the same file. In one process, through the
- * registry's verbs, in files of their own.
+ * fleet of the same run; the floor is a bare prepared statement of better-sqlite3 that reads the same row of the same file. In this process, on core 0,
+ * through the registry's verbs, in files of their own; memory is of a process for each that opens the file and reads (registry-reader.ts).
  */
 
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
@@ -9,7 +9,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DAY } from '#fleet/clock.ts'
 import { ISSUER, NOW } from '../test/support/registry.ts'
+import { SERVER_CORE } from './support/desk.ts'
+import { startHelper, talkTo } from './support/helpers.ts'
 import { OURS } from './support/machine.ts'
+import { pinSelf } from './support/pinned.ts'
 import {
   enrol,
   fingerprintOf,
@@ -18,20 +21,16 @@ import {
   linesFrom,
   makeFleet,
   serialOf,
+  spread,
   type Fleet,
 } from './support/registry-fleet.ts'
-import { residentOf } from './support/resident.ts'
-import type { Suite, SuiteResult } from './support/suite.ts'
+import type { Read, Reading } from './support/registry-reader.ts'
+import { inOrderOf, ROUNDS, type Suite, type SuiteResult } from './support/suite.ts'
 
 const SIZES = { '10k': 10_000, '100k': 100_000, '1M': 1_000_000 } as const
 type Size = keyof typeof SIZES
-const ROUNDS = 12
 /** What is asked once a round and size. */
 const ASKED = 2_000
-
-/** The same numbers in every run. */
-const spread = (count: number, size: number): number[] =>
-  Array.from({ length: count }, (_, at) => (at * 7_919_711 + 104_729) % size)
 
 /** What each does for one round, and how many things that is. */
 const ASKS: Readonly<Record<string, (fleet: Fleet) => Promise<number>>> = {
@@ -100,12 +99,19 @@ const FLOORS: Readonly<Partial<Record<string, (fleet: Fleet) => number>>> = {
   ),
 }
 
+/** @returns bytes */
+const memoryOf = async ({ path, size }: Fleet): Promise<number> => {
+  await using reader = startHelper(SERVER_CORE, 'registry-reader.ts')
+  return (await talkTo<Read, Reading>(reader, { path, size, count: 10 * ASKED })).resident
+}
+
 const cpuMicros = (): number => {
   const { user, system } = process.cpuUsage()
   return user + system
 }
 
 export const suite: Suite = async ({ rounds = ROUNDS, progress }) => {
+  pinSelf(SERVER_CORE)
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-bench-'))
   await using opened = new AsyncDisposableStack()
   opened.defer(() => {
@@ -132,7 +138,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, progress }) => {
   for (let round = 0; round <= rounds; round += 1) {
     progress(`round ${round} of ${rounds}`)
     for (const [ask, run] of Object.entries(ASKS))
-      for (const [name, fleet] of Object.entries(fleets) as [Size, Fleet][]) {
+      for (const [name, fleet] of inOrderOf(round, Object.entries(fleets) as [Size, Fleet][])) {
         const ours = await cost(run, fleet)
         const floor = FLOORS[ask]
         const bare = floor === undefined ? undefined : await cost(floor, fleet)
@@ -142,16 +148,20 @@ export const suite: Suite = async ({ rounds = ROUNDS, progress }) => {
         if (bare !== undefined) floors[ask]?.[name].push(bare)
       }
   }
+  const memory = {} as Record<Size, number>
+  for (const [name, fleet] of Object.entries(fleets) as [Size, Fleet][]) memory[name] = await memoryOf(fleet)
   const bytes = Object.fromEntries(
     Object.entries(fleets).map(([name, { path }]) => [
       `MB at ${name}`,
       Math.round(statSync(path).size / 1e6),
     ]),
   )
-  return Object.entries(figures).map(([unit, variants]): SuiteResult => ({
+  return Object.entries(figures).map(([unit, variants], at): SuiteResult => ({
     unit: `CPU ${unit}`,
     base: '10k',
     variants,
+    // the same for all of them
+    ...(at === 0 ? { memory } : {}),
     ...(floors[unit] === undefined
       ? {}
       : {
@@ -160,6 +170,11 @@ export const suite: Suite = async ({ rounds = ROUNDS, progress }) => {
             values: floors[unit],
           },
         }),
-    facts: { rounds, ...bytes, resident_mb: Math.round(residentOf(process.pid) / 1e6), ...OURS },
+    facts: {
+      rounds,
+      memory: 'of a process that opens the registry and looks up 20,000 devices',
+      ...bytes,
+      ...OURS,
+    },
   }))
 }

@@ -12,14 +12,13 @@ import { makeClaimTokens } from './support/claim-tokens.ts'
 import { cpuOfTree } from './support/cpu.ts'
 import { CHECKOUT, SERVER_CORE, startEnroll } from './support/desk.ts'
 import { OURS } from './support/machine.ts'
-import { startPinned, whenUp, type Pinned } from './support/pinned.ts'
+import { startPinned, upOrEnded, type Pinned } from './support/pinned.ts'
 import { startPoster } from './support/poster.ts'
 import type { Post, Posts } from './support/posts.ts'
 import { residentOf } from './support/resident.ts'
-import { inOrderOf, type Suite } from './support/suite.ts'
+import { inOrderOf, ROUNDS, type Suite } from './support/suite.ts'
 
 const CONNECTIONS = 64
-const ROUNDS = 12
 const REQUESTS = 2_000
 
 /** @returns once it listens */
@@ -40,8 +39,7 @@ const startSigner = async (home: string): Promise<Pinned> => {
       },
     },
   )
-  await whenUp(async () => readFileSync(join(home, 'run/signer.json')))
-  return signer
+  return await upOrEnded(signer, async () => readFileSync(join(home, 'run/signer.json')))
 }
 
 /** Its own home and registry; all share the root and the intermediate. */

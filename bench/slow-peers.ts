@@ -1,15 +1,15 @@
 /**
  * What a good client waits for a full-mTLS request while others hold 10,000 TCP connections that never start TLS, and a few hundred send a header
- * an octet a second: the p99, beside that of a quiet door, in turns. Linux.
+ * an octet a second: the p99, beside that of a quiet door, in turns. Needs taskset; Linux.
  */
 
 import { openDoors } from './support/doors.ts'
 import { HOST } from './support/home.ts'
 import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
 import type { Hold, Holding } from './support/holders.ts'
-import { p99, type Suite } from './support/suite.ts'
+import { p99, ROUNDS, type Suite } from './support/suite.ts'
+import { inTurns } from './support/turns.ts'
 
-const ROUNDS = 12
 const REQUESTS = 1_000
 const RAW = 10_000
 const SLOW = 300
@@ -19,11 +19,10 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
   const [door] = bench.doors
   if (door === undefined) throw new Error('the gateway did not start')
   await bench.load(door, 1_500)
-  const variants = { quiet: [] as number[], crowded: [] as number[] }
   let held = RAW + SLOW
   let memory = 0
-  for (let round = 0; round < rounds; round += 1) {
-    variants.quiet.push(1_000 * p99((await bench.load(door, requests)).took))
+  const wait = async (): Promise<number> => 1_000 * p99((await bench.load(door, requests)).took)
+  const crowded = async (): Promise<number> => {
     await using holder = startHelper(CLIENT_CORE, 'holders.ts')
     const { open } = await talkTo<Hold, Holding>(holder, {
       port: door.port,
@@ -35,12 +34,17 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progr
       slow: SLOW,
     })
     held = Math.min(held, open)
-    variants.crowded.push(1_000 * p99((await bench.load(door, requests)).took))
+    const waited = await wait()
     memory = bench.memory()['sallyport'] ?? 0
-    progress(
-      `round ${round + 1} of ${rounds}: quiet ${variants.quiet.at(-1)?.toFixed(0)}, crowded ${variants.crowded.at(-1)?.toFixed(0)} µs, ${open} held`,
-    )
+    return waited
   }
+  const { variants } = await inTurns(
+    [
+      { name: 'quiet', run: wait },
+      { name: 'crowded', run: crowded },
+    ],
+    { rounds, measure: ({ run }) => run(), progress },
+  )
   return {
     unit: 'p99 of a request, µs (wall clock)',
     base: 'quiet',

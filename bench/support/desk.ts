@@ -3,7 +3,7 @@
 import { openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { RunFile } from '#wire/run-file.ts'
-import { startPinned, whenUp, type Pinned } from './pinned.ts'
+import { startPinned, upOrEnded, type Pinned } from './pinned.ts'
 
 export const SERVER_CORE = 0
 export const CHECKOUT = join(import.meta.dirname, '../..')
@@ -46,7 +46,7 @@ export const startDesk = async (
     if (file.pid !== program.pid) throw new Error('the desk is not up yet')
     return file
   }
-  await whenUp(async () => read())
+  await upOrEnded(program, async () => read())
   return { program, urls: read().urls }
 }
 

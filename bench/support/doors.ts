@@ -18,7 +18,7 @@ import { CLIENT_CORE, startHelper, talkTo } from './helpers.ts'
 import { HOST, prepareHome } from './home.ts'
 import type { OriginUp } from './ok-origin.ts'
 import { isInstalled, missingOf, OURS, versionsOf } from './machine.ts'
-import { whenUp, type Pinned } from './pinned.ts'
+import { listening, type Pinned } from './pinned.ts'
 import { residentOf } from './resident.ts'
 
 const AT_ONCE = 4
@@ -32,7 +32,7 @@ export type Doors = AsyncDisposable & {
   /** PEM of the certificate and key that every door presents */
   readonly serverCert: string
   readonly serverKey: string
-  /** @returns what the client saw. @throws when a request failed or a session was resumed */
+  /** @returns what the client saw. @throws when a request failed, or a connection was not as claimed (claims.ts) */
   load(door: Door, connections: number, each?: number): Promise<Loaded>
   /** @returns CPU µs of the door per request */
   cost(door: Door, connections: number, each?: number): Promise<number>
@@ -75,7 +75,8 @@ export const openDoors = async (o: {
   const doors: Door[] = []
   for (const name of names) {
     const port = await freePort()
-    doors.push({ name, port, server: opened.use(await STARTS[name](given, port)) })
+    const server = await listening(await STARTS[name](given, port), port)
+    doors.push({ name, port, server: opened.use(server) })
   }
   const load = async ({ port, name }: Door, connections: number, each = 1): Promise<Loaded> => {
     const loaded = await talkTo<Load, Loaded>(client, {
@@ -87,15 +88,13 @@ export const openDoors = async (o: {
       atOnce: Math.min(AT_ONCE, connections),
       each,
     })
-    const { ok, resumed, failed } = loaded
-    if (ok !== connections * each || resumed !== 0)
-      throw new Error(
-        `${name}: of ${connections * each} requests ${ok} were answered and ${resumed} resumed: ${failed}`,
-      )
+    const { ok, failed } = loaded
+    if (ok !== connections * each)
+      throw new Error(`${name}: of ${connections * each} requests ${ok} were answered: ${failed}`)
     return loaded
   }
   // where connections are kept the client ends them, and only after a second request
-  for (const door of doors) await whenUp(() => load(door, 1, o.session > 0 ? 2 : 1))
+  for (const door of doors) await load(door, 1, o.session > 0 ? 2 : 1)
   const stack = opened.move()
   return {
     doors,

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { Home } from '../../test/support/enroll-desk.ts'
 import { freePort } from '../../test/support/free-port.ts'
 import { CHECKOUT, SERVER_CORE, startEnroll } from './desk.ts'
-import { startPinned, whenUp, type Pinned } from './pinned.ts'
+import { startPinned, upOrEnded, type Pinned } from './pinned.ts'
 import type { Post } from './posts.ts'
 
 /** One enrolment: PEM, and a claim token of its own. */
@@ -87,7 +87,7 @@ export const startCfssl = async (home: Home): Promise<Peer> => {
   const key = ['-ca-key', join(certs, 'private/intermediate.key')]
   const program = startPinned(SERVER_CORE, [...command, ...files, ...key])
   const url = `http://127.0.0.1:${port}`
-  await whenUp(() => fetch(url))
+  await upOrEnded(program, () => fetch(url))
   return {
     program,
     url,

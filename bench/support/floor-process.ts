@@ -16,8 +16,9 @@ const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256
 const signature = sign('sha256', MESSAGE, privateKey)
 const theirs = generateKeyPairSync('x25519').publicKey
 
-const make = ({ signs, verifies, agreements }: Steps, times: number): void => {
+const make = ({ signs, verifies, agreements, keys = 0 }: Steps, times: number): void => {
   for (let n = 0; n < times; n += 1) {
+    for (let at = 0; at < keys; at += 1) generateKeyPairSync('ec', { namedCurve: 'P-256' })
     for (let at = 0; at < signs; at += 1) sign('sha256', MESSAGE, privateKey)
     for (let at = 0; at < verifies; at += 1) verify('sha256', MESSAGE, publicKey, signature)
     for (let at = 0; at < agreements; at += 1)

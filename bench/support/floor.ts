@@ -6,8 +6,13 @@
 import type { Floor } from './floor-process.ts'
 import { startHelper, talkTo } from './helpers.ts'
 
-/** How often each is made. ECDSA with P-256; X25519 with a new key. */
-export type Steps = { readonly signs: number; readonly verifies: number; readonly agreements: number }
+/** How often each is made. ECDSA with P-256; X25519 with a new key; `keys`: P-256 key pairs, of devices. */
+export type Steps = {
+  readonly signs: number
+  readonly verifies: number
+  readonly agreements: number
+  readonly keys?: number
+}
 
 /** A server that knows its client's issuer: its own CertificateVerify; the leaf and the CertificateVerify of the client; one agreement. */
 export const SERVER_HANDSHAKE: Steps = { signs: 1, verifies: 2, agreements: 1 }
@@ -15,9 +20,14 @@ export const SERVER_HANDSHAKE: Steps = { signs: 1, verifies: 2, agreements: 1 }
 export const CLIENT_HANDSHAKE: Steps = { signs: 1, verifies: 3, agreements: 1 }
 /** The CSR's own signature verified, the certificate signed. */
 export const ENROLMENT: Steps = { signs: 1, verifies: 1, agreements: 0 }
+/** The same over a connection of its own, whose client shows no certificate: the CertificateVerify of the server, and one agreement. */
+export const ENROLMENT_CONNECTED: Steps = { signs: 2, verifies: 1, agreements: 1 }
+/** Of the device then: its key; the CSR signed; leaf, intermediate and CertificateVerify of the server; one agreement. */
+export const DEVICE_ENROLMENT: Steps = { signs: 1, verifies: 3, agreements: 1, keys: 1 }
 
-const describeSteps = ({ signs, verifies, agreements }: Steps): string =>
+const describeSteps = ({ signs, verifies, agreements, keys = 0 }: Steps): string =>
   [
+    ...(keys > 0 ? [`${keys} × P-256 key pair`] : []),
     ...(signs > 0 ? [`${signs} × ECDSA P-256 sign`] : []),
     ...(verifies > 0 ? [`${verifies} × verify`] : []),
     ...(agreements > 0 ? [`${agreements} × X25519 (key made, secret derived)`] : []),

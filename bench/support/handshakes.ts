@@ -4,6 +4,7 @@
  */
 
 import { connect, type TLSSocket } from 'node:tls'
+import { CLAIMED, holdToClaims } from './claims.ts'
 
 export type Load = {
   readonly port: number
@@ -18,7 +19,6 @@ export type Load = {
 /** `took`: ms, from the start of a connection (its first request) or of a request to the whole answer, in no order. */
 export type Loaded = {
   readonly ok: number
-  readonly resumed: number
   readonly failed: string | undefined
   readonly took: readonly number[]
 }
@@ -33,12 +33,11 @@ const open = (load: Load): TLSSocket =>
     cert: load.cert,
     key: load.key,
     rejectUnauthorized: false,
-    minVersion: 'TLSv1.3',
-    ecdhCurve: 'X25519',
+    ...CLAIMED,
     ALPNProtocols: ['http/1.1'],
   })
 
-type Seen = { ok: number; resumed: number; failed: string | undefined; took: number[] }
+type Seen = { ok: number; failed: string | undefined; took: number[] }
 
 const oneConnection = (load: Load, seen: Seen): Promise<void> =>
   new Promise((resolve) => {
@@ -52,10 +51,8 @@ const oneConnection = (load: Load, seen: Seen): Promise<void> =>
       socket.write(`${HELLO}Host: ${load.host}\r\n${cookie}\r\n`)
     }
     socket.setEncoding('latin1').setNoDelay(true)
-    socket.on('secureConnect', () => {
-      if (socket.isSessionReused()) seen.resumed += 1
-      ask()
-    })
+    holdToClaims(socket)
+    socket.on('secureConnect', ask)
     socket.on('data', (text: string) => {
       received += text
       if (!received.endsWith('\r\n\r\nok\n')) return
@@ -84,7 +81,7 @@ const oneConnection = (load: Load, seen: Seen): Promise<void> =>
 
 const run = async (load: Load): Promise<Loaded> => {
   let left = load.connections
-  const seen: Seen = { ok: 0, resumed: 0, failed: undefined, took: [] }
+  const seen: Seen = { ok: 0, failed: undefined, took: [] }
   await Promise.all(
     Array.from({ length: load.atOnce }, async () => {
       while (left > 0) {

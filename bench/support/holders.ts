@@ -5,6 +5,7 @@
 
 import { connect as tcp, type Socket } from 'node:net'
 import { connect as tls } from 'node:tls'
+import { CLAIMED, holdToClaims } from './claims.ts'
 
 export type Hold = {
   readonly port: number
@@ -30,10 +31,10 @@ const openTls = ({ port, host, cert, key }: Hold, ready: (socket: Socket) => voi
     cert,
     key,
     rejectUnauthorized: false,
-    minVersion: 'TLSv1.3',
-    ecdhCurve: 'X25519',
+    ...CLAIMED,
     ALPNProtocols: ['http/1.1'],
   })
+  holdToClaims(socket)
   socket.once('secureConnect', () => {
     ready(socket)
   })

@@ -24,6 +24,7 @@ const PROGRAMS = {
     crypto: "cfssl version | sed -n 's/^Runtime: //p'",
   },
   openssl: { package: 'openssl', version: 'openssl version' },
+  bash: { package: 'bash', version: 'bash --version' },
   taskset: { package: 'util-linux', version: 'taskset --version' },
 } as const satisfies Readonly<Record<string, Known>>
 export type Program = keyof typeof PROGRAMS

@@ -4,6 +4,7 @@
  */
 
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
+import { CLAIMED, holdToClaims } from './claims.ts'
 import { STALLED, type ClientOf, type Count, type Ended, type Order } from './mqtt-orders.ts'
 
 const AT_ONCE = 16
@@ -111,7 +112,7 @@ const contexts = new Map<string, SecureContext>()
 
 const contextOf = ({ cert, key }: ClientOf): SecureContext => {
   let context = contexts.get(cert)
-  if (context === undefined) contexts.set(cert, (context = createSecureContext({ cert, key })))
+  if (context === undefined) contexts.set(cert, (context = createSecureContext({ cert, key, ...CLAIMED })))
   return context
 }
 
@@ -124,9 +125,8 @@ const enter = (port: number, host: string, of: ClientOf): Promise<Client> =>
       servername: host,
       secureContext: contextOf(of),
       rejectUnauthorized: false,
-      minVersion: 'TLSv1.3',
-      ecdhCurve: 'X25519',
     })
+    holdToClaims(socket)
     const client = new Client(of.clientId, socket)
     const fail = (): void => {
       reject(new Error(`${of.clientId} was not let in`))

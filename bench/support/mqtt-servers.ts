@@ -14,7 +14,7 @@ import { SERVER_CORE, type DeskUp } from './desk.ts'
 import { startHaproxy } from './haproxy.ts'
 import { HOST, prepareHome, startGateway } from './home.ts'
 import { isInstalled, missingOf, OURS, versionsOf, type Program } from './machine.ts'
-import { startPinned, whenListening, type Pinned } from './pinned.ts'
+import { listening, startPinned, type Pinned } from './pinned.ts'
 import { residentOf } from './resident.ts'
 
 export type MqttServerName = 'mosquitto' | 'door' | 'embedded' | 'haproxy'
@@ -44,11 +44,6 @@ export type MqttBench = AsyncDisposable & {
   /** bytes, of each server's whole process tree, without the broker behind */
   memory(): Readonly<Record<string, number>>
   readonly facts: Readonly<Record<string, string>>
-}
-
-const started = async (program: Pinned, port: number): Promise<Pinned> => {
-  await whenListening(port)
-  return program
 }
 
 const LIMITS = `per_listener_settings false
@@ -135,17 +130,17 @@ export const openMqttBench = async (o: {
 
   const behind = async (name: string): Promise<{ readonly port: number; readonly program: Pinned }> => {
     const port = await freePort()
-    return { port, program: opened.use(await started(startPlainMosquitto(top, name, port), port)) }
+    return { port, program: opened.use(await listening(startPlainMosquitto(top, name, port), port)) }
   }
   const starts: { readonly [K in MqttServerName]: () => Promise<Omit<MqttServer, 'name'>> } = {
     mosquitto: async () => {
       const port = await freePort()
-      return { port, program: await started(startTlsMosquitto(top, port), port), behind: undefined }
+      return { port, program: await listening(startTlsMosquitto(top, port), port), behind: undefined }
     },
     haproxy: async () => {
       const broker = await behind('behind-haproxy')
       const port = await freePort()
-      const program = await started(startHaproxyBefore(top, port, broker.port), port)
+      const program = await listening(startHaproxyBefore(top, port, broker.port), port)
       return { port, program, behind: broker.program }
     },
     embedded: async () => {

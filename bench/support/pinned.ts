@@ -1,14 +1,18 @@
-/** Programs on one core, ended with the suite. */
+/** Programs on one core, ended with the suite; none of them sends a TLS session ticket. */
 
 import { execFileSync, spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 
 export type Pinned = AsyncDisposable & { readonly child: ChildProcess; readonly pid: number }
 
+const NO_TICKETS = join(import.meta.dirname, 'no-tickets.cnf')
+
 /** @param core the only one it may run on */
 export const startPinned = (core: number, command: readonly string[], options: SpawnOptions = {}): Pinned => {
-  const child = spawn('taskset', ['-c', String(core), ...command], { stdio: 'ignore', ...options })
+  const env = { ...(options.env ?? process.env), OPENSSL_CONF: NO_TICKETS }
+  const child = spawn('taskset', ['-c', String(core), ...command], { stdio: 'ignore', ...options, env })
   const ended = once(child, 'exit')
   return {
     child,
@@ -21,9 +25,17 @@ export const startPinned = (core: number, command: readonly string[], options: S
   }
 }
 
-/** @returns when `probe` first succeeds. @throws what it threw last, after 20 s */
-export const whenUp = async (probe: () => Promise<unknown>): Promise<void> => {
-  for (const giveUpAt = performance.now() + 20_000; ;) {
+/** This process, with all of its threads, from now on. */
+export const pinSelf = (core: number): void => {
+  execFileSync('taskset', ['-a', '-c', '-p', String(core), String(process.pid)], { stdio: 'ignore' })
+}
+
+/** ms: a busy machine starts slowly */
+const PATIENCE = 60_000
+
+/** @returns when `probe` first succeeds. @throws what it threw last, when `patience` is over */
+export const whenUp = async (probe: () => Promise<unknown>, patience = PATIENCE): Promise<void> => {
+  for (const giveUpAt = performance.now() + patience; ;) {
     try {
       await probe()
       return
@@ -34,9 +46,24 @@ export const whenUp = async (probe: () => Promise<unknown>): Promise<void> => {
   }
 }
 
-/** @returns when something takes connections on this port. @throws as {@link whenUp} */
-export const whenListening = (port: number): Promise<void> =>
-  whenUp(async () => {
+/** @returns it, when `probe` first succeeds. @throws as {@link whenUp}; it has ended then, so that it does not outlive a suite that it never came up for */
+export const upOrEnded = async (
+  program: Pinned,
+  probe: () => Promise<unknown>,
+  patience = PATIENCE,
+): Promise<Pinned> => {
+  try {
+    await whenUp(probe, patience)
+    return program
+  } catch (error) {
+    await program[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+/** @returns it, when something takes connections on this port. @throws as {@link upOrEnded} */
+export const listening = (program: Pinned, port: number): Promise<Pinned> =>
+  upOrEnded(program, async () => {
     const socket = connect(port, '127.0.0.1')
     await once(socket, 'connect')
     socket.destroy()

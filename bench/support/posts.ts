@@ -7,6 +7,7 @@
 import { once } from 'node:events'
 import { connect as tcpConnect } from 'node:net'
 import { connect as tlsConnect } from 'node:tls'
+import { CLAIMED, holdToClaims } from './claims.ts'
 import { keepConnection, type KeptConnection } from './kept-connection.ts'
 
 export type Post = { readonly path: string; readonly headers: string; readonly body: string }
@@ -23,9 +24,10 @@ export type Posted = { readonly seconds: number; readonly statuses: Readonly<Rec
 
 const openConnection = (url: URL, ca: string): Promise<KeptConnection> => {
   const at = { host: url.hostname, port: Number(url.port) }
-  return url.protocol === 'https:'
-    ? keepConnection(tlsConnect({ ...at, ca }), 'secureConnect')
-    : keepConnection(tcpConnect(at), 'connect')
+  if (url.protocol !== 'https:') return keepConnection(tcpConnect(at), 'connect')
+  const socket = tlsConnect({ ...at, ca, ...CLAIMED })
+  holdToClaims(socket)
+  return keepConnection(socket, 'secureConnect')
 }
 
 const requestOf = ({ path, headers, body }: Post): string =>

@@ -17,6 +17,10 @@ const hexOf = (n: number, octets: number): string => n.toString(16).padStart(oct
 export const fingerprintOf = (n: number): string => hexOf(n, 32)
 export const serialOf = (n: number): string => `40${hexOf(n, 15)}`
 
+/** The same numbers in every run. */
+export const spread = (count: number, size: number): number[] =>
+  Array.from({ length: count }, (_, at) => (at * 7_919_711 + 104_729) % size)
+
 export const enrol = async (registry: Registry, from: number, to: number): Promise<void> => {
   const one = async (n: number): Promise<void> => {
     const deviceId = idOf(n)

@@ -3,34 +3,30 @@
  * simulator on core 1; each run with desks of its own. What the simulator costs to start is measured with one device, and taken off.
  */
 
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { systemClock } from '#fleet/clock.ts'
-import { openRegistry } from '#registry/sqlite.ts'
-import { addClaimToken } from '../../test/support/enroll-desk.ts'
-import { makePki } from '../../test/support/pki.ts'
 import { cpuOfTree } from './cpu.ts'
-import { startEnroll } from './desk.ts'
-import { CLIENT_CORE, startHelper, talkTo } from './helpers.ts'
-import { prepareHome, startGateway } from './home.ts'
+import { SERVER_CORE } from './desk.ts'
+import { openFleetDesks } from './fleet-desks.ts'
+import { DEVICE_ENROLMENT, ENROLMENT_CONNECTED, startFloor } from './floor.ts'
+import { CLIENT_CORE } from './helpers.ts'
 import { OURS } from './machine.ts'
-import type { OriginUp } from './ok-origin.ts'
 import { countOf, simulate } from './simulator.ts'
-import { median, type SuiteOptions, type SuiteResult } from './suite.ts'
+import { inOrderOf, median, type SuiteOptions, type SuiteResult } from './suite.ts'
 
 const SIZES: readonly number[] = [100, 1_000, 10_000]
-const ROUNDS = 3
+/** Fewer than elsewhere: one takes the better part of a minute. The tables say so. */
+const MOST_ROUNDS = 6
 /** of all processes of the simulator, MB */
-const MEMORY = 4_000
-/** The fleet gathers before this second begins, and is asked for one request in it. P-256 only: making an RSA key takes as long as many enrolments. */
+export const MEMORY = 4_000
+/** P-256 only: making an RSA key takes as long as many enrolments. */
+export const FLEET = `enroll: { rest: 1, est: 0, mqtt: 0 }
+keys: { P-256: 1, P-384: 0, P-521: 0, Ed25519: 0, RSA: 0 }`
+/** The fleet gathers before this second begins, and is asked for one request in it. */
 const scenarioOf = (devices: number): string => `devices: ${devices}
 ramp: 0s
 duration: 1s
 load: { open: { rate: 1, arrivals: constant } }
 doors: { https: 1, mqtt: 0 }
-enroll: { rest: 1, est: 0, mqtt: 0 }
-keys: { P-256: 1, P-384: 0, P-521: 0, Ed25519: 0, RSA: 0 }`
+${FLEET}`
 
 /** `generator`, `server`: CPU µs of each enrolment. `peak`: bytes */
 type Gathered = {
@@ -41,43 +37,19 @@ type Gathered = {
 }
 
 const gather = async (devices: number): Promise<Gathered> => {
-  await using opened = new AsyncDisposableStack()
-  const path = mkdtempSync(join(tmpdir(), 'sallyport-bench-'))
-  opened.defer(() => {
-    rmSync(path, { recursive: true, force: true })
-  })
-  mkdirSync(join(path, 'run'))
-  const pki = makePki({ now: systemClock() })
-  const origin = opened.use(startHelper(CLIENT_CORE, 'ok-origin.ts'))
-  const access = {
-    https: { path: '/*', origin: `http://127.0.0.1:${(await talkTo<object, OriginUp>(origin)).port}` },
-  }
-  await prepareHome({ home: path, pki, leaves: [], host: 'localhost', access })
-  const enroll = await startEnroll({ path })
-  opened.use(enroll.program)
-  // only now: a registry with a history that no desk has seen is taken for a restored one, whose tokens are void
-  let token: string
-  {
-    await using registry = await openRegistry({ path: join(path, 'db/sallyport.sqlite'), clock: systemClock })
-    token = (await addClaimToken(registry, pki.root.facts.fingerprint, { uses: devices + 10 })).text
-  }
-  const gateway = await startGateway(path)
-  opened.use(gateway.program)
-  // by its name: the door knows its application by it
-  const door = `https://localhost:${new URL(gateway.urls['https'] ?? '').port}`
-  const desks = ['--enroll-url', enroll.urls['devices'] ?? '', '--https-url', door]
-  const args = [...desks, '--ca', join(path, 'certs/root.pem'), '--token', token]
+  await using desks = await openFleetDesks(devices + 1)
+  const { path, args, enroll } = desks
   const run = (count: number) =>
     simulate({ folder: path, name: `fleet-${count}`, scenario: scenarioOf(count), args })
   const start = await run(1)
-  const before = cpuOfTree(enroll.program.pid)
+  const before = cpuOfTree(enroll.pid)
   const all = await run(devices)
   const enrolled = countOf(all, 'enrolled_')
   if (enrolled !== devices) throw new Error(`${enrolled} of ${devices} devices have enrolled`)
   return {
     seconds: all.report.run.gathering_ms / 1_000,
     generator: (all.cpu - start.cpu) / (devices - 1),
-    server: (cpuOfTree(enroll.program.pid) - before) / devices,
+    server: (cpuOfTree(enroll.pid) - before) / devices,
     peak: all.peak,
   }
 }
@@ -86,19 +58,25 @@ export const simFleet = async ({
   rounds,
   requests,
   progress,
-}: SuiteOptions): Promise<readonly SuiteResult[]> => {
+}: SuiteOptions & { readonly rounds: number }): Promise<readonly SuiteResult[]> => {
   const sizes = requests === undefined ? SIZES : [requests]
-  const many = Math.min(ROUNDS, rounds ?? ROUNDS)
+  const many = Math.min(MOST_ROUNDS, rounds)
   const named = sizes.map((size) => [`${size.toLocaleString('en')} devices`, size] as const)
   const gathered = new Map<string, Gathered[]>(named.map(([name]) => [name, []]))
-  for (let round = 0; round < many; round += 1)
-    for (const [name, size] of named) {
+  await using device = startFloor(CLIENT_CORE, DEVICE_ENROLMENT)
+  await using desk = startFloor(SERVER_CORE, ENROLMENT_CONNECTED)
+  const floors = { device: [] as number[], desk: [] as number[] }
+  for (let round = 0; round < many; round += 1) {
+    for (const [name, size] of inOrderOf(round, named)) {
       const one = await gather(size)
       gathered.get(name)?.push(one)
       progress(
         `${name}: round ${round + 1} of ${many}: ${one.seconds.toFixed(1)} s, ${one.generator.toFixed(0)} µs of the generator and ${one.server.toFixed(0)} of the desk each, ${(one.peak / 1e6).toFixed(0)} MB`,
       )
     }
+    floors.device.push(await device.measure())
+    floors.desk.push(await desk.measure())
+  }
   const of = (pick: (one: Gathered, size: number) => number): Record<string, number[]> =>
     Object.fromEntries(
       named.map(([name, size]) => [name, (gathered.get(name) ?? []).map((one) => pick(one, size))]),
@@ -119,12 +97,14 @@ export const simFleet = async ({
       unit: 'CPU µs of the simulator per enrolment',
       ...grows,
       variants: of(({ generator }) => generator),
+      floor: { what: device.what, values: floors.device },
       facts,
     },
     {
       unit: 'CPU µs of the enroll desk per enrolment',
       ...grows,
       variants: of(({ server }) => server),
+      floor: { what: desk.what, values: floors.desk },
       facts,
     },
     {

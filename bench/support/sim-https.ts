@@ -3,14 +3,15 @@
  * by both, a client certificate, one small request. Against nginx with tickets off. What starting costs is measured in a run with next to no requests, and taken off.
  */
 
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePort } from '../../test/support/free-port.ts'
 import { SERVER_CORE } from './desk.ts'
 import { CLIENT_HANDSHAKE, startFloor } from './floor.ts'
-import { CLIENT_CORE } from './helpers.ts'
+import type { Load, Loaded } from './handshakes.ts'
+import { CLIENT_CORE, startHelper, talkTo } from './helpers.ts'
 import { isInstalled, missingOf, OURS, versionsOf, type Program } from './machine.ts'
-import { startPinned, whenListening } from './pinned.ts'
+import { listening, startPinned } from './pinned.ts'
 import { makeSimHome, type SimHome } from './sim-home.ts'
 import { countOf, simulate } from './simulator.ts'
 import { against, type SuiteOptions, type SuiteResult } from './suite.ts'
@@ -48,6 +49,21 @@ load: { closed: { pace: 0s, jitter: 0 } }
 payload: 0
 doors: { https: 1, mqtt: 0 }`
 
+/** @throws when a connection to it is not what is claimed (claims.ts) */
+const check = async (home: SimHome, port: number): Promise<void> => {
+  await using client = startHelper(CLIENT_CORE, 'handshakes.ts')
+  const { ok, failed } = await talkTo<Load, Loaded>(client, {
+    port,
+    host: 'localhost',
+    cert: readFileSync(home.certificate, 'utf8'),
+    key: readFileSync(home.key, 'utf8'),
+    connections: 1,
+    atOnce: 1,
+    each: 1,
+  })
+  if (ok !== 1) throw new Error(`nginx: ${failed}`)
+}
+
 type Spent = { readonly cpu: number; readonly requests: number; readonly peak: number }
 
 const ours = async (home: SimHome, port: number, each: number): Promise<Spent> => {
@@ -80,8 +96,9 @@ export const simHttps = async ({
   const port = await freePort()
   const file = join(home.path, 'nginx.conf')
   writeFileSync(file, nginxConfig(home, port))
-  await using _nginx = startPinned(SERVER_CORE, ['nginx', '-c', file, '-p', home.path])
-  await whenListening(port)
+  const nginx = startPinned(SERVER_CORE, ['nginx', '-c', file, '-p', home.path])
+  await using _nginx = await listening(nginx, port)
+  await check(home, port)
   await using floor = startFloor(CLIENT_CORE, CLIENT_HANDSHAKE)
   const each = Math.max(2, Math.ceil(requests / DEVICES))
   const peaks: Record<string, number> = {}

@@ -7,6 +7,9 @@ export type SuiteOptions = {
   readonly progress: (text: string) => void
 }
 
+/** What every suite measures by default. Of fewer nothing is said about a steady state, and a table says that there were fewer. */
+export const ROUNDS = 12
+
 /** One number per round, all variants in the same rounds. */
 export type Variants = Readonly<Record<string, readonly number[]>>
 

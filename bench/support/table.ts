@@ -1,6 +1,6 @@
 /** One suite's figures as a table: its cells, and as text. As a page: page.ts. */
 
-import type { SuiteResult } from './suite.ts'
+import type { SuiteResult, Variants } from './suite.ts'
 import { verdictOf, type Verdict } from './verdict.ts'
 
 const pad = (cells: readonly string[], widths: readonly number[]): string =>
@@ -18,9 +18,12 @@ const askedText = ({ bound, limit }: Verdict, base: string | undefined): string 
     ...(limit === undefined ? [] : [`≤ ${limit}`]),
   ].join(', ')
 
-const metText = ({ met, unsteady }: Verdict): string => {
+const roundsText = (count: number): string => `${count} round${count === 1 ? '' : 's'}`
+
+const metText = ({ met, unsteady, few }: Verdict): string => {
   if (met === undefined) return 'not judged'
-  return `${met ? 'met' : 'MISSED'}${unsteady === undefined ? '' : ' in every round'}`
+  const said = `${met ? 'met' : 'MISSED'}${unsteady === undefined ? '' : ' in every round'}`
+  return few === undefined ? said : `${said} (${roundsText(few)})`
 }
 
 type Column = {
@@ -37,8 +40,15 @@ const columnsOf = (result: SuiteResult): readonly Column[] => {
   const isUnsteady = Object.keys(variants).some((each) => verdictOf(result, each).unsteady !== undefined)
   const hasRange = figure === undefined && base !== undefined
   return [
-    { head: 'best', cell: (_, __, values) => show(Math.min(...values)) },
-    { head: 'median', cell: (verdict) => show(verdict.figure), when: figure === undefined },
+    {
+      head: 'best',
+      cell: ({ drifts }, _, values) => (drifts === undefined ? show(Math.min(...values)) : ''),
+    },
+    {
+      head: 'median',
+      cell: (verdict) => (verdict.drifts === undefined ? show(verdict.figure) : ''),
+      when: figure === undefined,
+    },
     {
       head: `ratio to ${base}`,
       cell: ({ ratio }, variant) => (variant === base ? '1' : (ratio?.toFixed(3) ?? '')),
@@ -64,7 +74,8 @@ const columnsOf = (result: SuiteResult): readonly Column[] => {
     },
     {
       head: 'errors',
-      cell: (_, variant) => String(errors?.counts[variant] ?? 0),
+      // nobody counts those of a floor
+      cell: (_, variant) => (variants[variant] === undefined ? '' : String(errors?.counts[variant] ?? 0)),
       when: errors !== undefined,
       always: true,
     },
@@ -86,24 +97,62 @@ const columnsOf = (result: SuiteResult): readonly Column[] => {
 /** The variant's name comes first in each row. */
 export type Cells = { readonly head: readonly string[]; readonly rows: readonly (readonly string[])[] }
 
+/** By the name of its row: one, or one of each variant. */
+const floorsOf = ({ floor }: SuiteResult): Variants => {
+  if (floor === undefined) return {}
+  if (Array.isArray(floor.values)) return { floor: floor.values as readonly number[] }
+  const each = Object.entries(floor.values as Variants)
+  return Object.fromEntries(each.map(([variant, values]) => [`floor, ${variant}`, values]))
+}
+
 export const cellsOf = (result: SuiteResult): Cells => {
   const columns = columnsOf(result).filter(({ when }) => when !== false)
-  const rows = Object.entries(result.variants).map(([variant, values]) => {
-    const verdict = verdictOf(result, variant)
+  const rowOf = (of: SuiteResult, variant: string, values: readonly number[]): readonly string[] => {
+    const verdict = verdictOf(of, variant)
     const isShown = (column: Column): boolean => verdict.unsteady === undefined || column.always === true
     return [
       variant,
       ...columns.map((column) => (isShown(column) ? column.cell(verdict, variant, values) : '')),
     ]
-  })
-  return { head: ['', ...columns.map(({ head }) => head)], rows }
+  }
+  const floors = floorsOf(result)
+  // a row of figures, held against nothing and asked for nothing
+  const { unit, figure } = result
+  const alone: SuiteResult = {
+    unit,
+    ...(figure === undefined ? {} : { figure }),
+    variants: floors,
+    facts: {},
+  }
+  return {
+    head: ['', ...columns.map(({ head }) => head)],
+    rows: [
+      ...Object.entries(result.variants).map(([variant, values]) => rowOf(result, variant, values)),
+      ...Object.entries(floors).map(([name, values]) => rowOf(alone, name, values)),
+    ],
+  }
+}
+
+/** What the rounds do not say of themselves in the columns. */
+const settledNotes = (result: SuiteResult): readonly string[] => {
+  const verdicts = Object.keys(result.variants).map(
+    (variant) => [variant, verdictOf(result, variant)] as const,
+  )
+  const few = Math.max(...verdicts.map(([, verdict]) => verdict.few ?? 0))
+  return [
+    ...(few > 0 ? [`${roundsText(few)}: too few to say whether it is steady`] : []),
+    ...verdicts.flatMap(([variant, { drifts }]) =>
+      drifts === undefined ? [] : [`${variant}, by itself: ${drifts}; its ratio has settled`],
+    ),
+  ]
 }
 
 /** What stands under the table, without its facts. */
-export const notesOf = ({ floor, missing, errors }: SuiteResult): readonly string[] => [
-  ...(floor === undefined ? [] : [`floor: ${floor.what}`]),
-  ...(errors === undefined ? [] : [`errors: ${errors.what}`]),
-  ...Object.entries(missing ?? {}).map(([peer, how]) => `without ${peer}: ${how}`),
+export const notesOf = (result: SuiteResult): readonly string[] => [
+  ...settledNotes(result),
+  ...(result.floor === undefined ? [] : [`floor: ${result.floor.what}`]),
+  ...(result.errors === undefined ? [] : [`errors: ${result.errors.what}`]),
+  ...Object.entries(result.missing ?? {}).map(([peer, how]) => `without ${peer}: ${how}`),
 ]
 
 export const showTable = (name: string, result: SuiteResult): string => {

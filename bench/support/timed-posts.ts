@@ -4,6 +4,7 @@
  */
 
 import { connect } from 'node:tls'
+import { CLAIMED, holdToClaims } from './claims.ts'
 import { keepConnection } from './kept-connection.ts'
 
 export type TimedPosts = {
@@ -30,7 +31,8 @@ const run = async (o: TimedPosts): Promise<Timed> => {
   stopped = false
   await Promise.all(
     Array.from({ length: o.connections }, async () => {
-      const socket = connect({ port: o.port, host: 'localhost', ca: o.ca })
+      const socket = connect({ port: o.port, host: 'localhost', ca: o.ca, ...CLAIMED })
+      holdToClaims(socket)
       const { send, close } = await keepConnection(socket, 'secureConnect')
       for (let body = o.bodies[next++]; body !== undefined && !stopped; body = o.bodies[next++]) {
         const began = performance.now()

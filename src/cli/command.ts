@@ -40,6 +40,9 @@ export const wholeNumber =
     return value
   }
 
+/** Of an option that may be given several times. */
+export const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text]
+
 /** Checked here, sent as written. */
 export const duration = (text: string): string => {
   if (parseDuration(text) === undefined)

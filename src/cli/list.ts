@@ -11,6 +11,7 @@ type Listing = Online & {
   readonly after?: string
   readonly state?: string
   readonly group?: string
+  readonly device?: string
 }
 
 type Page<T> = { readonly items: readonly T[]; readonly next: string | null }
@@ -28,14 +29,14 @@ export const listing = (about: string, example: string): Command =>
     .option('--limit <n>', 'how many at most', wholeNumber(1, 1_000), 100)
     .option('--after <next>', 'go on where the page before ended')
 
-/** The action of an `ls`. `state` and `group` are filters of those that offer them. */
+/** The action of an `ls`. `state`, `group` and `device` are filters of those that offer them. */
 export const list =
   <T>(io: Io, { path, heads, row, none }: Collection<T>) =>
   async (_: unknown, self: Command): Promise<void> => {
     const options = self.optsWithGlobals<Listing>()
-    const { limit, after, state, group } = options
+    const { limit, after, state, group, device } = options
     const page = await connect(io, options).call<Page<T>>('GET', path, {
-      query: { limit, after, state, group },
+      query: { limit, after, state, group, device },
     })
     show(io, options, page, () => [
       ...(page.items.length === 0 ? [none] : table(heads, page.items.map(row))),

@@ -14,13 +14,23 @@ const TIMEOUT = 30_000
 export type Call = {
   readonly body?: unknown
   readonly query?: Readonly<Record<string, string | number | undefined>>
+  /** the `etag` of what was read before: it is to be as it was. null: there is to be nothing yet. */
+  readonly unchangedSince?: string | null
 }
+
+/** One thing as it stands now. */
+type Found<T> = { readonly value: T; readonly etag: string }
 
 export interface OperatorApi {
   /**
    * @throws `target_unreachable` (nobody there, or not a Sallyport), or the code of the desk's problem document, which is the `cause`
    */
   call<T>(method: 'GET' | 'PUT' | 'POST' | 'DELETE', path: string, call?: Call): Promise<T>
+  /**
+   * One thing that has an ETag, to be changed or removed as it was read. undefined: there is none (404). @throws as `call`;
+   * `target_unreachable`: an answer without one, as behind a proxy that takes it away: by that nothing could be held against what was read
+   */
+  find<T>(path: string): Promise<Found<T> | undefined>
 }
 
 const knownCode = (reason: unknown): ErrorCode =>
@@ -35,6 +45,11 @@ const innermost = (error: unknown): string => {
   while (at instanceof Error && at.cause !== undefined) at = at.cause
   const code = (at as NodeJS.ErrnoException | undefined)?.code
   return code ?? (at instanceof Error ? at.message || at.name : String(at))
+}
+
+const preconditionOf = ({ unchangedSince: etag }: Call): Readonly<Record<string, string>> => {
+  if (etag === undefined) return {}
+  return etag === null ? { 'if-none-match': '*' } : { 'if-match': etag }
 }
 
 const readAnswer = async (url: string, response: Response): Promise<unknown> => {
@@ -55,31 +70,50 @@ export const operatorApi = (o: { url: string; token: string }): OperatorApi => {
       'config_invalid',
       `${o.url}: an operator token is sent over https, or to this machine only`,
     )
+  const ask = async (
+    method: string,
+    path: string,
+    call: Call,
+  ): Promise<{ readonly value: unknown; readonly etag: string | null }> => {
+    const { body, query = {} } = call
+    const url = new URL(path, base)
+    for (const [name, value] of Object.entries(query))
+      if (value !== undefined) url.searchParams.set(name, String(value))
+    const response = await fetch(url, {
+      method,
+      headers: {
+        authorization: `Bearer ${o.token}`,
+        accept: 'application/json',
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(method === 'POST' ? { 'idempotency-key': crypto.randomUUID() } : {}),
+        ...preconditionOf(call),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      redirect: 'error',
+      signal: AbortSignal.timeout(TIMEOUT),
+    }).catch((error: unknown) => {
+      throw unreachable(o.url, innermost(error), error)
+    })
+    const value = await readAnswer(o.url, response)
+    if (response.ok) return { value, etag: response.headers.get('etag') }
+    if (!(response.headers.get('content-type') ?? '').startsWith(PROBLEM_TYPE))
+      throw unreachable(o.url, `answered ${response.status}, but not as Sallyport does`)
+    const problem = value as Problem
+    throw new FleetError(knownCode(problem.reason), problem.detail ?? problem.title, { cause: problem })
+  }
   return {
-    async call<T>(method: string, path: string, { body, query = {} }: Call = {}): Promise<T> {
-      const url = new URL(path, base)
-      for (const [name, value] of Object.entries(query))
-        if (value !== undefined) url.searchParams.set(name, String(value))
-      const response = await fetch(url, {
-        method,
-        headers: {
-          authorization: `Bearer ${o.token}`,
-          accept: 'application/json',
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-          ...(method === 'POST' ? { 'idempotency-key': crypto.randomUUID() } : {}),
-        },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        redirect: 'error',
-        signal: AbortSignal.timeout(TIMEOUT),
-      }).catch((error: unknown) => {
-        throw unreachable(o.url, innermost(error), error)
-      })
-      const answer = await readAnswer(o.url, response)
-      if (response.ok) return answer as T
-      if (!(response.headers.get('content-type') ?? '').startsWith(PROBLEM_TYPE))
-        throw unreachable(o.url, `answered ${response.status}, but not as Sallyport does`)
-      const problem = answer as Problem
-      throw new FleetError(knownCode(problem.reason), problem.detail ?? problem.title, { cause: problem })
+    call: async <T>(method: string, path: string, call: Call = {}) =>
+      (await ask(method, path, call)).value as T,
+    async find<T>(path: string) {
+      try {
+        const { value, etag } = await ask('GET', path, {})
+        if (etag === null)
+          throw unreachable(o.url, `the answer of ${path} has no ETag: is a proxy in between?`)
+        return { value: value as T, etag }
+      } catch (error) {
+        if (error instanceof FleetError && error.code === 'not_found') return undefined
+        throw error
+      }
     },
   }
 }

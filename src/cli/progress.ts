@@ -1,7 +1,7 @@
 /** A progress line on a terminal's stderr; nothing where there is no terminal. Not a result: that goes to stdout. */
 
 import type { Io } from './io.ts'
-import { createScreen } from './up/screen.ts'
+import { canRedraw, createScreen } from './up/screen.ts'
 
 const WIDTH = 24
 /** ms between two drawings. */
@@ -14,7 +14,7 @@ export type Progress = Disposable & {
 }
 
 export const createProgress = (io: Io, o: { readonly total: number; readonly what: string }): Progress => {
-  const screen = io.err.isTTY === true ? createScreen(io.err) : undefined
+  const screen = canRedraw(io, io.err) ? createScreen(io.err) : undefined
   const started = io.clock()
   let drawn = 0
   let first: number | undefined

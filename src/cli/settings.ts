@@ -18,6 +18,14 @@ export const readConfig = (io: Io, options: Common): Config =>
     ...(options.config === undefined ? {} : { configPath: options.config }),
   })
 
+/**
+ * Where a CA that is made here says that the root's CRL is: what the option says, else where the desk was told that it can be reached. Not
+ * the default of development, which nobody meant.
+ */
+export const statusUrlFor = (config: Config, option: string | undefined): string | undefined =>
+  option ??
+  (config.written.has('enroll.status_url') ? config.enroll.status_url.replace(/\/+$/, '') : undefined)
+
 type Door = {
   readonly variable: string
   readonly desk: 'enroll' | 'gateway'

@@ -31,20 +31,32 @@ export type FleetEvent = { readonly device: string; readonly at: number } & (
       readonly target?: string
       readonly millis: number
     }
-  /** `reason`: the word of the problem document, or `connack_<code>`, `suback_<code>`, `puback_<code>`: what was on the wire */
+  /** `reason`: see words.ts: of the problem document, `http_401`, `http_403`, or `connack_<code>`, `suback_<code>`, `puback_<code>`: what was on the wire */
   | { readonly kind: 'refused'; readonly door: Door; readonly reason: string; readonly millis: number }
-  /** `seq`: 1, 2, … of this device on this topic, counted over reconnects. `acknowledged`: by a PUBACK; at QoS 0 nobody says */
+  /**
+   * `seq`: 1, 2, … of this device on this topic, counted over reconnects. `acknowledged`: by a PUBACK; at QoS 0 nobody says. `awaited`: it listens, so
+   * that it is to hear it
+   */
   | {
       readonly kind: 'published'
       readonly topic: string
       readonly seq: number
       readonly millis: number
       readonly acknowledged: boolean
+      readonly awaited?: boolean
     }
   /** QoS 0 in one write: seq … seq + count - 1 */
-  | { readonly kind: 'burst'; readonly topic: string; readonly seq: number; readonly count: number }
-  /** `at`: when it came; `millis`: since it was published */
+  | {
+      readonly kind: 'burst'
+      readonly topic: string
+      readonly seq: number
+      readonly count: number
+      readonly awaited?: boolean
+    }
+  /** `at`: when it came; `millis`: since it was due (open loop), or published */
   | { readonly kind: 'delivered'; readonly topic: string; readonly seq: number; readonly millis: number }
+  /** what it published was heard by the run's own observer. `at`: when it was due, or published; `millis`: until it was heard */
+  | { readonly kind: 'heard'; readonly millis: number }
   /** a delivery on a topic that is another's */
   | { readonly kind: 'stray'; readonly topic: string }
   /** it tried to listen to this, which is another's, and was refused, as it must be; a grant is a `stray` of that filter */
@@ -55,8 +67,11 @@ export type FleetEvent = { readonly device: string; readonly at: number } & (
   | { readonly kind: 'cut' }
   /** an MQTT connection ended, whoever ended it; what was in flight may not come in a clean session */
   | { readonly kind: 'left' }
-  /** not a verdict: an unreachable target, an origin that is down, by its own clock an invalid server certificate */
-  | { readonly kind: 'error'; readonly door: Door; readonly detail: string }
+  /**
+   * Not a verdict: an unreachable target, an origin that is down, by its own clock an invalid server certificate. `detail` begins with a word where
+   * there is one (words.ts). `letIn`: ms until an answer that only an origin gives, so that the door has let it in
+   */
+  | { readonly kind: 'error'; readonly door: Door; readonly detail: string; readonly letIn?: number }
   /** a turn that was begun and of which no other event tells: given up at the end, or with the connection that it waited for */
   | { readonly kind: 'unanswered'; readonly door: Door }
   /** a certificate did not stand up to the device's own check */

@@ -10,7 +10,8 @@ export const pause = (ms: number, ...signals: readonly (AbortSignal | undefined)
       for (const back of unheard) back?.()
       resolve()
     }
-    const timer = setTimeout(end, ms)
+    // Node warns of a time that has passed
+    const timer = setTimeout(end, Math.max(0, ms))
     const unheard = signals.map((signal) => signal && onAbort(signal, end))
     if (signals.some((signal) => signal?.aborted)) end()
   })

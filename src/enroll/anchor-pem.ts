@@ -7,8 +7,11 @@ import { X509Certificate } from 'node:crypto'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { readCertificate } from '#pki/certificate.ts'
 import { isSelfSigned, issuedBy, verifyChain } from '#pki/chain.ts'
+import { judgeBootstrapCa, judgeClientCa } from '#pki/client-ca.ts'
 import { fromPem } from '#pki/pem.ts'
 import { judgeKey } from '#policy/keys.ts'
+import { verifyCa } from '#trust/anchor-load.ts'
+import { rootsAmong } from '#trust/ca-limits.ts'
 import { bad, within } from './reading.ts'
 
 /** A root and a rollover's worth of intermediates; each costs every handshake. */
@@ -53,6 +56,35 @@ export const readCaPem = (pem: string, now: number, where: string): readonly Cer
   return all
 }
 
+/** @throws FleetError `bad_request`: the first that may not vouch for clients */
+const refuseUnfit = (
+  where: string,
+  all: readonly CertificateFacts[],
+  judge: (ca: CertificateFacts) => string | undefined,
+): void => {
+  for (const [at, facts] of all.entries()) {
+    const unfit = judge(facts)
+    if (unfit !== undefined) throw bad(where, `${called(facts, at)} ${unfit}`)
+  }
+}
+
+/**
+ * Anchors of bootstrap certificates: roots or intermediates, each trusted for what it is, with what stands above it or without.
+ * @throws FleetError `bad_request`: as {@link readCaPem}; one that nobody could enrol by
+ */
+export const readBootstrapPem = (pem: string, now: number): readonly CertificateFacts[] => {
+  const where = 'bootstrap.anchors'
+  const all = readCaPem(pem, now, where)
+  refuseUnfit(where, all, judgeBootstrapCa)
+  const roots = rootsAmong(all)
+  for (const [at, facts] of all.entries()) {
+    if (roots.some(({ fingerprint }) => fingerprint === facts.fingerprint)) continue
+    const verdict = verifyChain({ leaf: facts, pool: all, roots, now })
+    if (!verdict.ok) throw bad(where, `${called(facts, at)} would not be trusted: ${verdict.problem}`)
+  }
+  return all
+}
+
 /** As openssl writes it on one line. */
 const issuerNameOf = (facts: CertificateFacts): string =>
   new X509Certificate(facts.der).issuer.split('\n').join(', ')
@@ -81,9 +113,7 @@ const chainProblem = (
 ): string | undefined => {
   const roots = all.filter(isSelfSigned)
   const from = Math.max(now, ...all.map(({ notBefore }) => notBefore))
-  const verdicts = [...new Set([now, from])].map((at) =>
-    verifyChain({ leaf: facts, pool: all, roots, now: at }),
-  )
+  const verdicts = [...new Set([now, from])].map((at) => verifyCa(facts, { pool: all, roots, now: at }))
   const last = verdicts.at(-1)
   return verdicts.some(({ ok }) => ok) || last?.ok !== false ? undefined : last.problem
 }
@@ -95,6 +125,7 @@ const chainProblem = (
  */
 export const readAnchorPem = (pem: string, now: number): readonly CertificateFacts[] => {
   const all = readCaPem(pem, now, 'pem')
+  refuseUnfit('pem', all, judgeClientCa)
   // Every certificate that is not a root needs its issuer beside it, or nothing under it can be verified to a root.
   for (const [at, facts] of all.entries()) {
     const missing = missingAbove(facts, at, all)

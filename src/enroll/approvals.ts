@@ -99,6 +99,10 @@ export const yieldOf = (kind: ApprovalClaim['kind'], { bootstrap }: EnrollmentGr
 const wasWithdrawn = ({ state, revocationReason, pendingUntil }: CertificateRecord): boolean =>
   state === 'revoked' && revocationReason === 'superseded' && pendingUntil !== undefined
 
+/** What a use gave has ended: its credential gives no more for it, or as a further use, which is asked for like any. */
+export const isOver = ({ state, notAfter }: CertificateRecord, now: number): boolean =>
+  (state === 'live' || state === 'pending') && notAfter <= now
+
 /** A quarter of the time that it has waited, within bounds. Seconds. */
 const retryAfter = ({ createdAt }: EnrollmentRequest, now: number): number =>
   Math.ceil(Math.min(Math.max((now - createdAt) / 4, SOONEST), LATEST) / SECOND)
@@ -130,7 +134,7 @@ export const createApprovals = (deps: {
   }
   /**
    * What was asked before and still counts. One that is over, or whose certificate was fetched long ago, does not; nor a renewal's of which
-   * the certificate was withdrawn.
+   * the certificate was withdrawn, nor a token's of which it has expired.
    */
   const standing = async (
     credential: EnrollmentRequest['credential'],
@@ -139,9 +143,13 @@ export const createApprovals = (deps: {
   ): Promise<EnrollmentRequest | undefined> => {
     const found = await deps.registry.findRequestOf(credential, spkiSha256)
     if (found === undefined || found.state === 'expired' || now >= found.expiresAt) return undefined
-    if (found.state !== 'issued' || credential.kind !== 'renewal') return found
-    const use = await deps.registry.findUse({ kind: 'approval', id: found.id }, spkiSha256)
-    return use !== undefined && wasWithdrawn(use) ? undefined : found
+    if (found.state !== 'issued') return found
+    const { kind, id } = credential
+    if (kind !== 'renewal' && kind !== 'token') return found
+    const by = kind === 'renewal' ? ({ kind: 'approval', id: found.id } as const) : ({ kind, id } as const)
+    const use = await deps.registry.findUse(by, spkiSha256)
+    if (use === undefined) return found
+    return (kind === 'renewal' ? wasWithdrawn(use) : isOver(use, now)) ? undefined : found
   }
 
   const open = async (

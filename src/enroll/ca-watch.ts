@@ -1,24 +1,29 @@
 /**
  * Says in time that a CA ends: its successor must be everywhere before. At start and once a day, each CA that something depends on, and the
- * CRLs that groups judge bootstrap certificates by; the metrics say it at each scrape. Not other CRLs: imported-crls.ts and
+ * CRLs that groups judge bootstrap certificates by; the metrics say it at each scrape. Also what of an anchor the doors leave out. Not other CRLs: imported-crls.ts and
  * crl-publisher.ts watch those. Not the remedy: docs/ca-life.md.
  */
 
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { isOffered, type CertificateFacts } from '#fleet/certificate.ts'
 import { DAY, SECOND, type Clock } from '#fleet/clock.ts'
 import { readCertificate, readCertificates } from '#pki/certificate.ts'
+import { between } from '#pki/chain.ts'
 import { chainInWords } from '#pki/chain-words.ts'
 import type { CrlFacts } from '#pki/crl-read.ts'
 import type { Registry } from '#registry/registry.ts'
-import type { Config } from '#runtime/config.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
-import { trustOf, type Trust as BootstrapTrusted } from '#trust/bootstrap-trust.ts'
-import type { LiveIssuers } from './issuers.ts'
-import type { Trust } from './trust.ts'
+import { loadAnchors } from '#trust/anchor-load.ts'
+import type { Alert } from './alerts.ts'
+import {
+  bootstrapsOf,
+  gatewayAnchors,
+  watchedBy,
+  type Watched,
+  type WatchedDeps,
+  type WatchedKind,
+} from './watched-authorities.ts'
 import { instant } from './wire-time.ts'
 
 /** Days before the end at which it is worth another word: time to prepare, time to distribute, too late for both. */
@@ -26,69 +31,14 @@ const THRESHOLDS = [7, 30, 90] as const
 
 /** A CRL of a manufacturer is said when this much is left, or half of its life if that is less. */
 const CRL_BEFORE = 14 * DAY
-/** Anchors of gateways read in one go. */
-const PAGE = 100
 
-type Kind = 'root' | 'issuer' | 'services' | 'server_anchor' | 'gateway_anchor' | 'bootstrap_anchor'
-/** `of`: the anchor or group that names it */
-type Watched = { readonly kind: Kind; readonly facts: CertificateFacts; readonly of?: string }
-
-type Deps = {
-  readonly config: Pick<Config, 'home' | 'tls'>
-  readonly registry: Pick<Registry, 'groups' | 'liveCertificates' | 'listAccess'>
-  readonly issuers: LiveIssuers
-  readonly trust: Trust
-  readonly root: CertificateFacts
+type Deps = WatchedDeps & {
+  readonly registry: Pick<Registry, 'liveCertificates' | 'access'>
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
+  readonly alert: Alert
 }
-
-/** What can be read of what this desk does not depend on. */
-const readOrNone = (pem: string): readonly CertificateFacts[] => {
-  try {
-    return readCertificates(pem)
-  } catch {
-    return []
-  }
-}
-
-const readIfThere = (path: string): readonly CertificateFacts[] => {
-  try {
-    return existsSync(path) ? readOrNone(readFileSync(path, 'utf8')) : []
-  } catch {
-    return []
-  }
-}
-
-/** The CAs of server certificates, as far as they are at hand: what this desk presents above its leaf, and the ceremony's. */
-const servicesOf = ({ config }: Deps): readonly CertificateFacts[] =>
-  [...readIfThere(config.tls.cert), ...readIfThere(join(config.home, 'certs', 'services.pem'))].filter(
-    ({ isCa }) => isCa,
-  )
-
-/** What gateways admit devices by. @throws `registry_unavailable` */
-const gatewayAnchors = async ({ registry }: Deps): Promise<readonly Watched[]> => {
-  const found: Watched[] = []
-  for (let after: string | undefined, more = true; more;) {
-    const { items, next } = await registry.listAccess('anchor', { limit: PAGE, after })
-    for (const { value } of items)
-      for (const facts of readOrNone(value.pem)) found.push({ kind: 'gateway_anchor', facts, of: value.name })
-    after = next
-    more = next !== undefined
-  }
-  return found
-}
-
-type Bootstrap = { readonly group: string; readonly trust: BootstrapTrusted }
-
-/** Of groups by which somebody can come. */
-const bootstrapsOf = ({ registry }: Deps): readonly Bootstrap[] =>
-  [...registry.groups().values()].flatMap(({ name, enabled, credentials, bootstrap }) =>
-    enabled && bootstrap !== undefined && credentials.includes('bootstrap')
-      ? [{ group: name, trust: trustOf(bootstrap) }]
-      : [],
-  )
 
 /** The newest of each issuer and scope: what it replaced may end. */
 const newestCrls = (crls: readonly CrlFacts[]): readonly CrlFacts[] => {
@@ -108,50 +58,39 @@ const warnOfBootstrapCrls = (deps: Deps, now: number): void => {
       if (nextUpdate - now > Math.min(CRL_BEFORE, (nextUpdate - thisUpdate) / 2)) continue
       const line = { group, issuer: authorityKeyId, next_update: instant(nextUpdate) }
       if (nextUpdate > now)
-        deps.log.warn(line, 'a CRL of a group ends soon (bootstrap.crls): get the next one from its CA')
+        deps.alert(
+          'bootstrap_crl_stale',
+          line,
+          'a CRL of a group ends soon (bootstrap.crls): get the next one from its CA',
+        )
       else
-        deps.log.error(
+        deps.alert(
+          'bootstrap_crl_stale',
           line,
           'a CRL of a group has ended (bootstrap.crls): no bootstrap certificate of its CA is taken',
+          'error',
         )
     }
 }
 
-/** Everything that must not end unnoticed, each once: the root is usually a server anchor and an anchor of gateways too. */
-const watchedBy = (deps: Deps, gateways: readonly Watched[]): readonly Watched[] => {
-  const { issuers, trust, root } = deps
-  const all: readonly Watched[] = [
-    { kind: 'root', facts: root },
-    ...issuers
-      .records()
-      .filter(({ state }) => state === 'prepared' || isOffered(state))
-      .map(({ der }): Watched => ({ kind: 'issuer', facts: readCertificate(der) })),
-    ...servicesOf(deps).map((facts): Watched => ({ kind: 'services', facts })),
-    ...trust
-      .anchors()
-      .filter(({ state }) => isOffered(state))
-      .map(({ der }): Watched => ({ kind: 'server_anchor', facts: readCertificate(der) })),
-    ...gateways,
-    ...bootstrapsOf(deps).flatMap(({ group, trust }) =>
-      trust.anchors.map((facts): Watched => ({ kind: 'bootstrap_anchor', facts, of: group })),
-    ),
-  ]
-  const seen = new Set<string>()
-  return all.filter(({ facts: { fingerprint } }) => !seen.has(fingerprint) && seen.add(fingerprint))
-}
-
 const idOf = ({ facts }: Watched): string => facts.subjectKeyId ?? facts.fingerprint
 
-const TEXTS: Readonly<Record<Kind, string>> = {
+const TEXTS: Readonly<Record<WatchedKind, string>> = {
   root: 'the root expires: everything under it ends with it',
   issuer: 'an issuing CA expires: prepare its successor (sallyport ca rotate prepare)',
+  policy_ca:
+    'a CA between the root and an issuing CA expires: what is under it ends with it; make its successor, and issuing CAs under that',
   services: 'the CA of server certificates expires: make another one under the root',
+  relay_ca:
+    'the CA of gateways that relay enrolments expires (enroll.relay_ca): they are refused from then on; put its successor into the file beside it',
   server_anchor:
     'a root that devices verify servers with expires: prepare its successor (sallyport trust prepare)',
   gateway_anchor:
     'a CA of an anchor expires: devices under it are refused from then on; put its successor into the anchor beside it',
   bootstrap_anchor:
     'a CA of bootstrap certificates expires: nobody enrols by one of them from then on; put its successor into the group (bootstrap.anchors)',
+  webhook_ca:
+    'a CA of a webhook expires: its group enrols nobody from then on; put its successor into the group (webhook.ca)',
 }
 
 const warnOfEnds = (deps: Deps, gateways: readonly Watched[], now: number): void => {
@@ -168,8 +107,7 @@ const warnOfEnds = (deps: Deps, gateways: readonly Watched[], now: number): void
       not_after: instant(facts.notAfter),
       days: Math.floor(left),
     }
-    if (threshold === THRESHOLDS[0]) deps.log.error(line, TEXTS[kind])
-    else deps.log.warn(line, TEXTS[kind])
+    deps.alert('ca_ending', line, TEXTS[kind], threshold === THRESHOLDS[0] ? 'error' : 'warn')
   }
 }
 
@@ -197,6 +135,11 @@ const warnOfServer = ({ trust, log }: Deps): void => {
   )
 }
 
+/** An anchor of before may hold what no anchor may now, such as a CA that was narrowed: whoever stands under it is refused. */
+const warnOfLeftOut = ({ registry, issuers, log }: Deps, now: number): void => {
+  loadAnchors(registry.access(), issuers.records(), now, (text) => log.warn(`at the doors: ${text}`))
+}
+
 /** What there is, in words, for whoever starts the desk or reads its log. @throws `registry_unavailable` */
 const explain = async ({ registry, issuers, root }: Deps, now: number): Promise<readonly string[]> => {
   const live = await registry.liveCertificates(now)
@@ -205,13 +148,17 @@ const explain = async ({ registry, issuers, root }: Deps, now: number): Promise<
     root,
     now,
     signing: issuers.signing()?.ski,
-    issuers: issuers.records().map(({ ski, der, state, offeredAt }) => ({
-      facts: readCertificate(der),
-      state,
-      offeredAt,
-      live: live.get(ski) ?? 0,
-      keyHere: here.some((issuer) => issuer.ski === ski),
-    })),
+    issuers: issuers.records().map(({ ski, der, state, offeredAt }) => {
+      const facts = readCertificate(der)
+      return {
+        facts,
+        between: between(facts, root, readCertificates(issuers.chainPemOf(ski))),
+        state,
+        offeredAt,
+        live: live.get(ski) ?? 0,
+        keyHere: here.some((issuer) => issuer.ski === ski),
+      }
+    }),
   })
 }
 
@@ -263,6 +210,7 @@ export const watchAuthorities = async (
     warnOfBootstrapCrls(deps, now)
     warnOfCutLives(deps, now)
     warnOfServer(deps)
+    warnOfLeftOut(deps, now)
   }
   for (const sentence of await explain(deps, clock())) log.info(sentence)
   await look()

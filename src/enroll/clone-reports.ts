@@ -10,7 +10,7 @@ import { GROUP_DEFAULTS } from '#fleet/enrollment-group.ts'
 import type { LiveStatus, Registry } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Alert } from './alerts.ts'
-import { tellSuspicion } from './suspect-clone.ts'
+import { tellSuspicion, unasked } from './suspect-clone.ts'
 
 /** Devices an hour. More than that are no copies: it is the gateway that lies, and a fleet is not suspended at its word. */
 const MOST_AN_HOUR = 100
@@ -61,7 +61,7 @@ export const createCloneReports = (deps: {
       const status = registry.status(fingerprint)
       if (!isGood(status, clock())) continue
       if (!mayTell()) return
-      const group = registry.groups().get(status.group) ?? GROUP_DEFAULTS
+      const group = unasked(registry.groups().get(status.group) ?? GROUP_DEFAULTS)
       const { deviceId } = status
       if (await tellSuspicion(deps, { deviceId, fingerprint, sign: 'takeovers' }, group)) told += 1
     }

@@ -8,7 +8,7 @@ import { formatDuration, parseDuration } from '#fleet/duration.ts'
 import { FIRST_GROUP, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { CERTIFICATE_TTL_RANGE, DEFAULT_TOKEN_LIFE, TOKEN_LIFE_RANGE } from '#policy/enrollment.ts'
-import { judgeForm } from '#policy/enrollment-group.ts'
+import { judgeName } from '#policy/enrollment-group.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { OperatorCreate, TokenCreate } from '#wire/rest.ts'
 import { newClaimSecret, newOperatorSecret } from './credentials.ts'
@@ -72,7 +72,7 @@ const checkUse = (group: EnrollmentGroup, deviceId: DeviceId | undefined): void 
   if (!group.credentials.includes('token'))
     throw new FleetError('credential_not_allowed', `the group ${group.name} takes no claim tokens`)
   if (deviceId === undefined) return
-  const verdict = judgeForm(group.idTemplate, deviceId, undefined, 'token')
+  const verdict = judgeName(group, deviceId)
   if (!verdict.ok) throw new FleetError(verdict.reason, verdict.detail)
 }
 

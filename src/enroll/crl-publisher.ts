@@ -29,7 +29,13 @@ export interface CrlPublisher extends AsyncDisposable {
 type Deps = {
   readonly registry: Pick<
     Registry,
-    'revocationVersion' | 'newestRecordedTime' | 'statusUrls' | 'revokedCertificates' | 'takeCrlNumber'
+    | 'revocationVersion'
+    | 'newestRecordedTime'
+    | 'statusUrls'
+    | 'revokedCertificates'
+    | 'takeCrlNumber'
+    | 'recordCrl'
+    | 'lastCrlAt'
   >
   readonly clock: Clock
   readonly log: Log
@@ -45,25 +51,33 @@ const POLL = 100
 const APART = SECOND / 2
 const MAX_PAUSE = 5 * SECOND
 
-/** `version`: of what is revoked, read before it was listed */
-type Made = { readonly crl: Crl; readonly version: number }
+/** `version`: of what is revoked, read before it was listed. `at`: when */
+type Made = { readonly crl: Crl; readonly version: number; readonly at: number }
 
 /**
  * Reads what is revoked, takes a number, signs. A crash between the two skips a number (RFC 5280 §5.2.3 asks only that it rises).
+ * What has expired since `before`, when the CRL before this one was made, stands on this one: each is on one CRL beyond its end (RFC 5280
+ * §3.3), also when none could be made for days.
  * @throws `clock_behind`: nothing is signed, so that no CRL looks older than what it replaces
  */
-const makeCrl = async ({ registry, clock }: Deps, issuer: Issuer, ttl: number): Promise<Crl> => {
+const makeCrl = async (
+  { registry, clock }: Deps,
+  issuer: Issuer,
+  { ttl, before }: { readonly ttl: number; readonly before: number | undefined },
+): Promise<Omit<Made, 'version'>> => {
   const now = clock()
   if (issuer.ready?.() === false) throw new FleetError('issuer_unusable', 'whoever holds the key is away')
   if (judgeClock(now, await registry.newestRecordedTime()) !== undefined)
     throw new FleetError('clock_behind', 'no CRL is signed until the clock has been put right')
   const statusUrlsBefore = await registry.statusUrls(issuer.ski)
-  const entries = await registry.revokedCertificates(issuer.ski, now - ttl)
+  const entries = await registry.revokedCertificates(issuer.ski, Math.min(now - ttl, before ?? now))
   const number = await registry.takeCrlNumber(issuer.ski, now, issuer.lastCrlNumber?.())
   // readers whose clocks are behind take a CRL made a moment ago, as they do a certificate
   const [thisUpdate, nextUpdate] = [now - BACKDATE, now + ttl]
   const der = await issuer.signCrl({ number, thisUpdate, nextUpdate, entries, statusUrlsBefore })
-  return { der, number, thisUpdate, nextUpdate }
+  // before it is served: what is on none that was recorded stands on the next one, too
+  await registry.recordCrl(issuer.ski, number)
+  return { crl: { der, number, thisUpdate, nextUpdate }, at: now }
 }
 
 type Options = Deps & { readonly ttl: number; readonly poll: number; readonly apart: number }
@@ -78,6 +92,8 @@ interface Keeper {
 const createKeeper = (o: Options): Keeper => {
   const { registry, clock, log } = o
   let made: Made | undefined
+  /** of the last process: when it made its last CRL */
+  let inherited: { readonly at: number | undefined } | undefined
   /** of the process's own time: no CRL before */
   let earliest = 0
   let failures = 0
@@ -104,10 +120,11 @@ const createKeeper = (o: Options): Keeper => {
     if (early > 0) return early
     const started = performance.now()
     earliest = started + o.apart
-    const crl = await makeCrl(o, issuer, o.ttl)
+    inherited ??= { at: await registry.lastCrlAt(issuer.ski) }
+    const { crl, at } = await makeCrl(o, issuer, { ttl: o.ttl, before: made?.at ?? inherited.at })
     if (Number(crl.number) - clock() / SECOND >= CRL_NUMBER_LEAD)
       earliest = started + Math.max(o.apart, SECOND)
-    made = { crl, version }
+    made = { crl, version, at }
     isWell(issuer)
     log.debug({ crl_number: String(crl.number), issuer: issuer.ski }, 'crl')
     return o.poll
@@ -140,13 +157,13 @@ const createKeeper = (o: Options): Keeper => {
 
 /**
  * Ready at once when the registry is: the first CRLs are made before this returns, or their failure is logged and it is tried again.
- * @param o.issuers asked at every turn: one that comes gets its CRLs, of one that goes the last is served to its end
+ * @param o.issuers asked at every turn, never rejects: one that comes gets its CRLs, of one that goes the last is served to its end
  * @param o.ttl ms from now to nextUpdate; a new one is made at half of it
  * @param o.poll ms between two looks at the registry; for tests, as `apart`
  */
 export const openCrlPublisher = async (
   o: Deps & {
-    readonly issuers: () => readonly Issuer[]
+    readonly issuers: () => readonly Issuer[] | Promise<readonly Issuer[]>
     readonly ttl: number
     readonly poll?: number
     readonly apart?: number
@@ -159,7 +176,7 @@ export const openCrlPublisher = async (
   /** One after the other, so that two long CRLs are not made side by side. @returns ms until the next is due */
   const turn = async (): Promise<number> => {
     let next = performance.now() + options.poll
-    for (const issuer of o.issuers()) {
+    for (const issuer of await o.issuers()) {
       if (stop.signal.aborted) break
       let keeper = keepers.get(issuer.ski)
       if (keeper === undefined) keepers.set(issuer.ski, (keeper = createKeeper(options)))

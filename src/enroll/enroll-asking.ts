@@ -8,7 +8,7 @@ import { isDeviceId } from '#fleet/device-id.ts'
 import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { tagsProblem, type Tags } from '#fleet/tags.ts'
-import { requestCredential, yieldOf } from './approvals.ts'
+import { isOver, requestCredential, yieldOf } from './approvals.ts'
 import { issue, reservedBy, settle, type Case, type Groups } from './enroll-case.ts'
 import type { IssuanceDeps, Issued } from './issuance.ts'
 
@@ -55,7 +55,10 @@ const askWebhook = async (
   return { it: settled, tags: tagsWith(settled.group, answer.tags) }
 }
 
-/** Of (credential, key): what was granted is handed out again, and nobody is asked again. */
+/**
+ * Of (credential, key): what was granted is handed out again, and nobody is asked again. But not for what a bound token pays with a use more,
+ * when that has expired: it is asked for as any use. One that has none left is refused by the registry, which says why.
+ */
 const servedBefore = async (
   deps: IssuanceDeps,
   groups: Groups,
@@ -71,6 +74,10 @@ const servedBefore = async (
   if (use === undefined) return undefined
   if (deviceId !== use.deviceId && deviceId !== use.askedId)
     throw new FleetError('device_id_mismatch', 'this credential and key were used for another device id')
+  if (kind === 'token' && it.bound && isOver(use, deps.clock())) {
+    const token = await deps.registry.findToken(claim.id)
+    if (token !== undefined && token.used < token.uses) return undefined
+  }
   const { deviceId: given, askedId = given } = use
   const served = { ...it, deviceId: given, asked: askedId }
   if (kind === 'approval')

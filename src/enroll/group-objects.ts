@@ -13,7 +13,7 @@ import { CERTIFICATE_TTL_RANGE } from '#policy/enrollment.ts'
 import { certificateVariables, readIdTemplate } from '#policy/id-template.ts'
 import { fillProfile, unknownVariable } from '#policy/profile.ts'
 import type { GroupBody, StoredGroup } from '#wire/groups.ts'
-import { readCaPem } from './anchor-pem.ts'
+import { readBootstrapPem, readCaPem } from './anchor-pem.ts'
 import { readBootstrapTrust } from '#trust/bootstrap-trust.ts'
 import { bad, durationOf, once, type Range } from './reading.ts'
 
@@ -95,7 +95,7 @@ const bootstrapOf = (body: GroupBody, { now }: Context): BootstrapTrust | undefi
     return undefined
   }
   const { anchors, crls, allow_no_eku = false, certificates_per_credential = 1 } = body.bootstrap
-  readCaPem(anchors, now, 'bootstrap.anchors')
+  readBootstrapPem(anchors, now)
   const trust = {
     anchors,
     crls: crls ?? undefined,

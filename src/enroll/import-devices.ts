@@ -7,9 +7,10 @@ import type { Actor } from '#fleet/credentials.ts'
 import type { Clock } from '#fleet/clock.ts'
 import { isDeviceId, type DeviceId } from '#fleet/device-id.ts'
 import { DEVICE_CONDITIONS, type DeviceCondition } from '#fleet/device.ts'
-import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
+import { FIRST_GROUP, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import type { ErrorCode } from '#fleet/errors.ts'
 import { tagsProblem } from '#fleet/tags.ts'
+import { judgeName } from '#policy/enrollment-group.ts'
 import type { Registration, RegistrationResult } from '#registry/fleet-lists.ts'
 import type { Registry } from '#registry/registry.ts'
 import { SPKI_PATTERN, type ImportLine, type ImportResult } from '#wire/bulk.ts'
@@ -80,6 +81,25 @@ const judgeLine = (line: ImportLine, groups: ReadonlyMap<string, EnrollmentGroup
   return { ok: true, line: { id, group, tags, spkiSha256, state: registered } }
 }
 
+/**
+ * Of a line that brings a device into a group: what is registered at the factory is not to be refused in the field. One that is in it stays,
+ * whatever the group has come to say since: an export changes nothing where it was made.
+ */
+const judgeJoining = async (
+  registry: Pick<Registry, 'findDevice'>,
+  verdict: Judged,
+  groups: ReadonlyMap<string, EnrollmentGroup>,
+): Promise<Judged> => {
+  if (!verdict.ok) return verdict
+  const { id, group } = verdict.line
+  const joins = groups.get(group ?? FIRST_GROUP)
+  const name = joins && judgeName(joins, id)
+  if (name === undefined || name.ok) return verdict
+  const stored = await registry.findDevice(id)
+  const stays = stored?.id === id && (group === undefined || group === stored.group)
+  return stays ? verdict : name
+}
+
 const shown = ({ id, result, reason }: RegistrationResult): ImportResult => ({
   id,
   result,
@@ -93,7 +113,8 @@ export const importDevices = async (
   actor: Actor,
 ): Promise<readonly ImportResult[]> => {
   const groups = registry.groups()
-  const judged = lines.map((line) => judgeLine(line, groups))
+  const judged: Judged[] = []
+  for (const line of lines) judged.push(await judgeJoining(registry, judgeLine(line, groups), groups))
   const good = judged.flatMap((verdict) => (verdict.ok ? [verdict.line] : []))
   const written = (good.length === 0 ? [] : await registry.registerDevices(good, clock(), actor)).values()
   const answer = async (verdict: Judged, at: number): Promise<ImportResult> => {

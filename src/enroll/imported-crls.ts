@@ -8,12 +8,14 @@ import type { CertificateFacts, IssuerRecord } from '#fleet/certificate.ts'
 import { DAY, SECOND, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { readCertificate, readCertificates } from '#pki/certificate.ts'
-import { crlSignedBy, readCrl, type CrlFacts } from '#pki/crl-read.ts'
+import { crlPointsOf, crlSignedBy, readCrl, type CrlFacts } from '#pki/crl-read.ts'
+import { crlUrl } from '#pki/profile.ts'
 import { BACKDATE } from '#policy/enrollment.ts'
 import type { ImportedCrl } from '#registry/authorities.ts'
 import type { Registry } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
+import type { Alert } from './alerts.ts'
 import type { Crl } from './crl-publisher.ts'
 import { crlDerOf } from './crl-text.ts'
 import type { LiveIssuers } from './issuers.ts'
@@ -66,6 +68,7 @@ type Deps = {
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
+  readonly alert: Alert
 }
 
 /** `issues`: what its CRL must speak of */
@@ -121,9 +124,34 @@ const unlisted = (
   })
 }
 
+/** Of certificates that the desk has taken for its own: one whose points cannot be read names none. */
+const pointsOf = (certificate: CertificateFacts): readonly string[] => {
+  try {
+    return crlPointsOf(certificate)
+  } catch {
+    return []
+  }
+}
+
+/**
+ * CAs whose CRL what they signed sends readers to here, whatever the host was called then. Not those that publish theirs elsewhere.
+ * @returns subject key ids
+ */
+const namedHere = (issuers: Pick<LiveIssuers, 'all'>): ReadonlySet<string> => {
+  const skis = issuers.all().flatMap(({ chainPem, root }) => {
+    const chain = readCertificates(chainPem)
+    return chain.flatMap((certificate, at) => {
+      const { subjectKeyId: ski } = chain[at + 1] ?? root
+      const names = pointsOf(certificate).some((url) => url.endsWith(crlUrl('', ski ?? '')))
+      return ski !== undefined && names ? [ski] : []
+    })
+  })
+  return new Set(skis)
+}
+
 /** @throws FleetError `registry_unavailable` */
 export const openImportedCrls = async (deps: Deps): Promise<ImportedCrls> => {
-  const { registry, issuers, clock, log, metrics } = deps
+  const { registry, issuers, clock, log, metrics, alert } = deps
   const kept = new Map<string, Kept>(
     (await registry.importedCrls()).map((crl) => [crl.ski, { crl, facts: readCrl(crl.der) }]),
   )
@@ -139,13 +167,21 @@ export const openImportedCrls = async (deps: Deps): Promise<ImportedCrls> => {
     for (const { crl } of kept.values()) {
       const { ski, thisUpdate, nextUpdate } = crl
       if (nextUpdate - now > Math.min(WARN_BEFORE, (nextUpdate - thisUpdate) / 2)) continue
-      log.warn(
+      alert(
+        'imported_crl_stale',
         { issuer: ski, next_update: instant(nextUpdate) },
         nextUpdate > now
           ? 'an imported CRL ends soon: sign the next one (sallyport ca crl) and import it'
           : 'an imported CRL has ended, and none is served: sign the next one (sallyport ca crl) and import it',
       )
     }
+    for (const ski of namedHere(issuers))
+      if (!kept.has(ski))
+        alert(
+          'imported_crl_stale',
+          { issuer: ski },
+          'certificates of issuing CAs name a CRL that was never imported, and readers who look for it refuse them: sign it (sallyport ca crl --first) and import it',
+        )
   }
   warn()
   const looking = setInterval(warn, LOOK_EVERY).unref()

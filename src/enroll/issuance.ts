@@ -13,8 +13,8 @@ import { readCsr } from '#pki/csr.ts'
 import { sha256Hex } from '#pki/keys.ts'
 import { newSerial } from '#pki/serial.ts'
 import { certificateValidity, judgeClock } from '#policy/enrollment.ts'
+import { extrasIn } from '#policy/enrollment-group.ts'
 import { judgeKey } from '#policy/keys.ts'
-import { fillProfile } from '#policy/profile.ts'
 import { renewalMoment, windowOf } from '#policy/renewal.ts'
 import type { Limits, Registry, Reservation } from '#registry/registry.ts'
 import type { Alert } from './alerts.ts'
@@ -122,12 +122,9 @@ const limitsOf = (group: EnrollmentGroup, issuerSki: string, issuerPerHour: numb
 
 /** @throws `device_id_invalid`: an admin's template and this id do not go together */
 const extrasFor = (group: EnrollmentGroup, deviceId: DeviceId): SubjectExtras | undefined => {
-  const filled = fillProfile(group.profile, deviceId)
+  const filled = extrasIn(group, deviceId)
   if (filled.ok) return filled.extras
-  throw new FleetError(
-    'device_id_invalid',
-    `the device id does not fit the group's profile: ${filled.field} ${filled.problem}`,
-  )
+  throw new FleetError(filled.reason, filled.detail)
 }
 
 /** What signing needs; the rest of {@link IssuanceDeps} is for those who decide. */
@@ -163,7 +160,8 @@ export const issueCertificate = async (
   const { group } = ask
   const serial = newSerial()
   // What a crash leaves: nothing before; after it a row `intended` that says what was meant, and that the same request completes.
-  const reserved = await overQuota.watch({ ...ask, group: group.name }, () =>
+  const by = { credential: ask.credential, actor: ask.actor, group: group.name }
+  const reserved = await overQuota.watch(by, () =>
     registry.reserve({
       now,
       actor: ask.actor,
@@ -189,14 +187,17 @@ export const issueCertificate = async (
 
   const intended = reserved.certificate
   // From the row and never from this request: one serial stands for one content, whoever completes it.
-  const der = await issuer.issueDevice({
-    deviceId: intended.deviceId,
-    spkiDer: ask.csr.spkiDer,
-    serial: intended.serial,
-    notBefore: intended.notBefore,
-    notAfter: intended.notAfter,
-    extras: intended.extras,
-  })
+  // a signer of its own has a quota of its own
+  const der = await overQuota.watch(by, () =>
+    issuer.issueDevice({
+      deviceId: intended.deviceId,
+      spkiDer: ask.csr.spkiDer,
+      serial: intended.serial,
+      notBefore: intended.notBefore,
+      notAfter: intended.notAfter,
+      extras: intended.extras,
+    }),
+  )
   // Two that raced for one row get what the first of them recorded.
   return issuedFrom(
     await registry.recordCertificate(intended.serial, sha256Hex(der), der, clock(), ask.actor),

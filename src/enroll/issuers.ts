@@ -20,7 +20,7 @@ export interface Issuers {
   all(): readonly Issuer[]
   /**
    * Those that are given out: CRL, OCSP answers, certificate. Not one that is only prepared, which nobody has been told of; one that is
-   * retired or revoked as long as somebody may hold a certificate of it. The active one first.
+   * retired or revoked as long as somebody may hold a certificate of it, and until `letGo`. The active one first.
    */
   published(): readonly Issuer[]
   /** What stands between a certificate of this issuer and the root, PEM; '' of one that was never ours. */
@@ -57,7 +57,7 @@ export interface LiveIssuers extends Issuers, AsyncDisposable {
   offered(): readonly Uint8Array[]
   /** A version of the chain that {@link LiveIssuers.offered} is at least as new as. */
   chainVersion(): number
-  /** Until when CRLs and OCSP answers of one that is retired or revoked are needed, ms. undefined: of no such, or never */
+  /** Until when at least CRLs and OCSP answers of one that is retired or revoked are needed, ms. undefined: of no such, or never */
   publishedUntil(ski: string): number | undefined
   /** What is configured and does not do what one may expect of it, and what to do; sentences. */
   notices(): readonly string[]
@@ -66,6 +66,12 @@ export interface LiveIssuers extends Issuers, AsyncDisposable {
    * @returns what was found and cannot be used, in words. @throws `registry_unavailable`
    */
   refresh(): Promise<readonly string[]>
+  /**
+   * Those that nobody will ask about any more are published no longer, and their keys given up. It is read again first: the CRL beyond the
+   * end of the last certificate may have come late, or not yet. Costs nothing while there is none.
+   * @throws `registry_unavailable`: they stay
+   */
+  letGo(): Promise<void>
   /** `listener` is called after each refresh that may have changed something. */
   onChange(listener: () => void): void
 }
@@ -118,7 +124,7 @@ type States = {
  * @throws what `find` and `open` throw of the configured one, or of one that is active, when no other is active and usable
  */
 export const openIssuers = async (o: {
-  readonly registry: Pick<Registry, 'issuers' | 'lastExpiry' | 'trustVersion'>
+  readonly registry: Pick<Registry, 'issuers' | 'lastExpiry' | 'firstCrlFrom' | 'trustVersion'>
   readonly clock: Clock
   readonly crlTtl: number
   readonly find: () => FoundIssuers | Promise<FoundIssuers>
@@ -131,16 +137,23 @@ export const openIssuers = async (o: {
   let configured: IssuerPlace | undefined
   let usable: readonly Issuer[] = []
   let actives: readonly Issuer[] = []
-  let published: readonly { readonly issuer: Issuer; readonly until: number }[] = []
+  let published: readonly Issuer[] = []
 
   const recordOf = (ski: string): IssuerRecord | undefined =>
     states.records.find((record) => record.ski === ski)
 
-  /** Of one that has ended. A stolen key makes certificates that are not on record: a revoked one is spoken of until its own end. */
+  /**
+   * Of one that has ended, its own end at the latest: by then nobody takes anything of it, and it signs nothing. A stolen key makes
+   * certificates that are not on record: a revoked one is spoken of until then.
+   */
   const endOf = async ({ ski, state, der }: IssuerRecord): Promise<number> => {
+    const { notAfter } = readCertificate(der)
+    if (state === 'revoked') return notAfter
     const last = await registry.lastExpiry(ski)
-    const kept = last === undefined ? -Infinity : last + o.crlTtl
-    return state === 'revoked' ? Math.max(kept, readCertificate(der).notAfter) : kept
+    if (last === undefined) return -Infinity
+    // one CRL beyond its end, whenever that was made or will be: of one that is to come this is the least, see letGo
+    const beyond = (await registry.firstCrlFrom(ski, last)) ?? clock()
+    return Math.min(Math.max(last, beyond) + o.crlTtl, notAfter)
   }
 
   /** Nobody will ask about it any more: then its key is not held either. */
@@ -153,9 +166,7 @@ export const openIssuers = async (o: {
     })
     usable = here.filter(({ record }) => record.state !== 'retired').map(({ issuer }) => issuer)
     actives = here.filter(({ record }) => record.state === 'active').map(({ issuer }) => issuer)
-    published = here
-      .filter(({ record }) => record.state !== 'prepared')
-      .map(({ issuer }) => ({ issuer, until: states.ends.get(issuer.ski) ?? Infinity }))
+    published = here.filter(({ record }) => record.state !== 'prepared').map(({ issuer }) => issuer)
   }
 
   const readStates = async (): Promise<void> => {
@@ -244,10 +255,7 @@ export const openIssuers = async (o: {
     },
     signing,
     all: () => usable,
-    published: () => {
-      const now = clock()
-      return published.filter(({ until }) => until >= now).map(({ issuer }) => issuer)
-    },
+    published: () => published,
     chainPemOf: (wanted) => {
       const open = opened.get(wanted)
       if (open !== undefined) return open.chainPem
@@ -274,6 +282,9 @@ export const openIssuers = async (o: {
       if (configured === undefined || record === undefined) return []
       const waits = record.state === 'prepared' || record.state === 'offered'
       return waits ? [noticeOf(configured, record, actives.length > 0)] : []
+    },
+    letGo: async () => {
+      if (published.some(({ ski }) => isOver(ski))) await serially(readStates)
     },
     refresh: () =>
       serially(async () => {

@@ -5,7 +5,7 @@
 
 import { conditionOf, type Device } from '#fleet/device.ts'
 import { FleetError } from '#fleet/errors.ts'
-import type { DeviceRevocationReason } from '#fleet/revocation-reason.ts'
+import type { GivenRevocationReason } from '#fleet/revocation-reason.ts'
 import { DEVICE_VERB_NAMES, type DeviceVerb } from '#policy/revocation.ts'
 import type { CertificateSummary } from '#registry/registry.ts'
 import * as wire from '#wire/rest.ts'
@@ -81,7 +81,7 @@ const SUMMARIES: Readonly<Record<DeviceVerb, string>> = {
   revoke: 'All certificates and bound tokens of the device are void',
 }
 
-const reasonOf = (body: unknown): DeviceRevocationReason | undefined =>
+const reasonOf = (body: unknown): GivenRevocationReason | undefined =>
   (body as wire.RevokeRequest | null | undefined)?.reason
 
 export const deviceRoutes = (app: App, deps: OperatorApiDeps): void => {

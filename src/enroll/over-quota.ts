@@ -1,6 +1,7 @@
 /**
  * A quota that is used up is told: a claim certificate that has leaked stops there, and somebody must come to know. Once an hour for each
- * bootstrap certificate and for each other quota, since who was refused will ask again and again. Not the quotas: the registry counts.
+ * bootstrap certificate that is spent and for each other quota, since who was refused will ask again and again. Not the quotas: the
+ * registry counts.
  */
 
 import { HOUR, type Clock } from '#fleet/clock.ts'
@@ -39,8 +40,9 @@ export const createOverQuota = ({
         return await work()
       } catch (error) {
         if (!(error instanceof FleetError) || error.code !== 'quota_exceeded') throw error
-        // a full group or hour is one thing, however many come
-        const quota = credential.kind === 'bootstrap' ? credential.id : `${group}: ${error.detail}`
+        // a full group or hour is one thing, however many come; what a credential itself has used up is used up for good
+        const isOwn = credential.kind === 'bootstrap' && error.retryAfter === undefined
+        const quota = isOwn ? credential.id : `${group}: ${error.detail}`
         if (isNew(quota))
           alert(
             'quota_exceeded',

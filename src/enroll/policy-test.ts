@@ -1,10 +1,10 @@
 /**
  * USE CASE: would this certificate, device or service token be let in, and by which policy? The facts are gathered here as the gateway gathers
  * them, but that our own check of the chain stands in for OpenSSL's; the verdict is #policy's, the same that the doors ask for. Nothing
- * is changed, counted or logged by asking.
+ * is changed, counted or logged by asking. Not the reading of the question: policy-test-ask.ts.
  */
 
-import { MQTT_DEFAULTS, type AccessSnapshot, type TopicAct } from '#fleet/access.ts'
+import { MQTT_DEFAULTS, type AccessSnapshot } from '#fleet/access.ts'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Clock } from '#fleet/clock.ts'
 import { isDeviceId, type DeviceId } from '#fleet/device-id.ts'
@@ -22,7 +22,7 @@ import { inTurns } from '#runtime/in-turns.ts'
 import { crlsReading, NO_CRLS, type AnchorCrls } from '#trust/crls.ts'
 import { asksForCrls, standAlone } from '#trust/standing.ts'
 import type { PolicyTest, PolicyTested } from '#wire/policy-test.ts'
-import { isTopicFilter, isTopicName, stripShare } from '#wire/topics.ts'
+import { askOf, facingOf } from './policy-test-ask.ts'
 import { bad, within } from './reading.ts'
 import { createSerially } from './serially.ts'
 import { serviceTokenState } from './service-tokens.ts'
@@ -120,32 +120,6 @@ const serviceTokenOf = async (
   return { kind: 'good', id, name, ...(expiresAt === undefined ? {} : { expiresAt }) }
 }
 
-/** As a door has it: without port and trailing dot. */
-const hostOf = (text: string): string =>
-  text
-    .toLowerCase()
-    .replace(/:\d{1,5}$/, '')
-    .replace(/\.$/, '')
-
-const askOf = ({ mqtt, method = 'GET', target = '/', origin }: PolicyTest, host: string): Ask => {
-  const page = origin === undefined ? {} : { origin }
-  if (mqtt === undefined) return { door: 'https', host, method, target, ...page }
-  if (mqtt.act !== 'connect')
-    // a shared subscription is judged by what it is of
-    return { door: 'mqtt', host, act: mqtt.act, topic: topicOf(mqtt.act, mqtt.topic) }
-  const { act, client_id: clientId, websocket = false } = mqtt
-  return { door: 'mqtt', host, act, clientId, websocket, ...page }
-}
-
-/** As the door asks: what is no topic, or none of a subscription, never comes to a verdict there. @throws FleetError `bad_request` */
-const topicOf = (act: TopicAct, text: string): string => {
-  const topic = act === 'subscribe' ? stripShare(text) : text
-  const isOne = act === 'subscribe' ? isTopicFilter : isTopicName
-  if (topic === undefined || !isOne(topic))
-    throw bad('mqtt.topic', `${text} is not an MQTT topic ${act === 'subscribe' ? 'filter' : 'name'}`)
-  return topic
-}
-
 /** Which ClientID it has at the broker. */
 const clientIdOf = (ask: Ask, decision: Decision): { readonly client_id?: string } => {
   if (ask.door !== 'mqtt' || ask.act !== 'connect' || !decision.allow) return {}
@@ -203,7 +177,8 @@ export const testPolicy = async (
   ask: PolicyTest,
 ): Promise<PolicyTested> => {
   const now = ask.at === undefined ? clock() : Date.parse(ask.at)
-  const host = hostOf(ask.host)
+  const facing = facingOf(ask.host)
+  const { host } = facing
   const presented = await presentedBy(registry, ask, now)
   const serviceToken = await serviceTokenOf(registry, ask.service_token_id, now)
   const snapshot = registry.access()
@@ -218,7 +193,7 @@ export const testPolicy = async (
       serverName: host,
       address: ask.address ?? '',
     },
-    ask: askOf(ask, host),
+    ask: askOf(ask, facing),
     credentials: { serviceToken: () => serviceToken, session: () => ({ kind: 'absent' }) },
     sessionDuration,
     registry: { access: compileAccess(snapshot), standing },

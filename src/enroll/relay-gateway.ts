@@ -8,10 +8,11 @@ import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { createChecks, verifyChain } from '#pki/chain.ts'
+import { judgeBootstrapCa } from '#pki/client-ca.ts'
 import { gatewayIdOf, judgeGatewayLeaf, namesGateway } from '#policy/keys.ts'
 import type { RegistryReader } from '#registry/registry.ts'
 import { readAll } from '#trust/anchor-load.ts'
-import { judgeCa } from '#trust/bootstrap-groups.ts'
+import { rootsAmong } from '#trust/ca-limits.ts'
 import { RELAY_PATH } from '#wire/relay.ts'
 import { peerOf, type App } from './http-app.ts'
 
@@ -36,8 +37,16 @@ const refuse = (code: FleetError['code'], detail: string): never => {
   throw new FleetError(code, detail)
 }
 
-/** @returns the chain, leaf first */
-const verify = ({ registry, deviceKeys, anchors, clock }: Desk, peer: Peer, leaf: CertificateFacts) => {
+/**
+ * @param roots those of the anchors at which a chain may end
+ * @returns the chain, leaf first
+ */
+const verify = (
+  { registry, deviceKeys, anchors, clock }: Desk,
+  roots: readonly CertificateFacts[],
+  peer: Peer,
+  leaf: CertificateFacts,
+): readonly CertificateFacts[] => {
   const now = clock()
   if (now > leaf.notAfter) refuse('certificate_expired', 'the certificate of the gateway has expired')
   if (now < leaf.notBefore)
@@ -49,11 +58,11 @@ const verify = ({ registry, deviceKeys, anchors, clock }: Desk, peer: Peer, leaf
     refuse('certificate_wrong_purpose', 'this is the certificate of a device')
   const verified = verifyChain({
     leaf,
-    pool: readAll(peer.sentChain),
-    roots: anchors,
+    pool: [...readAll(peer.sentChain), ...anchors],
+    roots,
     now,
     checks: createChecks(MOST_CHECKS),
-    judgeCa,
+    judgeCa: judgeBootstrapCa,
   })
   if (!verified.ok) return refuse('certificate_untrusted', verified.problem)
   const devices = deviceKeys()
@@ -64,6 +73,7 @@ const verify = ({ registry, deviceKeys, anchors, clock }: Desk, peer: Peer, leaf
 
 /** One peer is one connection: its chain is verified once; its dates are held against the clock, and its id against those shut out, each time. */
 export const createAcceptGateway = (desk: Desk): AcceptGateway => {
+  const roots = rootsAmong(desk.anchors)
   const verified = new WeakMap<Peer, { readonly id: string; readonly until: number }>()
   const allowed = (id: string): string =>
     desk.denied.has(id) ? refuse('forbidden', 'this gateway is shut out (enroll.relay_deny)') : id
@@ -75,7 +85,7 @@ export const createAcceptGateway = (desk: Desk): AcceptGateway => {
       return refuse('certificate_required', 'present the certificate of the gateway')
     const known = verified.get(peer)
     if (known !== undefined && desk.clock() <= known.until) return allowed(known.id)
-    const chain = verify(desk, peer, leaf)
+    const chain = verify(desk, roots, peer, leaf)
     const id = gatewayIdOf(leaf) as string
     verified.set(peer, { id, until: Math.min(...chain.map(({ notAfter }) => notAfter)) })
     return allowed(id)

@@ -26,7 +26,7 @@ import {
   type IssuanceDeps,
   type Issued,
 } from './issuance.ts'
-import { suspectClone } from './suspect-clone.ts'
+import { suspectClone, unasked } from './suspect-clone.ts'
 
 /** Who speaks on this connection, by a certificate that is good at this desk. */
 export type Holder = {
@@ -131,16 +131,16 @@ const historyOf = ({ registry, clock }: RenewalDeps, { fingerprint }: Renewer) =
 const refuseRevoked = async (deps: RenewalDeps, { renewer, group, csr }: Case): Promise<never> => {
   const history = await historyOf(deps, renewer)
   if (history?.displaced === true && history.successor?.spkiSha256 !== csr.spkiSha256)
-    await suspectClone(deps, renewer, group, csr.spkiSha256)
+    await suspectClone(deps, renewer, unasked(group), csr.spkiSha256)
   throw new FleetError('certificate_revoked', 'present the current certificate of the device')
 }
 
 /** Two that hold one certificate push each other's pending ones out; no alarm would come of it before one of them is used. */
-const watchKeys = async (deps: RenewalDeps, { renewer, group, csr }: Case): Promise<void> => {
+const watchKeys = async (deps: RenewalDeps, { renewer, csr }: Case): Promise<void> => {
   const history = await historyOf(deps, renewer)
   if ((history?.keys ?? 0) < SUSPICIOUS_KEYS) return
   // a device that loses its answers may look like this: it is told, and nothing is done to it
-  await suspectClone(deps, renewer, { ...group, onClone: 'alert' }, csr.spkiSha256)
+  await suspectClone(deps, renewer, { onClone: 'alert' }, csr.spkiSha256)
 }
 
 /** @throws FleetError: the key's refusal, and that of an expired certificate whose signatures do not verify */
@@ -159,7 +159,7 @@ const checkSuccessor = async (deps: RenewalDeps, { renewer, group, csr }: Case):
     // its successor came into use before it ended: who comes now, with a key of their own, is no device that slept too long
     const history = await historyOf(deps, renewer)
     if (history?.successor !== undefined && history.successor.spkiSha256 !== csr.spkiSha256)
-      await suspectClone(deps, renewer, group, csr.spkiSha256)
+      await suspectClone(deps, renewer, unasked(group), csr.spkiSha256)
     throw new FleetError(refusal, 'an expired certificate renews with its own key, or the registered one')
   }
   if (refusal !== undefined) throw new FleetError(refusal, `the group takes ${group.keyKinds.join(', ')}`)

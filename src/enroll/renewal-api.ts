@@ -6,6 +6,7 @@
 import { FleetError } from '#fleet/errors.ts'
 import { adviseRenewal } from '#policy/renewal.ts'
 import { ConfirmResponse, NoBody, RenewalAdvice } from '#wire/rest.ts'
+import { verifyExpired } from './expired-chain.ts'
 import { peerOf, type App } from './http-app.ts'
 import type { IssuanceDeps } from './issuance.ts'
 import { acceptHolder, type Holder } from './renew-device.ts'
@@ -17,13 +18,15 @@ declare module 'fastify' {
   }
 }
 
-type Desk = Pick<IssuanceDeps, 'registry' | 'clock'>
+type Desk = Pick<IssuanceDeps, 'registry' | 'clock' | 'issuers'>
 
-/** @throws `group_disabled`: its group is gone; `registry_unavailable` */
-const adviceFor = async ({ registry, clock }: Desk, holder: Holder): Promise<RenewalAdvice> => {
+/** @throws `group_disabled`: its group is gone; `registry_unavailable`; of an expired certificate, those of {@link verifyExpired} */
+const adviceFor = async (deps: Desk, holder: Holder): Promise<RenewalAdvice> => {
+  const { registry, clock } = deps
   const group = registry.groups().get(holder.group)
   if (group === undefined) throw new FleetError('group_disabled', 'the group of the device is gone')
   const { leaf, record, late } = holder
+  if (late) await verifyExpired(deps, leaf, record.issuerSki, clock())
   const advice = adviseRenewal({
     validity: record,
     serial: record.serial,

@@ -1,7 +1,7 @@
 /** Routes of single certificates (listed, shown, revoked), of the revocation of a group, and of CRLs. Devices: operator-device-routes.ts. */
 
 import { FleetError } from '#fleet/errors.ts'
-import type { DeviceRevocationReason } from '#fleet/revocation-reason.ts'
+import type { GivenRevocationReason } from '#fleet/revocation-reason.ts'
 import { readCertificate } from '#pki/certificate.ts'
 import { toPem } from '#pki/pem.ts'
 import { serialFromText } from '#pki/serial.ts'
@@ -61,7 +61,7 @@ const crlOf = (issuer: string, source: wire.CrlItem['source'], crl: Crl): wire.C
   path: `/crl/${issuer}.crl`,
 })
 
-const reasonOf = (body: { readonly reason?: DeviceRevocationReason } | null | undefined) =>
+const reasonOf = (body: { readonly reason?: GivenRevocationReason } | null | undefined) =>
   body?.reason ?? 'unspecified'
 
 /** Until when a serial is listed: nobody takes a certificate that has outlived its issuer. @throws bad_request */
@@ -96,13 +96,19 @@ export const revocationRoutes = (app: App, deps: OperatorApiDeps & RevocationDep
     {
       config: { role: 'viewer' },
       schema: {
-        summary: 'Certificates of devices, newest first',
+        summary: 'Certificates of all devices or of one, newest first',
         querystring: wire.CertificatePageQuery,
         response: { 200: rest.listOf(wire.CertificateItem) },
       },
     },
-    async ({ query: { after, limit = 100, state, issuer } }) => {
-      const { items, next } = await registry.listCertificates({ after, limit, state, issuerSki: issuer })
+    async ({ query: { after, limit = 100, device, state, issuer } }) => {
+      const { items, next } = await registry.listCertificates({
+        after,
+        limit,
+        deviceId: device,
+        state,
+        issuerSki: issuer,
+      })
       return { items: items.map(itemOf), next: next ?? null }
     },
   )

@@ -7,7 +7,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Actor } from '#fleet/credentials.ts'
 import { SECOND, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
-import type { DeviceRevocationReason } from '#fleet/revocation-reason.ts'
+import type { GivenRevocationReason } from '#fleet/revocation-reason.ts'
 import type { Registry } from '#registry/registry.ts'
 
 /** Devices in one transaction, about 2 ms. */
@@ -26,7 +26,7 @@ export const revokeGroup = async (
   { registry, clock }: { readonly registry: Registry; readonly clock: Clock },
   ask: {
     readonly group: string
-    readonly reason: DeviceRevocationReason
+    readonly reason: GivenRevocationReason
     readonly after?: string | undefined
     readonly within?: number
   },

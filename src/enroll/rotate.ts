@@ -9,7 +9,7 @@ import type { IssuerRecord } from '#fleet/certificate.ts'
 import { SECOND, type Clock } from '#fleet/clock.ts'
 import type { Actor } from '#fleet/credentials.ts'
 import { FleetError } from '#fleet/errors.ts'
-import type { IssuerRevocationReason } from '#fleet/revocation-reason.ts'
+import type { GivenRevocationReason } from '#fleet/revocation-reason.ts'
 import { readCertificate, readCertificates } from '#pki/certificate.ts'
 import { issuedBy, verifyChain } from '#pki/chain.ts'
 import {
@@ -161,7 +161,7 @@ const keyNote = ({ issuers, clock }: Authorities, ski: string): string => {
   const until = issuers.publishedUntil(ski)
   return until === undefined || until < clock()
     ? 'Its key is needed no more: it may be destroyed.'
-    : `Its CRL and its OCSP answers are made until ${instant(until)}, for whoever asks about its last certificates: keep its key until then.`
+    : `Its CRL and its OCSP answers are made until ${instant(until)} at least, for whoever asks about its last certificates: keep its key until then, and until the desk has let go of it (docs/ca-life.md).`
 }
 
 /** @throws `not_found`, `conflict`: not from this state, or not yet; `registry_unavailable` */
@@ -212,7 +212,7 @@ const firstFlag = async ({ registry }: Authorities, parent: string | undefined):
 /** @throws `not_found`, `conflict`: it is revoked already; `registry_unavailable` */
 export const revokeIssuer = async (
   o: Authorities,
-  ask: { readonly ski: string; readonly reason: IssuerRevocationReason },
+  ask: { readonly ski: string; readonly reason: GivenRevocationReason },
   actor: Actor,
 ): Promise<Moved<IssuerRecord>> => {
   const { serial, authorityKeyId: parent } = readCertificate(findIssuer(o, ask.ski).der)

@@ -144,7 +144,8 @@ export const openEnrollDesk = async (
   const predecessors = issuers
     .records()
     .filter(({ ski }) => !issuers.published().some((issuer) => issuer.ski === ski))
-  const importedCrls = opened.use(await openImportedCrls({ registry, issuers, clock, log, metrics }))
+  const alert = createAlert({ log, metrics })
+  const importedCrls = opened.use(await openImportedCrls({ registry, issuers, clock, log, metrics, alert }))
   const published = (ski: string): boolean => importedCrls.current(ski) !== undefined
   await warnOfUnpublished({ registry, issuers: predecessors, published, clock, log, metrics })
 
@@ -153,7 +154,6 @@ export const openEnrollDesk = async (
     createFailureLimits({ perMinute, clock: () => performance.now(), ...(detail && { detail }) })
   const webhookSecretFile = config.enroll.webhook_secret_file
   const webhookSecret = webhookSecretFile === undefined ? undefined : readWebhookSecret(webhookSecretFile)
-  const alert = createAlert({ log, metrics })
   const ticks = () => performance.now()
   const anchorCrls = opened.use(
     await openAnchorCrls({ registry, clock, log, metrics, alert, ticks, random: Math.random }),
@@ -231,7 +231,11 @@ export const openEnrollDesk = async (
   const crls = opened.use(
     await openCrlPublisher({
       registry,
-      issuers: () => issuers.published(),
+      issuers: async () => {
+        // a registry that cannot be read now: they stay, and the CRLs say so
+        await issuers.letGo().catch(() => undefined)
+        return issuers.published()
+      },
       clock,
       log,
       ttl: config.enroll.crl_ttl,
@@ -268,7 +272,7 @@ export const openEnrollDesk = async (
       importedCrls,
     }),
   )
-  opened.use(await watchAuthorities({ config, registry, issuers, trust, root, clock, log, metrics }))
+  opened.use(await watchAuthorities({ config, registry, issuers, trust, root, clock, log, metrics, alert }))
   opened.use(watchAssertionKeys({ keys: signingKeys, log }))
   const suspect = createCloneReports({ registry, clock, alert, log })
   opened.use(followInbox({ registry, inbox, clock, log, suspect }))

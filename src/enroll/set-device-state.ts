@@ -5,7 +5,7 @@ import type { Actor } from '#fleet/credentials.ts'
 import type { Clock } from '#fleet/clock.ts'
 import type { Device } from '#fleet/device.ts'
 import { FleetError } from '#fleet/errors.ts'
-import type { DeviceRevocationReason } from '#fleet/revocation-reason.ts'
+import type { GivenRevocationReason } from '#fleet/revocation-reason.ts'
 import { judgeDeviceChange, type DeviceVerb } from '#policy/revocation.ts'
 import type { Registry } from '#registry/registry.ts'
 
@@ -22,7 +22,7 @@ export const setDeviceState = async (
   ask: {
     readonly id: string
     readonly verb: DeviceVerb
-    readonly reason?: DeviceRevocationReason | undefined
+    readonly reason?: GivenRevocationReason | undefined
     readonly ifRevision?: number | undefined
   },
   actor: Actor,

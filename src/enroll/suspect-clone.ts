@@ -15,6 +15,11 @@ import type { Holder } from './renew-device.ts'
 type Deps = { readonly registry: Registry; readonly clock: Clock; readonly alert: Alert }
 type Group = Pick<EnrollmentGroup, 'onClone'>
 
+/** An operator is asked by a renewal that waits. Where none does, no request comes, and none is told of. */
+export const unasked = ({ onClone }: Group): Group => ({
+  onClone: onClone === 'approval' ? 'alert' : onClone,
+})
+
 type Suspicion = {
   readonly deviceId: DeviceId
   readonly fingerprint: string

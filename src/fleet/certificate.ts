@@ -10,8 +10,15 @@ import type { RevocationReason } from './revocation-reason.ts'
 export const KEY_KINDS = ['P-256', 'P-384', 'P-521', 'Ed25519', 'RSA'] as const
 export type KeyKind = (typeof KEY_KINDS)[number]
 
-/** `other`: a key we have no name for; always refused. `bits`: modulus length for RSA, field size otherwise. */
-export type KeyFacts = { readonly kind: KeyKind | 'other'; readonly bits: number }
+/**
+ * `other`: a key we have no name for, or one whose maker was broken; always refused. `bits`: modulus length for RSA, field size otherwise.
+ * `weakness`: of the latter, what is wrong with it, in words.
+ */
+export type KeyFacts = {
+  readonly kind: KeyKind | 'other'
+  readonly bits: number
+  readonly weakness?: string
+}
 
 export const KEY_USAGES = [
   'digitalSignature',

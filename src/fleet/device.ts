@@ -36,14 +36,13 @@ export const DEVICE_TRANSITIONS: readonly {
   { from: 'revoked', to: 'retired', by: 'operator' },
 ]
 
-const movesFrom = (state: DeviceState): readonly DeviceState[] => [
-  ...new Set(
-    // `resume` is asked for as `active`, whatever comes of it
-    DEVICE_TRANSITIONS.filter(
-      ({ from, to, by }) => by === 'operator' && from === state && to !== 'registered',
-    ).map(({ to }) => to),
-  ),
-]
+/** Is there such a move? Whoever changes a state asks here, and nowhere else. */
+export const mayMove = (from: DeviceState, to: DeviceState, by: Mover): boolean =>
+  DEVICE_TRANSITIONS.some((move) => move.from === from && move.to === to && move.by === by)
+
+const movesFrom = (state: DeviceState): readonly DeviceState[] =>
+  // `resume` is asked for as `active`, whatever comes of it
+  DEVICE_STATES.filter((to) => to !== 'registered' && mayMove(state, to, 'operator'))
 
 /** From each state, where an operator may move a device. */
 export const DEVICE_MOVES = Object.fromEntries(

@@ -22,23 +22,19 @@ const BY_CODE: ReadonlyMap<number, RevocationReason> = new Map(
 export const reasonOfCode = (code: number | undefined): RevocationReason | undefined =>
   code === undefined ? undefined : BY_CODE.get(code)
 
-/** What an operator may give for a device: a hold is `suspend`, and the CA's own reasons are not a device's. */
-export const DEVICE_REVOCATION_REASONS = [
+/**
+ * What an operator may give: every reason of the RFC, for whatever is revoked. But a hold, which is `suspend`, and which no CA has. They
+ * stand on the CRL of whoever issued it; of an issuing CA that is the root's. Of a device's key only `keyCompromise` says that others have it:
+ * the other two say it of who vouched for it.
+ */
+export const GIVEN_REVOCATION_REASONS = [
   'unspecified',
   'keyCompromise',
-  'affiliationChanged',
-  'superseded',
-  'cessationOfOperation',
-  'privilegeWithdrawn',
-] as const satisfies readonly RevocationReason[]
-export type DeviceRevocationReason = (typeof DEVICE_REVOCATION_REASONS)[number]
-
-/** What an operator may give for an issuing CA: these stand in the root's CRL. */
-export const ISSUER_REVOCATION_REASONS = [
-  'unspecified',
   'cACompromise',
   'affiliationChanged',
   'superseded',
   'cessationOfOperation',
+  'privilegeWithdrawn',
+  'aACompromise',
 ] as const satisfies readonly RevocationReason[]
-export type IssuerRevocationReason = (typeof ISSUER_REVOCATION_REASONS)[number]
+export type GivenRevocationReason = (typeof GIVEN_REVOCATION_REASONS)[number]

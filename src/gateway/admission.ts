@@ -15,7 +15,7 @@ import {
   type Credentials,
   type Facts,
 } from '#policy/admission.ts'
-import type { Ask, Decision, TopicJudge } from '#policy/decision.ts'
+import type { Allowed, Ask, Decision, TopicJudge } from '#policy/decision.ts'
 import type { RegistryReader } from '#registry/registry.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Metrics } from '#runtime/metrics.ts'
@@ -23,9 +23,13 @@ import type { Anchors } from './anchors.ts'
 import type { AnonymousLines } from './anonymous-lines.ts'
 import { loggedSubject, subjectOfToken } from './sessions/revoked.ts'
 import { whoIsAccess } from './who-is.ts'
+import { createWordings } from './wordings.ts'
 
 /** Characters of what was asked for that a line has. */
 export const MAX_LOGGED_PATH = 256
+
+/** Which report-only policy a log line names that would have refused, and how it was written then; undefined: none. */
+export type Reported = string | undefined
 
 export interface Admission {
   /**
@@ -43,8 +47,17 @@ export interface Admission {
    * @param applicationId of the session that came along; its durations and binding count. No log.
    */
   whoIs(peer: Peer, host: string, credentials: Credentials, applicationId: string | undefined): Decision
-  /** One count by door and reason, and one log line; of refusals without an identity as many lines as {@link AnonymousLines} allows. */
-  record(peer: Peer, ask: Ask, decision: Decision, requestId: string): void
+  /**
+   * One count by door and reason, and one log line; of those without an identity as many lines as {@link AnonymousLines} allows.
+   * @returns for {@link Admission.recordAgain}
+   */
+  record(peer: Peer, ask: Ask, decision: Decision, requestId: string): Reported
+  /**
+   * Of what was let in and recorded, and may stay: says so where a report-only policy would end it, once until that policy is written otherwise.
+   * @param reported what the last of these calls returned
+   * @param requestId of the line, if there is one
+   */
+  recordAgain(peer: Peer, ask: Ask, decision: Allowed, reported: Reported, requestId: () => string): Reported
   /** Rises whenever the feed saw any change or failed: a remembered verdict is good for one epoch. */
   epoch(): number
 }
@@ -62,6 +75,8 @@ const describe = (ask: Ask): Record<string, string> => {
     ? { door: ask.door, host: ask.host, act: ask.act, client_id: asked }
     : { door: ask.door, host: ask.host, act: ask.act, topic: asked }
 }
+
+const reasonOf = (decision: Decision): string => (decision.allow ? 'allowed' : decision.reason)
 
 const sessionName = (decision: Decision): string | undefined =>
   decision.allow && decision.session !== undefined
@@ -93,8 +108,10 @@ export const createAdmission = (o: {
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
-  /** for refusals of those who are nobody yet, and for whom nobody asks who they are */
-  readonly anonymousLines: AnonymousLines
+  /** for refusals of those who are nobody yet */
+  readonly anonymousLines: Pick<AnonymousLines, 'take'>
+  /** for whom a bypass lets in: nobody asks who they are, and what they cause leaves no refusal without its line */
+  readonly bypassLines: Pick<AnonymousLines, 'take'>
   /** https.session_duration, ms */
   readonly sessionDuration: number
   readonly epoch: () => number
@@ -109,7 +126,41 @@ export const createAdmission = (o: {
     'Verdicts that a report-only policy would have changed',
     ['door', 'outcome'],
   )
+  const wordingOf = createWordings()
   let readable = true
+  /** as it was last judged by: what is recorded was judged a moment ago, and does not ask again */
+  let judged: Pick<AccessSnapshot, 'policies' | 'ruleGroups'> = { policies: [], ruleGroups: [] }
+
+  /** What would have been said if every report-only policy were in force. */
+  const countReport = ({ door }: Ask, decision: Decision): void => {
+    const other = decision.allow ? decision.wouldDeny : decision.wouldAllow
+    if (other !== undefined) reportOnly.inc({ door, outcome: decision.allow ? 'would_deny' : 'would_allow' })
+  }
+  const reportedBy = (decision: Decision): Reported =>
+    decision.allow && decision.wouldDeny !== undefined ? wordingOf(judged, decision.wouldDeny) : undefined
+  /** One line, where there may be one. */
+  const write = (peer: Peer, ask: Ask, decision: Decision, requestId: string, message: string): void => {
+    const { identity } = decision
+    const isSomebody = identity !== undefined && identity.kind !== 'none'
+    const lines = decision.allow ? o.bypassLines : o.anonymousLines
+    if (!isSomebody && !lines.take()) return
+    log.info(
+      {
+        ...describe(ask),
+        reason: reasonOf(decision),
+        identity: identity && nameOf(identity),
+        application: decision.allow ? decision.application.name : decision.application,
+        policy: decision.policy,
+        session: sessionName(decision),
+        would_deny: decision.allow ? decision.wouldDeny : undefined,
+        would_allow: decision.allow ? undefined : decision.wouldAllow,
+        fingerprint: peer.leaf?.fingerprint,
+        address: peer.address,
+        request_id: requestId,
+      },
+      message,
+    )
+  }
 
   const gather = (
     peer: Peer,
@@ -122,8 +173,11 @@ export const createAdmission = (o: {
         snapshot,
         standing: anchors.standing(snapshot, peer, host, (fingerprint) => registry.status(fingerprint)),
       }
-      if (!readable) log.info('the registry can be read again')
-      readable = true
+      judged = snapshot
+      if (!readable) {
+        log.info('the registry can be read again')
+        readable = true
+      }
       return facts
     } catch (err) {
       // once per outage: every refused request has its own line already
@@ -148,33 +202,17 @@ export const createAdmission = (o: {
       return admit({ now: clock(), peer, ask, credentials, sessionDuration, registry })
     },
     record: (peer, ask, decision, requestId) => {
-      const { door } = ask
-      const reason = decision.allow ? 'allowed' : decision.reason
-      decisions.inc({ door, reason })
-      // what would have been said if every report-only policy were in force
-      const wouldDeny = decision.allow ? decision.wouldDeny : undefined
-      const wouldAllow = decision.allow ? undefined : decision.wouldAllow
-      if (wouldDeny !== undefined) reportOnly.inc({ door, outcome: 'would_deny' })
-      if (wouldAllow !== undefined) reportOnly.inc({ door, outcome: 'would_allow' })
-      const { identity } = decision
-      const isSomebody = identity !== undefined && identity.kind !== 'none'
-      if (!isSomebody && !o.anonymousLines.take()) return
-      log.info(
-        {
-          ...describe(ask),
-          reason,
-          identity: identity && nameOf(identity),
-          application: decision.allow ? decision.application.name : decision.application,
-          policy: decision.policy,
-          session: sessionName(decision),
-          would_deny: wouldDeny,
-          would_allow: wouldAllow,
-          fingerprint: peer.leaf?.fingerprint,
-          address: peer.address,
-          request_id: requestId,
-        },
-        decision.allow ? 'admitted' : 'refused',
-      )
+      decisions.inc({ door: ask.door, reason: reasonOf(decision) })
+      countReport(ask, decision)
+      write(peer, ask, decision, requestId, decision.allow ? 'admitted' : 'refused')
+      return reportedBy(decision)
+    },
+    recordAgain: (peer, ask, decision, reported, requestId) => {
+      const now = reportedBy(decision)
+      if (now === undefined || now === reported) return now
+      countReport(ask, decision)
+      write(peer, ask, decision, requestId(), 'stays')
+      return now
     },
     epoch: o.epoch,
   }

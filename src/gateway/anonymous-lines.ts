@@ -13,7 +13,8 @@ export type AnonymousLines = Disposable & {
   take(): boolean
 }
 
-export const createAnonymousLines = (log: Log, perMinute = PER_MINUTE): AnonymousLines => {
+/** @param rest what the line says that is about those without one */
+export const createAnonymousLines = (log: Log, rest: string, perMinute = PER_MINUTE): AnonymousLines => {
   let taken = 0
   let timer: NodeJS.Timeout | undefined
   const turn = (): void => {
@@ -21,7 +22,7 @@ export const createAnonymousLines = (log: Log, perMinute = PER_MINUTE): Anonymou
     timer = undefined
     const more = taken - perMinute
     taken = 0
-    if (more > 0) log.info({ left_out: more }, 'refused: more clients that nobody knows')
+    if (more > 0) log.info({ left_out: more }, rest)
   }
   return {
     take: () => {

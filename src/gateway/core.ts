@@ -22,6 +22,7 @@ import { startFeed } from './feed.ts'
 import { createKeyRing, type KeyRing } from './key-ring.ts'
 import { createLive, type LiveControl } from './live.ts'
 import { createNamedCas } from './named-cas.ts'
+import type { EndedHolder } from './sessions/ended-holders.ts'
 import { createSessions, type Sessions } from './sessions/sessions.ts'
 
 export type Core = AsyncDisposable &
@@ -51,12 +52,21 @@ export type Core = AsyncDisposable &
     sighting(door: InboxEntry['door'], fingerprint: string): void
     /** Somebody else seems to hold this certificate too: two live MQTT connections have taken a ClientID from each other. The enroll desk hears of it. */
     suspect(fingerprint: string): void
+    /** Somebody has logged out in another process of this gateway, which has told the enroll desk. */
+    loggedOutElsewhere(ended: EndedHolder): void
     /** Called with every batch of changes, after what is connected has been told to judge itself again. What it throws makes the batch come again. */
     onChanges(listener: (changes: readonly Change[]) => void): Disposable
   }
 
-/** @throws FleetError `config_invalid`, `registry_unavailable` */
-export const openCore = async (config: Config, { log, metrics, clock }: Scope): Promise<Core> => {
+/**
+ * @param tellOthers of a logout, before the registry does; undefined: this is the only process whose sessions they are
+ * @throws FleetError `config_invalid`, `registry_unavailable`
+ */
+export const openCore = async (
+  config: Config,
+  { log, metrics, clock }: Scope,
+  tellOthers?: (ended: EndedHolder) => Promise<void>,
+): Promise<Core> => {
   await using opened = new AsyncDisposableStack()
 
   const identity = opened.use(openServerIdentity(config.tls, log))
@@ -85,9 +95,11 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
       anchors.standingOfRecorded(registry.access(), leaf, host, (fingerprint) =>
         registry.status(fingerprint),
       ),
-    ended: (holder, at) => {
+    ended: (ended) => {
+      const { holder, at } = ended
       inbox.append({ kind: 'logout', subject: holder, at, door: 'https' })
       live.recheckHolder(holder)
+      return tellOthers?.(ended)
     },
   })
   metrics.gauge('sallyport_live_entries', 'Requests and connections being served', [], () => live.size())
@@ -138,9 +150,11 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
   await crls.load()
   const feed = opened.use(startFeed({ registry, cursor, log, onChanges: apply }))
 
-  const anonymousLines = opened.use(createAnonymousLines(log))
+  const anonymousLines = opened.use(createAnonymousLines(log, 'refused: more clients that nobody knows'))
+  const bypassLines = opened.use(createAnonymousLines(log, 'admitted: more requests by a bypass'))
   const admission = createAdmission({
     anonymousLines,
+    bypassLines,
     access,
     registry,
     anchors,
@@ -190,6 +204,10 @@ export const openCore = async (config: Config, { log, metrics, clock }: Scope): 
     },
     suspect: (fingerprint) => {
       inbox.append({ kind: 'clone', subject: fingerprint, at: clock(), door: 'mqtt' })
+    },
+    loggedOutElsewhere: (ended) => {
+      sessions.endOf(ended)
+      live.recheckHolder(ended.holder)
     },
     onChanges: (listener) => {
       listeners.add(listener)

@@ -2,10 +2,13 @@
 
 import type { CertificateFacts, IssuerState } from '#fleet/certificate.ts'
 import { DAY } from '#fleet/clock.ts'
+import { judgeClientCa } from './client-ca.ts'
 
 /** What is known of an issuer. undefined: not asked, or not told. */
 export type IssuerInWords = {
   readonly facts: CertificateFacts
+  /** CAs between it and the root, the lowest first. undefined: their certificates are not at hand */
+  readonly between: readonly CertificateFacts[] | undefined
   readonly state: IssuerState
   readonly offeredAt: number | undefined
   /** certificates of it that could still be used */
@@ -27,7 +30,27 @@ const named = ({ commonName, fingerprint }: CertificateFacts): string =>
 const until = ({ notAfter }: CertificateFacts, now: number): string =>
   notAfter < now ? `expired on ${day(notAfter)}` : `until ${day(notAfter)}, ${days(notAfter - now)}`
 
+/** `"Acme Devices" (until …), which was signed by "Acme Policy" (until …), which was signed by the root "Acme Root" (until …)` */
+const upToRoot = ({ facts, between }: IssuerInWords, root: CertificateFacts, now: number): string => {
+  const link = between === undefined ? 'which stands under' : 'which was signed by'
+  const ours = [facts, ...(between ?? [])].map((ca) => `${named(ca)} (${until(ca, now)})`)
+  return `${ours.join(', which was signed by ')}, ${link} the root ${named(root)} (${until(root, now)})`
+}
+
 const certificates = (count: number): string => `${count} certificate${count === 1 ? '' : 's'} in use`
+
+/** Why no desk opens it, as far as its certificates say. undefined: nothing is known */
+export const refusalOf = (
+  { facts, between, state }: Pick<IssuerInWords, 'facts' | 'between' | 'state'>,
+  root: CertificateFacts,
+): string | undefined => {
+  if (state === 'retired' || state === 'revoked') return undefined
+  const [problem] = [facts, ...(between ?? []), root].flatMap((ca) => {
+    const unfit = judgeClientCa(ca)
+    return unfit === undefined ? [] : [`${named(ca)} ${unfit}`]
+  })
+  return problem
+}
 
 const KEY_AWAY = '; its key is not here'
 
@@ -63,10 +86,12 @@ export const chainInWords = (o: {
   const first =
     signing === undefined
       ? `Nobody signs certificates: no issuer under the root ${named(root)} (${until(root, now)}) is active and has its key here.`
-      : `Certificates are signed by ${named(signing.facts)} (${until(signing.facts, now)}), which was signed by the root ${named(root)} (${until(root, now)}).`
+      : `Certificates are signed by ${upToRoot(signing, root, now)}.`
   const others = issuers.filter((issuer) => issuer !== signing)
   const sentences = ORDER.flatMap((state) => others.filter((issuer) => issuer.state === state)).map(
     (issuer) => {
+      const refused = refusalOf(issuer, root)
+      if (refused !== undefined) return `The desk does not take ${named(issuer.facts)}: ${refused}.`
       const sentence = SENTENCES[issuer.state](issuer, now)
       const needed = issuer.state === 'active' || issuer.state === 'offered' || issuer.state === 'prepared'
       return needed && issuer.keyHere === false ? sentence.replace(/\.$/, `${KEY_AWAY}.`) : sentence

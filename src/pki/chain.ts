@@ -33,7 +33,7 @@ const PROCESSED: ReadonlySet<string> = new Set([
   OID.authorityInfoAccess,
 ])
 
-const isSelfIssued = (certificate: CertificateFacts): boolean =>
+export const isSelfIssued = (certificate: CertificateFacts): boolean =>
   sameBytes(certificate.subjectDer, certificate.issuerDer)
 
 /** As {@link issuedBy}, but for the signature. */
@@ -80,21 +80,34 @@ export const issuedBy = (
 /** A root. One that has its own name for its issuer's, and another's signature, is none: a new key under the old one (RFC 4210 §4.4). */
 export const isSelfSigned = (certificate: CertificateFacts): boolean => issuedBy(certificate, certificate)
 
-/** Does a path of signatures lead from one certificate up to the other, whatever their dates? For whose it is, not whether it is good. */
+/**
+ * Who signed whom, from one certificate up to another, whatever their dates: for whose it is, not whether it is good.
+ * @returns what stands between the two, the lowest first; undefined: no signatures lead there
+ */
+export const between = (
+  certificate: CertificateFacts,
+  ancestor: CertificateFacts,
+  pool: readonly CertificateFacts[],
+  checks?: Checks,
+): readonly CertificateFacts[] | undefined => {
+  type Reached = { readonly child: CertificateFacts; readonly path: readonly CertificateFacts[] }
+  const reached = new Map<string, Reached>([[certificate.fingerprint, { child: certificate, path: [] }]])
+  // a Map that grows is walked to its end
+  for (const { child, path } of reached.values()) {
+    if (issuedBy(child, ancestor, checks)) return path
+    for (const issuer of pool)
+      if (!reached.has(issuer.fingerprint) && issuedBy(child, issuer, checks))
+        reached.set(issuer.fingerprint, { child: issuer, path: [...path, issuer] })
+  }
+  return undefined
+}
+
+/** Does a path of signatures lead from one certificate up to the other? */
 export const isBelow = (
   certificate: CertificateFacts,
   ancestor: CertificateFacts,
   pool: readonly CertificateFacts[],
-): boolean => {
-  const reached = new Map([[certificate.fingerprint, certificate]])
-  // a Map that grows is walked to its end
-  for (const child of reached.values()) {
-    if (issuedBy(child, ancestor)) return true
-    for (const issuer of pool)
-      if (!reached.has(issuer.fingerprint) && issuedBy(child, issuer)) reached.set(issuer.fingerprint, issuer)
-  }
-  return false
-}
+): boolean => between(certificate, ancestor, pool) !== undefined
 
 const ids = new WeakMap<CertificateFacts, string>()
 
@@ -121,6 +134,8 @@ const problemOf = (certificate: CertificateFacts, now: number, below: number): s
   if (now > certificate.notAfter) return `${name} expired at ${new Date(certificate.notAfter).toISOString()}`
   if (certificate.pathLength !== undefined && below > certificate.pathLength)
     return `${name} allows ${certificate.pathLength} certificates below it, and there are ${below}`
+  const { weakness } = certificate.key
+  if (weakness !== undefined) return `${name} has a weak key: it ${weakness}`
   if (!isStrongKey(certificate.key)) return `${name} has a weak key`
   const unknown = criticalExtensionsOf(certificate.der).find((oid) => !PROCESSED.has(oid))
   if (unknown !== undefined) return `${name} has a critical extension ${unknown} that is not understood here`
@@ -137,6 +152,7 @@ export type Chain =
  * A path is found by names and key ids, and only one that ends at a root is verified, from the top: what a stranger signed with keys of
  * his own never costs a signature check.
  * @param o.now ms since the epoch; dates of every certificate, the root's too, are held against it
+ * @param o.below how many CAs are to have room below the leaf
  * @param o.judgeCa of each certificate above the leaf, the root too: what is wrong with it for this caller; a path without it may be found
  * @returns `chain`: leaf first, root last; or the problem of the path that came nearest
  */
@@ -145,6 +161,7 @@ export const verifyChain = (o: {
   readonly pool: readonly CertificateFacts[]
   readonly roots: readonly CertificateFacts[]
   readonly now: number
+  readonly below?: number
   readonly checks?: Checks
   readonly judgeCa?: (ca: CertificateFacts) => string | undefined
 }): Chain => {
@@ -156,7 +173,8 @@ export const verifyChain = (o: {
   }
   const tooMany = (): undefined => fail(MAX_DEPTH + 1, 'there are too many possible chains')
   const rootPrints = new Set(o.roots.map((root) => root.fingerprint))
-  const issuers = [...o.roots, ...o.pool]
+  // a root that the pool has too is what the caller says of it
+  const issuers = [...o.roots, ...o.pool.filter(({ fingerprint }) => !rootPrints.has(fingerprint))]
 
   const verified = (path: readonly CertificateFacts[]): readonly CertificateFacts[] | undefined => {
     for (let at = path.length - 1; at > 0; at -= 1) {
@@ -195,6 +213,6 @@ export const verifyChain = (o: {
     return undefined
   }
 
-  const chain = extend([o.leaf], 0)
+  const chain = extend([o.leaf], o.below ?? 0)
   return chain === undefined ? { ok: false, problem: nearest.problem } : { ok: true, chain }
 }

@@ -60,6 +60,7 @@ const derFromPem = (text: string): Uint8Array => {
 }
 
 const soundKind = (key: KeyFacts): KeyKind => {
+  if (key.weakness !== undefined) throw new FleetError('weak_key', `the key ${key.weakness}`)
   if (key.kind === 'other')
     throw new FleetError(
       'weak_key',

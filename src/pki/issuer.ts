@@ -11,9 +11,9 @@ import type { DeviceId } from '#fleet/device-id.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { readCertificates } from './certificate.ts'
 import { issuedBy, verifyChain } from './chain.ts'
+import { judgeClientCa } from './client-ca.ts'
 import { crlTbs, type CrlEntry } from './crl.ts'
 import { sha256Hex, spkiDer } from './keys.ts'
-import { OID } from './oids.ts'
 import { toPem } from './pem.ts'
 import { crlUrl, deviceProfile } from './profile.ts'
 import { responderTbs } from './responder.ts'
@@ -113,11 +113,6 @@ const REQUIREMENTS: readonly (readonly [problem: string, holds: (issuer: Certifi
     'has no subject key id, or one of more than 32 octets',
     ({ subjectKeyId: ski }) => ski !== undefined && ski.length >= 2 && ski.length <= 64,
   ],
-  [
-    'is limited to purposes that leave clientAuth out',
-    ({ extendedKeyUsage: uses }) =>
-      uses === undefined || uses.includes(OID.clientAuth) || uses.includes(OID.anyExtendedKeyUsage),
-  ],
 ]
 
 const plainUrl = (statusUrl: string): string => statusUrl.replace(/\/+$/, '')
@@ -143,7 +138,16 @@ export const readAuthority = (o: {
   if (!issuedBy(root, root)) throw unusable('the root is not a self-signed CA certificate')
   const broken = REQUIREMENTS.find(([, holds]) => !holds(certificate))
   if (broken !== undefined) throw unusable(`the intermediate ${broken[0]}`)
-  const verified = verifyChain({ leaf: certificate, pool, roots: [root], now: o.now })
+  // else the doors would refuse what it signs
+  const unfit = judgeClientCa(certificate)
+  if (unfit !== undefined) throw unusable(`the intermediate ${unfit}`)
+  const verified = verifyChain({
+    leaf: certificate,
+    pool,
+    roots: [root],
+    now: o.now,
+    judgeCa: judgeClientCa,
+  })
   if (!verified.ok) throw unusable(`the intermediate does not verify to the root: ${verified.problem}`)
   return {
     certificate,

@@ -49,6 +49,35 @@ export const sha256Hex = (bytes: Uint8Array): string => hash('sha256', bytes)
 const bitLength = (magnitude: Uint8Array): number =>
   magnitude.length === 0 ? 0 : magnitude.length * 8 - Math.clz32(magnitude[0] as number) + 24
 
+/** What the primes of the broken generator are checked by: all odd ones up to 167, as in the fingerprint that was published with it. */
+const ROCA_PRIMES = [
+  3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107,
+  109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+]
+
+/** Powers of 65537 modulo `prime`: its markers. */
+const markersOf = (prime: number): ReadonlySet<number> => {
+  const markers = new Set<number>()
+  for (let power = 1; !markers.has(power); power = (power * 65_537) % prime) markers.add(power)
+  return markers
+}
+
+/** The most telling first: nearly every sound modulus ends the search at the first or the second. */
+const ROCA_MARKERS = ROCA_PRIMES.map((prime) => ({
+  prime: BigInt(prime),
+  markers: markersOf(prime),
+})).toSorted((a, b) => a.markers.size * Number(b.prime - 1n) - b.markers.size * Number(a.prime - 1n))
+
+/**
+ * CVE-2017-15361, Infineon's chips (TPMs, the very hardware of IDevIDs): each prime is k·M + (65537^a mod M), M the product of the first
+ * primes, so the modulus too is a power of 65537 modulo each of them. Of sound moduli one in some hundred million is. Such a key is factored by who
+ * has its public half (Nemec et al., "The Return of Coppersmith's Attack", 2017).
+ */
+const isRoca = (modulus: Buffer): boolean => {
+  const n = BigInt(`0x${modulus.toString('hex')}`)
+  return ROCA_MARKERS.every(({ prime, markers }) => markers.has(Number(n % prime)))
+}
+
 /** RFC 8017 §3.1, and what goodkey asks of both numbers: an odd modulus, an odd exponent from 65537 to 32 bits. */
 const rsaFacts = (key: Buffer): KeyFacts => {
   const [modulusNode, exponentNode] = childrenOf(readDer(key, 'RSA key'), TAG.sequence, 'RSA key', {
@@ -60,7 +89,11 @@ const rsaFacts = (key: Buffer): KeyFacts => {
   if ((modulus[0] as number) & 0x80 || (exponent[0] as number) & 0x80) return OTHER
   const e = exponent.length > 5 ? 0 : exponent.readUIntBE(0, exponent.length)
   if (e < 65_537 || e > 0xffff_ffff || e % 2 === 0 || ((modulus.at(-1) as number) & 1) === 0) return OTHER
-  return { kind: 'RSA', bits: bitLength(modulus[0] === 0 ? modulus.subarray(1) : modulus) }
+  const bits = bitLength(modulus[0] === 0 ? modulus.subarray(1) : modulus)
+  // a modulus beyond the bounds is refused for its size, and not counted with
+  if (bits <= MAX_RSA_BITS && isRoca(modulus))
+    return { kind: 'other', bits, weakness: 'was made by a broken generator (ROCA, CVE-2017-15361)' }
+  return { kind: 'RSA', bits }
 }
 
 /** y of the points of small order (RFC 7748 §6.1 has the same warning): signatures by them are valid for anyone. Little-endian, hex. */
@@ -82,7 +115,7 @@ const isSoundEd25519 = (point: Buffer): boolean => {
   return isReduced && !SMALL_ORDER.has(y.toString('hex'))
 }
 
-/** What a SubjectPublicKeyInfo says, without any arithmetic on the key. `other`: any kind, curve or spelling not ours. */
+/** What a SubjectPublicKeyInfo says, without OpenSSL. `other`: any kind, curve or spelling not ours, and a key that says how it was made. */
 export const readSpki = (node: Node): { readonly facts: KeyFacts; readonly keyBits: Buffer } => {
   const [algorithmNode, bitsNode] = childrenOf(node, TAG.sequence, 'public key', { min: 2, max: 2 })
   const identifier = derOf(algorithmNode as Node).toString('hex')

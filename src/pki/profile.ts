@@ -73,7 +73,12 @@ const keyId = (spkiDer: Uint8Array): Buffer => {
   const { facts, keyBits } = readSpkiDer(spkiDer)
   // the last line: whatever was decided before, no certificate is made for a key that is not strong
   if (!isStrongKey(facts))
-    throw new FleetError('weak_key', 'the key is too weak or of a kind that we do not sign')
+    throw new FleetError(
+      'weak_key',
+      facts.weakness === undefined
+        ? 'the key is too weak or of a kind that we do not sign'
+        : `the key ${facts.weakness}`,
+    )
   return subjectKeyIdOf(keyBits)
 }
 

@@ -73,15 +73,19 @@ export const readRoot = (pem: string): CertificateFacts => {
   return root
 }
 
+/** Somebody else can sign with its key. */
+const COMPROMISED: ReadonlySet<RevocationReason> = new Set(['keyCompromise', 'cACompromise', 'aACompromise'])
+
 /** What is known late replaces nothing but the lesser reason, and the date stays. */
 const merged = (before: readonly CrlEntry[], more: readonly CrlEntry[]): readonly CrlEntry[] => {
   const entries = new Map(before.map((entry) => [entry.serial, entry]))
   for (const entry of more) {
     const known = entries.get(entry.serial)
-    const compromised = entry.reason === 'cACompromise' || entry.reason === 'keyCompromise'
     entries.set(
       entry.serial,
-      known === undefined ? entry : { ...known, reason: compromised ? entry.reason : known.reason },
+      known === undefined
+        ? entry
+        : { ...known, reason: COMPROMISED.has(entry.reason) ? entry.reason : known.reason },
     )
   }
   return [...entries.values()]

@@ -1,6 +1,6 @@
 /**
- * VERDICTS on a bootstrap certificate (an IDevID of a manufacturer, or a claim certificate that many devices share) and on the CAs above
- * it. Not its chain and not its revocation: those are looked up by #enroll/bootstrap.ts.
+ * VERDICTS on a bootstrap certificate (an IDevID of a manufacturer, or a claim certificate that many devices share). Not on the CAs above it
+ * (#pki/client-ca.ts), and not its chain and its revocation: those are looked up by #enroll/bootstrap.ts.
  */
 
 import type { CertificateFacts } from '#fleet/certificate.ts'
@@ -8,7 +8,6 @@ import type { ErrorCode } from '#fleet/errors.ts'
 import { judgeClientLeaf } from './keys.ts'
 
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2'
-const ANY_EKU = '2.5.29.37.0'
 
 /**
  * As a device's leaf is judged, with one exception that a group may allow: no EKU at all (IEEE 802.1AR asks for none). One that has an
@@ -23,22 +22,6 @@ export const judgeBootstrapLeaf = (
   if (now < leaf.notBefore) return 'certificate_not_yet_valid'
   const silent = allowNoEku && leaf.extendedKeyUsage === undefined
   return judgeClientLeaf(silent ? { ...leaf, extendedKeyUsage: [CLIENT_AUTH] } : leaf)
-}
-
-/**
- * A CA of such a chain, the anchor too. One that its maker has narrowed is not taken for one that may name devices: an EKU without clientAuth
- * (as OpenSSL reads it in a CA), or names that it may give, which nobody here holds the leaf against (RFC 5280 §4.2.1.10). Critical or not.
- * @returns what is wrong with it
- */
-export const judgeBootstrapCa = (
-  extendedKeyUsage: readonly string[] | undefined,
-  constrainsNames: boolean,
-): string | undefined => {
-  if (constrainsNames) return 'has name constraints, which are not understood here'
-  if (extendedKeyUsage === undefined) return undefined
-  return extendedKeyUsage.includes(CLIENT_AUTH) || extendedKeyUsage.includes(ANY_EKU)
-    ? undefined
-    : 'may not issue client certificates, by its extended key usage'
 }
 
 /**

@@ -90,11 +90,14 @@ const NAMES: { readonly [K in Identity['kind']]: (identity: Extract<Identity, { 
 
 export const nameOf = (identity: Identity): string => NAMES[identity.kind](identity as never)
 
-/** ms: how long a session lasts that `by` lets begin. */
+/** ms: how long a session lasts that `by` lets begin. None does where a service token comes along, with or without a certificate. */
 export const durationOf = (
-  { application, fallback }: Pick<Request, 'application' | 'fallback'>,
+  { application, fallback, serviceToken }: Pick<Case, 'application' | 'fallback' | 'serviceToken'>,
   by: CompiledPolicy | undefined,
-): number => by?.policy.sessionDuration ?? application?.application.sessionDuration ?? fallback
+): number =>
+  serviceToken.kind === 'absent'
+    ? (by?.policy.sessionDuration ?? application?.application.sessionDuration ?? fallback)
+    : 0
 
 export const bindingOf = (application: CompiledApplication): TokenBinding =>
   application.application.tokenBinding ?? 'certificate'
@@ -151,14 +154,11 @@ export const caseOf = (
   const serviceToken = asked === undefined ? ABSENT : credentials.serviceToken()
   const presentedFault = faultOf({ now, held: presented })
 
-  /** Where there can be no session, where the certificate is bad anyway, or where the token is worthless without one, nobody looks. */
+  /** Where there can be no session, or a service token stands in its place, where the certificate is bad anyway, or where the token is worthless without one, nobody looks. */
   const lookAtSession = (): SessionFacts => {
-    if (asked === undefined || !hasSessions(asked, fallback)) return ABSENT
+    if (asked === undefined || serviceToken.kind !== 'absent' || !hasSessions(asked, fallback)) return ABSENT
     const binding = bindingOf(asked)
-    const matters =
-      presented === undefined
-        ? binding === 'none' && serviceToken.kind === 'absent'
-        : presentedFault === undefined
+    const matters = presented === undefined ? binding === 'none' : presentedFault === undefined
     return matters ? credentials.session(asked.application, binding) : ABSENT
   }
   const session = lookAtSession()

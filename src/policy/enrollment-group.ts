@@ -4,13 +4,14 @@
  * Not the state of the moment (uses, quotas, keys of others): that is checked inside the registry's transaction.
  */
 
-import type { KeyFacts } from '#fleet/certificate.ts'
+import type { KeyFacts, SubjectExtras } from '#fleet/certificate.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import type { Device, DeviceState } from '#fleet/device.ts'
 import type { CredentialKind, EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import type { ErrorCode } from '#fleet/errors.ts'
 import { nameDevice, type Named, type Naming } from './enrollment.ts'
 import { formOf } from './id-template.ts'
+import { fillProfile } from './profile.ts'
 
 export type Verdict =
   { readonly ok: true } | { readonly ok: false; readonly reason: ErrorCode; readonly detail: string }
@@ -126,6 +127,34 @@ export const judgeForm = (
       ? `the ids of the group have the form ${template}`
       : 'the ids of the group have another form',
   )
+}
+
+/** What the group's certificates say of this device beside id, key and dates; or that they cannot. */
+export const extrasIn = (
+  { name, profile }: Pick<EnrollmentGroup, 'name' | 'profile'>,
+  deviceId: DeviceId,
+):
+  | { readonly ok: true; readonly extras: SubjectExtras | undefined }
+  | Exclude<Verdict, { readonly ok: true }> => {
+  const filled = fillProfile(profile, deviceId)
+  return filled.ok
+    ? filled
+    : {
+        ok: false,
+        reason: 'device_id_invalid',
+        detail: `the device id does not fit the profile of the group ${name}: ${filled.field} ${filled.problem}`,
+      }
+}
+
+/** Could a device of that name enrol into the group at all? For operators, before it tries: the form is told. */
+export const judgeName = (
+  group: Pick<EnrollmentGroup, 'name' | 'idTemplate' | 'profile'>,
+  deviceId: DeviceId,
+): Verdict => {
+  const form = judgeForm(group.idTemplate, deviceId, undefined, 'token')
+  if (!form.ok) return form
+  const filled = extrasIn(group, deviceId)
+  return filled.ok ? YES : filled
 }
 
 /** ms; undefined: the credential says nothing of it */

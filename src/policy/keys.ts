@@ -1,6 +1,6 @@
 /**
- * Which keys and which client leaves are good enough, whoever signed them. Facts in, verdict out; no cryptography here.
- * Not the chain: OpenSSL judges that, against the anchors of the hostname.
+ * Which keys and which client leaves are good enough, whoever signed them. Facts in, verdict out; no cryptography
+ * here. Not the CAs above them (#pki/client-ca.ts), nor the chain: OpenSSL judges that, against the anchors of the hostname.
  */
 
 import type { CertificateFacts, KeyFacts, KeyKind } from '#fleet/certificate.ts'

@@ -4,7 +4,7 @@
  */
 
 import { DEVICE_MOVES, type DeviceState } from '#fleet/device.ts'
-import type { DeviceRevocationReason, RevocationReason } from '#fleet/revocation-reason.ts'
+import type { GivenRevocationReason, RevocationReason } from '#fleet/revocation-reason.ts'
 
 type Verb = {
   readonly to: DeviceState
@@ -43,7 +43,7 @@ export type DeviceChange =
 export const judgeDeviceChange = (
   verb: DeviceVerb,
   from: DeviceState,
-  given: DeviceRevocationReason | undefined,
+  given: GivenRevocationReason | undefined,
 ): DeviceChange => {
   const row: Verb = DEVICE_VERBS[verb]
   if (from === 'retired' && row.to === 'revoked' && given === 'keyCompromise') {

@@ -6,7 +6,7 @@
 import type { IssuerRecord, IssuerState } from '#fleet/certificate.ts'
 import type { Actor } from '#fleet/credentials.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
-import type { IssuerRevocationReason } from '#fleet/revocation-reason.ts'
+import type { GivenRevocationReason } from '#fleet/revocation-reason.ts'
 
 /** A root that devices verify servers with. `offered`, `active` and `retiring` ones stand in `/v1/trust.pem`. */
 export const ANCHOR_STATES = ['prepared', 'offered', 'active', 'retiring', 'retired'] as const
@@ -55,7 +55,7 @@ export interface AuthorityMemory {
     move: Move<IssuerState> & {
       readonly ski: string
       /** of a move to `revoked`, for OCSP; default `unspecified` */
-      readonly reason?: IssuerRevocationReason
+      readonly reason?: GivenRevocationReason
     },
   ): Promise<IssuerRecord | undefined>
   /** Oldest first. */

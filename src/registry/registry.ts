@@ -196,7 +196,7 @@ export type Limits = {
   readonly devices: number | undefined
   /** only ids that were registered */
   readonly registeredOnly: boolean
-  /** renewals of a device in 24 hours */
+  /** renewals of a device in 24 hours, and what it is given anew without a use, of that one a day at least */
   readonly renewalsPerDay: number
   /** renewals by expired certificates in a row */
   readonly expiredRenewals: number
@@ -276,10 +276,10 @@ export interface Registry
    * {@link Limits} (`quota_exceeded`, with retryAfter where time helps). Makes the device when it is new, `registered` → `active`; takes
    * the serial; writes the row as `intended`; spends the credential. On any refusal nothing has changed. Also `device_id_mismatch` (the
    * credential is another device's), `certificate_revoked` (this use's certificate has been revoked), `issuer_unusable` (not on record
-   * as active), `conflict` (the serial is taken). A use that is repeated costs no limit again.
+   * as active), `conflict` (the serial is taken). A use that is repeated costs no limit again, as long as it gives what it gave.
    *
    * Also `group_disabled` (`group` is disabled or gone), `conflict` (the device is in another group by now), `certificate_expired` (this use's
-   * certificate has expired, and the credential is not good for this one device), and of a renewal `key_compromised` for the key of the
+   * certificate has expired, and the credential is not good for this one device; of a bound token that costs a use, which is approved like any: `token_spent`, `enrollment_denied`), and of a renewal `key_compromised` for the key of the
    * certificate that asks. What has expired, was revoked, or is of an issuer that does not stand is never handed out again; what comes in
    * its place: docs/lifecycle.md.
    *
@@ -396,7 +396,8 @@ export interface Registry
   revocationVersion(issuerSki: string): Promise<number>
   /**
    * Unexpired certificates of this issuer that are revoked, and pending and live ones of suspended devices (as certificateHold).
-   * Entries stay for one CRL past their expiry: pass `now` minus the CRL's lifetime as `notAfterFrom`.
+   * Entries stay for one CRL past their expiry: pass `now` minus the CRL's lifetime as `notAfterFrom`, or when the CRL before this one was
+   * made, if that is longer ago.
    */
   revokedCertificates(
     issuerSki: string,
@@ -411,6 +412,12 @@ export interface Registry
    * @throws `not_found`: no such issuer
    */
   takeCrlNumber(issuerSki: string, now: number, after?: bigint): Promise<bigint>
+  /** The CRL of this number has been signed. One that was signed and lost before this counts as none. */
+  recordCrl(issuerSki: string, number: bigint): Promise<void>
+  /** When the last CRL of this issuer was made: when its number was taken, ms; undefined: none ever was. */
+  lastCrlAt(issuerSki: string): Promise<number | undefined>
+  /** The same of the first one that was made at `time` or later; undefined: none was. */
+  firstCrlFrom(issuerSki: string, time: number): Promise<number | undefined>
 
   // ---- access
 

@@ -52,9 +52,10 @@ export interface RevocationMemory {
   ): Promise<void>
   /** Not the `intended` ones. */
   findCertificate(serial: string): Promise<CertificateRecord | undefined>
-  /** Newest first; not the `intended` ones. */
+  /** Newest first, of all devices or of one; not the `intended` ones. */
   listCertificates(
     page: Page & {
+      readonly deviceId?: string | undefined
       readonly state?: Exclude<CertificateState, 'intended'> | undefined
       readonly issuerSki?: string | undefined
     },

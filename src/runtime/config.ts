@@ -26,6 +26,8 @@ export type Config = Settings & {
   readonly home: string
   /** absolute; undefined: no file was read */
   readonly configPath: string | undefined
+  /** settings that somebody wrote; every other one stands at its default */
+  readonly written: ReadonlySet<SettingPath>
 }
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -170,7 +172,7 @@ export const loadConfig = (o: {
     ...fromCommandLine(o.overrides ?? {}),
   ])
   const environment = readValue('environment', written.get('environment'), o.desk, '', home) as string
-  const tree: Record<string, unknown> = { home, configPath }
+  const tree: Record<string, unknown> = { home, configPath, written: new Set(written.keys()) }
   for (const path of PATHS) place(tree, path, readValue(path, written.get(path), o.desk, environment, home))
   const config = tree as Config
   checkOperatorListener(config, written)

@@ -217,7 +217,7 @@ export const SETTINGS: { readonly [P in SettingPath]: Setting<At<Settings, P>> }
   },
   'signer.max_ttl': {
     kind: kinds.duration(SECOND, 3_650 * DAY, 'from 1s to 3650d'),
-    default: '3650d',
+    default: '90d',
     doc: 'The longest life of a certificate that the signer signs, whatever the desk asks for. Set it to the longest that any group grants.',
     desks: ['signer'],
   },

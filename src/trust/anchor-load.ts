@@ -8,9 +8,11 @@
 import type { AccessSnapshot, Anchor } from '#fleet/access.ts'
 import type { CertificateFacts, IssuerRecord } from '#fleet/certificate.ts'
 import { readCertificate } from '#pki/certificate.ts'
-import { isBelow, isSelfSigned, verifyChain } from '#pki/chain.ts'
+import { judgeClientCa } from '#pki/client-ca.ts'
+import { createChecks, isBelow, isSelfSigned, verifyChain, type Chain, type Checks } from '#pki/chain.ts'
 import { fromPem, toPem } from '#pki/pem.ts'
 import type { Span } from '#policy/facts.ts'
+import { asRoot } from './ca-limits.ts'
 
 /** A CA certificate that is trusted on a hostname. */
 export type Authority = {
@@ -22,6 +24,8 @@ export type Authority = {
   readonly ours: boolean
   /** itself and what is above it, root last */
   readonly chain: readonly CertificateFacts[]
+  /** itself where a chain ends at it, with what those above it leave: {@link asRoot} */
+  readonly root: CertificateFacts
   readonly span: Span
 }
 
@@ -66,6 +70,38 @@ export const readAll = (ders: readonly Uint8Array[]): CertificateFacts[] =>
     }
   })
 
+type Search = {
+  readonly pool: readonly CertificateFacts[]
+  readonly roots: readonly CertificateFacts[]
+  readonly now: number
+  readonly below?: number
+  readonly checks?: Checks
+}
+
+/** What OpenSSL would say of a CA that is to vouch for clients, if its handshake came so far up. */
+export const verifyCa = (ca: CertificateFacts, search: Search): Chain => {
+  const unfit = judgeClientCa(ca)
+  return unfit === undefined
+    ? verifyChain({ ...search, leaf: ca, judgeCa: judgeClientCa })
+    : { ok: false, problem: `"${ca.commonName ?? ca.fingerprint}" ${unfit}` }
+}
+
+/**
+ * The same by the way up that leaves it most room: a CA may be cross-signed, or renewed, and what order the file has them in decides nothing.
+ * Of several that leave it as much, the first.
+ */
+const verifyWidest = (ca: CertificateFacts, search: Search): Chain => {
+  let widest = verifyCa(ca, search)
+  while (widest.ok) {
+    const { pathLength } = asRoot({ facts: ca, chain: widest.chain })
+    if (pathLength === undefined) break
+    const wider = verifyCa(ca, { ...search, below: pathLength + 1 })
+    if (!wider.ok) break
+    widest = wider
+  }
+  return widest
+}
+
 const readAnchor = (
   anchor: Anchor,
   issuers: readonly CertificateFacts[],
@@ -80,19 +116,21 @@ const readAnchor = (
     return { authorities: [], all: [] }
   }
   const roots = all.filter(isSelfSigned)
+  const checks = createChecks(all.length ** 2)
   const authorities = all.flatMap((facts): Authority[] => {
     if (!facts.isCa) {
       problem(`anchor "${anchor.name}" holds a certificate that is not a CA's: it is left out`)
       return []
     }
-    const verified = verifyChain({ leaf: facts, pool: all, roots, now })
+    const verified = verifyWidest(facts, { pool: all, roots, now, checks })
     if (!verified.ok) {
       problem(`anchor "${anchor.name}" holds a certificate that is left out: ${verified.problem}`)
       return []
     }
     const { chain } = verified
     const { name, crl } = anchor
-    return [{ facts, anchor: name, crl, ours: isOurs(facts, all, issuers), chain, span: spanOf(chain) }]
+    const ours = isOurs(facts, all, issuers)
+    return [{ facts, anchor: name, crl, ours, chain, root: asRoot({ facts, chain }), span: spanOf(chain) }]
   })
   return { authorities, all }
 }
@@ -106,18 +144,27 @@ const issuersUnder = (
   authorities: readonly Authority[],
   issuers: readonly KnownIssuer[],
   now: number,
+  problem: (text: string) => void,
 ): readonly Authority[] => {
   const pool = issuers.map(({ facts }) => facts)
-  const roots = authorities.map(({ facts }) => facts)
+  const roots = authorities.map(({ root }) => root)
   const held = new Set(roots.map(({ spkiSha256 }) => spkiSha256))
   return issuers.flatMap(({ facts, state }): Authority[] => {
     if (state === 'prepared' || held.has(facts.spkiSha256)) return []
-    const verified = verifyChain({ leaf: facts, pool, roots, now })
-    if (!verified.ok) return []
-    const top = authorities.find(({ facts: each }) => each.fingerprint === verified.chain.at(-1)?.fingerprint)
+    const verified = verifyCa(facts, { pool, roots, now })
+    if (!verified.ok) {
+      // most are of another anchor, or have ended: only what nobody would guess is told
+      if (judgeClientCa(facts) !== undefined && roots.some((root) => isBelow(facts, root, pool)))
+        problem(`an issuer of ours under anchor "${anchor.name}" is left out: ${verified.problem}`)
+      return []
+    }
+    const top = authorities[roots.indexOf(verified.chain.at(-1) as CertificateFacts)]
     if (top === undefined) return []
-    const chain = [...verified.chain, ...top.chain.slice(1)]
-    return [{ facts, anchor: anchor.name, crl: anchor.crl, ours: true, chain, span: spanOf(chain) }]
+    const chain = [...verified.chain.slice(0, -1), ...top.chain]
+    const { name, crl } = anchor
+    return [
+      { facts, anchor: name, crl, ours: true, chain, root: asRoot({ facts, chain }), span: spanOf(chain) },
+    ]
   })
 }
 
@@ -143,7 +190,7 @@ export const loadAnchors = (
   const seen: CertificateFacts[] = [...known]
   for (const anchor of snapshot.anchors) {
     const { authorities: held, all } = readAnchor(anchor, known, now, problem)
-    const authorities = [...held, ...issuersUnder(anchor, held, ours, now)]
+    const authorities = [...held, ...issuersUnder(anchor, held, ours, now, problem)]
     seen.push(...all)
     for (const hostname of new Set(anchor.hostnames.map((name) => name.toLowerCase())))
       drafts.set(hostname, [...(drafts.get(hostname) ?? []), ...authorities])

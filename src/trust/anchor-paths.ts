@@ -7,6 +7,7 @@ import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Denial } from '#fleet/denial.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { createChecks, issuedBy, verifyChain, type Checks } from '#pki/chain.ts'
+import { judgeClientCa } from '#pki/client-ca.ts'
 import { sameBytes } from '#pki/der.ts'
 import type { DeviceRecord, Span } from '#policy/facts.ts'
 import { judgeClientLeaf, judgeKey } from '#policy/keys.ts'
@@ -29,23 +30,27 @@ export type Path = {
 
 export type RecordOfIssuer = DeviceRecord & { readonly issuerSki: string }
 
-/** What the client sent above its leaf, as far as it is readable and cheap to verify with. One of each: the same CA twice proves nothing. */
+/**
+ * What the client sent above its leaf, as far as it is readable, cheap to verify with and fit to stand there. One of each: the same CA twice
+ * proves nothing.
+ */
 const sentAbove = (peer: Peer, at: number): CertificateFacts[] => {
   const cheap = readAll(peer.sentChain).filter(
-    ({ key, notBefore, notAfter }) =>
-      judgeKey(key) === undefined &&
-      (key.kind !== 'RSA' || key.bits <= MAX_SENT_RSA_BITS) &&
-      notBefore <= at &&
-      at <= notAfter,
+    (facts) =>
+      judgeKey(facts.key) === undefined &&
+      (facts.key.kind !== 'RSA' || facts.key.bits <= MAX_SENT_RSA_BITS) &&
+      facts.notBefore <= at &&
+      at <= facts.notAfter &&
+      judgeClientCa(facts) === undefined,
   )
-  // the issuer too: a CA that is cross-signed is sent once for each root
   const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
-  const distinct = new Map(
-    cheap.map((facts) => [
-      `${facts.spkiSha256} ${hex(facts.subjectDer)} ${hex(facts.issuerDer)} ${facts.authorityKeyId}`,
-      facts,
-    ]),
-  )
+  const distinct = new Map<string, CertificateFacts>()
+  for (const facts of cheap) {
+    const { spkiSha256, subjectDer, issuerDer, authorityKeyId, pathLength } = facts
+    // the issuer too: a CA that is cross-signed is sent once for each root. And its room: one that was renewed may be sent as it was
+    const what = `${spkiSha256} ${hex(subjectDer)} ${hex(issuerDer)} ${authorityKeyId} ${pathLength}`
+    if (!distinct.has(what)) distinct.set(what, facts)
+  }
   return [...distinct.values()]
 }
 
@@ -57,19 +62,14 @@ export const findPath = (
   at: number,
   checks: Checks = createChecks(MAX_CHECKS_TRUSTED),
 ): Path | undefined => {
-  const verified = verifyChain({
-    leaf,
-    checks,
-    pool: sentAbove(peer, at),
-    roots: host.authorities.map(({ facts }) => facts),
-    now: at,
-  })
+  const roots = host.authorities.map(({ root }) => root)
+  // each of which is fit: those of the host were looked at when they were loaded
+  const verified = verifyChain({ leaf, checks, pool: sentAbove(peer, at), roots, now: at })
   if (!verified.ok) return undefined
-  const above = verified.chain.slice(1)
-  const top = above.at(-1)
-  const authority = host.authorities.find(({ facts }) => facts.fingerprint === top?.fingerprint)
+  const sent = verified.chain.slice(1, -1)
+  const authority = host.authorities[roots.indexOf(verified.chain.at(-1) as CertificateFacts)]
   if (authority === undefined) return undefined
-  const chain = [...above, ...authority.chain.slice(1)]
+  const chain = [...sent, ...authority.chain]
   return { authority, chain, span: spanOf(chain) }
 }
 

@@ -10,10 +10,9 @@ import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import { FleetError, type ErrorCode } from '#fleet/errors.ts'
 import type { Peer } from '#fleet/peer.ts'
-import { extensionsOf } from '#pki/certificate.ts'
 import { createChecks, isSameCa, mayIssue, verifyChain, type Checks } from '#pki/chain.ts'
-import { OID } from '#pki/oids.ts'
-import { judgeBootstrapCa, judgeBootstrapLeaf } from '#policy/bootstrap.ts'
+import { judgeBootstrapCa } from '#pki/client-ca.ts'
+import { judgeBootstrapLeaf } from '#policy/bootstrap.ts'
 import { readAll } from './anchor-load.ts'
 import { revocationOf, trustOf, type Trust } from './bootstrap-trust.ts'
 
@@ -75,10 +74,6 @@ const candidatesAmong = (groups: Iterable<EnrollmentGroup>): readonly Candidate[
 
 const UNKNOWN = 'no group trusts the issuer of this certificate'
 
-/** A CA above a client certificate, the anchor too. @returns what is wrong with it */
-export const judgeCa = (ca: CertificateFacts): string | undefined =>
-  judgeBootstrapCa(ca.extendedKeyUsage, extensionsOf(ca.der).has(OID.nameConstraints))
-
 /** Every group that takes bootstrap certificates, and what it makes of this one. @param now ms */
 export const judgedByAll = (
   groups: ReadonlyMap<string, EnrollmentGroup>,
@@ -99,7 +94,15 @@ export const judgedByAll = (
 
   return all.map((candidate) => {
     if (!likely.has(candidate)) return { ...candidate, chain: undefined, problem: UNKNOWN }
-    const result = verifyChain({ leaf, pool, roots: candidate.trust.anchors, now, checks, judgeCa })
+    const { anchors, roots } = candidate.trust
+    const result = verifyChain({
+      leaf,
+      pool: [...pool, ...anchors],
+      roots,
+      now,
+      checks,
+      judgeCa: judgeBootstrapCa,
+    })
     return result.ok
       ? { ...candidate, chain: result.chain, problem: '' }
       : { ...candidate, chain: undefined, problem: result.problem }

@@ -9,9 +9,12 @@ import { FleetError } from '#fleet/errors.ts'
 import { readCertificates } from '#pki/certificate.ts'
 import { crlCovers, crlNames, crlPointsOf, crlSignedBy, readCrls, type CrlFacts } from '#pki/crl-read.ts'
 import { toPem } from '#pki/pem.ts'
+import { rootsAmong } from './ca-limits.ts'
 
 export type Trust = {
   readonly anchors: readonly CertificateFacts[]
+  /** those at which a chain may end, with what those above them leave */
+  readonly roots: readonly CertificateFacts[]
   /** undefined: revocation is not looked at */
   readonly crls: readonly CrlFacts[] | undefined
 }
@@ -26,8 +29,14 @@ export const readBootstrapTrust = ({ anchors, crls }: BootstrapTrust): Trust => 
       throw new FleetError('bad_request', `bootstrap.${what}: ${error.detail}`, { cause: error })
     }
   }
+  const all = read('anchors', () => readCertificates(anchors))
+  let roots: Trust['roots'] | undefined
   return {
-    anchors: read('anchors', () => readCertificates(anchors)),
+    anchors: all,
+    // signature checks: not for who only names the anchors in a handshake
+    get roots() {
+      return (roots ??= rootsAmong(all))
+    },
     crls: crls === undefined ? undefined : read('crls', () => readCrls(crls)),
   }
 }

@@ -21,12 +21,8 @@ import { Group } from './groups.ts'
 import { closed, Duration, Hex, literals, Name } from './parts.ts'
 import { noted } from './rest.ts'
 
-/** of an application perhaps with a `*` in a label */
-const hostnames = Type.Array(Type.String({ maxLength: 253 }), {
-  minItems: 1,
-  maxItems: 100,
-  examples: [['api.example.com']],
-})
+const hostnames = (maxItems: number) =>
+  Type.Array(Type.String({ maxLength: 253 }), { minItems: 1, maxItems, examples: [['api.example.com']] })
 const url = Type.String({ maxLength: 2_048 })
 /** CA certificates, a chain or several */
 const certificates = Type.String({ maxLength: 262_144 })
@@ -38,7 +34,8 @@ const session_duration = Type.Optional(
 export const AnchorBody = Type.Object(
   {
     pem: certificates,
-    hostnames,
+    // names only, and perhaps one for each that a pattern of an application covers
+    hostnames: hostnames(1_000),
     crl: Type.Optional(
       Type.Object(
         {
@@ -116,7 +113,8 @@ const mqtt = Type.Object(
 /** `policies`: in the order in which they are asked. */
 export const ApplicationBody = Type.Object(
   {
-    hostnames,
+    // perhaps with a `*` in a label
+    hostnames: hostnames(100),
     https: Type.Optional(https),
     mqtt: Type.Optional(mqtt),
     session_duration,

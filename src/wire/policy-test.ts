@@ -7,7 +7,7 @@ import { closed, Duration, Instant, literals, Name, Pem } from './parts.ts'
 
 /**
  * `certificate`: the leaf first, perhaps with its intermediates; or `device_id`: its newest usable one; neither: none is presented. `host`: as
- * in SNI and Host. `address`: without it no rule about addresses holds. `at`: default now. `mqtt`: at that door; then nothing of HTTPS counts, but the
+ * in SNI, or with its port as in Host: an `origin` is held against that. `address`: without it no rule about addresses holds. `at`: default now. `mqtt`: at that door; then nothing of HTTPS counts, but the
  * `origin` of a page that opens a WebSocket. `topic`: of `subscribe` a filter.
  */
 export const PolicyTest = Type.Object(

@@ -8,7 +8,7 @@ import { ISSUER_STATES, REPLACEMENT_REASONS } from '#fleet/certificate.ts'
 import { DEVICE_ID_PATTERN } from '#fleet/device-id.ts'
 import { DEVICE_CONDITIONS } from '#fleet/device.ts'
 import { ROLES } from '#fleet/credentials.ts'
-import { DEVICE_REVOCATION_REASONS, ISSUER_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
+import { GIVEN_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
 import { closed, Duration, Hex, Instant, literals, Name, orNull, Pem } from './parts.ts'
 
 /** checked against the grammar by the use case, so that a bad one gets `device_id_invalid` and not a schema error */
@@ -173,7 +173,7 @@ export const Device = Type.Object(
 export type Device = Static<typeof Device>
 
 export const RevokeRequest = Type.Object(
-  { reason: Type.Optional(literals(DEVICE_REVOCATION_REASONS)) },
+  { reason: Type.Optional(literals(GIVEN_REVOCATION_REASONS)) },
   closed,
 )
 export type RevokeRequest = Static<typeof RevokeRequest>
@@ -255,10 +255,7 @@ export type IssuerScan = Static<typeof IssuerScan>
 const MoveRequest = Type.Object({ force: Type.Optional(Type.Boolean()) }, closed)
 /** Without a body nothing is forced. */
 export const MoveBody = orNull(MoveRequest)
-const IssuerRevokeRequest = Type.Object(
-  { reason: Type.Optional(literals(ISSUER_REVOCATION_REASONS)) },
-  closed,
-)
+const IssuerRevokeRequest = Type.Object({ reason: Type.Optional(literals(GIVEN_REVOCATION_REASONS)) }, closed)
 export const IssuerRevokeBody = orNull(IssuerRevokeRequest)
 export const TrustAnchorCreate = Type.Object({ pem: Pem }, closed)
 export type TrustAnchorCreate = Static<typeof TrustAnchorCreate>

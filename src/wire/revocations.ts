@@ -1,11 +1,11 @@
 /** JSON bodies of certificates, their revocation, and CRLs. As rest.ts: snake_case, dates as RFC 3339 UTC. Not the routes. */
 
 import Type, { type Static } from 'typebox'
-import { DEVICE_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
+import { GIVEN_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
 import { closed, Hex, Instant, literals } from './parts.ts'
 import { PageQuery } from './rest.ts'
 
-const Reason = literals(DEVICE_REVOCATION_REASONS)
+const Reason = literals(GIVEN_REVOCATION_REASONS)
 
 export const LISTED_STATES = ['pending', 'live', 'revoked'] as const
 
@@ -38,7 +38,12 @@ export type CertificateShown = Static<typeof CertificateShown>
 
 export const CertificatePageQuery = Type.Interface(
   [PageQuery],
-  { state: Type.Optional(literals(LISTED_STATES)), issuer: Type.Optional(Hex) },
+  {
+    /** a device id: all that it ever had */
+    device: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
+    state: Type.Optional(literals(LISTED_STATES)),
+    issuer: Type.Optional(Hex),
+  },
   closed,
 )
 

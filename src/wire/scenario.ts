@@ -6,7 +6,7 @@
 
 import Type, { type Static } from 'typebox'
 import { KEY_KINDS, type KeyKind } from '#fleet/certificate.ts'
-import { DEVICE_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
+import { GIVEN_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
 import { closed, literals } from './parts.ts'
 
 const MIB = 1_048_576
@@ -140,7 +140,7 @@ const FAULTS = {
     Type.Object(
       {
         reason: Type.Optional(
-          literals(DEVICE_REVOCATION_REASONS, {
+          literals(GIVEN_REVOCATION_REASONS, {
             description: 'RFC 5280 §5.3.1',
             default: 'unspecified',
           }),

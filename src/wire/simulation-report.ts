@@ -59,7 +59,11 @@ const Run = Type.Object(
     machine: text('that made the load: processor, cores, memory, system'),
     node: text('version'),
     openssl: text('version'),
-    interrupted: Type.Boolean(about('ended before its time, by Ctrl-C or by what `trouble` names')),
+    interrupted: Type.Boolean(
+      about(
+        'ended before its time, by Ctrl-C or by what `trouble` names; a run without a duration has no other end than a Ctrl-C, so that this is none',
+      ),
+    ),
     trouble: orNull(Type.String(about('what of the simulator itself went wrong; null: nothing'))),
   },
   { ...closed, ...about('what was run, and how to run it again') },
@@ -75,11 +79,23 @@ const Generator = Type.Object(
     reasons: texts('why it is thought so'),
     gathering: Type.Object(
       { bound: Type.Boolean(about('as above')), reasons: texts('why it is thought so') },
-      { ...closed, ...about('the same, while the fleet enrolled: what `enroll` is judged by') },
+      {
+        ...closed,
+        ...about('the same, while the fleet enrolled: what `enroll` and `rate.enroll` are judged by'),
+      },
     ),
-    cpu_s: number('seconds of CPU, all processes'),
-    worst_lag_ms: number('the longest that a timer of any process was late'),
-    peak_rss: count('bytes of memory, all processes, at their highest'),
+    coordinator: Type.Object(
+      { bound: Type.Boolean(about('as above')), reasons: texts('why it is thought so') },
+      {
+        ...closed,
+        ...about(
+          'the same, of the process in which drills and probes run; in it no latency is measured. With 0 workers it is the one above',
+        ),
+      },
+    ),
+    cpu_s: number('seconds of CPU, all processes, the coordinator among them'),
+    worst_lag_ms: number('the longest that a timer of any process was late, the coordinator among them'),
+    peak_rss: count('bytes of memory, all processes, the coordinator among them, at their highest'),
     late: count('open loop: turns that began more than 10 ms after they were due'),
     dropped: count('open loop: turns that were due and never begun'),
   },
@@ -96,12 +112,25 @@ const Server = Type.Object(
   closed,
 )
 
+const Topic = Type.Object(
+  {
+    device: text('that publishes to it and listens'),
+    topic: text('its name, cut after 200 characters'),
+    lost: count('as in `counts`, on this topic'),
+    gaps: count('as in `counts`, on this topic'),
+    reordered: count('as in `counts`, on this topic'),
+    duplicates: count('as in `counts`, on this topic'),
+  },
+  closed,
+)
+
 const Invariant = Type.Object(
   {
     name: text('as in docs/simulator.md'),
     promise: text('what is promised'),
     held,
     why: text('the reason when it is not judged, else empty'),
+    unobserved: text('what of it nobody looked at, though it is judged; empty: nothing'),
     checked: count('how often it was put to the test; 0 says nothing'),
     broken: count('how often it did not hold'),
     evidence: texts('the first few that broke it, in words'),
@@ -134,6 +163,9 @@ const Event = Type.Object(
     at_ms: number('when'),
     lasts_ms: orNull(Type.Number(about('how long; null: done at once'))),
     devices: count('how many were chosen for it; 0: none in particular, or it did not come about'),
+    struck: count(
+      'how many of them it befell: not those that were away, had no certificate, or were at a door where it cannot be',
+    ),
     detail: text('what came of it, or why it did not'),
   },
   closed,
@@ -210,6 +242,12 @@ export const SimulationReportSchema = Type.Object(
     counts: counts('by name, as in docs/simulator.md'),
     refused: perDoor('by door, by reason'),
     errors: perDoor('by door, by what happened: no verdict, such as an unreachable target'),
+    topics: Type.Array(
+      Topic,
+      about(
+        'the topics on which something was lost, passed over, out of order or twice: the ten worst of all',
+      ),
+    ),
     invariants: Type.Array(Invariant, about('promises that every run is held to')),
     assertions: Type.Array(Assertion, about('thresholds of the scenario and of `--assert`')),
     drills: Type.Array(Drill, about('what was expected of the attacks that ran beside the fleet')),

@@ -15,6 +15,7 @@ import { feedContract } from './registry/feed.ts'
 import { type Built, createGround, refused } from './registry/ground.ts'
 import { issuerContract } from './registry/issuers.ts'
 import { linesContract } from './registry/lines.ts'
+import { movesContract } from './registry/moves.ts'
 import { placesContract } from './registry/places.ts'
 import { recordContract } from './registry/record.ts'
 import { renewalContract } from './registry/renewals.ts'
@@ -34,6 +35,7 @@ const PARTS = [
   linesContract,
   renewalContract,
   deviceContract,
+  movesContract,
   cutContract,
   deviceListContract,
   issuerContract,

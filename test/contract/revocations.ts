@@ -373,6 +373,29 @@ export const revocationContract = (name: string, build: () => Promise<Built>): v
         expect(first).not.toHaveProperty('der')
       })
 
+      it('of one device: all that it ever had, whoever came in between', async () => {
+        const mine: string[] = []
+        const { id, certificate } = await givenDevice(registry)
+        mine.push(certificate.serial)
+        for (let n = 0; n < 4; n += 1) {
+          await givenDevice(registry)
+          const token = await givenToken(registry, { deviceId: id })
+          const again = reservation({ kind: 'token', id: token.id }, { deviceId: id })
+          const { serial } = (await registry.reserve(again)).certificate
+          mine.push((await recordReserved(registry, serial)).serial)
+        }
+        await revoke(mine[1] as string, 'superseded')
+        const newest = mine.toReversed()
+        expect(await all({ deviceId: id })).toEqual(newest)
+        expect(await all({ deviceId: id }, 5)).toEqual(newest)
+        const { items } = await registry.listCertificates({ deviceId: id, limit: 10 })
+        const lost = items.filter(({ state }) => state === 'revoked').map(({ serial }) => serial)
+        expect(lost).toContain(mine[1])
+        expect(await all({ deviceId: id, state: 'revoked' }, 1)).toEqual(lost)
+        expect(await all({ deviceId: id, issuerSki: OTHER_ISSUER })).toEqual([])
+        expect(await all({ deviceId: `${id}x` })).toEqual([])
+      })
+
       it('refuses a next that cannot be one', async () => {
         await expect(registry.listCertificates({ limit: 1, after: "1' or 1" })).rejects.toMatchObject({
           code: 'bad_request',

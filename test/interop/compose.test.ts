@@ -93,6 +93,7 @@ describe.skipIf(compose === undefined)('docker-compose.yml', () => {
     // what stands in certificates is said to both alike
     const said = (name: string) => service(name).environment?.['SALLYPORT_ENROLL_STATUS_URL']
     expect(said('signer')).toBe(said('enroll'))
+    expect(said('pki')).toBe(said('enroll'))
     expect(service('enroll').environment?.['SALLYPORT_CA_SIGNER']).toBe('socket/signer.sock')
     expect(service('signer').environment?.['SALLYPORT_SIGNER_SOCKET']).toBe('socket/signer.sock')
   })

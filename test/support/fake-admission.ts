@@ -20,6 +20,8 @@ export type FakeAdmission = Admission & {
   access: Partial<MqttAccess>
   /** ms; 0: No Duration */
   duration: number
+  /** a report-only policy that is against everybody */
+  wouldDeny: string | undefined
   /** what was judged, and what was recorded */
   readonly asked: Ask[]
   readonly recorded: { readonly ask: Ask; readonly decision: Decision }[]
@@ -43,6 +45,7 @@ export const createFakeAdmission = (): FakeAdmission => {
     rules: [],
     access: {},
     duration: 0,
+    wouldDeny: undefined,
     asked: [],
     recorded: [],
     changed: () => {
@@ -50,7 +53,14 @@ export const createFakeAdmission = (): FakeAdmission => {
     },
     epoch: () => epoch,
     whoIs: (peer) => judge(peer, undefined),
-    record: (_, ask, decision) => void admission.recorded.push({ ask, decision }),
+    record: (_, ask, decision) => {
+      admission.recorded.push({ ask, decision })
+      return decision.allow ? decision.wouldDeny : undefined
+    },
+    recordAgain: (peer, ask, decision, reported, requestId) =>
+      decision.wouldDeny === undefined || decision.wouldDeny === reported
+        ? decision.wouldDeny
+        : admission.record(peer, ask, decision, requestId()),
     judgeTopics: (peer, host) => ({
       standing: judge(peer, undefined),
       judge: (act, topic) => admission.judge(peer, { door: 'mqtt', host, act, topic }),
@@ -82,6 +92,7 @@ export const createFakeAdmission = (): FakeAdmission => {
       policy: 'valid',
       notAfter: leaf.notAfter,
       plan: { duration: admission.duration, binding: 'certificate' },
+      ...(admission.wouldDeny === undefined ? {} : { wouldDeny: admission.wouldDeny }),
     }
   }
   return admission

@@ -59,6 +59,7 @@ export const openOperatorApp = async (
     issuers: { all: () => [], published: () => [], records: () => [] },
     log: createLog('enroll', 'silent'),
     metrics: createMetrics('enroll'),
+    alert: () => {},
   })
   const authorities = await openAuthorities(store)
   const signingKeys = createAssertionKeys({

@@ -34,6 +34,7 @@ export const NOTHING: SampleOptions = {
     counts: {},
     refused: {},
     errors: {},
+    topics: [],
     invariants: [],
     assertions: [],
     drills: [],
@@ -70,16 +71,25 @@ const timelineOf = (seconds: number, devices: number, foreign: string): Simulati
       at_ms: at(0.15),
       lasts_ms: at(0.25),
       devices: hit(0.3),
+      struck: hit(0.3),
       detail: '200 ms ± 50 ms, 2 % lost',
     },
-    { kind: 'revoke', at_ms: at(0.5), lasts_ms: null, devices: hit(0.2), detail: `keyCompromise${foreign}` },
-    { kind: 'offline', at_ms: at(0.6), lasts_ms: at(0.1), devices: hit(1), detail: '' },
-    { kind: 'reconnect', at_ms: at(0.75), lasts_ms: null, devices: hit(1), detail: '' },
+    {
+      kind: 'revoke',
+      at_ms: at(0.5),
+      lasts_ms: null,
+      devices: hit(0.2),
+      struck: hit(0.2),
+      detail: `keyCompromise${foreign}`,
+    },
+    { kind: 'offline', at_ms: at(0.6), lasts_ms: at(0.1), devices: hit(1), struck: hit(1), detail: '' },
+    { kind: 'reconnect', at_ms: at(0.75), lasts_ms: null, devices: hit(1), struck: hit(1), detail: '' },
     {
       kind: 'rotate',
       at_ms: at(0.85),
       lasts_ms: null,
       devices: devices,
+      struck: 0,
       detail: 'activate: not done, the operator API answered conflict',
     },
   ]
@@ -245,6 +255,7 @@ export const sampleReport = (o: SampleOptions = {}): SimulationReport => {
     promise,
     held: why === '' ? broken.length === 0 : null,
     why,
+    unobserved: name === 'revoked_stay_out' ? 'the target lets nobody listen' : '',
     checked,
     broken: broken.length,
     evidence: [...broken],
@@ -302,6 +313,7 @@ export const sampleReport = (o: SampleOptions = {}): SimulationReport => {
       bound,
       reasons: bound ? ['worker 1 was busy 99 % of the time for 41 s', '1,500 turns were never begun'] : [],
       gathering: { bound: false, reasons: [] },
+      coordinator: { bound: false, reasons: [] },
       cpu_s: round(seconds * 0.9),
       worst_lag_ms: bound ? 312.5 : 14.25,
       peak_rss: 312_000_000,
@@ -321,6 +333,18 @@ export const sampleReport = (o: SampleOptions = {}): SimulationReport => {
         { [`connection reset by peer${foreign}`]: n },
       ]),
     ),
+    topics: failing
+      ? [
+          {
+            device: 'sim-3f2a-0017',
+            topic: `devices/a${foreign}`,
+            lost: 4,
+            gaps: 2,
+            reordered: 1,
+            duplicates: 3,
+          },
+        ]
+      : [],
     invariants: [
       invariant(
         'revoked_stay_out',

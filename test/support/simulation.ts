@@ -26,6 +26,7 @@ export const simulated = (
     rounds: undefined,
     workers: 0,
     path: undefined,
+    method: undefined,
     topic: undefined,
     servers: () => [],
     command: (seed) => `repeat ${seed}`,

@@ -86,7 +86,7 @@ export const openStatusDesk = async (
   await store.registry.registerIssuer({ ski, der: certificate.der, spkiSha256: certificate.spkiSha256 }, now)
   const issuers = { all: () => [issuer], published: () => [issuer], records: () => [] }
   const common = { registry, issuers, clock: store.clock, log, metrics }
-  const importedCrls = opened.use(await openImportedCrls(common))
+  const importedCrls = opened.use(await openImportedCrls({ ...common, alert: () => {} }))
   const crls = opened.use(
     await openCrlPublisher({ ...common, issuers: () => [issuer], ttl: DAY, poll: 10, apart: 10 }),
   )

@@ -449,6 +449,30 @@ test('stopping: who is idle goes at once, who is served is told, and what waits 
   expect(stopping.origin.seen).toHaveLength(3)
 })
 
+test('a service token beside a certificate: no session goes on or begins, and Service Auth alone lets it in', async () => {
+  await using other = await openDoorHarness({})
+  await other.putHttps({}, SESSION)
+  const lamp = await other.device('lamp-1')
+  const headers = await other.serviceToken('robot-1')
+  const once = (...lines: readonly string[]) =>
+    other.say(requestText('/', { headers: ['Connection: close', ...lines] }), lamp)
+  const cookie = (await once()).headers['set-cookie']?.split(';')[0] ?? ''
+  expect(cookie).toMatch(/^CF_Authorization=eyJ/)
+  for (const stale of [cookie, `${cookie}x`]) {
+    const lines = [...headers, `Cookie: ${stale}`]
+    const reply = await other.say(requestText('/', { headers: lines }).repeat(2), lamp)
+    expect(reply).toMatchObject({ status: 200, headers: { connection: 'close' } })
+    expect(reply.headers).not.toHaveProperty('set-cookie')
+    expect(other.log.at(-1)).not.toHaveProperty('session')
+  }
+  expect(other.origin.seen).toHaveLength(3)
+  // without it the cookie that is broken counts
+  expect((await once(`Cookie: ${cookie}x`)).status).toBe(401)
+  await other.putPolicy({ decision: 'allow' })
+  expect((await once(...headers)).body).toContain('policy_denied')
+  expect((await once()).status).toBe(200)
+})
+
 describe('whoever has no certificate has no session, and no connection that is kept', () => {
   test.each([
     ['a service token', { decision: 'non_identity', include: [{ any_valid_service_token: {} }] }],

@@ -267,6 +267,42 @@ describe('what does not become one', () => {
   })
 })
 
+test('that a report-only policy would end stays, with one line and one count for each time that is new', async () => {
+  const reports = () =>
+    door.log
+      .filter(({ msg, would_deny: policy }) => msg === 'stays' && policy === 'draft')
+      .map((line) => line['identity'])
+  const counted = async (): Promise<number> =>
+    Number(
+      /report_only_total\{door="https",outcome="would_deny"[^}]*\} (\d+)/.exec(await door.metrics())?.[1] ??
+        0,
+    )
+  const draft = { name: 'draft', decision: 'deny', include: [{ everyone: {} }], reportOnly: true } as const
+  const other = await door.device('ws-report')
+  using _ = await connect('/ticks')
+  using client = await connect('/echo', other)
+  const before = await counted()
+  door.log.length = 0
+  // a deny is asked after Service Auth, and not before it
+  await door.putPolicy({ decision: 'allow' })
+  await door.putPolicy(draft)
+  const https = { path: '/*', origin: door.origin.url, websocket: true }
+  await door.putApplication({ https, policies: ['draft', 'valid'] })
+  await expect.poll(reports).toHaveLength(2)
+  expect(new Set(reports())).toEqual(new Set(['lamp-1', 'ws-report']))
+  // what says nothing new of it says nothing: the last of these changes is waited for by its own report
+  await door.putAnchor({})
+  await door.setState('ws-report', 'active')
+  await door.putPolicy({ ...draft, exclude: [{ common_name: { common_name: 'lamp-1' } }] })
+  await expect.poll(reports).toHaveLength(3)
+  expect(reports().at(-1)).toBe('ws-report')
+  expect((await counted()) - before).toBe(3)
+  client.send('hello')
+  await client.until(/hello/)
+  await door.putHttps({ websocket: true })
+  await door.putPolicy({})
+})
+
 describe('is cut', () => {
   const cut = async (path: string, how: () => Promise<unknown>, leaf = lamp): Promise<void> => {
     using client = await connect(path, leaf)

@@ -75,6 +75,8 @@ beforeAll(async () => {
         // seven processes start here
         NODE_COMPILE_CACHE: join(import.meta.dirname, '../../node_modules/.cache/sallyport'),
         SALLYPORT_HTTPS_WORKERS: '2',
+        // some of them wait, silent, until processes have started
+        SALLYPORT_LIMITS_HEADER_TIMEOUT: '1m',
         SALLYPORT_GATEWAY_HTTPS_LISTEN: '127.0.0.1:0',
         SALLYPORT_GATEWAY_MQTTS_LISTEN: '127.0.0.1:0',
         SALLYPORT_GATEWAY_METRICS_LISTEN: '127.0.0.1:0',
@@ -104,12 +106,15 @@ const until = async <T>(look: () => T | undefined | false | Promise<T | undefine
   }
 }
 /** Requests until both workers have had some, each with its line read: a late one would count for the next call. @returns the statuses, by worker */
-const askBoth = async (leaf: TestLeaf): Promise<Map<number, Set<string>>> => {
+const askBoth = async (
+  leaf: TestLeaf,
+  asking: () => Promise<unknown> = () => ask(leaf),
+): Promise<Map<number, Set<string>>> => {
   const from = desk.logLines.length
   const seen = new Map<number, Set<string>>()
   let asked = 0
   await until(async () => {
-    await ask(leaf)
+    await asking()
     asked += 1
     const answered = await until(() => {
       const found = lines()
@@ -199,6 +204,47 @@ test('no session of one worker is one of another', async () => {
   }
 })
 
+const putSessions = (): Promise<unknown> =>
+  registry.putAccess('application', {
+    value: application({
+      name: 'sessions',
+      hostnames: ['a.test'],
+      https: { path: '/session', origin: origin.url },
+      sessionDuration: 3_600_000,
+      tokenBinding: 'none',
+    }),
+    now: Date.now(),
+    actor: ACTOR,
+  })
+
+test('a logout ends the session in both at once, without the enroll desk, and in those that come in their place', async () => {
+  await putSessions()
+  const lamp = await device('lamp-out')
+  const at = (path: string, o: { readonly leaf?: TestLeaf; readonly token?: string }): Promise<RawReply> => {
+    const cookie = o.token === undefined ? [] : [`Cookie: CF_Authorization=${o.token}`]
+    return sayRaw(requestText(path, { headers: ['Connection: close', ...cookie] }), { port, leaf: o.leaf })
+  }
+  const log = async (): Promise<string> =>
+    /CF_Authorization=([^;]+)/.exec(
+      (await at('/session', { leaf: lamp })).headers['set-cookie'] ?? '',
+    )?.[1] ?? ''
+  const token = await log()
+  const inBoth = async (): Promise<Set<string>[]> => [
+    ...(await askBoth(lamp, () => at('/session', { token }))).values(),
+  ]
+  const [allowed, over] = [new Set(['allowed']), new Set(['session_expired'])]
+  expect(await inBoth()).toEqual([allowed, allowed])
+  expect((await at('/cdn-cgi/access/logout', { token })).status).toBe(200)
+  // nobody takes the inbox down here: neither of them can have it from the registry
+  expect(await inBoth()).toEqual([over, over])
+  const replaced = (): number => lines().filter(({ msg }) => msg === 'workers were replaced').length
+  desk.child.kill('SIGHUP')
+  await until(() => replaced() === 1)
+  expect(await inBoth()).toEqual([over, over])
+  // it is the session that has ended
+  expect((await at('/session', { token: await log() })).status).toBe(200)
+})
+
 test('SIGHUP under load: other processes, and no request is lost', async () => {
   const before = [...serving().values()]
   const lamp = await device('lamp-4')
@@ -214,8 +260,13 @@ test('SIGHUP under load: other processes, and no request is lost', async () => {
     while (!isOver) statuses.push(await ask(lamp).then(({ status }) => status, String))
   }
   const clients = Array.from({ length: 2 }, load)
+  const from = desk.logLines.length
   desk.child.kill('SIGHUP')
-  await until(() => lines().some(({ msg }) => msg === 'workers were replaced'))
+  await until(() =>
+    lines()
+      .slice(from)
+      .some(({ msg }) => msg === 'workers were replaced'),
+  )
   for (const client of early) {
     client.send(requestText('/'))
     expect(readReply(await client.closed()).status).toBe(200)
@@ -255,13 +306,38 @@ test('one that hangs is ended and comes back, the other serves meanwhile; while 
   await askBoth(lamp)
 })
 
-test('they end with the gateway, even when it is killed', async () => {
+test('they end with the gateway, even when it is killed; a logout that waits for the others is answered', async () => {
+  await putSessions()
+  const lamp = await device('lamp-6')
+  using client = await openRaw({ port, leaf: lamp })
+  const from = desk.logLines.length
+  client.send(requestText('/session'))
+  const { headers } = await client.reply()
+  const { worker } = await until(() =>
+    lines()
+      .slice(from)
+      .find(({ reason }) => reason === 'allowed'),
+  )
+  const [, other = 0] = [...serving()].find(([number]) => number !== worker) ?? []
+  // this one will not say that it has heard of it
+  process.kill(other, 'SIGSTOP')
+  client.send(
+    requestText('/cdn-cgi/access/logout', { headers: [`Cookie: ${headers['set-cookie']?.split(';')[0]}`] }),
+  )
+  await until(() =>
+    lines()
+      .slice(from)
+      .some(({ msg }) => msg === 'logged out'),
+  )
   // never starts TLS, and is not waited for
   const silent = connectTcp(port, '127.0.0.1')
   await new Promise((resolve) => silent.once('connect', resolve))
   // they hold its stderr too
   const over = once(desk.child, 'close')
   desk.child.kill('SIGKILL')
+  expect((await client.reply()).status).toBe(200)
+  // unless the gateway has found out meanwhile, and ended it
+  if (isAlive(other)) process.kill(other, 'SIGCONT')
   await closed(silent)
   await over
   await expect(openRaw({ port })).rejects.toThrow(/ECONNREFUSED/)

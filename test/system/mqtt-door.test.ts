@@ -482,6 +482,41 @@ test('the server certificate and anchors are taken anew without dropping anyone'
   client[Symbol.dispose]()
 })
 
+test('a report-only policy is told of at CONNECT, and of connections that stand already, once for each wording', async () => {
+  // connections of other tests may stand as well
+  const ids = ['lamp-20', 'lamp-21']
+  const [first, second] = [await door.device('lamp-20'), await door.device('lamp-21')]
+  const reports = (): unknown[] =>
+    door.coreLog
+      .filter(({ would_deny: policy, identity }) => policy === 'draft' && ids.includes(identity as string))
+      .map(({ msg, identity, act }) => [msg, identity, act])
+  const draft = { name: 'draft', decision: 'deny', include: [{ everyone: {} }], reportOnly: true } as const
+  const client = await door.enter(first)
+  // a deny is asked after Service Auth, and not before it
+  await door.putPolicy({ decision: 'allow' })
+  await door.putPolicy(draft)
+  await door.putApplication({ policies: ['draft', 'valid'] })
+  await expect.poll(reports).toEqual([['stays', 'lamp-20', 'connect']])
+  const later = await door.enter(second)
+  expect(reports().slice(1)).toEqual([['admitted', 'lamp-21', 'connect']])
+  await door.putPolicy({ ...draft, exclude: [{ common_name: { common_name: 'lamp-21' } }] })
+  await expect.poll(() => reports().slice(2)).toEqual([['stays', 'lamp-20', 'connect']])
+  // and in force it does what it said
+  await door.putPolicy({
+    ...draft,
+    exclude: [{ common_name: { common_name: 'lamp-21' } }],
+    reportOnly: false,
+  })
+  await client.closed()
+  expect(door.coreLog).toContainEqual(
+    expect.objectContaining({ msg: 'refused', reason: 'policy_denied', identity: 'lamp-20' }),
+  )
+  expect(await later.ping()).toEqual([])
+  await door.putApplication({})
+  await door.putPolicy({})
+  later[Symbol.dispose]()
+})
+
 test('what is counted', async () => {
   const client = await door.enter(lamp)
   await client.ping()

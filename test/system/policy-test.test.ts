@@ -1,4 +1,4 @@
-/** `apply` and `policy test` on a desk with real sockets, as an administrator types them: docs/access.md's examples, with a device that has enrolled. */
+/** `apply`, `anchor put`, `rm` and `policy test` on a desk with real sockets, as an administrator types them: docs/access.md's examples, with a device that has enrolled. */
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -126,4 +126,44 @@ applications:
     1,
     'refused: certificate_revoked. The client certificate has been revoked',
   ])
+})
+
+test('a new root comes beside the old one, and the old one goes, without a file of YAML', async () => {
+  const { pki } = desk.home
+  const old = join(desk.home.path, 'old.pem')
+  writeFileSync(old, pki.other.root.pem)
+  writeFileSync(join(desk.home.path, 'leaf.pem'), pki.device({ id: 'v', by: pki.other.devices }).fullPem)
+  const made = await cli('anchor', 'put', 'old', '--pem', 'old.pem', '--hostname', 'roll.example.com')
+  expect([made.code, made.err, made.out]).toEqual([
+    0,
+    '',
+    expect.stringMatching(/^anchor old is in place: roll\.example\.com\n/),
+  ])
+  const reason = async () =>
+    JSON.parse(
+      (await cli(...'policy test --host roll.example.com --certificate leaf.pem --json'.split(' '))).out,
+    ).reason
+  // vouched for, and no policy lets it in
+  expect(await reason()).toBe('policy_denied')
+
+  const more = await cli(
+    'anchor',
+    'put',
+    'old',
+    '--hostname',
+    'roll.example.com',
+    '--hostname',
+    'b.example.com',
+  )
+  expect(more.out).toMatch(/^anchor old is in place: roll\.example\.com, b\.example\.com\n/)
+  expect((await cli('anchor', 'put', 'new', '--pem', 'old.pem', '--hostname', 'b.example.com')).err).toMatch(
+    /conflict|has already/,
+  )
+
+  expect((await cli('anchor', 'rm', 'old')).out).toBe('anchor old is removed\n')
+  expect(await reason()).toBe('certificate_untrusted')
+  // what somebody names is not removed
+  expect((await cli('policy', 'rm', 'public')).err).toMatch(/health/)
+  expect((await cli('app', 'rm', 'health')).out).toBe('application health is removed\n')
+  expect((await cli('policy', 'rm', 'public')).out).toBe('policy public is removed\n')
 })

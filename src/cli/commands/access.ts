@@ -1,4 +1,4 @@
-/** `anchor | app | policy | rule-group | group`, each `ls` and `show`: what `apply` put there. One table of five kinds. */
+/** `anchor | app | policy | rule-group | group`, each `ls`, `show` and `rm`: what `apply` put there. One table of five kinds. */
 
 import type { Command } from 'commander'
 import { KEY_KINDS } from '#fleet/certificate.ts'
@@ -9,11 +9,13 @@ import type { Io } from '../io.ts'
 import { list, listing, type Collection } from '../list.ts'
 import { connect } from '../operator-api.ts'
 import { printJson } from '../output.ts'
+import { accessRemove } from './access-remove.ts'
 import { anchorCrl } from './anchor-crl.ts'
+import { anchorPut } from './anchor-put.ts'
 import { groupRevoke } from './group-revoke.ts'
 import { policyTest } from './policy-test.ts'
 
-type Kind<T> = Collection<T> & { readonly about: string; readonly example: string }
+type Kind<T> = Collection<T> & { readonly about: string; readonly called: string; readonly example: string }
 
 const ruleNames = (rules: Policy['include'] | undefined): string =>
   (rules ?? []).flatMap((rule) => Object.keys(rule)).join(', ') || '-'
@@ -31,6 +33,7 @@ const ruleCells = (rules: Pick<Policy, 'include' | 'require' | 'exclude'>): read
 
 const anchors: Kind<Anchor> = {
   about: 'trusted certificate authorities, by hostname',
+  called: 'anchor',
   example: 'development',
   path: '/v1/anchors',
   heads: ['NAME', 'HOSTNAMES', 'CRL'],
@@ -39,13 +42,14 @@ const anchors: Kind<Anchor> = {
     hostnames.join(', '),
     crl === undefined ? '-' : `${crl.urls?.join(', ') || 'uploaded'} (${crl.on_stale ?? 'fail_closed'})`,
   ],
-  none: 'No anchors: no certificate is trusted. Add one: npx sallyport apply -f fleet.yaml',
+  none: 'No anchors: no certificate is trusted. Add one: npx sallyport anchor put <name> --pem <file> --hostname <name>',
 }
 
 const originsOf = ({ origin = [] }: NonNullable<Application['https']>): string => [origin].flat().join(', ')
 
 const applications: Kind<Application> = {
   about: 'applications: what the gateway protects, and who may reach it',
+  called: 'application',
   example: 'example',
   path: '/v1/applications',
   heads: ['NAME', 'HOSTNAMES', 'HTTPS', 'MQTT', 'SESSION', 'POLICIES'],
@@ -64,6 +68,7 @@ const applications: Kind<Application> = {
 
 const policies: Kind<Policy> = {
   about: 'policies: rules that applications refer to',
+  called: 'policy',
   example: 'devices',
   path: '/v1/policies',
   heads: ['NAME', 'DECISION', ...RULE_HEADS, 'SESSION'],
@@ -78,6 +83,7 @@ const policies: Kind<Policy> = {
 
 const ruleGroups: Kind<RuleGroup> = {
   about: 'rule groups: rules that policies share',
+  called: 'rule group',
   example: 'plant-north',
   path: '/v1/rule-groups',
   heads: ['NAME', ...RULE_HEADS],
@@ -87,6 +93,7 @@ const ruleGroups: Kind<RuleGroup> = {
 
 const groups: Kind<StoredGroup> = {
   about: 'enrolment groups: who gets a certificate, by what, and what it looks like',
+  called: 'group',
   example: 'default',
   path: '/v1/groups',
   heads: ['NAME', 'STATE', 'CREDENTIALS', 'APPROVAL', 'CERTIFICATES', 'KEYS', 'IDS'],
@@ -111,10 +118,11 @@ const commandsFor = <T>(io: Io, word: string, kind: Kind<T>): Command =>
         const options = self.optsWithGlobals<Online>()
         printJson(io, await connect(io, options).call('GET', `${kind.path}/${encodeURIComponent(name)}`))
       }),
+    accessRemove(io, word, kind),
   ])
 
 export const accessCommands = (io: Io): Command[] => [
-  commandsFor(io, 'anchor', anchors).addCommand(anchorCrl(io)),
+  commandsFor(io, 'anchor', anchors).addCommand(anchorPut(io)).addCommand(anchorCrl(io)),
   commandsFor(io, 'app', applications),
   commandsFor(io, 'policy', policies).addCommand(policyTest(io)),
   commandsFor(io, 'rule-group', ruleGroups),

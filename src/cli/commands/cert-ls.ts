@@ -1,4 +1,4 @@
-/** `cert ls`: certificates of devices, newest first, a page at a time. */
+/** `cert ls`: certificates of all devices or of one, newest first, a page at a time. */
 
 import { Option, type Command } from 'commander'
 import { LISTED_STATES, type CertificateItem } from '#wire/revocations.ts'
@@ -6,7 +6,8 @@ import type { Io } from '../io.ts'
 import { list, listing } from '../list.ts'
 
 export const certLs = (io: Io): Command =>
-  listing('list certificates of devices', 'cert ls --state revoked')
+  listing('list certificates of devices, newest first', 'cert ls --device pump-7')
+    .option('--device <id>', 'of this device only: all that it ever had')
     .addOption(new Option('--state <state>', 'only those').choices(LISTED_STATES))
     .action(
       list<CertificateItem>(io, {

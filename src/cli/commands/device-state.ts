@@ -1,7 +1,7 @@
 /** `device suspend | resume | retire | revoke`: one call each, the same command four times. What each means is #policy's and the registry's. */
 
 import { Option, type Command } from 'commander'
-import { DEVICE_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
+import { GIVEN_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
 import type { Device } from '#wire/rest.ts'
 import { online, show, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
@@ -30,7 +30,7 @@ export const deviceState = (io: Io, verb: keyof typeof VERBS): Command => {
   if (verb === 'revoke')
     made.addOption(
       new Option('--reason <name>', 'RFC 5280 reason')
-        .choices(DEVICE_REVOCATION_REASONS)
+        .choices(GIVEN_REVOCATION_REASONS)
         .default('unspecified'),
     )
   return made.argument('<id>', 'device id').action(async (id: string, _: unknown, self: Command) => {

@@ -1,7 +1,7 @@
 /** `issuer revoke`: every certificate of an issuing CA is void, at once. What is left to be done comes with the answer. */
 
 import { Option, type Command } from 'commander'
-import { ISSUER_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
+import { GIVEN_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
 import type { IssuerMoved } from '#wire/rest.ts'
 import { online, show, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
@@ -18,7 +18,7 @@ export const issuerRevoke = (io: Io): Command =>
     .argument('<ski>', 'its subject key id, or the beginning of it')
     .addOption(
       new Option('--reason <name>', 'RFC 5280 reason')
-        .choices(ISSUER_REVOCATION_REASONS)
+        .choices(GIVEN_REVOCATION_REASONS)
         .default('unspecified'),
     )
     .action(async (given: string, _: unknown, self: Command) => {

@@ -126,7 +126,7 @@ export const policyTest = (io: Io): Command =>
     'say who would be let in, by which policy, and why not by the others',
     'policy test --device pump-7 --host api.example.com --target /v1/status',
   )
-    .requiredOption('--host <name>', 'the hostname that is asked')
+    .requiredOption('--host <name>', 'the hostname that is asked, with :port where --origin counts')
     .addOption(
       new Option('--device <id>', 'as this device, with its newest certificate').conflicts('certificate'),
     )

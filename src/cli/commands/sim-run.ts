@@ -18,13 +18,22 @@ import {
 } from '#device-sim/index.ts'
 import { listenForStop } from '#runtime/stop.ts'
 import type { SimulationReport } from '#wire/simulation-report.ts'
-import { command, show, wholeNumber } from '../command.ts'
+import { collect, command, show, wholeNumber } from '../command.ts'
 import type { Io } from '../io.ts'
 import { createLiveView } from '../sim/live-view.ts'
 import { planRun, type SimRunOptions } from '../sim/plan-run.ts'
 import { repeatCommand } from '../sim/repeat-command.ts'
 import { checkResultFiles, writeResultFiles, type ResultFile } from '../sim/result-files.ts'
-import { collect, listenAt, rate, requestPath, seed, span, target, topicName } from '../sim/sim-options.ts'
+import {
+  listenAt,
+  rate,
+  requestMethod,
+  requestPath,
+  seed,
+  span,
+  target,
+  topicName,
+} from '../sim/sim-options.ts'
 
 const YEAR = 366 * DAY
 const MIB = 1_048_576
@@ -50,13 +59,20 @@ const filesOf = (options: SimRunOptions): readonly ResultFile<SimulationReport>[
 /** In words for whoever reads the last lines of a long log. @returns what to throw */
 const failure = (
   io: Io,
-  { json }: SimRunOptions,
+  { json, state }: SimRunOptions,
   report: SimulationReport,
   unwritten: readonly string[],
 ): FleetError | undefined => {
   const { verdict, run } = report
   if (verdict.ok && unwritten.length === 0) return undefined
-  const repeat = verdict.ok ? [] : [`repeat it with: ${run.command}`]
+  const repeat = verdict.ok
+    ? []
+    : [
+        ...(state === undefined
+          ? []
+          : [`${state} is as this run has left it, so a run that repeats it begins from there`]),
+        `repeat it with: ${run.command}`,
+      ]
   // a line of its own, to be copied; in JSON there is one document
   if (json !== true) io.err.write(repeat.map((line) => `${line}\n`).join(''))
   const lines = [...verdict.reasons, ...unwritten, ...(json === true ? repeat : [])]
@@ -146,7 +162,16 @@ export const simRun = (io: Io): Command => {
       kept('target', target),
     )
     .option('--certs <dir>', 'the identities to use there', word('certs'))
-    .option('--path <path>', 'of requests; {id} is the device', kept('path', requestPath))
+    .option(
+      '--path <path>',
+      'of requests; {id} is the device (default: /telemetry/{id}/<turn>; of a --target /)',
+      kept('path', requestPath),
+    )
+    .option(
+      '--method <method>',
+      'of requests: GET or POST (default: POST; to a --target GET)',
+      kept('method', requestMethod),
+    )
     .option('--topic <topic>', 'of messages; {id} is the device', kept('topic', topicName))
     .option(
       '--assert <text>',
@@ -168,9 +193,10 @@ export const simRun = (io: Io): Command => {
       io.goOnUnread()
       const files = filesOf(options)
       checkResultFiles(files, io.cwd)
-      using planned = planRun(io, scenario, options)
-      let live: Live | undefined
+      // before anything that takes a while
       using stop = listenForStop(undefined, { hangup: true })
+      using planned = await planRun(io, scenario, options, stop.signal)
+      let live: Live | undefined
       await using prometheus =
         options.prometheus === undefined
           ? undefined

@@ -10,7 +10,7 @@ import type { CertificateFacts } from '#fleet/certificate.ts'
 import { DAY } from '#fleet/clock.ts'
 import { parseDuration } from '#fleet/duration.ts'
 import { FleetError } from '#fleet/errors.ts'
-import type { RevocationReason } from '#fleet/revocation-reason.ts'
+import { GIVEN_REVOCATION_REASONS, type GivenRevocationReason } from '#fleet/revocation-reason.ts'
 import { readCertificates } from '#pki/certificate.ts'
 import { issuedBy } from '#pki/chain.ts'
 import { fromPem, toPem } from '#pki/pem.ts'
@@ -25,20 +25,9 @@ import { pairs } from '../output.ts'
 import { readGiven } from '../read-given.ts'
 import { readConfig } from '../settings.ts'
 
-/** What a root says of an intermediate. A hold is not among them: a CA is not suspended. */
-const REASONS = [
-  'unspecified',
-  'cACompromise',
-  'keyCompromise',
-  'affiliationChanged',
-  'superseded',
-  'cessationOfOperation',
-  'privilegeWithdrawn',
-] as const satisfies readonly RevocationReason[]
-
 type Options = Online & {
   readonly revoke?: readonly string[]
-  readonly reason: (typeof REASONS)[number]
+  readonly reason: GivenRevocationReason
   readonly nextUpdate: string
   readonly previous?: string
   readonly out?: string
@@ -169,7 +158,9 @@ export const caCrl = (io: Io): Command =>
   )
     .option('--revoke <file-or-serial>', 'an intermediate of this root; may be repeated', several)
     .addOption(
-      new Option('--reason <name>', 'RFC 5280 reason of those').choices(REASONS).default('unspecified'),
+      new Option('--reason <name>', 'RFC 5280 reason of those')
+        .choices(GIVEN_REVOCATION_REASONS)
+        .default('unspecified'),
     )
     .option('--next-update <duration>', 'how long it is good for', duration, '90d')
     .option('--previous <file>', 'the CRL before it, whose entries stay (default: the --out file)')

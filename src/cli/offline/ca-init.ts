@@ -8,7 +8,7 @@ import { readPrivateFile } from '#runtime/secrets.ts'
 import { command, show, statusUrl, type Common } from '../command.ts'
 import type { Io } from '../io.ts'
 import { pairs } from '../output.ts'
-import { readConfig } from '../settings.ts'
+import { readConfig, statusUrlFor } from '../settings.ts'
 import { ensureRegistryKey, serverNames } from './development.ts'
 
 type Options = Common & {
@@ -43,7 +43,7 @@ export const caInit = (io: Io): Command =>
     )
     .option(
       '--status-url <url>',
-      "where the root's CRL will be served (enroll.status_url): the intermediates name it",
+      "where the root's CRL will be served: the intermediates name it (default: enroll.status_url, when it is set)",
       statusUrl,
     )
     .action(async (_: unknown, self: Command) => {
@@ -56,7 +56,7 @@ export const caInit = (io: Io): Command =>
         ...(options.organization === undefined ? {} : { names: { organization: options.organization } }),
         ...(passphraseFile === undefined ? {} : { passphrase: readPrivateFile(passphraseFile) }),
         serverNames: options.serverName ?? serverNames(hostname()),
-        statusUrl: options.statusUrl,
+        statusUrl: statusUrlFor(config, options.statusUrl),
         gatewayId: options.gatewayId,
       })
       ensureRegistryKey(config)

@@ -15,7 +15,7 @@ import { scan } from '../commands/issuer-scan.ts'
 import type { Io } from '../io.ts'
 import { connect } from '../operator-api.ts'
 import { pairs } from '../output.ts'
-import { hasOperatorToken, readConfig } from '../settings.ts'
+import { hasOperatorToken, readConfig, statusUrlFor } from '../settings.ts'
 
 type Options = Online & {
   readonly rootKey?: string
@@ -59,7 +59,7 @@ export const caRotatePrepare = (io: Io): Command =>
     .option('--out <dir>', 'where both files go (default: ca.issuers, where the desk looks for them)')
     .option(
       '--status-url <url>',
-      "where the root's CRL is served (enroll.status_url): the intermediate names it",
+      "where the root's CRL is served: the intermediate names it (default: enroll.status_url, when it is set)",
       statusUrl,
     )
     .action(async (_: unknown, self: Command) => {
@@ -79,7 +79,7 @@ export const caRotatePrepare = (io: Io): Command =>
         rootPem: rootOf(config.ca.root),
         rootKeyPem: readPrivateFile(rootKey),
         now: io.clock(),
-        statusUrl: options.statusUrl,
+        statusUrl: statusUrlFor(config, options.statusUrl),
         ...(rootPassphrase === undefined ? {} : { rootPassphrase }),
         ...(passphrase === undefined ? {} : { passphrase }),
       })

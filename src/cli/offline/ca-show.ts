@@ -9,7 +9,9 @@ import type { Command } from 'commander'
 import type { CertificateFacts, IssuerState } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { readCertificate, readCertificates } from '#pki/certificate.ts'
-import { chainInWords, type IssuerInWords } from '#pki/chain-words.ts'
+import { between } from '#pki/chain.ts'
+import { judgeClientCa } from '#pki/client-ca.ts'
+import { chainInWords, refusalOf, type IssuerInWords } from '#pki/chain-words.ts'
 import { openRegistryReader } from '#registry/sqlite.ts'
 import type { Config } from '#runtime/config.ts'
 import { command, show, type Common } from '../command.ts'
@@ -19,8 +21,10 @@ import { readConfig } from '../settings.ts'
 
 const instant = (ms: number): string => new Date(ms).toISOString()
 
-const first = (path: string): CertificateFacts | undefined =>
-  existsSync(path) ? readCertificates(readFileSync(path, 'utf8'))[0] : undefined
+const allIn = (path: string): readonly CertificateFacts[] =>
+  existsSync(path) ? readCertificates(readFileSync(path, 'utf8')) : []
+
+const first = (path: string): CertificateFacts | undefined => allIn(path)[0]
 
 const describe = (path: string, facts: CertificateFacts) => ({
   file: path,
@@ -50,6 +54,23 @@ const keysHere = ({ ca }: Config): ReadonlySet<string> | undefined => {
   }
 }
 
+/** What stands between an issuer and the root is in the file of its certificate, below it. Which of two files is the issuer's, its key says. */
+const chainOf = ({ ca }: Config, facts: CertificateFacts): readonly CertificateFacts[] | undefined => {
+  const root = first(ca.root)
+  if (root === undefined) return undefined
+  try {
+    const files = [ca.intermediate, join(ca.issuers, `${facts.subjectKeyId}.pem`)].map(allIn)
+    const own = files.filter(([issuer]) => issuer?.spkiSha256 === facts.spkiSha256)
+    const above = own.flat()
+    // of two ways up the one that a desk takes
+    const fit = above.filter((ca) => judgeClientCa(ca) === undefined)
+    return between(facts, root, fit) ?? between(facts, root, above)
+  } catch {
+    // not to be read by this user, or no certificates: it is looked at by the desk
+    return undefined
+  }
+}
+
 type OnRecord = { readonly ski: string; readonly words: IssuerInWords }
 
 /** undefined: there is no registry here, or it cannot be read. */
@@ -60,16 +81,20 @@ const readRecords = async (config: Config, now: number): Promise<readonly OnReco
   try {
     await using registry = await openRegistryReader({ path, patience: 0 })
     const [records, live] = [await registry.issuers(), await registry.liveCertificates(now)]
-    return records.map(({ ski, der, state, offeredAt }) => ({
-      ski,
-      words: {
-        facts: readCertificate(der),
-        state,
-        offeredAt,
-        live: live.get(ski) ?? 0,
-        keyHere: keys?.has(ski),
-      },
-    }))
+    return records.map(({ ski, der, state, offeredAt }) => {
+      const facts = readCertificate(der)
+      return {
+        ski,
+        words: {
+          facts,
+          between: chainOf(config, facts),
+          state,
+          offeredAt,
+          live: live.get(ski) ?? 0,
+          keyHere: keys?.has(ski),
+        },
+      }
+    })
   } catch (error) {
     if (error instanceof FleetError) return undefined
     throw error
@@ -84,7 +109,14 @@ const fromFiles = (config: Config): readonly OnRecord[] => {
   return [
     {
       ski: facts.subjectKeyId,
-      words: { facts, state, offeredAt: undefined, live: undefined, keyHere: undefined },
+      words: {
+        facts,
+        between: chainOf(config, facts),
+        state,
+        offeredAt: undefined,
+        live: undefined,
+        keyHere: undefined,
+      },
     },
   ]
 }
@@ -131,9 +163,12 @@ export const caShow = (io: Io): Command =>
       const onRecord = await readRecords(config, now)
       const records = onRecord === undefined || onRecord.length === 0 ? fromFiles(config) : onRecord
       const root = first(files.root)
-      // the newest active one whose key is here, as the desk chooses
+      // the newest active one whose key is here and that the desk opens, as it chooses
       const signing = records.findLast(
-        ({ words }) => words.state === 'active' && words.keyHere !== false,
+        ({ words }) =>
+          words.state === 'active' &&
+          words.keyHere !== false &&
+          (root === undefined || refusalOf(words, root) === undefined),
       )?.ski
       const inWords =
         root === undefined

@@ -16,7 +16,8 @@ import {
   statSync,
   type Dirent,
 } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, join, resolve } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { FleetError } from '#fleet/errors.ts'
 import type { Enrolled } from '#device-sim/index.ts'
 
@@ -81,16 +82,27 @@ const keyOf = (path: string, pem: string): KeyObject => {
   }
 }
 
-/** As the client sends it: also its MQTT ClientID. */
-const commonNameOf = (path: string, leaf: X509Certificate): string => {
-  const name = /^CN=(.+)$/m.exec(leaf.subject)?.[1]
-  if (name === undefined) return refuse(path, 'the certificate has no common name, which is the ClientID')
-  return name
+/** undefined: it has none, which is usual where names are in subjectAltName */
+const commonNameOf = (leaf: X509Certificate): string | undefined => /^CN=(.+)$/m.exec(leaf.subject)?.[1]
+
+type Files = {
+  readonly certificate: string
+  readonly key: string
+  readonly root?: string
+  /** of the file without its ending, or of the directory */
+  readonly name: string
 }
 
-type Files = { readonly certificate: string; readonly key: string; readonly root?: string }
+/** It stands in a path, and in what is sent. */
+const nameOf = ({ name }: Files): string => name.replaceAll(/[^A-Za-z0-9._~:-]/g, '_').slice(0, 64)
 
-const identityIn = (files: Files, rootPem: string | undefined): Enrolled => {
+/** An identity without the name by which it is called: that hangs on the others. */
+type Found = Omit<Enrolled, 'deviceId'> & {
+  readonly commonName: string | undefined
+  readonly fileName: string
+}
+
+const identityIn = (files: Files, rootPem: string | undefined): Found => {
   const [leaf, ...above] = certificatesOf(files.certificate, readBounded(files.certificate))
   const keyPem = readBounded(files.key)
   if (!leaf.checkPrivateKey(keyOf(files.key, keyPem)))
@@ -98,7 +110,8 @@ const identityIn = (files: Files, rootPem: string | undefined): Enrolled => {
   const notAfter = Date.parse(leaf.validTo)
   const ownRoot = files.root !== undefined && existsSync(files.root) ? readBounded(files.root) : ''
   return {
-    deviceId: commonNameOf(files.certificate, leaf),
+    commonName: commonNameOf(leaf),
+    fileName: nameOf(files),
     keyPem,
     certificatePem: leaf.toString(),
     chainPem: above.map(String).join(''),
@@ -114,7 +127,7 @@ const isText = (value: unknown, key: string): boolean =>
   typeof (value as Record<string, unknown>)[key] === 'string'
 
 /** A file of `--state`. @returns undefined: this device has no certificate yet, or the file is another's */
-const identityInState = (path: string, rootPem: string | undefined): Enrolled | undefined => {
+const identityInState = (path: string, rootPem: string | undefined): Found | undefined => {
   let value: unknown
   try {
     value = JSON.parse(readBounded(path))
@@ -131,10 +144,11 @@ const identityInState = (path: string, rootPem: string | undefined): Enrolled | 
     )
   )
     return refuse(path, 'is no device of a --state directory')
-  const kept = enrolled as Enrolled
+  const { deviceId, ...kept } = enrolled as Enrolled
   certificatesOf(path, kept.certificatePem)
   keyOf(path, kept.keyPem)
-  return { ...kept, rootPem: rootPem ?? kept.rootPem, renewAfter: Number.MAX_SAFE_INTEGER }
+  const own = { rootPem: rootPem ?? kept.rootPem, renewAfter: Number.MAX_SAFE_INTEGER }
+  return { ...kept, ...own, commonName: deviceId, fileName: deviceId }
 }
 
 /** In order of their names, so that the same directory is the same fleet. */
@@ -159,7 +173,9 @@ const filesIn = (dir: string): Files | undefined => {
   const key = join(dir, 'key.pem')
   if (certificate === undefined)
     return existsSync(key) ? refuse(dir, 'holds a key.pem, and no cert.pem or full.pem') : undefined
-  return existsSync(key) ? { certificate, key, root: join(dir, 'root.pem') } : refuse(dir, 'holds no key.pem')
+  return existsSync(key)
+    ? { certificate, key, root: join(dir, 'root.pem'), name: basename(resolve(dir)) }
+    : refuse(dir, 'holds no key.pem')
 }
 
 /** also by a link */
@@ -181,7 +197,8 @@ const isLeaf = (path: string): boolean => {
 const filesBeside = (dir: string, name: string): Files | undefined => {
   const certificate = join(dir, name)
   const key = join(dir, name.replace(ENDING, '.key'))
-  if (existsSync(key)) return { certificate, key, root: join(dir, 'root.pem') }
+  if (existsSync(key))
+    return { certificate, key, root: join(dir, 'root.pem'), name: name.replace(ENDING, '') }
   return !OWN_NAMES.includes(name) && isLeaf(certificate)
     ? refuse(certificate, `is the certificate of a device, and its key is not beside it (${basename(key)})`)
     : undefined
@@ -197,22 +214,48 @@ const createShared = (): ((text: string) => string) => {
   }
 }
 
+/** How devices are called. `for-mqtt`: by their common names, which are their ClientIDs. `for-https`: by those, where they have one of their own */
+type Naming = 'for-mqtt' | 'for-https'
+
+/** Every device has a name, and no two the same. @throws `config_invalid` */
+const createNames = (naming: Naming): ((it: Found, path: string) => Enrolled) => {
+  const taken = new Map<string, string>()
+  return ({ commonName, fileName, ...rest }, path) => {
+    if (naming === 'for-mqtt' && commonName === undefined)
+      return refuse(path, 'the certificate has no common name, which over MQTT is the ClientID')
+    const names = [commonName, naming === 'for-https' ? fileName : undefined].filter(
+      (name) => name !== undefined,
+    )
+    const deviceId = names.find((name) => !taken.has(name))
+    if (deviceId === undefined)
+      return refuse(path, `is of the same name as ${taken.get(names[0] as string)}: ${names[0]}`)
+    taken.set(deviceId, path)
+    return { deviceId, ...rest }
+  }
+}
+
+type Reading = {
+  /** of `--ca`; default: root.pem beside the certificates, `''` where there is none */
+  readonly rootPem?: string | undefined
+  /** not more than so many are read; default: all */
+  readonly most?: number | undefined
+  /** default: for-mqtt */
+  readonly named?: Naming | undefined
+  /** what was read until then is all there is */
+  readonly signal?: AbortSignal | undefined
+}
+
 /**
- * The first of them by the names of their files, so that the same directory is the same fleet.
- * @param o.rootPem of `--ca`; default: root.pem beside the certificates, `''` where there is none
- * @param o.most not more than so many are read; default: all
+ * The first of them by the names of their files, so that the same directory is the same fleet. A large one takes seconds; a Ctrl-C is heard meanwhile.
  * @throws `config_invalid` with the file's name: no identity, a key of another certificate, two of one name, too many
  */
-export const readGivenCertificates = (
-  dir: string,
-  o: { readonly rootPem?: string | undefined; readonly most?: number | undefined } = {},
-): readonly Enrolled[] => {
-  const { rootPem, most = Infinity } = o
+export const readGivenCertificates = async (dir: string, o: Reading = {}): Promise<readonly Enrolled[]> => {
+  const { rootPem, most = Infinity, named = 'for-mqtt', signal } = o
   const entries = entriesOf(dir)
   const isState = entries.some(({ name }) => name === 'fleet.json')
   const shared = createShared()
-  const found = new Map<string, string>()
-  const read = (entry: Dirent, path: string): Enrolled | undefined => {
+  const nameFor = createNames(named)
+  const read = (entry: Dirent, path: string): Found | undefined => {
     if (isState)
       return entry.name.endsWith('.json') && entry.name !== 'fleet.json'
         ? identityInState(path, rootPem)
@@ -227,20 +270,19 @@ export const readGivenCertificates = (
   const identities: Enrolled[] = []
   for (const entry of entries) {
     if (identities.length >= most) break
+    await nextTurn()
+    if (signal?.aborted === true) return identities
     const path = join(dir, entry.name)
-    const identity = read(entry, path)
-    if (identity === undefined) continue
-    const { deviceId, chainPem, rootPem: root } = identity
-    const other = found.get(deviceId)
-    if (other !== undefined) return refuse(path, `is of the same name as ${other}: ${deviceId}`)
-    found.set(deviceId, path)
-    if (found.size > MOST_DEVICES) return refuse(dir, `holds more than ${MOST_DEVICES} identities`)
-    identities.push({ ...identity, chainPem: shared(chainPem), rootPem: shared(root) })
+    const found = read(entry, path)
+    if (found === undefined) continue
+    if (identities.length === MOST_DEVICES) return refuse(dir, `holds more than ${MOST_DEVICES} identities`)
+    const { chainPem, rootPem: root } = found
+    identities.push(nameFor({ ...found, chainPem: shared(chainPem), rootPem: shared(root) }, path))
   }
   if (identities.length > 0) return identities
   // the directory of one device
   const own = filesIn(dir)
-  if (own !== undefined) return [identityIn(own, rootPem)]
+  if (own !== undefined) return [nameFor(identityIn(own, rootPem), dir)]
   return refuse(
     dir,
     'holds no identity: expected directories with cert.pem and key.pem, NAME.pem with NAME.key, or a --state directory',

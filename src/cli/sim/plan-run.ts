@@ -5,16 +5,16 @@ import { resolve } from 'node:path'
 import { getCACertificates } from 'node:tls'
 import { FleetError } from '#fleet/errors.ts'
 import {
+  leastPayload,
   loadScenario,
   override,
   PUBLIC_ROOTS,
+  withoutContradicted,
   type Enrolled,
   type Scenario,
   type SimulationOptions,
-  type Targets,
 } from '#device-sim/index.ts'
 import { isLoopback, type Config } from '#runtime/config.ts'
-import { readRunFile } from '#runtime/run-file.ts'
 import { readPrivateFile } from '#runtime/secrets.ts'
 import type { Online } from '../command.ts'
 import type { Io } from '../io.ts'
@@ -30,7 +30,8 @@ import {
 import { readGivenCertificates } from './given-certificates.ts'
 import { flagOf } from './repeat-command.ts'
 import { decided } from './run-shape.ts'
-import type { ForeignTargets, ListenAt } from './sim-options.ts'
+import { serversOf } from './local-servers.ts'
+import type { ForeignTargets, ListenAt, RequestMethod } from './sim-options.ts'
 import { lockState } from './state-lock.ts'
 
 export type SimRunOptions = Online & {
@@ -57,6 +58,7 @@ export type SimRunOptions = Online & {
   readonly target?: ForeignTargets
   readonly certs?: string
   readonly path?: string
+  readonly method?: RequestMethod
   readonly topic?: string
   readonly assert?: readonly string[]
   readonly html?: string
@@ -87,8 +89,13 @@ const rootsOf = (io: Io, path: string | undefined): string | undefined => {
     : refuse(`--ca ${path} holds no certificate in PEM`)
 }
 
-const overridden = (scenario: Scenario, options: SimRunOptions, devices: number | undefined): Scenario =>
-  override(scenario, {
+/** As it is run, with what a person should know of how that differs from what was said. */
+const chosen = (
+  named: Scenario,
+  options: SimRunOptions,
+  devices: number | undefined,
+): ReturnType<typeof decided> => {
+  const whole = override(named, {
     devices,
     rate: options.rate,
     pace: options.pace,
@@ -99,6 +106,27 @@ const overridden = (scenario: Scenario, options: SimRunOptions, devices: number 
     payload: options.payload,
     assertions: options.assert,
   })
+  const { scenario, dropped } = withoutContradicted(whole, named.assertions)
+  const made = decided(scenario, options)
+  return { ...made, notes: [...made.notes, ...droppedNote(dropped), ...payloadNotes(options)] }
+}
+
+const droppedNote = (dropped: readonly string[]): readonly string[] =>
+  dropped.length === 0
+    ? []
+    : [`not asserted, for these options leave nobody to measure it by: ${dropped.join(', ')}`]
+
+/** A message says who, the how-many-eth and when. */
+const payloadNotes = ({ payload, method }: SimRunOptions): readonly string[] => {
+  if (payload === undefined) return []
+  const least = leastPayload()
+  return [
+    ...(payload < least
+      ? [`--payload ${payload}: what is sent has about ${least} octets, for its own fields take as many`]
+      : []),
+    ...(method === 'GET' ? ['--payload: of messages only, for a GET has no body'] : []),
+  ]
+}
 
 /** Make no sense where nobody enrols. */
 const OURS = [
@@ -106,37 +134,51 @@ const OURS = [
   ...(['enrollUrl', 'httpsUrl', 'mqttsUrl', 'operatorUrl', 'operatorTokenFile'] as const),
 ] as const
 
+/** Of a server of which nothing is known, this is there. */
+const FOREIGN = { path: '/', method: 'GET' } as const
+
 /** Identities that are given, a target that is anybody's. */
-const foreignRun = (io: Io, named: Scenario, options: SimRunOptions): PlannedRun => {
-  const targets = options.target ?? {}
-  const extra = OURS.find((name) => options[name] !== undefined)
+const foreignRun = async (
+  io: Io,
+  named: Scenario,
+  given: SimRunOptions,
+  signal: AbortSignal,
+): Promise<PlannedRun> => {
+  const targets = given.target ?? {}
+  const extra = OURS.find((name) => given[name] !== undefined)
   if (extra !== undefined)
     refuse(
       `${flagOf(extra)} is for a Sallyport, which --target is not: there, devices have what --certs gives them`,
     )
-  if (options.certs === undefined)
+  if (given.certs === undefined)
     return refuse('--target needs --certs <dir>: the certificates and keys that its devices have')
-  const rootPem = rootsOf(io, options.ca)
-  const given: readonly Enrolled[] = readGivenCertificates(resolve(io.cwd, options.certs), {
-    rootPem,
-    most: options.devices,
-  }).map(
-    // nothing says who signs that server: the public web's, then
-    (each) => (each.rootPem === '' ? { ...each, rootPem: PUBLIC_ROOTS } : each),
-  )
-  const { devices = given.length } = options
-  if (devices > given.length)
-    refuse(`--devices ${devices}: there are ${given.length} identities in ${options.certs}`)
   // a door that has no target has no devices
-  const mix = options.mix ?? {
+  const mix = given.mix ?? {
     https: targets.https === undefined ? 0 : named.doors.https || 1,
     mqtt: targets.mqtts === undefined ? 0 : named.doors.mqtt || 1,
   }
-  const { scenario, workers, notes } = decided(overridden(named, { ...options, mix }, devices), options)
-  if (scenario.doors.https > 0 && targets.https === undefined)
+  if ((mix['https'] ?? 0) > 0 && targets.https === undefined)
     refuse('--mix gives devices to https, and no --target is https://…')
-  if (scenario.doors.mqtt > 0 && targets.mqtts === undefined)
+  if ((mix['mqtt'] ?? 0) > 0 && targets.mqtts === undefined)
     refuse('--mix gives devices to mqtt, and no --target is mqtts://…')
+  const options = { ...FOREIGN, ...given, mix }
+  const config = readConfig(io, options)
+  const rootPem = rootsOf(io, options.ca)
+  const read = await readGivenCertificates(resolve(io.cwd, given.certs), {
+    rootPem,
+    most: options.devices,
+    named: (mix['mqtt'] ?? 0) > 0 ? 'for-mqtt' : 'for-https',
+    signal,
+  })
+  const identities: readonly Enrolled[] = read.map(
+    // nothing says who signs that server: the public web's, then
+    (each) => (each.rootPem === '' ? { ...each, rootPem: PUBLIC_ROOTS } : each),
+  )
+  // of a run that was ended meanwhile there are fewer, and nothing is done with them
+  const { devices = Math.max(1, identities.length) } = options
+  if (devices > identities.length && !signal.aborted)
+    refuse(`--devices ${devices}: there are ${identities.length} identities in ${given.certs}`)
+  const { scenario, workers, notes } = chosen(named, options, devices)
   return {
     run: {
       scenario,
@@ -145,14 +187,15 @@ const foreignRun = (io: Io, named: Scenario, options: SimRunOptions): PlannedRun
       rootPem,
       credentials: {},
       operator: undefined,
-      given,
+      given: identities,
       foreign: true,
       stateDir: undefined,
       rounds: options.rounds,
       workers,
       path: options.path,
+      method: options.method,
       topic: options.topic,
-      servers: () => [],
+      servers: () => serversOf(config, targets),
     },
     notes,
     fromEnvironment: {},
@@ -202,29 +245,23 @@ const operatorOf = (io: Io, config: Config, options: SimRunOptions): SimulationO
   return { url, token, rootPem: [...getCACertificates('default'), own].join('\n') }
 }
 
-/** The desks, where they run on this machine and are the ones that are meant. */
-const serversOf = (config: Config, targets: Targets): ReturnType<SimulationOptions['servers']> => {
-  const enroll = readRunFile(config.home, 'enroll')
-  const gateway = readRunFile(config.home, 'gateway')
-  return [
-    ...(enroll?.urls['devices'] === targets.enroll ? [{ name: 'enroll', pid: enroll.pid }] : []),
-    ...(gateway?.urls['https'] === targets.https || gateway?.urls['mqtts'] === targets.mqtts
-      ? [{ name: 'gateway', pid: (gateway as { pid: number }).pid }]
-      : []),
-  ]
-}
-
 /**
  * Everything that can be wrong without asking anybody is said here.
+ * @param signal ends the reading of `--certs`, which may take a while: the run has then what was read so far, and is over before it begins
  * @throws `config_invalid`
  */
-export const planRun = (io: Io, nameOrPath: string, options: SimRunOptions): PlannedRun => {
+export const planRun = async (
+  io: Io,
+  nameOrPath: string,
+  options: SimRunOptions,
+  signal: AbortSignal,
+): Promise<PlannedRun> => {
   const named = loadScenario(nameOrPath, io.cwd)
-  if (options.target !== undefined) return foreignRun(io, named, options)
+  if (options.target !== undefined) return foreignRun(io, named, options, signal)
   if (options.certs !== undefined) refuse('--certs goes with --target: what enrols here makes its own keys')
 
   const config = readConfig(io, options)
-  const { scenario, workers, notes } = decided(overridden(named, options, options.devices), options)
+  const { scenario, workers, notes } = chosen(named, options, options.devices)
   const targets = {
     enroll: findUrl(io, config, 'devices', options.enrollUrl),
     https: findUrl(io, config, 'https', options.httpsUrl),
@@ -249,6 +286,7 @@ export const planRun = (io: Io, nameOrPath: string, options: SimRunOptions): Pla
       rounds: options.rounds,
       workers,
       path: options.path,
+      method: options.method,
       topic: options.topic,
       servers: () => serversOf(config, targets),
     },

@@ -26,8 +26,6 @@ export const seed = (text: string): string => {
   throw new InvalidArgumentError('Give 1 to 32 of a-z and 0-9.')
 }
 
-export const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text]
-
 const TARGETS: Readonly<Record<string, { readonly door: 'https' | 'mqtts'; readonly port: string }>> = {
   'https:': { door: 'https', port: '' },
   'mqtts:': { door: 'mqtts', port: '8883' },
@@ -57,6 +55,15 @@ export const listenAt = (text: string): ListenAt => {
   if (port === undefined || Number(port) > 65_535)
     throw new InvalidArgumentError('Give a port, or host:port; 0 is a free port.')
   return { host: host?.replace(/^\[|\]$/g, '') ?? '127.0.0.1', port: Number(port) }
+}
+
+const REQUEST_METHODS = ['GET', 'POST'] as const
+export type RequestMethod = (typeof REQUEST_METHODS)[number]
+
+export const requestMethod = (text: string): RequestMethod => {
+  const method = REQUEST_METHODS.find((each) => each === text)
+  if (method !== undefined) return method
+  throw new InvalidArgumentError(`Give ${REQUEST_METHODS.join(' or ')}.`)
 }
 
 export const requestPath = (text: string): string => {

@@ -14,14 +14,8 @@ const NAMES = { anchor: 'development', policy: 'devices', application: 'example'
 /** What is read has an id, which is not ours to write. */
 type Stored = Application & { readonly id: string }
 
-const find = async (api: OperatorApi, name: string): Promise<Stored | undefined> => {
-  try {
-    return await api.call<Stored>('GET', `/v1/applications/${name}`)
-  } catch (error) {
-    if (error instanceof FleetError && error.code === 'not_found') return undefined
-    throw error
-  }
-}
+const find = async (api: OperatorApi, name: string): Promise<Stored | undefined> =>
+  (await api.find<Stored>(`/v1/applications/${name}`))?.value
 
 const fresh = (hostnames: readonly string[]): Pick<Fleet, 'policies' | 'applications'> => ({
   policies: [{ name: NAMES.policy, decision: 'non_identity', include: [{ certificate: {} }] }],

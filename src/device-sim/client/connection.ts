@@ -123,6 +123,8 @@ const open = (o: ConnectOptions, opened: Opened, failed: Failed): void => {
     allowHalfOpen: o.link !== undefined,
     ...(localAddress === undefined ? {} : { localAddress, family: isIP(localAddress) }),
   })
+  // below TLS, and below a bad link: what was really on the wire
+  const closed = o.meter?.opened(() => ({ sent: raw.bytesWritten, received: raw.bytesRead }))
   let pending = true
   let link: Link | undefined
   let socket: TLSSocket | undefined
@@ -181,8 +183,7 @@ const open = (o: ConnectOptions, opened: Opened, failed: Failed): void => {
 
   raw.on('error', fail)
   raw.once('close', () => {
-    // below TLS, and below a bad link: what was really on the wire
-    o.meter?.bytes(raw.bytesWritten, raw.bytesRead)
+    closed?.()
     if (socket === undefined && link === undefined) fail('closed before the handshake')
   })
   raw.once('connect', () => {

@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto'
 import { connect } from 'node:net'
 import { FleetError } from '#fleet/errors.ts'
-import type { DeviceRevocationReason } from '#fleet/revocation-reason.ts'
+import type { GivenRevocationReason } from '#fleet/revocation-reason.ts'
 import { isLoopback } from '#runtime/config.ts'
 import type { AnchorBody, ApplicationBody, PolicyBody } from '#wire/access.ts'
 import type { GroupBody } from '#wire/groups.ts'
@@ -37,7 +37,7 @@ export type Operator = {
   /** the id that comes after this one, of whatever state; undefined: none does */
   deviceAfter(deviceId: string): Promise<string | undefined>
   /** @param reason `keyCompromise` when nothing is said: somebody else may have the key */
-  revoke(deviceId: string, reason?: DeviceRevocationReason): Promise<void>
+  revoke(deviceId: string, reason?: GivenRevocationReason): Promise<void>
   suspend(deviceId: string): Promise<void>
   resume(deviceId: string): Promise<void>
   retire(deviceId: string): Promise<void>

@@ -21,12 +21,22 @@ const isSuspected = async (operator: Operator, device: string): Promise<boolean 
   }
 }
 
-/** @param devices those whose copy was used, and got as far as to be noticed. Never rejects. */
+type ClonesAnswer = {
+  readonly finding: Finding
+  /** of so many nothing is known: the operator API did not say, or there was no time left to ask again */
+  readonly unknown: number
+}
+
+/**
+ * A suspicion may be on its way to the registry: that there is none yet says nothing unless there was time for it.
+ * @param devices those whose copy was used, and got as far as to be noticed
+ * @param signal no more is asked. Never rejects.
+ */
 export const askForClones = async (
   operator: Operator,
   devices: readonly string[],
   signal: AbortSignal,
-): Promise<Finding> => {
+): Promise<ClonesAnswer> => {
   const gate = createGate(CALLS)
   const ends = now() + NOTICED_WITHIN
   const answers = await Promise.all(
@@ -37,17 +47,21 @@ export const askForClones = async (
           await pause(AGAIN, signal)
           suspected = await isSuspected(operator, device)
         }
-        return { device, suspected }
+        return { device, suspected: suspected === false && signal.aborted ? undefined : suspected }
       }),
     ),
   )
   const unnoticed = answers.filter(({ suspected }) => suspected === false)
+  const unknown = answers.filter(({ suspected }) => suspected === undefined).length
   return {
-    name: 'clones_noticed',
-    checked: answers.filter(({ suspected }) => suspected !== undefined).length,
-    broken: unnoticed.length,
-    evidence: unnoticed
-      .slice(0, MOST_EVIDENCE)
-      .map(({ device }) => `${device}: its copy was used, and the operator API shows no suspicion`),
+    finding: {
+      name: 'clones_noticed',
+      checked: answers.length - unknown,
+      broken: unnoticed.length,
+      evidence: unnoticed
+        .slice(0, MOST_EVIDENCE)
+        .map(({ device }) => `${device}: its copy was used, and the operator API shows no suspicion`),
+    },
+    unknown,
   }
 }

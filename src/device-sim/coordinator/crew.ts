@@ -19,9 +19,15 @@ export type Ending = {
   readonly findings: readonly (readonly Finding[])[]
   /** devices whose copies only the operator can say to have been noticed */
   readonly unsettled: readonly string[]
+  /** by the index of the fault: how many devices it befell, of those that told */
+  readonly struck: readonly number[]
   readonly trouble: string | undefined
+  /** of the state, a sentence of each worker that could not keep all of it; it ends nothing */
+  readonly unwritten?: readonly string[]
   /** a device that is enrolled already, by somebody whose keys are not here: the fleet's names are taken */
   readonly taken: string | undefined
+  /** a Ctrl-C in the drain: what was under way then was not waited for */
+  readonly drainCut: boolean
 }
 
 export type Crew = {
@@ -65,12 +71,15 @@ export const startCrew = (o: {
   const { scenario, signal } = o
   const findings: (readonly Finding[])[] = []
   const unsettled: string[] = []
+  const unwritten: string[] = []
+  const struck = scenario.timeline.map(() => 0)
   const started = Promise.withResolvers<number | undefined>()
   const stopping = new AbortController()
   const over = new AbortController()
   const everybody = Array.from({ length: Math.max(1, o.workers) }, (_, index) => index)
   let trouble: string | undefined
   let taken: string | undefined
+  let drainCut = false
   let waitsFor = new Set(everybody)
   /** of those that have not ended: seconds without a word */
   const quiet = new Map(everybody.map((index) => [index, 0]))
@@ -100,6 +109,8 @@ export const startCrew = (o: {
       quiet.delete(index)
       findings.push(end.findings)
       unsettled.push(...end.unsettled)
+      if (end.unwritten !== undefined) unwritten.push(end.unwritten)
+      for (const [at, count] of end.struck.entries()) struck[at] = Number(struck[at]) + count
       if (end.trouble !== undefined) fails(end.trouble)
       there(index)
     },
@@ -163,7 +174,11 @@ export const startCrew = (o: {
     const early = stopping.signal.aborted
     stopping.abort()
     // a run that has come to its end is ended by its workers: asked late, for none of them may be early
-    if (!early) await pause(bounds.drain + GRACE, over.signal)
+    // a Ctrl-C is heard in the drain too
+    if (!early) {
+      await pause(bounds.drain + GRACE, over.signal, signal)
+      drainCut = signal.aborted && !over.signal.aborted
+    }
     if (!over.signal.aborted) await endWithin(Math.min(INTERRUPTED, bounds.drain))
   }
   const watching = watch()
@@ -176,7 +191,7 @@ export const startCrew = (o: {
     started.resolve(undefined)
     await watching
     signal.removeEventListener('abort', interrupt)
-    return { findings, unsettled, trouble, taken }
+    return { findings, unsettled, struck, trouble, unwritten, taken, drainCut }
   }
   return {
     started: started.promise,

@@ -41,6 +41,7 @@ export type WorkerStart = {
   readonly rounds: number | undefined
   /** of a request, with `{id}`; default: `/telemetry/<id>/<turn>` */
   readonly path: string | undefined
+  readonly method: 'GET' | 'POST' | undefined
   /** with `{id}`; default: `devices/{id}/telemetry` */
   readonly topic: string | undefined
 }
@@ -70,6 +71,10 @@ export type FromWorker =
       readonly findings: readonly Finding[]
       /** devices whose copies only the operator can say to have been noticed */
       readonly unsettled: readonly string[]
+      /** how many devices each fault of the timeline befell, by its index; of the operator's own 0 */
+      readonly struck: readonly number[]
       /** what ended it early, when something that is ours did */
       readonly trouble: string | undefined
+      /** of the state: a sentence, when something of it is not kept that should be */
+      readonly unwritten?: string | undefined
     }

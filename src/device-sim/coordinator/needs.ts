@@ -6,7 +6,7 @@
 import { FleetError } from '#fleet/errors.ts'
 import { planFleet } from '../life/plan.ts'
 import { openState } from '../life/state.ts'
-import type { Scenario } from '../scenario/scenario.ts'
+import type { Fault, Scenario } from '../scenario/scenario.ts'
 import { createGate } from '../waiting.ts'
 import { isOperatorFault } from './operator-faults.ts'
 import type { SimulationOptions } from './options.ts'
@@ -20,20 +20,34 @@ export const refuse = (detail: string): never => {
 const HOW_TO_GET_ONE =
   'on the machine with the registry, `npx sallyport operator token create --offline --save` makes one; --operator-token-file gives another'
 
-/** Without an operator nothing of this comes about, and a drill in which nothing happens would pass. */
-export const checkOperator = ({ scenario, operator, foreign }: SimulationOptions): void => {
-  if (foreign && scenario.drills.length > 0)
-    refuse(`scenario ${scenario.name} has drills: they are for a Sallyport, and --target is none`)
+const nameOf = ({ name, timeline }: Scenario, at: number): string => {
+  const { kind, at: when } = timeline[at] as Fault
+  return `scenario ${name}, timeline entry ${at + 1} (${kind} at ${when / 1_000} s)`
+}
+
+/** Nobody enrols or renews at a target that is not ours: devices have what they were given. */
+const takesDesk = (fault: Fault): boolean =>
+  fault.kind === 'renew' || (fault.kind === 'clone' && fault.rival === 'renewal')
+
+const checkForeign = (scenario: Scenario): void => {
+  const { name, timeline, drills, certificateTtl, adviceEvery } = scenario
+  if (drills.length > 0) refuse(`scenario ${name} has drills: they are for a Sallyport, and --target is none`)
+  const settings = { certificate_ttl: certificateTtl, advice_every: adviceEvery }
+  for (const [key, value] of Object.entries(settings))
+    if (value !== undefined) refuse(`scenario ${name} has ${key}: nobody enrols or renews at a --target`)
+  const operators = timeline.findIndex(isOperatorFault)
+  if (operators !== -1)
+    refuse(`${nameOf(scenario, operators)} is done by the operator of a Sallyport, and --target is none`)
+  const desks = timeline.findIndex(takesDesk)
+  if (desks !== -1) refuse(`${nameOf(scenario, desks)} takes an enroll desk, and --target has none`)
+}
+
+/** Of what would silently not come about: a drill in which nothing happens would pass. */
+export const checkFeasible = ({ scenario, operator, foreign }: SimulationOptions): void => {
+  if (foreign) checkForeign(scenario)
   if (operator !== undefined) return
   const at = scenario.timeline.findIndex(isOperatorFault)
-  const fault = scenario.timeline[at]
-  if (fault === undefined) return
-  const entry = `scenario ${scenario.name}, timeline entry ${at + 1} (${fault.kind} at ${fault.at / 1_000} s)`
-  refuse(
-    foreign
-      ? `${entry} is done by the operator of a Sallyport, and --target is none`
-      : `${entry} needs an operator token: ${HOW_TO_GET_ONE}`,
-  )
+  if (at !== -1) refuse(`${nameOf(scenario, at)} needs an operator token: ${HOW_TO_GET_ONE}`)
 }
 
 export type Fleet = {
@@ -41,6 +55,8 @@ export type Fleet = {
   readonly name: string
   /** nobody of it has a key yet */
   readonly fresh: boolean
+  /** devices that have a certificate, and whose state can be read */
+  readonly kept: number
   /** devices without a certificate, by what they enrol with */
   readonly byToken: number
   readonly byClaim: number
@@ -56,7 +72,7 @@ export const lookAtFleet = async (o: SimulationOptions, seed: string, name: stri
   const { given, stateDir, scenario } = o
   if (given !== undefined) {
     const rootPem = given.find((each) => each.rootPem !== '')?.rootPem
-    return { name, fresh: false, byToken: 0, byClaim: 0, rootPem }
+    return { name, fresh: false, kept: given.length, byToken: 0, byClaim: 0, rootPem }
   }
   const plans = planFleet(scenario, seed, { index: 0, of: 1, name })
   const state = await openState(stateDir)
@@ -83,6 +99,7 @@ export const lookAtFleet = async (o: SimulationOptions, seed: string, name: stri
   return {
     name,
     fresh: all.every((one) => one?.known === false),
+    kept: looked.length - missing.length,
     byToken: missing.length - byClaim,
     byClaim,
     rootPem: looked.find(({ rootPem }) => rootPem !== undefined)?.rootPem,
@@ -102,6 +119,26 @@ export const checkCredentials = (
     refuse(
       `${byClaim} devices enrol by MQTT: give a claim certificate (--claim-cert, --claim-key, --claim-group), or an operator token: ${HOW_TO_GET_ONE}`,
     )
+}
+
+/**
+ * Whose certificates do not live as long as the scenario wants: the life is asked of the token and the group that are made for the run, and of nothing
+ * else. @returns undefined: all do, or the scenario wants nothing
+ */
+export const lifeNotHad = (
+  { scenario: { certificateTtl }, credentials }: SimulationOptions,
+  { kept, byToken, byClaim }: Fleet,
+): string | undefined => {
+  if (certificateTtl === undefined) return undefined
+  const whose = [
+    [kept, 'had certificates before'],
+    [credentials.token === undefined ? 0 : byToken, 'enrol with a token that was given'],
+    [credentials.claim === undefined ? 0 : byClaim, 'enrol with a claim certificate that was given'],
+  ] as const
+  const said = whose.flatMap(([count, what]) => (count === 0 ? [] : [`${count} devices ${what}`]))
+  return said.length === 0
+    ? undefined
+    : `certificate_ttl ${certificateTtl} was not asked for: ${said.join(', ')}`
 }
 
 const uses = ({ doors, enroll }: Scenario, given: boolean) => ({

@@ -24,6 +24,8 @@ export type Planned = {
 
 export type Outcome = {
   readonly index: number
+  /** devices to which it was done */
+  readonly struck: number
   readonly detail: string
   /** the scenario did not get what it asked for */
   readonly failed: boolean
@@ -88,7 +90,8 @@ const each = async (
   const good = `${planned.devices.length - failed} of ${planned.devices.length} ${done}`
   const bad = Array.from(failures, ([reason, count]) => `${count} ${reason}`).join(', ')
   const detail = failed === 0 ? good : `${good}; not: ${bad}`
-  return { outcome: { index: planned.index, detail, failed: failed > 0 }, undone }
+  const struck = planned.devices.length - failed
+  return { outcome: { index: planned.index, struck, detail, failed: failed > 0 }, undone }
 }
 
 const revoke = async (planned: Planned, fault: FaultOf<'revoke'>, o: FaultScope): Promise<Outcome> => {
@@ -156,10 +159,10 @@ const step = async (
 ): Promise<Outcome> => {
   try {
     const moved = await rotate(operator, fault.step, fault.force)
-    return { index, detail: `issuer ${moved.ski.slice(0, 16)} is ${moved.state}`, failed: false }
+    return { index, struck: 0, detail: `issuer ${moved.ski.slice(0, 16)} is ${moved.state}`, failed: false }
   } catch (error) {
     const said = error instanceof FleetError ? error.detail : String(error)
-    return { index, detail: `${fault.step}: ${said}`, failed: true }
+    return { index, struck: 0, detail: `${fault.step}: ${said}`, failed: true }
   }
 }
 

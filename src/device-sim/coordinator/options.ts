@@ -34,6 +34,8 @@ export type SimulationOptions = {
   readonly workers: number
   /** of a request; `{id}` is the device */
   readonly path: string | undefined
+  /** of a request; undefined: POST, and a GET has no body */
+  readonly method: 'GET' | 'POST' | undefined
   /** of a message; `{id}` is the device */
   readonly topic: string | undefined
   /** those of this machine that are under test, as they are now; asked about once a second */

@@ -54,6 +54,7 @@ export const startPart = (
   const stop = new AbortController()
   const end = new AbortController()
   const listeners = new Set<Sink>()
+  const struck = scenario.timeline.map(() => 0)
   let gauge: () => Gauges = () => IDLE
 
   // not one whose answer was lost: asked again with the same key, the desk gives the same certificate
@@ -77,8 +78,9 @@ export const startPart = (
 
   const run = async (): Promise<void> => {
     let trouble: string | undefined
+    let unwritten: string | undefined
     try {
-      await runFleet({
+      ;({ unwritten } = await runFleet({
         targets: start.targets,
         rootPem: start.rootPem,
         credentials: start.credentials,
@@ -89,6 +91,7 @@ export const startPart = (
         stateDir: start.stateDir,
         rounds: start.rounds,
         path: start.path,
+        method: start.method,
         topic: start.topic,
         // a broker that is not ours may well leave its topics to everybody
         triesOthers: !start.foreign,
@@ -105,7 +108,10 @@ export const startPart = (
         },
         load,
         onEvent: see,
-      })
+        onStruck: (index) => {
+          struck[index] = Number(struck[index]) + 1
+        },
+      }))
     } catch (error) {
       trouble = error instanceof FleetError ? error.detail : String(error)
     }
@@ -117,7 +123,9 @@ export const startPart = (
       kind: 'done',
       findings: [...judges.findings(now()), ...meterFindings(meter.figures())],
       unsettled: judges.unsettled(),
+      struck,
       trouble,
+      unwritten,
     })
   }
 

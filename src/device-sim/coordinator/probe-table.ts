@@ -1,16 +1,17 @@
 /**
- * What no well-behaved device does, each thing once: nobody's request, two requests at once, a session that was seen before; in both versions of
- * TLS, for what one of them keeps the other need not. Not when and how often: probes.ts. The same promises in depth: drills/.
+ * What no well-behaved device does, each thing once: nobody's request, two requests at once, a session that was seen before, a message on
+ * another's topic; in both versions of TLS, for what one of them keeps the other need not. Not when and how often: probes.ts. The same promises in depth: drills/.
  */
 
 import type { SecureContext } from 'node:tls'
 import type { TlsVersion } from '../client/connection.ts'
-import { httpsOnce, type HttpsAnswer } from '../client/https-once.ts'
+import { httpsOnce } from '../client/https-once.ts'
 import type { Enrolled } from '../client/identity.ts'
 import type { Meter } from '../client/meter.ts'
 import { mqttConnect } from '../client/mqtt-connect.ts'
 import { requestText, sayRaw } from '../drills/raw.ts'
 import type { InvariantName } from '../invariants/invariant.ts'
+import { isLetIn } from '../words.ts'
 
 /** Put to the test, and kept or not; `undefined`: it could not be tried. */
 export type Verdict = { readonly name: InvariantName; readonly broken: string | undefined } | undefined
@@ -29,6 +30,8 @@ export type Tools = {
   readonly path: string
   readonly meter: Meter
   readonly signal: AbortSignal
+  /** ms for each answer; for tests */
+  readonly patience?: number | undefined
   /** of the device, or of nobody */
   context(who: 'device' | 'nobody', version: TlsVersion): SecureContext
   /** two connections of one certificate at one broker would be its copy */
@@ -45,16 +48,11 @@ const VERSIONS = ['TLSv1.3', 'TLSv1.2'] as const
 const METHODS = ['GET', 'POST'] as const
 /** MQTT 3.1.1 and 5 */
 const PROTOCOLS = [4, 5] as const
-/** Only to a request that was admitted; and what a door never says by itself, without its word. */
-const OF_ORIGINS = ['origin_unreachable', 'origin_timeout']
-const ORIGINS_OWN = [404, 405, 409, 410, 415, 422]
-
-const isAdmitted = ({ status, reason }: HttpsAnswer): boolean =>
-  status < 400 || (reason === undefined ? ORIGINS_OWN.includes(status) : OF_ORIGINS.includes(reason))
+const NAMES = { 4: '3.1.1', 5: '5' } as const
 
 const requestWithout =
   (method: (typeof METHODS)[number], version: TlsVersion): Probe =>
-  async ({ targets: { https }, context, path, meter, signal }) => {
+  async ({ targets: { https }, context, path, meter, signal, patience = PATIENCE }) => {
     if (https === undefined) return undefined
     const url = new URL(path, https).href
     const answer = await httpsOnce({
@@ -62,11 +60,11 @@ const requestWithout =
       context: context('nobody', version),
       method,
       ...(method === 'POST' ? { headers: { 'content-type': 'application/json' }, body: '{}' } : {}),
-      timeout: PATIENCE,
+      timeout: patience,
       meter,
       signal,
     })
-    const broken = isAdmitted(answer)
+    const broken = isLetIn(answer.status, answer.reason)
       ? `${method} ${url} without a certificate answered ${answer.status} (${version})`
       : undefined
     return { name: 'certificate_required', broken }
@@ -74,20 +72,20 @@ const requestWithout =
 
 const connectWithout =
   (protocol: (typeof PROTOCOLS)[number], version: TlsVersion): Probe =>
-  async ({ targets: { mqtts }, context, meter, signal }) => {
+  async ({ targets: { mqtts }, context, meter, signal, patience = PATIENCE }) => {
     if (mqtts === undefined) return undefined
     const outcome = await mqttConnect({
       url: mqtts,
       context: context('nobody', version),
       clientId: 'sim-nobody',
       version: protocol,
-      timeout: PATIENCE,
+      timeout: patience,
       meter,
       signal,
     })
     if (outcome.accepted) await outcome.link.close()
     else if (outcome.code === undefined) return undefined
-    const how = `MQTT ${protocol === 5 ? '5' : '3.1.1'}, ${version}`
+    const how = `MQTT ${NAMES[protocol]}, ${version}`
     const broken = outcome.accepted ? `CONNECT without a certificate was accepted (${how})` : undefined
     return { name: 'certificate_required', broken }
   }
@@ -114,6 +112,39 @@ const twoAtOnce =
     return { name: 'one_request_per_connection', broken }
   }
 
+/** As a door that compares beginnings would let it: the device's own name with something after it. */
+const publishElsewhere =
+  (protocol: (typeof PROTOCOLS)[number]): Probe =>
+  async (tools) => {
+    const { targets, device, alone, meter, patience = PATIENCE } = tools
+    const url = targets.mqtts
+    if (url === undefined || device === undefined) return undefined
+    return alone(async () => {
+      // a door that drops it without a word would hold all probes
+      const signal = AbortSignal.any([tools.signal, AbortSignal.timeout(patience)])
+      const outcome = await mqttConnect({
+        url,
+        context: tools.context('device', 'TLSv1.3'),
+        clientId: device.deviceId,
+        version: protocol,
+        timeout: patience,
+        meter,
+        signal,
+      })
+      if (!outcome.accepted) return undefined
+      await using link = outcome.link
+      const topic = `devices/${device.deviceId}0/telemetry`
+      const answer = await link.publish(topic, '{}', 1)
+      // MQTT 5 says no in the PUBACK. 3.1.1 cannot: a server may acknowledge what it drops [MQTT-3.3.5-2]; ours ends the connection, as a restart does
+      if (answer === 'cut') return undefined
+      const broken =
+        answer === 'done'
+          ? `${device.deviceId} published on ${topic}, and it was acknowledged (MQTT ${NAMES[protocol]})`
+          : undefined
+      return { name: 'own_topics_only', broken }
+    })
+  }
+
 type Knock = { readonly resumed: boolean; readonly session: Buffer | undefined }
 type Doorbell = (tools: Tools, version: TlsVersion, session: Buffer | undefined) => Promise<Knock> | undefined
 
@@ -124,12 +155,12 @@ const asker =
     if (target === undefined) return undefined
     const url = new URL(pathOf(tools), target).href
     const context = tools.context('device', version)
-    const { meter, signal } = tools
-    return httpsOnce({ url, context, timeout: PATIENCE, session, keepSession: true, meter, signal })
+    const { meter, signal, patience = PATIENCE } = tools
+    return httpsOnce({ url, context, timeout: patience, session, keepSession: true, meter, signal })
   }
 
 const connecter: Doorbell = (tools, version, session) => {
-  const { targets, device, alone, meter, signal } = tools
+  const { targets, device, alone, meter, signal, patience = PATIENCE } = tools
   const url = targets.mqtts
   if (url === undefined) return undefined
   return alone(async () => {
@@ -137,7 +168,7 @@ const connecter: Doorbell = (tools, version, session) => {
       url,
       context: tools.context('device', version),
       clientId: device?.deviceId ?? 'sim-nobody',
-      timeout: PATIENCE,
+      timeout: patience,
       session,
       keepSession: true,
       meter,
@@ -171,9 +202,12 @@ const sessionAgain =
     return { name: 'full_handshakes', broken }
   }
 
-export const PROBES: readonly Probe[] = VERSIONS.flatMap((version) => [
-  ...METHODS.map((method) => requestWithout(method, version)),
-  ...PROTOCOLS.map((protocol) => connectWithout(protocol, version)),
-  twoAtOnce(version),
-  ...DOORS.map((door) => sessionAgain(door, version)),
-])
+export const PROBES: readonly Probe[] = [
+  ...VERSIONS.flatMap((version) => [
+    ...METHODS.map((method) => requestWithout(method, version)),
+    ...PROTOCOLS.map((protocol) => connectWithout(protocol, version)),
+    twoAtOnce(version),
+    ...DOORS.map((door) => sessionAgain(door, version)),
+  ]),
+  ...PROTOCOLS.map(publishElsewhere),
+]

@@ -1,21 +1,23 @@
-/** The probes of one run: which doors they try, and with what device. Not what they try: probe-table.ts. */
+/** The probes and the observer of one run: which doors they try, and with what devices. Not what they try: probe-table.ts, observer.ts. */
 
 import { randomBytes } from 'node:crypto'
 import { enrollDevice } from '../client/enroll-device.ts'
 import type { Enrolled } from '../client/identity.ts'
 import type { Meter } from '../client/meter.ts'
 import type { SimulationOptions } from './options.ts'
+import { openObserver, type Observer } from './observer.ts'
 import { createProbes, type Probes } from './probes.ts'
 import type { Provisions } from './provisions.ts'
 
-/** A device of their own, made anew by each run. undefined: there is nothing to enrol it with, or it is not to be had. */
-const probeDevice = async (
+/** A device of the run's own, made anew by each. undefined: there is nothing to enrol it with, or it is not to be had. */
+const ownDevice = async (
+  what: 'probe' | 'observer',
   { targets, signal }: SimulationOptions,
   { staging, rootPem }: Provisions,
   meter: Meter,
 ): Promise<Enrolled | undefined> => {
   if (targets.enroll === undefined || staging === undefined) return undefined
-  const id = `sim-probe-${randomBytes(4).toString('hex')}`
+  const id = `sim-${what}-${randomBytes(4).toString('hex')}`
   try {
     const token = await staging.token({ uses: 1, expires: '10m' })
     return await enrollDevice({ server: targets.enroll, token, id, rootPem, signal, meter })
@@ -33,7 +35,7 @@ export const openProbes = async (
   stopping: AbortSignal,
 ): Promise<Probes> => {
   const { doors } = o.scenario
-  const device = await probeDevice(o, provisions, meter)
+  const device = await ownDevice('probe', o, provisions, meter)
   const path = (o.path ?? '/telemetry/{id}/probe').replaceAll('{id}', device?.deviceId ?? 'nobody')
   return createProbes({
     targets: {
@@ -47,5 +49,27 @@ export const openProbes = async (
     meter,
     signal: o.signal,
     stopping,
+  })
+}
+
+/** Only where somebody who publishes is to be revoked. */
+export const observerOf = (
+  o: SimulationOptions,
+  provisions: Provisions,
+  meter: Meter,
+): Observer | undefined => {
+  const { doors, timeline, mqtt, bounds } = o.scenario
+  const url = o.targets.mqtts
+  if (o.foreign || url === undefined || doors.mqtt === 0) return undefined
+  if (!timeline.some(({ kind }) => kind === 'revoke')) return undefined
+  return openObserver({
+    url,
+    rootPem: provisions.rootPem,
+    device: ownDevice('observer', o, provisions, meter),
+    version: mqtt.version,
+    topic: o.topic,
+    within: bounds.revokedWithin,
+    meter,
+    signal: o.signal,
   })
 }

@@ -12,7 +12,15 @@ import { deviceId } from '../life/plan.ts'
 import { openState } from '../life/state.ts'
 import type { Scenario } from '../scenario/scenario.ts'
 import type { Credentials } from './messages.ts'
-import { checkCredentials, checkOperator, doorsOf, lookAtFleet, refuse, type Fleet } from './needs.ts'
+import {
+  checkCredentials,
+  checkFeasible,
+  doorsOf,
+  lifeNotHad,
+  lookAtFleet,
+  refuse,
+  type Fleet,
+} from './needs.ts'
 import { rotationTrouble } from './operator-faults.ts'
 import type { SimulationOptions } from './options.ts'
 import { preflight, sentenceFor } from './preflight.ts'
@@ -27,6 +35,8 @@ export type Provisions = AsyncDisposable & {
   readonly operator: Operator | undefined
   /** undefined: no operator token */
   readonly staging: Staging | undefined
+  /** why certificates do not live as long as the scenario wants; undefined: they do, or it wants nothing */
+  readonly lifeNotHad: string | undefined
 }
 
 /** Of a claim token of a run that nobody knows the end of */
@@ -136,10 +146,13 @@ export const provide = async (
   seed: string,
   calls: { readonly signal: AbortSignal; readonly onLeft: (what: string) => void },
 ): Promise<Provisions> => {
-  checkOperator(o)
+  checkFeasible(o)
   const state = await openState(o.stateDir)
   const fleet = await lookAtFleet(o, seed, await state.name(seed))
   checkCredentials(o, fleet)
+  const otherLife = lifeNotHad(o, fleet)
+  if (otherLife !== undefined)
+    o.onNote?.(`${otherLife}; that they were renewed in time will not be said of this run`)
   const doors = doorsOf(o)
   const identity = o.given?.[0]
   const knownRoot = o.rootPem ?? fleet.rootPem
@@ -183,6 +196,7 @@ export const provide = async (
     rootPem,
     operator,
     staging,
+    lifeNotHad: otherLife,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }

@@ -1,8 +1,9 @@
 /** What is known of a run so far: the figures of all workers, of the servers beside them, and how far it has come. Not what it comes to: assemble.ts. */
 
 import { now } from '../clock.ts'
-import type { Finding } from '../invariants/invariant.ts'
+import type { Finding, InvariantName } from '../invariants/invariant.ts'
 import { createGenerator } from '../measure/generator.ts'
+import { createOwnLoad } from '../measure/own-load.ts'
 import type { Sample } from '../measure/measures.ts'
 import type { SeriesPoint } from '../measure/series.ts'
 import { createTotals, type Totals } from '../measure/totals.ts'
@@ -15,16 +16,23 @@ import type { Outcome, Planned } from './operator-faults.ts'
 import type { SimulationOptions } from './options.ts'
 import { watchServers } from './servers.ts'
 
+/** in words; undefined: nothing */
+type ByPromise = Partial<Readonly<Record<InvariantName, string | undefined>>>
+
 export type Result = {
   readonly ending: Ending
   readonly outcomes: readonly Outcome[]
   readonly drilled: Drilled
   readonly findings: readonly (readonly Finding[])[]
+  /** of promises, what of them nobody could look at, so that they are not known to be kept */
+  readonly unseen: ByPromise
+  /** what nobody looked at of what is judged all the same */
+  readonly unobserved: ByPromise
 }
 
-export type RunRecord = {
+export type RunRecord = Disposable & {
   sample(part: number, sample: Sample): void
-  /** of the servers, about once a second */
+  /** at the servers, and at how this process fares itself; about once a second */
   look(at: number): void
   /** ms since the epoch: the zero of the scenario's times */
   started(at: number): void
@@ -86,6 +94,8 @@ export const createRecord = (o: SimulationOptions, planned: readonly Planned[]):
   // what making keys does to a process says nothing of the requests after it
   const gathering = createGenerator()
   const loading = createGenerator()
+  // without workers this process is the one that samples
+  const own = o.workers === 0 ? undefined : createOwnLoad()
   const servers = watchServers(o.servers)
   const looks: Look[] = []
   let startsAt = scenario.duration === undefined ? began : undefined
@@ -115,6 +125,8 @@ export const createRecord = (o: SimulationOptions, planned: readonly Planned[]):
     return {
       ...generator(),
       gathering: gathering.verdict(),
+      // without workers it makes the load itself
+      coordinator: own === undefined ? generator() : loading.coordinator(),
       cpu_s: before.cpu + since.cpu,
       worst_lag_ms: Math.max(before.worstLag, since.worstLag),
       peak_rss: Math.max(before.peakRss, since.peakRss),
@@ -135,6 +147,7 @@ export const createRecord = (o: SimulationOptions, planned: readonly Planned[]):
       judge.add(part, sample, decoded)
     },
     look(at) {
+      if (own !== undefined) (startsAt === undefined ? gathering : loading).addCoordinator(own.read())
       const shares = servers.look(at)
       if (looks.length < MOST_LOOKS) looks.push({ at, shares })
     },
@@ -148,6 +161,7 @@ export const createRecord = (o: SimulationOptions, planned: readonly Planned[]):
     },
     ended(at) {
       endedAt = at
+      if (own !== undefined) loading.addCoordinator(own.read())
       servers.look(at)
     },
     result(all) {
@@ -183,5 +197,6 @@ export const createRecord = (o: SimulationOptions, planned: readonly Planned[]):
         result,
       }
     },
+    [Symbol.dispose]: () => own?.[Symbol.dispose](),
   }
 }

@@ -16,14 +16,15 @@ import { createMeasures } from '../measure/measuring.ts'
 import { firstOf } from '../waiting.ts'
 import { assemble } from './assemble.ts'
 import { askForClones } from './clones.ts'
-import { startCrew, type Crew, type Ending } from './crew.ts'
+import { startCrew, type Crew } from './crew.ts'
 import { runScenarioDrills, type Drilled } from './drilling.ts'
 import { createLastCalls, type LastCalls } from './last-calls.ts'
 import { refuse } from './needs.ts'
 import { runOperatorFaults, type Outcome, type Planned } from './operator-faults.ts'
 import type { SimulationOptions } from './options.ts'
 import type { Probes } from './probes.ts'
-import { openProbes } from './probing.ts'
+import type { Observer } from './observer.ts'
+import { observerOf, openProbes } from './probing.ts'
 import { provide, type Provisions } from './provisions.ts'
 import { createRecord, type RunRecord } from './record.ts'
 
@@ -52,6 +53,7 @@ const besides = async (
     readonly planned: readonly Planned[]
     readonly provisions: Provisions
     readonly probes: Promise<Probes> | undefined
+    readonly observer: Observer | undefined
     readonly meter: Meter
   },
 ): Promise<Beside> => {
@@ -68,7 +70,10 @@ const besides = async (
           clock: now,
           idOf: (number) => o.given?.[number]?.deviceId ?? deviceId(provisions.name, number),
           signal: crew.stopping,
-          tell: (number, event) => crew.tell(number, [event]),
+          tell(number, event) {
+            crew.tell(number, [event])
+            run.observer?.told(event)
+          },
         })
   const drills = runScenarioDrills(o.scenario.drills, {
     targets: o.foreign ? {} : o.targets,
@@ -121,6 +126,7 @@ const conduct = async (
       fresh: provisions.fresh,
       rounds: o.rounds,
       path: o.path,
+      method: o.method,
       topic: o.topic,
     }),
     given: o.given,
@@ -132,6 +138,7 @@ const conduct = async (
   using measures = createMeasures()
   const { meter } = measures
   const probes = o.foreign ? undefined : openProbes(o, provisions, meter, crew.stopping)
+  await using observer = observerOf(o, provisions, meter)
   const [ending, { outcomes, drilled }] = await Promise.all([
     calls.during(
       crew.ended.then((end) => {
@@ -139,30 +146,37 @@ const conduct = async (
         return end
       }),
     ),
-    besides(o, { crew, planned, provisions, probes, meter }),
+    besides(o, { crew, planned, provisions, probes, observer, meter }),
   ])
   if (ending.taken !== undefined) refuse(`${ending.taken} ${TAKEN}`)
   const { operator } = provisions
-  const clones = await clonesFinding(ending, operator, o)
+  const clones =
+    operator === undefined || ending.unsettled.length === 0
+      ? undefined
+      : await askForClones(operator, ending.unsettled, o.signal)
   record.result({
     ending,
     outcomes,
     drilled,
+    unseen: {
+      renewed_in_time: provisions.lifeNotHad,
+      clones_noticed: unseenCopies(clones?.unknown ?? ending.unsettled.length),
+    },
+    unobserved: { revoked_stay_out: observer?.unseen() },
     findings: [
       ...ending.findings,
+      observer === undefined ? [] : [observer.finding()],
       (await probes)?.findings() ?? [],
       meterFindings(meter.figures()),
-      ...(clones === undefined ? [] : [[clones]]),
+      ...(clones === undefined ? [] : [[clones.finding]]),
     ],
   })
 }
 
-const clonesFinding = (
-  { unsettled }: Ending,
-  operator: Provisions['operator'],
-  o: SimulationOptions,
-): ReturnType<typeof askForClones> | undefined =>
-  operator === undefined || unsettled.length === 0 ? undefined : askForClones(operator, unsettled, o.signal)
+const unseenCopies = (count: number): string | undefined =>
+  count === 0
+    ? undefined
+    : `${count} copies got in, and whether they were noticed only the operator API knows: it was not asked, or had no time to say so`
 
 /** Given up while it was getting ready: that is no fault of the target, and no mistake of ours. */
 const wasGivenUp = (error: unknown, { aborted, reason }: AbortSignal): boolean => {
@@ -187,7 +201,7 @@ export const simulate = async (options: SimulationOptions): Promise<SimulationRe
   const o = withoutIdleWorkers(options)
   const seed = await seedOf(o)
   const planned = planOf(o, seed)
-  const record = createRecord(o, planned)
+  using record = createRecord(o, planned)
   const left: string[] = []
   const run = async (): Promise<void> => {
     using calls = createLastCalls(o.signal)

@@ -2,6 +2,7 @@
 
 import type { SimulationReport } from '#wire/simulation-report.ts'
 import { total } from '../measure/counts.ts'
+import { isAnswer, isDenial } from '../words.ts'
 import { INVARIANTS, type Finding, type InvariantName } from '../invariants/invariant.ts'
 
 type Invariant = SimulationReport['invariants'][number]
@@ -12,19 +13,21 @@ const OF_ANY_TARGET: readonly InvariantName[] = ['own_topics_only', 'acknowledge
 /**
  * @param o.foreign a target that is not a Sallyport
  * @param o.unseen what was not looked at, by promise, or of all: it may be broken there
+ * @param o.unobserved a part of what is judged all the same
  */
 export const judgeInvariants = (
   findings: readonly Finding[],
   o: {
     readonly foreign: boolean
     readonly unseen?: { readonly [K in InvariantName | 'all']?: string | undefined } | undefined
+    readonly unobserved?: { readonly [K in InvariantName]?: string | undefined } | undefined
   },
 ): Invariant[] =>
   (Object.keys(INVARIANTS) as InvariantName[]).map((name) => {
     const promise = INVARIANTS[name]
     if (o.foreign && !OF_ANY_TARGET.includes(name)) {
       const why = 'not asked of a foreign target'
-      return { name, promise, held: null, why, checked: 0, broken: 0, evidence: [] }
+      return { name, promise, held: null, why, unobserved: '', checked: 0, broken: 0, evidence: [] }
     }
     const { checked, broken, evidence } = findings.find((each) => each.name === name) ?? {
       checked: 0,
@@ -34,7 +37,8 @@ export const judgeInvariants = (
     const unseen = o.unseen?.all ?? o.unseen?.[name]
     const held = broken > 0 ? false : checked > 0 && unseen === undefined ? true : null
     const why = held === null ? (unseen ?? 'nothing in this run put it to the test') : ''
-    return { name, promise, held, why, checked, broken, evidence: [...evidence] }
+    const unobserved = o.unobserved?.[name] ?? ''
+    return { name, promise, held, why, unobserved, checked, broken, evidence: [...evidence] }
   })
 
 type Judged = Pick<
@@ -42,8 +46,8 @@ type Judged = Pick<
   'invariants' | 'assertions' | 'drills' | 'counts' | 'refused' | 'errors'
 > & {
   readonly trouble: string | null
-  /** why the generator was the bottleneck; undefined: it was not */
-  readonly bottleneck?: string | undefined
+  /** in which it was the bottleneck itself */
+  readonly generator: Pick<SimulationReport['generator'], 'bound' | 'reasons' | 'gathering' | 'coordinator'>
   /** ended by somebody before its duration */
   readonly cutShort: boolean
   /** drills that were asked for */
@@ -62,23 +66,56 @@ const nothingSeen = ({ counts, refused, errors }: Judged): readonly string[] => 
   if (some(ADMITTED)) return []
   if (!some(ENROLLED)) return ['nothing was admitted and nobody was enrolled: nothing was put to the test']
   const at = (all: Judged['refused']): number => DOORS.reduce((sum, door) => sum + total(all[door] ?? {}), 0)
-  return at(refused) === 0 && at(errors) + (counts['unanswered'] ?? 0) > 0
-    ? ['no door ever answered a device: nothing was admitted and nothing was refused']
-    : []
+  const wordless = Object.entries(refused['https'] ?? {}).filter(([said]) => !isDenial(said))
+  const byDoors = at(refused) - total(Object.fromEntries(wordless))
+  if (byDoors > 0 || at(errors) + wordless.length + (counts['unanswered'] ?? 0) === 0) return []
+  const answers = DOORS.flatMap((door) => Object.entries(errors[door] ?? {})).filter(([said]) =>
+    isAnswer(said),
+  )
+  const [often] = [...answers, ...wordless].toSorted(([, a], [, b]) => b - a)
+  return [
+    often === undefined
+      ? 'no door ever answered a device: nothing was admitted and nothing was refused'
+      : `every answer was an error, or a no without a word of ours (most often ${often[0]}): nothing was admitted and no door refused anything`,
+  ]
+}
+
+/** Promises that a late client may see broken: it judges by when something came, and had not asked in time, or not looked. */
+const OF_TIME: readonly string[] = [
+  'revoked_stay_out',
+  'acknowledged_is_delivered',
+  'renewed_in_time',
+  'clones_noticed',
+] satisfies InvariantName[]
+
+/** Of what went wrong, what a process that had no time may have done itself. @returns why it is thought so; undefined: it had time, or did nothing */
+const bottleneckOf = ({ generator, assertions, invariants, drills }: Judged): string | undefined => {
+  const { bound, reasons, gathering, coordinator } = generator
+  const unkept = assertions.filter(({ held }) => held !== true)
+  const late =
+    drills.some(({ held }) => !held) ||
+    invariants.some(({ name, held }) => held === false && OF_TIME.includes(name))
+  if (bound && (unkept.length > 0 || late)) return reasons[0]
+  if (coordinator.bound && late) return coordinator.reasons[0]
+  return gathering.bound && unkept.some(({ text }) => /^(?:\w+\.)?enroll\b/.test(text))
+    ? `while the fleet enrolled, ${gathering.reasons[0]}`
+    : undefined
 }
 
 /** Said first: whoever reads the first line of what follows would look for the mistake at the target. */
-const bottleneckOf = ({ bottleneck, assertions, errors }: Judged): readonly string[] => {
-  if (bottleneck === undefined || assertions.every(({ held }) => held === true)) return []
-  const some = Object.values(errors).some((reasons) => total(reasons) > 0)
+const bottleneckWords = (o: Judged): readonly string[] => {
+  const why = bottleneckOf(o)
+  if (why === undefined) return []
+  const some = Object.values(o.errors).some((reasons) => total(reasons) > 0)
+  const late = o.drills.some(({ held }) => !held) ? ': drills may have failed for want of time' : ''
   return [
-    `the load generator was the bottleneck (${bottleneck})${some ? ': errors may be its own, timeouts above all' : ''}`,
+    `the load generator was the bottleneck (${why})${some ? ': errors may be its own, timeouts above all' : late}`,
   ]
 }
 
 export const judgeRun = (o: Judged): SimulationReport['verdict'] => {
   const reasons = [
-    ...bottleneckOf(o),
+    ...bottleneckWords(o),
     ...(o.trouble === null ? [] : [`the run itself: ${o.trouble}`]),
     ...(o.cutShort ? ['it was ended before its time'] : []),
     ...nothingSeen(o),

@@ -98,7 +98,7 @@ export const enrollRefusals: Drill = {
       enrollByEst({ ...est, token, label: `none-${stage.run}` }),
     )
 
-    await pause(Math.max(0, over - stage.clock()), signal)
+    await pause(over - stage.clock(), signal)
     await refuses('expired_token', 'token_expired', { token: short.token, csr })
     // the others have ended
     await operator.revokeToken(good.id)

@@ -18,19 +18,22 @@ export const foreignCrl: Drill = {
     if (staging === undefined) return
     const root = await createImpostor(`sim foreign crl ${stage.run}`, stage.clock())
     const fineName = `sim fine ${stage.run}`
-    const [fine, fallen] = await Promise.all([
+    const [fine, fallen, twin] = await Promise.all([
       root.intermediate(fineName),
       root.intermediate(`sim fallen ${stage.run}`),
+      // trusted as well, and called as the first one is
+      root.intermediate(fineName),
     ])
-    const [good, listed, below] = await Promise.all([
+    const [good, listed, below, twins] = await Promise.all([
       fine.issue({ commonName: 'good' }),
       fine.issue({ commonName: 'listed' }),
       fallen.issue({ commonName: 'below' }),
+      twin.issue({ commonName: 'twins' }),
     ])
     const contextOf = (identity: Identity) => clientContext({ rootPem, identity })
     const host = await openStagedHost(stage, staging, {
       name: 'foreign-crl',
-      pem: root.rootPem + fine.rootPem + fallen.rootPem,
+      pem: root.rootPem + fine.rootPem + fallen.rootPem + twin.rootPem,
       trusted: contextOf(good),
       crl: { urls: [], on_stale: 'fail_closed' },
     })
@@ -49,6 +52,12 @@ export const foreignCrl: Drill = {
     await letsIn(stage, 'foreign_crl.not_listed', host, control)
     await refuses('listed', 'certificate_revoked', listed)
     await refuses('ca_listed', 'issuer_revoked', below)
+
+    await refuses('no_list', 'revocation_unknown', twins)
+    await staging.anchorCrl(anchor, twin.crl([good.serial]))
+    // whoever lets it in has read its CA's list, which says nothing of what others have issued
+    await letsIn(stage, 'foreign_crl.twin', host, { context: contextOf(twins), clientId: `${anchor}/twins` })
+    await letsIn(stage, 'foreign_crl.not_listed', host, control)
 
     const namesake = await createImpostor(fineName, stage.clock())
     await stage.denies(

@@ -119,6 +119,12 @@ export const mqttEnrolment: Drill = {
       'credential_not_allowed',
       enrolled(stage, { ...via, id: `${id}-3`, claim, group: 'default', keyPem: another }),
     )
+    // that group does take claim certificates, of another factory
+    await stage.denies(
+      'mqtt_enrolment.foreign_group',
+      'certificate_untrusted',
+      enrolled(stage, { ...via, id: `${id}-4`, claim, group: otherGroup, keyPem: another }),
+    )
     const ca = await createImpostor(`sim nobody's factory ${stage.run}`, stage.clock())
     const strange = await ca.issue({ commonName: 'claim' })
     const stranger = { context: stage.contextOf({ ...device, ...strange }), clientId: id }

@@ -82,7 +82,7 @@ export const sessions: Drill = {
       statuses.join() === '502,421' && reasons.at(-1) === 'handshake_not_fresh',
       `expected 502 and 421 handshake_not_fresh, got ${statuses.join()} ${reasons.join()}`,
     )
-    await pause(Math.max(0, over - stage.clock()), signal)
+    await pause(over - stage.clock(), signal)
     await refuses('ended', 'session_expired', '/free/2', nobody, free)
   },
 }

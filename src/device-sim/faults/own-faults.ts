@@ -8,9 +8,12 @@ import { chosen } from '../life/plan.ts'
 import type { VirtualDevice } from '../life/virtual-device.ts'
 import { createRandom } from '../random.ts'
 import type { Fault, FaultKind, Scenario } from '../scenario/scenario.ts'
-import { sendRival } from './rivals.ts'
+import { canRival, sendRival } from './rivals.ts'
 
 type FaultOf<K extends FaultKind> = Extract<Fault, { readonly kind: K }>
+
+/** This device cannot have that fault, or not now. */
+const MISSED = Symbol('missed')
 
 /** Called when it begins. @param label of this fault. @returns what ends it; must not throw */
 type Begin<K extends FaultKind> = (
@@ -18,7 +21,7 @@ type Begin<K extends FaultKind> = (
   fault: FaultOf<K>,
   seed: string,
   label: string,
-) => (() => void) | void
+) => (() => void) | typeof MISSED | undefined | void
 
 const OWN: { readonly [K in FaultKind]?: Begin<K> } = {
   link: (device, { delay, jitter, loss, halfOpen, slowHandshake }, seed, label) => {
@@ -31,14 +34,18 @@ const OWN: { readonly [K in FaultKind]?: Begin<K> } = {
     device.leave()
     return () => device.comeBack()
   },
-  reconnect: (device) => device.cut(),
+  reconnect: (device) => (device.isAway() ? MISSED : device.cut()),
   renew(device, { newKey }) {
-    if (!device.isAway()) void device.keeper.renewNow(newKey)
+    if (device.isAway() || !device.keeper.renews) return MISSED
+    void device.keeper.renewNow(newKey)
+    return undefined
   },
   clone(device, { rival }) {
     const { errands } = device.scope
+    if (!canRival(device, rival)) return MISSED
     const errand = sendRival(device, rival).finally(() => errands.delete(errand))
     errands.add(errand)
+    return undefined
   },
 }
 
@@ -58,13 +65,18 @@ export type PlannedFaults = {
   came(device: VirtualDevice): void
 }
 
-/** @param o.device by number; undefined: not of this part, or it has not come */
+/**
+ * @param o.device by number; undefined: not of this part, or it has not come
+ * @param o.onStruck called for each device that a fault befell
+ */
 export const planFaults = (o: {
   readonly scenario: Scenario
   readonly seed: string
   readonly startsAt: number
   readonly agenda: Agenda
   device(number: number): VirtualDevice | undefined
+  /** @param index in the timeline */
+  onStruck(index: number): void
 }): PlannedFaults => {
   const { scenario, seed, startsAt, agenda } = o
   /** what lasts: begun, and not over */
@@ -77,6 +89,8 @@ export const planFaults = (o: {
     const strike = (device: VirtualDevice | undefined): void => {
       if (device === undefined || device.stopping.aborted) return
       const end = begin(device, fault, seed, `link ${index}`)
+      if (end === MISSED) return
+      o.onStruck(index)
       if (end !== undefined) ends.push(end)
     }
     const late = (device: VirtualDevice): void => {

@@ -27,16 +27,18 @@ const connections = async (device: VirtualDevice, url: string): Promise<void> =>
   }
 }
 
-/** Never rejects. A device that is not on MQTT has no connection that a copy could be beside. */
-export const sendRival = async (device: VirtualDevice, rival: 'renewal' | 'connection'): Promise<void> => {
+type Rival = 'renewal' | 'connection'
+
+/** A device that is not on MQTT has no connection that a copy could be beside; without a desk nobody renews. */
+export const canRival = ({ plan, scope: { targets } }: VirtualDevice, rival: Rival): boolean =>
+  rival === 'connection' ? plan.door === 'mqtt' && targets.mqtts !== undefined : targets.enroll !== undefined
+
+/** Only if it {@link canRival}. Never rejects. */
+export const sendRival = async (device: VirtualDevice, rival: Rival): Promise<void> => {
   const { plan, scope, keeper, network } = device
-  const { enroll, mqtts } = scope.targets
+  const { enroll = '', mqtts = '' } = scope.targets
   const at = now()
-  if (rival === 'connection') {
-    if (plan.door === 'mqtt' && mqtts !== undefined) await connections(device, mqtts)
-    return
-  }
-  if (enroll === undefined) return
+  if (rival === 'connection') return connections(device, mqtts)
   const copy = keeper.enrolled()
   const outcome = await rivalRenewal({
     copy,

@@ -2,12 +2,12 @@
 
 export const INVARIANTS = {
   revoked_stay_out:
-    'from T after the operator was told that a device is revoked, no request of it gets a 2xx, no connection of it is open, nothing it publishes is acknowledged, nothing is delivered to it, and it gets no certificate',
+    'from T after the operator was told that a device is revoked, no request of it gets a 2xx or reaches the origin, no connection of it is open, nothing it publishes is acknowledged or heard by anybody, nothing is delivered to it, and it gets no certificate',
   certificate_required: 'nobody is admitted without a client certificate',
   full_handshakes: 'no TLS session is ever resumed',
   one_request_per_connection: 'a second request on a connection is never answered',
   no_token_returned: 'no answer over HTTPS and no message over MQTT carries a token',
-  own_topics_only: 'no device subscribes to, or is sent, what is on the topics of another',
+  own_topics_only: 'no device subscribes to, publishes on, or is sent what is on the topics of another',
   acknowledged_is_delivered:
     'what was acknowledged at QoS 1 reaches a subscriber whose session was there, once the broker is reachable again',
   certificates_verify:

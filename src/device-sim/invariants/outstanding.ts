@@ -21,17 +21,24 @@ export type Outstanding = {
   open: number
   /** those that have left the ring: number → when it was acknowledged */
   readonly passed: Map<number, number>
+  /** of `passed` */
+  readonly mostPassed: number
   /** more of them, and when the last of these was acknowledged */
   nameless: number
   namelessAt: number
 }
 
-export const createOutstanding = (): Outstanding => ({
+/** of those of which no number is kept */
+const NOBODY = new Map<number, number>()
+
+/** @param mostPassed that are kept by number; 0: where only their count is wanted */
+export const createOutstanding = (mostPassed = MOST_PASSED): Outstanding => ({
   highest: 0,
   lowest: 1,
   at: new Float64Array(SMALLEST),
   open: 0,
-  passed: new Map(),
+  passed: mostPassed === 0 ? NOBODY : new Map(),
+  mostPassed,
   nameless: 0,
   namelessAt: 0,
 })
@@ -46,7 +53,7 @@ const grow = (o: Outstanding): void => {
 }
 
 const pass = (o: Outstanding, seq: number, at: number): void => {
-  if (o.passed.size < MOST_PASSED) o.passed.set(seq, at)
+  if (o.passed.size < o.mostPassed) o.passed.set(seq, at)
   else {
     o.nameless++
     o.namelessAt = Math.max(o.namelessAt, at)

@@ -8,7 +8,8 @@
  * was answered: in an open loop a turn counts from when it was due, and may have waited for the end of the suspension. T before the end is not judged.
  */
 
-import type { FleetEvent } from '../events.ts'
+import type { FleetEventOf } from '../events.ts'
+import { isDenial } from '../words.ts'
 import { createBreaches } from './finding.ts'
 import { createPerDevice, type Judge } from './judge.ts'
 
@@ -27,6 +28,8 @@ const WAYS_IN = [
   'a PUBLISH of QoS 0 went over a connection that was not cut',
   'a SUBSCRIBE was granted',
   'a certificate was issued',
+  'an HTTPS request reached the origin, whatever that made of it,',
+  'a PUBLISH of it was heard by somebody else',
 ] as const
 type Way = (typeof WAYS_IN)[number]
 
@@ -103,7 +106,9 @@ export const revokedStayOut = (within: number, qos: 0 | 1 = 1): Judge => {
       if (judged(device, state, one, more)) state.at[slot] = NaN
     }
   }
-  const refused = ({ device, at }: FleetEvent): void => {
+  const refused = ({ device, at, door, reason }: FleetEventOf<'refused'>): void => {
+    // an origin that wants a login says 401 to everybody: whoever hears it may have been let in
+    if (door === 'https' && !isDenial(reason)) return
     const state = devices.known(device)
     if (state !== undefined && at > Math.min(state.revoked, state.suspended) + within) checked++
   }
@@ -117,6 +122,7 @@ export const revokedStayOut = (within: number, qos: 0 | 1 = 1): Judge => {
         else if (qos === 0) admitted(device, at, 6)
       },
       burst: ({ device, at }) => admitted(device, at, 6),
+      heard: ({ device, at, millis }) => admitted(device, at, 10, millis),
       listening: ({ device, at }) => admitted(device, at, 7),
       delivered: ({ device, at }) => admitted(device, at, 3),
       enrolled({ device, at, via, millis }) {
@@ -128,6 +134,9 @@ export const revokedStayOut = (within: number, qos: 0 | 1 = 1): Judge => {
         if (outcome === 'admitted' || outcome === 'renewed') admitted(device, at, 5)
       },
       refused,
+      error({ device, at, letIn }) {
+        if (letIn !== undefined) admitted(device, at, 9, letIn)
+      },
       revoked({ device, at }) {
         const state = devices.of(device)
         state.revoked = Math.min(state.revoked, at)

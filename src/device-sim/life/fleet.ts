@@ -176,7 +176,14 @@ export const createFleet = (o: {
   const timed = (startsAt: number, over: () => void): DisposableStack => {
     const stack = new DisposableStack()
     const { duration } = scenario
-    faults = planFaults({ scenario, seed, startsAt, agenda, device: (number) => members.get(number)?.device })
+    faults = planFaults({
+      scenario,
+      seed,
+      startsAt,
+      agenda,
+      device: (number) => members.get(number)?.device,
+      onStruck: scope.onStruck,
+    })
     const endsAt = startsAt + (duration ?? Infinity)
     turns = stack.use(openTurns(startsAt, endsAt))
     if (duration !== undefined) agenda.add(endsAt, over)

@@ -9,9 +9,10 @@ import { LATE } from '../load/open.ts'
 import { messageOf } from '../load/payload.ts'
 import { said } from '../said.ts'
 import { firstOf } from '../waiting.ts'
+import { isErrorCode } from '../client/refusal.ts'
+import { isLetIn, isRefusal, saysOrigin, wordOfAnswer } from '../words.ts'
 import type { Shown, Verdict } from './identity-keeper.ts'
 import type { Life } from './life.ts'
-import { isDenial } from './trouble.ts'
 import type { VirtualDevice } from './virtual-device.ts'
 
 /**
@@ -19,18 +20,17 @@ import type { VirtualDevice } from './virtual-device.ts'
  * second by one process at the least.
  */
 const HOLDS = 250
-/** What a door says of the certificate that it was shown; and of an origin behind it, to which only an admitted request comes. */
+/** What a door says of the certificate that it was shown. */
 const OF_CERTIFICATES = /^(certificate|device)_/
-const OF_ORIGINS = ['origin_unreachable', 'origin_timeout']
 /** Without a word these may be about anything. */
 const UNCLEAR = [400, 401, 403]
 
 /** Of the certificate, nothing else: rate limits, policies, a registry that is away say nothing of it. */
 const verdictIn = ({ status, reason }: HttpsAnswer): Verdict | undefined => {
   if (status < 400) return 'admitted'
-  if (reason === undefined) return UNCLEAR.includes(status) ? undefined : 'admitted'
+  if (reason === undefined || !isErrorCode(reason)) return UNCLEAR.includes(status) ? undefined : 'admitted'
   if (OF_CERTIFICATES.test(reason)) return 'refused'
-  return OF_ORIGINS.includes(reason) ? 'admitted' : undefined
+  return saysOrigin(reason) ? 'admitted' : undefined
 }
 
 /** UTF-16 units of a reason that goes into an event: a server that is not ours may say anything */
@@ -52,12 +52,14 @@ export const httpsLife = (device: VirtualDevice): Life => {
   const eventOf = (answer: HttpsAnswer, target: string, at: number): FleetEvent => {
     const about = { device: plan.id, at, door: 'https' } as const
     const millis = now() - at
-    if (answer.status < 400) return { ...about, kind: 'admitted', target, millis }
-    const reason = said(answer.reason ?? `http_${answer.status}`, REASON)
-    // an origin that is down has nothing to do with the certificate
-    return isDenial(reason)
-      ? { ...about, kind: 'refused', reason, millis }
-      : { ...about, kind: 'error', detail: reason }
+    const { status, reason } = answer
+    if (status < 400) return { ...about, kind: 'admitted', target, millis }
+    const word = wordOfAnswer(status, reason)
+    if (isRefusal(word)) return { ...about, kind: 'refused', reason: word, millis }
+    // what somebody else has called it stands behind the word
+    const detail = reason === undefined || word === reason ? word : `${word} ${said(reason, REASON)}`
+    // an origin that is down has nothing to do with the certificate; that it was asked has
+    return { ...about, kind: 'error', detail, ...(isLetIn(status, reason) ? { letIn: millis } : {}) }
   }
 
   type Turn = {
@@ -84,9 +86,13 @@ export const httpsLife = (device: VirtualDevice): Life => {
           shown = keeper.show()
           return shown.context
         },
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: messageOf(plan.id, number, asked, scenario.payload),
+        method: scope.method,
+        ...(scope.method === 'GET'
+          ? {}
+          : {
+              headers: { 'content-type': 'application/json' },
+              body: messageOf(plan.id, number, asked, scenario.payload),
+            }),
         signal: line,
         ...network,
       })

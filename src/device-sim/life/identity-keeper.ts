@@ -27,6 +27,8 @@ export type Verdict = 'admitted' | 'refused'
 export type Renewal = { readonly before: Enrolled; readonly now: Enrolled; readonly after: number }
 
 export type IdentityKeeper = {
+  /** false: what it has was given, and is not its to replace */
+  readonly renews: boolean
   /** the certificate to use now: the new one, when there is one */
   show(): Shown
   enrolled(): Enrolled
@@ -145,6 +147,7 @@ export const createIdentityKeeper = (holding: Holding, o: KeeperOptions): Identi
   }
 
   return {
+    renews: o.renew !== undefined,
     show: () =>
       (shown ??= {
         context: clientContext({

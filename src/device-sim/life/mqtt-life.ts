@@ -138,7 +138,8 @@ export const mqttLife = (device: VirtualDevice): Life => {
   }
 
   const more = (): boolean => turns < rounds && !stopping.aborted
-  const stays = (on: MqttLink): boolean => more() && on.isOpen() && !restart.signal.aborted
+  const stays = (on: MqttLink): boolean =>
+    more() && on.isOpen() && !restart.signal.aborted && !device.isAway()
 
   const talk = async (on: MqttLink): Promise<void> => {
     if (scenario.load.kind === 'open') {

@@ -29,7 +29,7 @@ const checked = (topic: string): string => {
  * @param template with `{id}`; undefined: `devices/{id}/telemetry`, and it listens to all of `devices/{id}/`
  * @throws `config_invalid`
  */
-export const topicsOf = ({ id }: DevicePlan, template: string | undefined): Topics => {
+export const topicsOf = ({ id }: Pick<DevicePlan, 'id'>, template: string | undefined): Topics => {
   const prefix = `devices/${id}/`
   const publish = checked(template?.replaceAll('{id}', id) ?? `${prefix}telemetry`)
   return {

@@ -81,11 +81,11 @@ export const createTraffic = (plan: DevicePlan, scope: RunScope, topics: Topics)
   const never = (): void => emit({ kind: 'unanswered', device, at: now(), door: 'mqtt' })
 
   /** Nobody will say anything of it any more. */
-  const giveUp = ({ seq: number, at }: Unacknowledged): void => {
+  const giveUp = ({ seq: number, at, awaited: heard }: Unacknowledged): void => {
     awaited.delete(number)
     gauge.underWay--
     const millis = now() - at
-    emit({ kind: 'published', device, at, topic, seq: number, millis, acknowledged: false })
+    emit({ kind: 'published', device, at, topic, seq: number, millis, acknowledged: false, awaited: heard })
   }
   /** But for the newest. */
   const giveUpAll = (but: number): void => {
@@ -97,10 +97,10 @@ export const createTraffic = (plan: DevicePlan, scope: RunScope, topics: Topics)
   }
   /** @returns when it is over on this connection */
   const deliver = async (on: MqttLink, one: Publication): Promise<void> => {
-    const { seq: number, at, sent, id, dup } = one
+    const { seq: number, at, id, dup } = one
     unanswered++
     const delivery = id === undefined ? undefined : { id, dup }
-    const answer = await on.publish(topic, messageOf(device, number, sent, payload), 1, delivery)
+    const answer = await on.publish(topic, messageOf(device, number, at, payload), 1, delivery)
     unanswered--
     if (answer === 'cut') {
       // on a session that stays it is sent again, as long as it is remembered
@@ -111,7 +111,16 @@ export const createTraffic = (plan: DevicePlan, scope: RunScope, topics: Topics)
     gauge.underWay--
     const millis = now() - at
     if (answer === 'done')
-      emit({ kind: 'published', device, at, topic, seq: number, millis, acknowledged: true })
+      emit({
+        kind: 'published',
+        device,
+        at,
+        topic,
+        seq: number,
+        millis,
+        acknowledged: true,
+        awaited: one.awaited,
+      })
     else {
       // nobody has promised that it comes
       awaited.delete(number)
@@ -120,7 +129,7 @@ export const createTraffic = (plan: DevicePlan, scope: RunScope, topics: Topics)
     look()
   }
   const begin = (on: MqttLink, at: number): Promise<void> => {
-    const fresh = { seq: ++seq, at, sent: now() }
+    const fresh = { seq: ++seq, at, awaited: listening }
     if (listening) awaited.add(fresh.seq)
     if (clean) return deliver(on, { ...fresh, id: undefined, dup: false })
     return deliver(on, { ...open.remember(fresh), dup: false })
@@ -129,35 +138,38 @@ export const createTraffic = (plan: DevicePlan, scope: RunScope, topics: Topics)
   /** One at QoS 0, in a closed loop: it is over once it is written. */
   const tell = async (on: MqttLink, at: number): Promise<void> => {
     const number = ++seq
-    if (listening) unheard++
-    const answer = await on.publish(topic, messageOf(device, number, now(), payload), 0)
+    const heard = listening
+    if (heard) unheard++
+    const answer = await on.publish(topic, messageOf(device, number, at, payload), 0)
     gauge.underWay--
     if (answer === 'done') {
       const millis = now() - at
-      emit({ kind: 'published', device, at, topic, seq: number, millis, acknowledged: false })
+      emit({ kind: 'published', device, at, topic, seq: number, millis, acknowledged: false, awaited: heard })
     } else {
-      if (listening) unheard--
+      if (heard) unheard--
       never()
     }
     look()
   }
   /** What a connection takes with it is not published, though its numbers are gone. */
-  const burst = async (on: MqttLink, count: number): Promise<void> => {
+  const burst = async (on: MqttLink, dues: readonly number[]): Promise<void> => {
+    const count = dues.length
+    const heard = listening
     writer ??= burstWriter(device, payload)
     const first = seq + 1
     const at = now()
     seq += count
-    if (listening) unheard += count
-    const answer = await on.burst(topic, writer(first, count, at))
+    if (heard) unheard += count
+    const answer = await on.burst(topic, writer(first, dues))
     gauge.underWay -= count
-    if (answer === 'done') emit({ kind: 'burst', device, at, topic, seq: first, count })
+    if (answer === 'done') emit({ kind: 'burst', device, at, topic, seq: first, count, awaited: heard })
     else for (let one = 0; one < count; one++) never()
   }
   /** One burst after the other, for as long as there is room. */
   const flow = async (): Promise<void> => {
     if (bursting) return
     bursting = true
-    while (link?.isOpen() === true && queue.length > 0) await burst(link, queue.splice(0, inOneBurst).length)
+    while (link?.isOpen() === true && queue.length > 0) await burst(link, queue.splice(0, inOneBurst))
     bursting = false
     look()
   }

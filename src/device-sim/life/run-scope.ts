@@ -37,6 +37,7 @@ export type RunScope = {
   readonly rounds: number
   /** of a request; undefined: one for each turn */
   readonly path: string | undefined
+  readonly method: 'GET' | 'POST'
   /** with `{id}`; undefined: `devices/{id}/telemetry` */
   readonly topic: string | undefined
   /** do those that are to try it try to listen to others' topics? */
@@ -60,4 +61,6 @@ export type RunScope = {
   /** ms that are left for what is under way; Infinity: nobody has said stop */
   drainLeft(): number
   emit(event: FleetEvent): void
+  /** A fault of the timeline befell a device. @param index of it */
+  onStruck(index: number): void
 }

@@ -40,6 +40,8 @@ export type FleetOptions = {
   readonly rounds?: number | undefined
   /** of a request, with `{id}`; default: `/telemetry/<id>/<turn>` */
   readonly path?: string | undefined
+  /** default: POST */
+  readonly method?: 'GET' | 'POST' | undefined
   /** with `{id}`; default: `devices/{id}/telemetry` */
   readonly topic?: string | undefined
   /** A few devices try once to listen to others' topics. Default: they do. Not done where refusals are counted by somebody else. */
@@ -59,6 +61,8 @@ export type FleetOptions = {
   /** hands over a sink for what others do to its devices */
   readonly told?: ((listen: Sink) => void) | undefined
   readonly onEvent?: Sink | undefined
+  /** called for each device that a fault of the timeline befell, with the index of the fault */
+  readonly onStruck?: ((index: number) => void) | undefined
   /** counts into it */
   readonly load?: LoadCounts | undefined
   /** is given the figures as they are, for as long as the run goes on */
@@ -97,7 +101,9 @@ const named = (
  * @throws `config_invalid`: a bad seed, a state of another seed or of which no file can be read, devices to enrol and nothing to do it with, a door
  * that is not known, an empty root, a topic that is none
  */
-export const runFleet = async (o: FleetOptions): Promise<FleetReport & { readonly seed: string }> => {
+export const runFleet = async (
+  o: FleetOptions,
+): Promise<FleetReport & { readonly seed: string; readonly unwritten: string | undefined }> => {
   const { scenario } = o
   if (o.rootPem === '') throw new FleetError('config_invalid', 'the root to trust is empty')
   const load = o.load ?? createLoadCounts()
@@ -118,6 +124,7 @@ export const runFleet = async (o: FleetOptions): Promise<FleetReport & { readonl
     meter: o.meter,
     rounds: o.rounds ?? Infinity,
     path: o.path,
+    method: o.method ?? 'POST',
     topic: o.topic,
     triesOthers: o.triesOthers ?? true,
     began: now(),
@@ -131,6 +138,7 @@ export const runFleet = async (o: FleetOptions): Promise<FleetReport & { readonl
     },
     errands: new Set(),
     drainLeft: () => Math.max(0, drainEnds - now()),
+    onStruck: (index) => o.onStruck?.(index),
     emit(event) {
       tally.add(event)
       o.onEvent?.(event)
@@ -165,5 +173,5 @@ export const runFleet = async (o: FleetOptions): Promise<FleetReport & { readonl
     o.signal.removeEventListener('abort', fleet.end)
     o.stop?.removeEventListener('abort', stop)
   }
-  return { ...tally.report(), seed }
+  return { ...tally.report(), seed, unwritten: state.unwritten() }
 }

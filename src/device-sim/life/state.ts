@@ -26,6 +26,8 @@ export type StateStore = {
   load(deviceId: string): Promise<Kept | undefined>
   /** @throws `internal`, naming the file: it could not be written, and is as it was */
   keep(deviceId: string, kept: Kept): Promise<void>
+  /** A sentence, as long as something is not kept that should be: the next run will not have it. undefined: all is there */
+  unwritten(): string | undefined
 }
 
 /** Files that are open at once: ten thousand devices ask at the same moment. */
@@ -54,6 +56,12 @@ const isKept = (value: unknown): value is Kept => {
   )
 }
 
+const WHY_NOT: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the quota is used up',
+  EROFS: 'the file system is read-only',
+}
+
 const FLEET = 'fleet.json'
 type FleetFile = { readonly seed: string; readonly name?: string }
 /** both go into the names of files */
@@ -80,20 +88,25 @@ const inMemory = (): StateStore => {
       devices.set(deviceId, kept)
       return Promise.resolve()
     },
+    unwritten: () => undefined,
   }
 }
 
 const inDirectory = (dir: string): StateStore => {
   const gate = createGate(OPEN)
+  /** whose last writing failed, and why */
+  const failed = new Map<string, string>()
   const write = (name: string, value: unknown): Promise<void> =>
     gate(async () => {
       const path = join(dir, name)
       try {
         await writeFile(`${path}.tmp`, JSON.stringify(value), { mode: 0o600 })
         await rename(`${path}.tmp`, path)
+        failed.delete(name)
       } catch (error) {
         // on a full disk what was written of it is in the way
         await rm(`${path}.tmp`, { force: true }).catch(() => {})
+        failed.set(name, codeOf(error))
         throw new FleetError('internal', `${path} cannot be written: ${codeOf(error)}`, { cause: error })
       }
     })
@@ -144,6 +157,14 @@ const inDirectory = (dir: string): StateStore => {
       return kept
     },
     keep: (deviceId, kept) => write(`${deviceId}.json`, kept),
+    unwritten() {
+      const [first] = failed
+      if (first === undefined) return undefined
+      const [name, code] = first
+      const why = WHY_NOT[code] ?? code
+      const others = failed.size === 1 ? '' : `, nor ${failed.size - 1} others there`
+      return `${join(dir, name)} could not be written${others}: ${why}`
+    },
   }
 }
 

@@ -1,15 +1,9 @@
 /** What went wrong with one device, as an event: a refusal is a verdict with a reason, and everything else is trouble. */
 
-import { DENIALS } from '#fleet/denial.ts'
-import { FleetError, type ErrorCode } from '#fleet/errors.ts'
+import { FleetError } from '#fleet/errors.ts'
 import { now } from '../clock.ts'
 import type { Door, FleetEvent, FleetEventOf } from '../events.ts'
-
-export const isDenial = (reason: string | undefined): boolean =>
-  (DENIALS as readonly (string | undefined)[]).includes(reason)
-
-/** Nobody has judged anything. */
-const TROUBLE: readonly ErrorCode[] = ['target_unreachable', 'internal']
+import { TROUBLE } from '../words.ts'
 
 /** Worth trying again: nobody has said no. */
 export const isTransient = (error: unknown): boolean =>

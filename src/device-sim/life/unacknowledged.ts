@@ -5,10 +5,10 @@
 
 export type Unacknowledged = {
   readonly seq: number
-  /** when it was due, or begun; ms since the epoch */
+  /** when it was due, or begun, and what the message says; ms since the epoch */
   readonly at: number
-  /** what the message says */
-  readonly sent: number
+  /** it is to be heard again */
+  readonly awaited: boolean
   /** packet identifier; undefined: it is not to be sent again */
   readonly id: number | undefined
 }

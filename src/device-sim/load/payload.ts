@@ -21,6 +21,9 @@ const padding = (line: string, size: number): string => {
 export const messageOf = (device: string, seq: number, sent: number, size: number): string =>
   padding(`{"device":"${device}","seq":${seq},"sent":${sent.toFixed(3)}`, size)
 
+/** octets of the first messages of a device of ours: fewer are never sent */
+export const leastPayload = (): number => messageOf('sim-00000000-0001', 1, 1e12, 0).length
+
 export type Said = { readonly device: string; readonly seq: number; readonly sent: number }
 
 /** What has to be said stands in the first few octets. */
@@ -33,11 +36,16 @@ export const readMessage = (payload: Buffer): Said | undefined => {
   return device === undefined ? undefined : { device, seq: Number(seq), sent: Number(sent) }
 }
 
-/** Many messages of one device at once: copies of one template, with the number written into each. */
-export type BurstWriter = (firstSeq: number, count: number, sent: number) => Buffer[]
+/** Many messages of one device at once: copies of one template, with number and time written into each. @param dues ms since the epoch, of each */
+export type BurstWriter = (firstSeq: number, dues: readonly number[]) => Buffer[]
 
 const ZERO = 0x30
 const SPACE = 0x20
+/** µs: what is written into each message; what is above is the same for all but one in many, and stands in the template */
+const LOW = 10_000_000
+/** digits of them after and before the point */
+const FRACTION = 3
+const WHOLE = 4
 
 export const burstWriter = (device: string, size: number): BurstWriter => {
   const head = `{"device":"${device}","seq":`
@@ -45,21 +53,44 @@ export const burstWriter = (device: string, size: number): BurstWriter => {
   const line = `${head}${' '.repeat(COUNT)}${middle}${' '.repeat(MILLIS)}`
   const template = Buffer.from(padding(line, size), 'latin1')
   const seqEnds = head.length + COUNT
-  const sentAt = seqEnds + middle.length
+  const sentEnds = seqEnds + middle.length + MILLIS
   const { length } = template
-  return (firstSeq, count, sent) => {
-    template.write(sent.toFixed(3).padStart(MILLIS), sentAt, 'latin1')
-    const all = Buffer.allocUnsafe(length * count)
-    const parts: Buffer[] = []
-    for (let at = 0; at < count; at++) {
+  let high = -1
+
+  const digits = (all: Buffer, ends: number, count: number, value: number): number => {
+    let rest = value
+    for (let at = ends - 1; at >= ends - count; at--) {
+      all[at] = ZERO + (rest % 10)
+      // below LOW: whole numbers of 31 bits, of which no double has to be made
+      rest = (rest / 10) | 0
+    }
+    return rest
+  }
+  return (firstSeq, dues) => {
+    const all = Buffer.allocUnsafe(length * dues.length)
+    return dues.map((due, at) => {
+      const micros = Math.round(due * 1_000)
+      const above = Math.floor(micros / LOW)
+      if (above !== high) {
+        high = above
+        template.write(
+          (above * (LOW / 1_000)).toFixed(FRACTION).padStart(MILLIS),
+          sentEnds - MILLIS,
+          'latin1',
+        )
+      }
       const begins = at * length
       template.copy(all, begins)
       let rest = firstSeq + at
       let digit = begins + seqEnds
       for (; rest > 0; rest = Math.floor(rest / 10)) all[--digit] = ZERO + (rest % 10)
       while (digit > begins + head.length) all[--digit] = SPACE
-      parts.push(all.subarray(begins, begins + length))
-    }
-    return parts
+      // below a µs nothing is said, as in a single message
+      const ends = begins + sentEnds
+      const whole = digits(all, ends, FRACTION, micros - above * LOW)
+      if (above > 0) digits(all, ends - FRACTION - 1, WHOLE, whole)
+      else all.write(String(whole).padStart(WHOLE), ends - FRACTION - 1 - WHOLE, 'latin1')
+      return all.subarray(begins, begins + length)
+    })
   }
 }

@@ -9,15 +9,15 @@
  */
 
 import { p99Of, type Decoded } from './histograms.ts'
-import type { Measure, Sample } from './measures.ts'
+import type { GeneratorSample, Measure, Sample } from './measures.ts'
 
 export type GeneratorVerdict = { readonly bound: boolean; readonly reasons: string[] }
 export type GeneratorFigures = {
-  /** seconds of CPU, all parts */
+  /** seconds of CPU, all parts and the coordinator */
   readonly cpu: number
   /** ms */
   readonly worstLag: number
-  /** bytes, all parts, at their highest */
+  /** bytes, all parts and the coordinator, at their highest */
   readonly peakRss: number
   readonly late: number
   readonly dropped: number
@@ -26,8 +26,12 @@ export type GeneratorFigures = {
 export type Generator = {
   /** @param decoded the histograms of `sample` */
   add(part: number, sample: Sample, decoded: readonly (readonly [string, Decoded])[]): void
-  /** of all samples so far */
+  /** Of the process that holds the parts together, where that is one of its own: nothing of the fleet is measured in it. */
+  addCoordinator(own: GeneratorSample): void
+  /** of all samples of parts so far */
   verdict(): GeneratorVerdict
+  /** Of the coordinator's: in it drills and probes run, and from it faults are commanded. */
+  coordinator(): GeneratorVerdict
   figures(): GeneratorFigures
 }
 
@@ -38,6 +42,8 @@ const BUSY_IN_A_ROW = 3
 /** ms; and of the 99th percentile of that second. Less than either moves no figure that anybody looks at */
 const LAGGING = 50
 const SHARE_OF_LATENCY = 0.5
+/** ms; of the coordinator: a good part of the shortest time that a drill gives an answer */
+const COORDINATOR_LAGGING = 250
 /** of the samples of a part; one alone is a hiccup, such as the first of a process */
 const SHARE_LAGGING = 0.1
 const SHARE_OF_TURNS = 0.01
@@ -53,22 +59,21 @@ type Part = {
   rss: number
 }
 
+const LATE = `more than ${LAGGING} ms, and by more than half of the p99 that it measured`
+
 const percent = (share: number): string => `${(share * 100).toFixed(1)} %`
 
-const reasonsOf = (name: string, part: Part): string[] => {
+const newPart = (): Part => ({ samples: 0, row: 0, longestRow: 0, lagging: 0, rss: 0 })
+
+/** @param least seconds with late timers: one alone is a hiccup */
+const reasonsOf = (name: string, part: Part, late: string, least: number): string[] => {
   const reasons: string[] = []
   if (part.longestRow >= BUSY_IN_A_ROW)
     reasons.push(
       `${name}: its event loop was busy for more than ${BUSY * 100} % of ${part.longestRow} seconds in a row`,
     )
-  if (
-    part.lagging >= Math.min(2, part.samples) &&
-    part.lagging >= part.samples * SHARE_LAGGING &&
-    part.lagging > 0
-  )
-    reasons.push(
-      `${name}: its timers were late by more than ${LAGGING} ms, and by more than half of the p99 that it measured, in ${part.lagging} of ${part.samples} seconds`,
-    )
+  if (part.lagging > 0 && part.lagging >= Math.max(least, part.samples * SHARE_LAGGING))
+    reasons.push(`${name}: its timers were late by ${late}, in ${part.lagging} of ${part.samples} seconds`)
   return reasons
 }
 
@@ -85,27 +90,38 @@ export const createGenerator = (): Generator => {
   const parts = new Map<number, Part>()
   const all = { cpu: 0, lag: 0, rss: 0, due: 0, absent: 0, late: 0, dropped: 0 }
 
+  const coordinator = newPart()
+  const count = (part: Part, { utilisation, lag, cpu, rss }: GeneratorSample, isLagging: boolean): void => {
+    part.samples++
+    part.row = utilisation > BUSY ? part.row + 1 : 0
+    part.longestRow = Math.max(part.longestRow, part.row)
+    if (isLagging) part.lagging++
+    part.rss = rss
+    all.cpu += cpu
+    all.lag = Math.max(all.lag, lag)
+    all.rss = Math.max(
+      all.rss,
+      [...parts.values(), coordinator].reduce((sum, one) => sum + one.rss, 0),
+    )
+  }
+
   return {
     add(number, sample, decoded) {
-      const { utilisation, lag, cpu, rss } = sample.generator
-      const part = parts.get(number) ?? { samples: 0, row: 0, longestRow: 0, lagging: 0, rss: 0 }
+      const part = parts.get(number) ?? newPart()
       parts.set(number, part)
-      part.samples++
-      part.row = utilisation > BUSY ? part.row + 1 : 0
-      part.longestRow = Math.max(part.longestRow, part.row)
-      if (lags(sample, decoded)) part.lagging++
-      part.rss = rss
-      all.cpu += cpu
-      all.lag = Math.max(all.lag, lag)
-      all.rss = Math.max(
-        all.rss,
-        Array.from(parts.values(), (each) => each.rss).reduce((sum, one) => sum + one, 0),
-      )
+      count(part, sample.generator, lags(sample, decoded))
       for (const name of ['due', 'absent', 'late', 'dropped'] as const) all[name] += sample.counts[name] ?? 0
+    },
+    addCoordinator: (own) => count(coordinator, own, own.lag > COORDINATOR_LAGGING),
+    coordinator() {
+      const reasons = reasonsOf('coordinator', coordinator, `more than ${COORDINATOR_LAGGING} ms`, 2)
+      return { bound: reasons.length > 0, reasons }
     },
     verdict() {
       const { late, dropped } = all
-      const reasons = [...parts].flatMap(([number, part]) => reasonsOf(`worker ${number + 1}`, part))
+      const reasons = [...parts].flatMap(([number, part]) =>
+        reasonsOf(`worker ${number + 1}`, part, LATE, Math.min(2, part.samples)),
+      )
       const due = Math.max(1, all.due - all.absent)
       if (late > due * SHARE_OF_TURNS)
         reasons.push(`${late} turns (${percent(late / due)}) began more than 10 ms after they were due`)

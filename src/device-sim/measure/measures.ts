@@ -1,5 +1,7 @@
 /** The names of what is measured, and one second of it as it goes from a worker to the coordinator. Not the measuring: measuring.ts. */
 
+import type { TopicTrouble } from './topics.ts'
+
 /** All in ms, kept as whole µs. `tcp` and `handshake` are within what `https`, `connect` and `renew` say. */
 export const MEASURES = {
   enroll: 'enrolment: from the first connection to a certificate that was checked',
@@ -9,7 +11,7 @@ export const MEASURES = {
   connect: 'MQTT: from when it was begun to CONNACK, handshake included',
   https: 'HTTPS: from when it was due (open loop) or begun to the end of the answer, handshake included',
   publish: 'MQTT: PUBLISH to PUBACK (QoS 1), in an open loop from when it was due',
-  delivery: 'MQTT: from PUBLISH to its delivery at the subscriber',
+  delivery: 'MQTT: PUBLISH to its delivery at the subscriber, in an open loop from when it was due',
   refusal: 'from when it was due or begun to a refusal',
 } as const satisfies Readonly<Record<string, string>>
 
@@ -33,6 +35,8 @@ export const COUNTERS = [
   'duplicates',
   'reordered',
   'gaps',
+  /** published by a device that was to hear it, and never came */
+  'lost',
   'strays',
   'cut',
   'bytes_sent',
@@ -83,4 +87,6 @@ export type Sample = {
   readonly connected: number
   readonly underWay: number
   readonly generator: GeneratorSample
+  /** of the last one: the topics on which something was not as it should be, the worst first; bounded */
+  readonly topics?: readonly TopicTrouble[] | undefined
 }

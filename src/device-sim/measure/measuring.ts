@@ -66,14 +66,16 @@ export const createMeasures = (load?: () => LoadCounts): Measures => {
       refused.add(door, reason)
       histograms.refusal.record(millis)
     },
-    published({ acknowledged, millis }) {
+    published({ device, topic, seq, acknowledged, awaited, millis }) {
       counts.published++
+      if (awaited === true) topics.awaited(device, topic, seq, 1)
       if (!acknowledged) return
       counts.acknowledged++
       histograms.publish.record(millis)
     },
-    burst({ count }) {
+    burst({ device, topic, seq, count, awaited }) {
       counts.published += count
+      if (awaited === true) topics.awaited(device, topic, seq, count)
     },
     delivered({ device, topic, seq, millis }) {
       counts.delivered++
@@ -88,6 +90,7 @@ export const createMeasures = (load?: () => LoadCounts): Measures => {
       if (door !== 'enroll') counts[`unanswered_${door}`]++
     },
     issued: nothing,
+    heard: nothing,
     kept_out: nothing,
     listening: nothing,
     left: nothing,
@@ -115,20 +118,28 @@ export const createMeasures = (load?: () => LoadCounts): Measures => {
       // an abbreviated one is none
       if (!resumed) histograms.handshake.record(times.tls)
     },
-    bytes(sent, received) {
-      inner.bytes(sent, received)
-      counts.bytes_sent += sent
-      counts.bytes_received += received
-    },
+    opened: inner.opened,
   }
 
   /** of those that are counted elsewhere, how far they were at the last sample */
-  const before = { duplicates: 0, reordered: 0, gaps: 0, due: 0, absent: 0, late: 0, dropped: 0, tokens: 0 }
+  const before = {
+    lost: 0,
+    duplicates: 0,
+    reordered: 0,
+    gaps: 0,
+    due: 0,
+    absent: 0,
+    late: 0,
+    dropped: 0,
+    tokens: 0,
+    bytes_sent: 0,
+    bytes_received: 0,
+  }
   const countElsewhere = (): void => {
-    const { duplicates, reordered, gaps } = topics.figures
+    const { tokensReturned: tokens, bytesSent, bytesReceived } = inner.figures()
     const { due, absent, late, dropped } = load?.() ?? before
-    const tokens = inner.figures().tokensReturned
-    const here = { duplicates, reordered, gaps, due, absent, late, dropped, tokens }
+    const octets = { bytes_sent: bytesSent, bytes_received: bytesReceived }
+    const here: typeof before = { ...topics.figures, due, absent, late, dropped, tokens, ...octets }
     for (const name of Object.keys(here) as (keyof typeof here)[]) counts[name] += here[name] - before[name]
     Object.assign(before, here)
   }
@@ -159,6 +170,7 @@ export const createMeasures = (load?: () => LoadCounts): Measures => {
         connected,
         underWay,
         generator: own.read(),
+        ...(last ? { topics: topics.worst() } : {}),
       }
       from = at
       for (const name of COUNTERS) counts[name] = 0

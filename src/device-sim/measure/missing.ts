@@ -16,12 +16,18 @@ export const missingOf = (
 ): Partial<Record<Measure, number>> => {
   const count = (name: Counter): number => counts[name] ?? 0
   const failed = (door: string): number => total(errors[door] ?? {})
-  const silent = { https: count('unanswered_https'), publish: count('unanswered_mqtt') }
+  const silent = {
+    https: count('unanswered_https'),
+    publish: count('unanswered_mqtt'),
+    delivery: count('unanswered_mqtt') + count('lost'),
+  }
   if (load === 'closed') return silent
   const cutShort = Math.max(0, count('published') - count('acknowledged'))
   return {
     https: silent.https + count('dropped') + failed('https'),
     publish: silent.publish + count('dropped') + failed('mqtt') + cutShort,
+    // an error of this door is an attempt to connect: the turns that waited for it are delivered later, or lost
+    delivery: silent.delivery + count('dropped'),
     connect: failed('mqtt'),
   }
 }

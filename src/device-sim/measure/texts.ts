@@ -11,6 +11,9 @@ export type TextCounts = {
   clear(): void
 }
 
+/** what comes beyond what is kept apart */
+export const OTHERS = 'others'
+
 /** UTF-16 units of one */
 const LONGEST = 200
 
@@ -22,7 +25,7 @@ export const createTextCounts = (most: number): TextCounts => {
     if (before !== undefined) found.set(key, before + times)
     else if (found.size < most) found.set(key, times)
     else {
-      const others = `${key.slice(0, key.indexOf(' '))} others`
+      const others = `${key.slice(0, key.indexOf(' '))} ${OTHERS}`
       found.set(others, (found.get(others) ?? 0) + times)
     }
   }

@@ -1,10 +1,21 @@
 /**
- * Whether what a device hears on a topic comes once, and in order: a bit for each of the last 256 numbers of a topic, however many came. It only
- * counts. A duplicate may be right (QoS 1 sends again what it cannot know to have arrived), a gap too (what was never acknowledged, or went
+ * Whether what a device hears on a topic comes once, and in order: a bit for each of the last 256 numbers of a topic, however many came; and whether
+ * what it has published and waits for comes at all. It only counts. A duplicate may be right (QoS 1 sends again what it cannot know to have arrived), a gap too (what was never acknowledged, or went
  * down with a clean session): what is broken says invariants/.
  */
 
+import {
+  acknowledged,
+  createOutstanding,
+  delivered,
+  forget,
+  type Outstanding,
+} from '../invariants/outstanding.ts'
+import { said } from '../said.ts'
+
 export type TopicFigures = {
+  /** was published, by a device that was to hear it, and never came: at the end */
+  lost: number
   /** came again; what is older than the window counts as one, for it came, or is a gap */
   duplicates: number
   /** came after a later one, and for the first time */
@@ -15,16 +26,41 @@ export type TopicFigures = {
 
 export type TopicTracker = {
   readonly figures: Readonly<TopicFigures>
+  /** It is to come: from `seq` on so many. */
+  awaited(device: string, topic: string, seq: number, count: number): void
   delivered(device: string, topic: string, seq: number): void
-  /** What is missing now is a gap. Once is enough; more often counts nothing twice. */
+  /** What is missing now is a gap, and what has not come is lost. Once is enough; more often counts nothing twice. */
   end(): void
+  /** The topics on which something was not as it should be, the worst first. */
+  worst(): TopicTrouble[]
 }
+
+/** More say no more. */
+const MOST_TOPICS = 10
+/** UTF-16 units of a name */
+const LONGEST = 200
+
+/** The worst of these, first what is worse for whoever listens. */
+export const worstOf = (all: readonly TopicTrouble[]): TopicTrouble[] =>
+  all
+    .toSorted(
+      (a, b) =>
+        b.lost - a.lost || b.gaps - a.gaps || b.reordered - a.reordered || b.duplicates - a.duplicates,
+    )
+    .slice(0, MOST_TOPICS)
+
+export type TopicTrouble = Readonly<TopicFigures> & { readonly device: string; readonly topic: string }
 
 export const WINDOW = 256
 const WORD = 32
 
 /** `seen`: of the numbers above `highest - WINDOW`, number n at bit n % WINDOW */
-type Topic = { highest: number; readonly seen: Int32Array }
+type Topic = {
+  highest: number
+  readonly seen: Int32Array
+  readonly outstanding: Outstanding
+  readonly figures: TopicFigures
+}
 
 const wordOf = (seq: number): number => Math.floor((seq % WINDOW) / WORD)
 const bitOf = (seq: number): number => 1 << (seq % WORD)
@@ -54,8 +90,16 @@ const advance = (topic: Topic, seq: number): number => {
   return gaps + Math.max(0, seq - WINDOW - highest)
 }
 
+const none = (): TopicFigures => ({ lost: 0, duplicates: 0, reordered: 0, gaps: 0 })
+const created = (): Topic => ({
+  highest: 0,
+  seen: new Int32Array(WINDOW / WORD),
+  outstanding: createOutstanding(0),
+  figures: none(),
+})
+
 export const createTopicTracker = (): TopicTracker => {
-  const figures: TopicFigures = { duplicates: 0, reordered: 0, gaps: 0 }
+  const figures = none()
   // two steps, so that no key has to be made for each message
   const devices = new Map<string, Map<string, Topic>>()
 
@@ -63,29 +107,48 @@ export const createTopicTracker = (): TopicTracker => {
     let topics = devices.get(device)
     if (topics === undefined) devices.set(device, (topics = new Map()))
     let topic = topics.get(name)
-    if (topic === undefined) topics.set(name, (topic = { highest: 0, seen: new Int32Array(WINDOW / WORD) }))
+    if (topic === undefined) topics.set(name, (topic = created()))
     return topic
+  }
+
+  const count = (topic: Topic, name: keyof TopicFigures, times = 1): void => {
+    figures[name] += times
+    topic.figures[name] += times
   }
 
   return {
     figures,
+    awaited(device, name, seq, times) {
+      const { outstanding } = topicOf(device, name)
+      // when it was is nobody's concern here
+      for (let next = seq; next < seq + times; next++) acknowledged(outstanding, next, 1)
+    },
     delivered(device, name, seq) {
       const topic = topicOf(device, name)
-      if (seq > topic.highest) figures.gaps += advance(topic, seq)
-      else if (seq <= topic.highest - WINDOW || has(topic, seq)) {
-        figures.duplicates++
-        return
-      } else figures.reordered++
+      delivered(topic.outstanding, seq)
+      if (seq > topic.highest) count(topic, 'gaps', advance(topic, seq))
+      else if (seq <= topic.highest - WINDOW || has(topic, seq)) return count(topic, 'duplicates')
+      else count(topic, 'reordered')
       put(topic, seq)
     },
     end() {
       for (const topics of devices.values())
-        for (const topic of topics.values())
+        for (const topic of topics.values()) {
+          count(topic, 'lost', forget(topic.outstanding))
           for (let seq = Math.max(1, topic.highest - WINDOW + 1); seq <= topic.highest; seq++) {
             if (has(topic, seq)) continue
-            figures.gaps++
+            count(topic, 'gaps')
             put(topic, seq)
           }
+        }
+    },
+    worst() {
+      const all: TopicTrouble[] = []
+      for (const [device, topics] of devices)
+        for (const [topic, { figures: own }] of topics)
+          if (Object.values(own).some((times) => times > 0))
+            all.push({ device, topic: said(topic, LONGEST), ...own })
+      return worstOf(all)
     },
   }
 }

@@ -10,6 +10,7 @@ import { COUNTERS, MEASURES, type Counter, type Measure, type Sample } from './m
 import { missingOf } from './missing.ts'
 import { createSeries, type SeriesPoint } from './series.ts'
 import { createTextCounts } from './texts.ts'
+import { worstOf, type TopicTrouble } from './topics.ts'
 
 export type Totals = {
   /** @param part whose it is. @returns its histograms, decoded */
@@ -21,6 +22,8 @@ export type Totals = {
   /** of each measure, with those that are missing behind the others */
   ranked(): Record<string, Ranked>
   histograms(): SimulationReport['histograms']
+  /** of what the parts have said at their end */
+  topics(): TopicTrouble[]
   /** Growing; no point where nobody sampled. `at_ms` counts from `startsAt`: not above 0 for what was before. */
   points(startsAt: number): SeriesPoint[]
   /** the newest that every part has told of which still samples; undefined: none yet */
@@ -38,6 +41,7 @@ export const createTotals = (load: 'open' | 'closed' = 'closed'): Totals => {
   const refused = createTextCounts(MOST_TEXTS)
   const errors = createTextCounts(MOST_TEXTS)
   const series = createSeries()
+  let topics: TopicTrouble[] = []
   let zero = -Infinity
 
   const ofEach = <T>(of: (histogram: Histogram, missing: number) => T): Record<string, T> => {
@@ -68,6 +72,7 @@ export const createTotals = (load: 'open' | 'closed' = 'closed'): Totals => {
         histograms.set(name, all)
         all.add(those)
       }
+      if (sample.topics !== undefined) topics = worstOf([...topics, ...sample.topics])
       series.add(part, sample, decoded)
       return decoded
     },
@@ -84,6 +89,7 @@ export const createTotals = (load: 'open' | 'closed' = 'closed'): Totals => {
     }),
     ranked: () => ofEach((histogram, missing) => histogram.ranked(missing)),
     histograms: () => ofEach((histogram) => histogram.buckets()),
+    topics: () => topics,
     points: series.points,
     last: series.last,
   }

@@ -5,6 +5,7 @@ import type { SimulationReport } from '#wire/simulation-report.ts'
 import { clipped, printable } from '../plain-text.ts'
 import { byFrequency, formatBytes, formatClock, formatCount, formatMillis } from './format.ts'
 import { inOrder } from './measures.ts'
+import { remarksOn } from './remarks.ts'
 
 const LABEL = 12
 /** Of one line; of reasons; of evidence: all of it is in the reports. */
@@ -35,7 +36,7 @@ const turnsOf = (counts: SimulationReport['counts']): string =>
     [counts['unanswered'], 'never answered'],
   ])
 
-const doneOf = ({ counts, run, refused, errors }: SimulationReport): Row[] => {
+const doneOf = ({ counts, run, refused, errors, topics }: SimulationReport): Row[] => {
   const named = (name: string, what: string) => [counts[name], what] as const
   const rows: Row[] = [
     [
@@ -62,8 +63,19 @@ const doneOf = ({ counts, run, refused, errors }: SimulationReport): Row[] => {
         named('duplicates', 'duplicates'),
         named('reordered', 'out of order'),
         named('gaps', 'gaps'),
+        named('lost', 'lost'),
         named('cut', 'cut'),
       ]),
+    ],
+    [
+      'worst topic',
+      topics
+        .slice(0, 1)
+        .map(
+          ({ topic, lost, gaps, reordered, duplicates }) =>
+            `${topic}: ${lost} lost, ${gaps} gaps, ${reordered} out of order, ${duplicates} duplicates`,
+        )
+        .join(''),
     ],
     [
       'traffic',
@@ -185,6 +197,9 @@ const drillsOf = ({ drills, skipped }: SimulationReport): string[] => {
   ]
 }
 
+const NOT_MEASURED =
+  'CPU and memory of the servers were not measured: no desk of this machine and home is at these URLs'
+
 const generatorOf = ({ generator, servers }: SimulationReport): string[] => {
   const cpu = (name: string, seconds: number, rss: number): string =>
     `${name} ${formatMillis(seconds * 1_000)} of CPU, ${formatBytes(rss)}`
@@ -197,6 +212,7 @@ const generatorOf = ({ generator, servers }: SimulationReport): string[] => {
       `${cpu('it used', generator.cpu_s, generator.peak_rss)}; its timers were at most ${formatMillis(generator.worst_lag_ms)} late`,
     ],
     ...servers.map(({ name, cpu_s, peak_rss }): Row => ['', cpu(name, cpu_s, peak_rss)]),
+    ...(servers.length === 0 ? [['', NOT_MEASURED] satisfies Row] : []),
   ])
 }
 
@@ -209,11 +225,9 @@ export const summaryLines = (
   reports: Readonly<Record<string, string>> = {},
 ): string[] => {
   const { run, verdict } = report
-  const untried = counted([[Object.keys(report.skipped).length, 'drills']])
   const verdictLine = [
     `${MARK(verdict.ok)} ${run.scenario}: ${verdict.ok ? 'passed' : 'NOT OK'}`,
-    ...(run.interrupted ? ['ended before its time'] : []),
-    ...(untried === '' ? [] : [`${untried} not tried`]),
+    ...remarksOn(report),
   ].join(', ')
   return [
     printable(verdictLine),

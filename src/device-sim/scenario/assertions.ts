@@ -3,10 +3,10 @@
  * Not whether they hold: judge.ts.
  */
 
-import { DENIALS } from '#fleet/denial.ts'
-import { ERROR_CODES, FleetError } from '#fleet/errors.ts'
+import { FleetError } from '#fleet/errors.ts'
 import type { Door } from '../events.ts'
 import { COUNTERS, MEASURES, type Counter, type Measure } from '../measure/measures.ts'
+import { COUNTED_WORDS, insteadOf, isCounted, type Outcome } from '../words.ts'
 import { shown } from './complaint.ts'
 import { oneOf } from './nearest.ts'
 
@@ -30,8 +30,7 @@ export type Figure =
   | { readonly kind: 'samples'; readonly measure: Measure }
   | { readonly kind: 'rate'; readonly of: Rate }
   | { readonly kind: 'count'; readonly counter: Counter }
-  | { readonly kind: 'errors'; readonly door: Door | undefined }
-  | { readonly kind: 'refused'; readonly door: Door | undefined; readonly reason: string | undefined }
+  | { readonly kind: Outcome; readonly door: Door | undefined; readonly reason: string | undefined }
   /** refusals that nothing in the timeline explains; see expected.ts */
   | { readonly kind: 'unexpected' }
 
@@ -57,16 +56,10 @@ const wrong = (got: string, expected: string): { readonly problem: Problem } => 
 
 const MEASURE_NAMES = Object.keys(MEASURES) as Measure[]
 const RATE_NAMES = Object.keys(RATES) as Rate[]
-const HEADS = [...new Set([...MEASURE_NAMES, 'rate', 'errors', 'refused', 'lost', ...COUNTERS])]
+const HEADS = [...new Set([...MEASURE_NAMES, 'rate', 'errors', 'refused', ...COUNTERS])]
 
 const includes = <T extends string>(names: readonly T[], name: string | undefined): name is T =>
   (names as readonly (string | undefined)[]).includes(name)
-
-/** Of a problem document; what an origin says with no word of ours; a code of MQTT. */
-const isReason = (text: string): boolean =>
-  includes(ERROR_CODES, text) || /^(?:http|connack|suback|puback)_\d{1,3}$/.test(text)
-
-const REASONS = `a reason such as ${DENIALS[6]}, or http_<status>, connack_<code>, suback_<code>, puback_<code>`
 
 const none = (rest: readonly string[], figure: Figure): Read<Figure> =>
   rest.length === 0 ? { value: figure } : wrong(`${shown(rest.join('.'))} after it`, 'nothing more')
@@ -90,20 +83,33 @@ const doorFigure = (
   return wrong(`the door ${shown(door)}`, oneOf(door, [...DOORS, ...others]))
 }
 
-const refusedFigure = (rest: readonly string[]): Read<Figure> => {
-  if (rest[0] === 'unexpected') return none(rest.slice(1), { kind: 'unexpected' })
-  const figure = (door: Door | undefined, [reason, ...more]: readonly string[]): Read<Figure> =>
-    reason === undefined || isReason(reason)
-      ? none(more, { kind: 'refused', door, reason })
-      : wrong(`the reason ${shown(reason)}`, REASONS)
-  return doorFigure(rest, figure, ['unexpected'])
-}
+/** A word that nothing is ever counted under would always be 0. */
+const outcomeFigure = (
+  kind: Outcome,
+  rest: readonly string[],
+  others: readonly string[] = [],
+): Read<Figure> =>
+  doorFigure(
+    rest,
+    (door, [reason, ...more]) => {
+      if (door === undefined || reason === undefined || isCounted(kind, door, reason))
+        return none(more, { kind, door, reason })
+      const instead = insteadOf(kind, door, reason)
+      return wrong(
+        `the reason ${shown(reason)}, which ${kind}.${door} never counts`,
+        instead ?? COUNTED_WORDS[kind][door],
+      )
+    },
+    others,
+  )
 
 const figureOf = (text: string): Read<Figure> => {
   const [head = '', ...rest] = text.split('.')
-  if (head === 'lost') return none(rest, { kind: 'count', counter: 'gaps' })
-  if (head === 'errors') return doorFigure(rest, (door, more) => none(more, { kind: 'errors', door }))
-  if (head === 'refused') return refusedFigure(rest)
+  if (head === 'errors') return outcomeFigure('errors', rest)
+  if (head === 'refused')
+    return rest[0] === 'unexpected'
+      ? none(rest.slice(1), { kind: 'unexpected' })
+      : outcomeFigure('refused', rest, ['unexpected'])
   if (head === 'rate') {
     const [of, ...more] = rest
     if (includes(RATE_NAMES, of)) return none(more, { kind: 'rate', of })

@@ -38,6 +38,12 @@ export const checkConsistency = (it: Scenario, complain: Complain): void => {
   for (const [index, fault] of it.timeline.entries()) {
     const path = `timeline[${index}]`
     checkFault(fault, path, complain)
+    if (fault.kind === 'clone' && fault.rival === 'connection' && it.doors.mqtt === 0)
+      complain(
+        `${path}.clone.rival`,
+        'connection',
+        'renewal: no device comes by MQTT, where a copy could be beside it',
+      )
     if (it.duration === undefined) continue
     const end = `the end of the run, ${formatDuration(it.duration)}`
     if (fault.at >= it.duration) complain(`${path}.at`, formatDuration(fault.at), `less than ${end}`)

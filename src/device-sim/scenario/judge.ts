@@ -3,6 +3,8 @@
 import type { SimulationReport } from '#wire/simulation-report.ts'
 import { total, totalOfDoors, type CountsByDoor } from '../measure/counts.ts'
 import type { Ranked } from '../measure/histograms.ts'
+import { OTHERS } from '../measure/texts.ts'
+import { wordIn } from '../words.ts'
 import { RATES, type Assertion, type Figure, type Operator } from './assertions.ts'
 
 /** Of a report, and what only the coordinator knows. */
@@ -30,6 +32,21 @@ export type AssertionVerdict = {
 const ofDoor = (all: CountsByDoor, door: string | undefined): number =>
   door === undefined ? totalOfDoors(all) : Object.hasOwn(all, door) ? total(all[door] ?? {}) : 0
 
+const ofReason = (all: CountsByDoor, door: string | undefined, reason: string | undefined): number => {
+  if (door === undefined || reason === undefined) return ofDoor(all, door)
+  const counts = Object.hasOwn(all, door) ? (all[door] ?? {}) : {}
+  return Object.entries(counts).reduce(
+    (sum, [said, count]) => (wordIn(said) === reason ? sum + count : sum),
+    0,
+  )
+}
+
+/** So much else was said at that door that not all of it was kept apart: how often this was among it nobody knows. */
+const isUncertain = (figure: Figure, run: Figures): boolean => {
+  if ((figure.kind !== 'errors' && figure.kind !== 'refused') || figure.reason === undefined) return false
+  return ofReason(run[figure.kind], figure.door, OTHERS) > 0
+}
+
 type FigureOf<K extends Figure['kind']> = Extract<Figure, { readonly kind: K }>
 
 /** undefined: nothing was measured */
@@ -45,12 +62,8 @@ const READ: {
     return over > 0 ? often / (over / 1_000) : undefined
   },
   count: ({ counter }, { counts }) => counts[counter] ?? 0,
-  errors: ({ door }, { errors }) => ofDoor(errors, door),
-  refused: ({ door, reason }, { refused }) => {
-    if (door === undefined || reason === undefined) return ofDoor(refused, door)
-    const counts = refused[door] ?? {}
-    return Object.hasOwn(counts, reason) ? (counts[reason] as number) : 0
-  },
+  errors: ({ door, reason }, { errors }) => ofReason(errors, door, reason),
+  refused: ({ door, reason }, { refused }) => ofReason(refused, door, reason),
   unexpected: (_, { refused, expected }) =>
     Object.entries(refused).reduce(
       (all, [door, reasons]) =>
@@ -78,11 +91,13 @@ const BOTTLENECK = 'the load generator was the bottleneck'
 
 const isUpper = (operator: Operator): boolean => operator.startsWith('<')
 
+const isOfEnrolment = (figure: Figure): boolean =>
+  (figure.kind === 'latency' && figure.measure === 'enroll') ||
+  (figure.kind === 'rate' && figure.of === 'enroll')
+
 /** Who made the load that the figure is of. */
 const wasBound = (figure: Figure, { generator, gathering }: Figures): boolean =>
-  figure.kind === 'latency' && figure.measure === 'enroll' && gathering !== undefined
-    ? generator.gathering.bound
-    : generator.bound
+  isOfEnrolment(figure) && gathering !== undefined ? generator.gathering.bound : generator.bound
 
 /**
  * What a generator that could not keep up says nothing about. That a rate was reached, it does say; and where latency counts from when a turn was
@@ -115,6 +130,12 @@ export const judgeAssertion = (assertion: Assertion, run: Figures): AssertionVer
   const holds = isKnown && HOLDS[operator](value, bound)
   const found = isKnown ? `it was ${rounded(value)}${UNIT[figure.kind] ?? ''}` : beyond(assertion, run)
   const shown = isKnown ? rounded(value) : null
+  if (isUncertain(figure, run))
+    return {
+      held: null,
+      value: shown,
+      why: `not judged: so many different things were said there that not all were kept apart (${found})`,
+    }
   if (wasBound(figure, run) && isBlind(assertion, holds, run))
     return { held: null, value: shown, why: `not judged: ${BOTTLENECK} (${found})` }
   return { held: holds, value: shown, why: found }

@@ -120,5 +120,7 @@ export const parseWeights = (option: string, text: string): Readonly<Record<stri
     if (name === undefined) return complain(option, shown(text), 'weights such as https=1,mqtt=3')
     return [name, Number(weight)] as const
   })
+  const twice = entries.find(([name], at) => entries.findIndex(([other]) => other === name) !== at)
+  if (twice !== undefined) complain(option, `${twice[0]} twice`, 'each name once')
   return Object.fromEntries(entries)
 }

@@ -4,7 +4,7 @@
  */
 
 import type { KeyKind } from '#fleet/certificate.ts'
-import type { DeviceRevocationReason } from '#fleet/revocation-reason.ts'
+import type { GivenRevocationReason } from '#fleet/revocation-reason.ts'
 
 /** Relative: `{https: 3, mqtt: 1}` is three of four. */
 export type Weights<K extends string> = Readonly<Record<K, number>>
@@ -46,7 +46,7 @@ export type Fault = When &
     | { readonly kind: 'renew'; readonly newKey: boolean }
     /** somebody has copied key and certificate, and uses them from elsewhere */
     | { readonly kind: 'clone'; readonly rival: 'renewal' | 'connection' }
-    | { readonly kind: 'revoke'; readonly reason: DeviceRevocationReason }
+    | { readonly kind: 'revoke'; readonly reason: GivenRevocationReason }
     /** resumed at the end of it */
     | { readonly kind: 'suspend' }
     /** a step of the issuing CA's rotation; concerns nobody in particular, so `share` is 1 */

@@ -14,6 +14,8 @@ import {
 import { DAY } from '#fleet/clock.ts'
 import { readCertificates } from '#pki/certificate.ts'
 import { isSelfSigned } from '#pki/chain.ts'
+import { sha256Hex } from '#pki/keys.ts'
+import { fromPem } from '#pki/pem.ts'
 import { readHostPattern, type Contest } from '#policy/access.ts'
 import { createHostIndex } from '#policy/access/hosts.ts'
 import { isLoopback } from '#runtime/config.ts'
@@ -51,11 +53,46 @@ const unlistedOf = ({ pem, crl }: Anchor): readonly string[] =>
       ]
     : []
 
-const anchorNotes = (anchor: Anchor, { now, before }: Surroundings): readonly string[] => [
-  ...expiringOf(anchor, now),
+/** What stood in the registry before a reader became stricter may be no PEM for it. */
+const dersOf = ({ pem }: Anchor): readonly Uint8Array[] => {
+  try {
+    return fromPem(pem, 'CERTIFICATE')
+  } catch {
+    return []
+  }
+}
+
+const prints = new WeakMap<Anchor, ReadonlySet<string>>()
+
+/** SHA-256 of its certificates, which nobody reads for that: each write asks for those of all anchors, and an apply for each of its own. */
+const printsOf = (anchor: Anchor): ReadonlySet<string> => {
+  const known = prints.get(anchor)
+  if (known !== undefined) return known
+  const read = new Set(dersOf(anchor).map(sha256Hex))
+  prints.set(anchor, read)
+  return read
+}
+
+/** On the same hostname it would have been refused: ./anchors.ts. */
+const uploadedBefore = (anchor: Anchor, { access }: Surroundings): readonly string[] =>
+  readCertificates(anchor.pem).flatMap(({ commonName, serial, fingerprint }) => {
+    const holders = access.anchors.filter(
+      (other) => other.name !== anchor.name && printsOf(other).has(fingerprint),
+    )
+    const [first, ...more] = holders.map(({ name }) => name)
+    return first === undefined
+      ? []
+      : [
+          `${commonName ?? `certificate ${serial}`} is already uploaded, in the anchor ${first}${more.length === 0 ? '' : ` and ${more.length} more`}, for other hostnames: one anchor may have them all. In two, what is not ours has another name on each, <anchor>/<common name>, and the crl of that one`,
+        ]
+  })
+
+const anchorNotes = (anchor: Anchor, around: Surroundings): readonly string[] => [
+  ...expiringOf(anchor, around.now),
+  ...uploadedBefore(anchor, around),
   ...unlistedOf(anchor),
   ...(anchor.crl === undefined &&
-  before.anchors.some(({ name, crl }) => name === anchor.name && crl !== undefined)
+  around.before.anchors.some(({ name, crl }) => name === anchor.name && crl !== undefined)
     ? ['it had crl, and has none now: nobody is revoked by a list any more']
     : []),
   ...(anchor.crl?.urls.length === 0 && anchor.crl.onStale === 'fail_closed'

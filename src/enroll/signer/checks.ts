@@ -21,7 +21,7 @@ const STATUS_URL = /^http:\/\/[\u0021-\u007e]{1,1000}$/
  */
 const OLDEST_BEGIN = INTENDED_FOR + HOUR
 /** Of OCSP responders, which the desk makes for 7 d: nobody can revoke one (id-pkix-ocsp-nocheck). Nor is one ever meant for later. */
-const RESPONDER = { most: 7 * DAY + MINUTE, oldest: 2 * BACKDATE } as const
+const RESPONDER = { most: 7 * DAY + MINUTE, by: '', oldest: 2 * BACKDATE } as const
 /** `enroll.crl_ttl` goes to 30 d. A longer list would hide what is revoked after it. */
 const MOST_CRL_LIFE = 30 * DAY + 2 * BACKDATE
 /** Numbers follow the clock (Unix seconds). Only the clock: with the last number in it, each CRL would take the limit along. */
@@ -33,16 +33,19 @@ const unusable = (detail: string): FleetError => new FleetError('issuer_unusable
 
 const days = (ms: number): string => `${Math.round((ms / DAY) * 100) / 100}d`
 
+/** `by`: who says so, for the refusal */
+type Validity = { readonly most: number; readonly by: string; readonly oldest: number }
+
 const checkValidity = (
   { serial, not_before: notBefore, not_after: notAfter }: SignerRequestOf<'device' | 'responder'>,
   now: number,
-  { most, oldest }: { readonly most: number; readonly oldest: number },
+  { most, by, oldest }: Validity,
 ): void => {
   if (!SERIAL.test(serial))
     throw new FleetError('bad_request', 'a serial number has 16 octets that begin with the bits 01')
   if (!(notBefore < notAfter)) throw new FleetError('bad_request', 'a certificate that ends before it begins')
   if (notAfter > now + most)
-    throw unusable(`signs for ${days(most)} at most, and was asked for ${days(notAfter - now)}`)
+    throw unusable(`signs for ${days(most)} at most${by}, and was asked for ${days(notAfter - now)}`)
   if (notBefore > now + SKEW) throw unusable('signs nothing that begins in the future')
   if (notBefore < now - oldest) throw unusable(`signs nothing that began ${days(now - notBefore)} ago`)
 }
@@ -66,7 +69,7 @@ export const checkDevice = (
   maxTtl: number,
 ): SubjectExtras | undefined => {
   if (!isDeviceId(request.device_id)) throw new FleetError('device_id_invalid', 'the device id is malformed')
-  checkValidity(request, now, { most: maxTtl, oldest: OLDEST_BEGIN })
+  checkValidity(request, now, { most: maxTtl, by: ' (signer.max_ttl)', oldest: OLDEST_BEGIN })
   return extrasFrom(request)
 }
 

@@ -10,6 +10,7 @@ import type { Denial } from '#fleet/denial.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { nameOf } from '#policy/admission.ts'
 import type { Allowed, Denied, Identity } from '#policy/decision.ts'
+import { OWN_ROOT, isOwnPath } from '#policy/forwarded.ts'
 import type { Log } from '#runtime/log.ts'
 import type { Admission } from '../admission.ts'
 import { KEPT_FOR, type KeyRing } from '../key-ring.ts'
@@ -42,11 +43,6 @@ export type AccessAsked = Refusals & {
   /** canonical, decoded */
   readonly path: string
 }
-
-export const OWN_ROOT = '/cdn-cgi/access'
-
-/** Is it the gateway's own? Then no application gets it. */
-export const isOwnPath = (path: string): boolean => path === OWN_ROOT || path.startsWith(`${OWN_ROOT}/`)
 
 type Endpoint = {
   readonly methods: readonly string[]
@@ -82,6 +78,16 @@ const LOGGED_OUT_PAGE = `<!doctype html>
 </html>
 `
 
+const sayLoggedOut = (sessions: Pick<Sessions, 'forget'>, asked: AccessAsked): void => {
+  const { request, response } = asked
+  // it may have been waited for
+  if (response.destroyed) return
+  const cookies = sessions.forget(undefined).flatMap((value) => ['Set-Cookie', value])
+  if (prefersHtml(request.headers.accept))
+    answer(asked, LOGGED_OUT_PAGE, [...PAGE_HEADERS, 'Content-Type', PAGE_TYPE, ...NO_STORE, ...cookies])
+  else answer(asked, `${LOGGED_OUT}\n`, [...TEXT_TYPE, ...NO_STORE, ...cookies])
+}
+
 /** Whoever holds the token may end it, without the certificate that it is bound to: it is the one thing that it is good for alone. */
 const serveLogout: Endpoint['serve'] = ({ sessions, log }, asked) => {
   const { request, host, peer, requestId } = asked
@@ -90,10 +96,9 @@ const serveLogout: Endpoint['serve'] = ({ sessions, log }, asked) => {
     const session = loggedSubject(ended.subject)
     log.info({ door: 'https', host, session, address: peer.address, request_id: requestId }, 'logged out')
   }
-  const cookies = sessions.forget(undefined).flatMap((value) => ['Set-Cookie', value])
-  if (prefersHtml(request.headers.accept))
-    answer(asked, LOGGED_OUT_PAGE, [...PAGE_HEADERS, 'Content-Type', PAGE_TYPE, ...NO_STORE, ...cookies])
-  else answer(asked, `${LOGGED_OUT}\n`, [...TEXT_TYPE, ...NO_STORE, ...cookies])
+  // whoever reads it may ask any process of this door next
+  if (ended?.everywhere === undefined) sayLoggedOut(sessions, asked)
+  else void ended.everywhere.then(() => sayLoggedOut(sessions, asked))
 }
 
 const detailsOf = (identity: Identity): Record<string, unknown> => {

@@ -6,7 +6,9 @@
 import { SECOND } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { nameOf } from '#policy/admission.ts'
+import { isForwardedMethod } from '#policy/forwarded.ts'
 import type { Target } from '#policy/target.ts'
+import type { Reported } from '../admission.ts'
 import type { Anchors } from '../anchors.ts'
 import type { Assertions } from '../assertion.ts'
 import type { Live } from '../live.ts'
@@ -14,7 +16,6 @@ import { assertionFor } from './assertion-for.ts'
 import type { Presented } from './certificate-headers.ts'
 import type { Exchange } from './connection.ts'
 import { denialError } from './details.ts'
-import { isForwardedMethod } from './envelope.ts'
 import { forward } from './forward.ts'
 import { judgeAgain, type Judged, type JudgingDeps } from './judging.ts'
 import type { Origins } from './origins.ts'
@@ -46,6 +47,8 @@ export type AdmittedRequest = Judged & {
   readonly requestId: string
   readonly target: Target
   readonly route: Route
+  /** what was recorded of it */
+  readonly reported: Reported
   /** Set-Cookie of a session that begins */
   readonly cookie: string | undefined
   /** under which name it has its share of the door */
@@ -152,9 +155,12 @@ export const serveAdmitted = (deps: AdmittedDeps, admitted: AdmittedRequest): Ex
           },
     onFailure: notServed,
   })
+  let { reported } = admitted
+  const requestId = (): string => admitted.requestId
   const recheck = (): void => {
     const again = judgeAgain(deps, admitted)
     if (again.allow) {
+      reported = deps.admission.recordAgain(peer, ask, again, reported, requestId)
       exchange.notAfter = again.notAfter
       return
     }

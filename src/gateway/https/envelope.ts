@@ -22,22 +22,6 @@ export type Envelope = {
 export type Opened =
   { readonly ok: true; readonly envelope: Envelope } | { readonly ok: false; readonly problem: string }
 
-/**
- * IANA's registry, without TRACE (it would show what the gateway tells the origin) and CONNECT, which is no request of a target here. Node's parser
- * takes RTSP's, ICE's and HTTP/2's as well.
- */
-const METHODS: ReadonlySet<string> = new Set(
-  [
-    'GET HEAD POST PUT PATCH DELETE OPTIONS QUERY',
-    // WebDAV and its extensions (RFC 4918, 3253, 3744, 4791, 5323, 5842)
-    'PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK SEARCH REPORT ACL MKCALENDAR',
-    'CHECKOUT MERGE MKACTIVITY BIND REBIND UNBIND LINK UNLINK',
-  ].flatMap((line) => line.split(' ')),
-)
-
-/** May this be asked of an origin? */
-export const isForwardedMethod = (method: string): boolean => METHODS.has(method)
-
 const HOST = /^([a-z0-9](?:[a-z0-9._-]{0,252}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])\.?(?::([0-9]{1,5}))?$/i
 
 const refused = (problem: string): Opened => ({ ok: false, problem })

@@ -10,11 +10,12 @@ import type { CertificateFacts } from '#fleet/certificate.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { nameOf } from '#policy/admission.ts'
 import type { Allowed, Ask } from '#policy/decision.ts'
-import { canonicalTarget, type Canonical, type Target } from '#policy/target.ts'
+import { isOwnPath, ownPathOf } from '#policy/forwarded.ts'
+import { canonicalTarget, type Canonical } from '#policy/target.ts'
 import { limitKey } from '#runtime/address-key.ts'
 import { newRequestId } from '#runtime/request-id.ts'
 import { ownerOf } from '../owner.ts'
-import { OWN_ROOT, isOwnPath, serveAccessEndpoint, type AccessEndpointDeps } from './access-endpoints.ts'
+import { serveAccessEndpoint, type AccessEndpointDeps } from './access-endpoints.ts'
 import { serveAdmitted, type AdmittedDeps, type AdmittedRequest } from './admitted.ts'
 import type { Connection, Exchange, Turn } from './connection.ts'
 import { denialError, isForgotten } from './details.ts'
@@ -58,9 +59,6 @@ const askFor = (
   ...(origin === undefined ? {} : { origin }),
   ...(early === undefined ? {} : { upgrade: true }),
 })
-
-/** In whatever way an origin may read it, what is the gateway's own is none of its business. */
-const ownPathOf = ({ decoded, readings }: Target): string => (readings.some(isOwnPath) ? OWN_ROOT : decoded)
 
 /** A session begins with the first admitted request of a connection that came without one, once for each application. */
 const beginSession = (
@@ -132,7 +130,7 @@ const judge = (deps: ExchangeDeps, asked: Asked): Exchange | undefined => {
   const ask = askFor(connection, turn, envelope, target)
   const credentials = deps.sessions.credentialsOf(request, peer, envelope.host)
   const decision = judgeOn(deps, connection, ask, credentials)
-  deps.admission.record(peer, ask, decision, requestId)
+  const reported = deps.admission.record(peer, ask, decision, requestId)
   if (!decision.allow) {
     const { reason } = decision
     const { cookie: sent } = request.headers
@@ -141,7 +139,7 @@ const judge = (deps: ExchangeDeps, asked: Asked): Exchange | undefined => {
     return refusals.denied(denialError(reason, target), forgets ? deps.sessions.forget(application) : [])
   }
   if (!target.ok) throw new Error('admitted without a target')
-  const admitted = { connection, turn, requestId, ask, credentials, envelope, target, decision }
+  const admitted = { connection, turn, requestId, ask, credentials, envelope, target, decision, reported }
   return serveAllowed(deps, admitted, refusals)
 }
 

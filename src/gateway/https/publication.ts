@@ -123,11 +123,15 @@ export const carry = (
     },
   )
 
+  let { reported } = admitted
   const recheck = (): void => {
     if (over) return
     const again = judgeAgain(deps, admitted)
     const topic = judge()
     if (again.allow && topic.allow) {
+      // of the topic the line is still to come, or the message has gone out
+      const { ask, requestId } = admitted
+      reported = deps.admission.recordAgain(connection.peer, ask, again, reported, () => requestId)
       exchange.notAfter = Math.min(again.notAfter, topic.notAfter)
       return
     }

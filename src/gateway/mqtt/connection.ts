@@ -73,7 +73,7 @@ export class Connection extends Ending implements ReadingOwner, SessionOwner {
     const session = Session.take(this.door, peer, greeting, verdicts, this)
     if (session === undefined)
       return { reason: 'quota_exceeded', detail: `all connections of ${greeting.name} are taken` }
-    admission.record(peer, greeting.asked, greeting.decision, newRequestId())
+    session.reported = admission.record(peer, greeting.asked, greeting.decision, newRequestId())
     this.session = session
     this.client.hold(HOLD.packet)
     this.deadlines.wait(CLIENT_ID_TIMEOUT, LATE.broker)

@@ -175,6 +175,9 @@ export abstract class Ending implements ClientEvents, DeadlineEvents {
     if (this.over || session === undefined) return
     const decision = session.rejudge(this.peer)
     if (decision.allow) {
+      const { ask, reported } = session
+      const { admission } = this.door
+      session.reported = admission.recordAgain(this.peer, ask, decision, reported, newRequestId)
       this.deadlines.live(session.judged(decision))
       return this.#recheckWill(session)
     }

@@ -155,7 +155,9 @@ const judge = (
 ): Greeting => {
   const { level, will } = connect
   const ask = askFor(host ?? '', connect.clientId, web)
-  const record = (decision: Decision): void => admission.record(peer, ask, decision, newRequestId())
+  const record = (decision: Decision): void => {
+    admission.record(peer, ask, decision, newRequestId())
+  }
   const deny = (decision: Extract<Decision, { allow: false }>): Greeting => {
     record(decision)
     return refused(level, decision.reason)

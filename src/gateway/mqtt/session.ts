@@ -6,6 +6,7 @@
 import type { Peer } from '#fleet/peer.ts'
 import type { Allowed, Decision } from '#policy/decision.ts'
 import type { MqttReason } from '#wire/mqtt-codes.ts'
+import type { Reported } from '../admission.ts'
 import type { LiveEntry } from '../live.ts'
 import type { Parting } from './broker-side.ts'
 import { Conversation, type Speaker } from './conversation.ts'
@@ -29,6 +30,8 @@ export class Session {
   readonly deviceId: string | undefined
   readonly talk: Conversation
   settings: MqttSettings
+  /** by which report-only policy it would go, as far as the log says so */
+  reported: Reported = undefined
   /** ms since the epoch: as long as it may live */
   until = 0
   readonly #door: DoorParts

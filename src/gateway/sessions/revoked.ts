@@ -6,9 +6,7 @@
 import { hash } from 'node:crypto'
 import type { SessionRevocation } from '#fleet/session.ts'
 import { foreignName } from '#policy/admission.ts'
-
-/** Holders whose logouts are remembered here until the registry has them; the oldest goes first. */
-const MAX_ENDED = 10_000
+import { createEndedHolders, type EndedHolder } from './ended-holders.ts'
 
 /** How the token with this `jti` is written in a revocation, and (its beginning) in the log. */
 export const subjectOfToken = (jti: string): string => hash('sha256', jti, 'hex')
@@ -60,8 +58,10 @@ export const holderOf = ({
 export type RevokedSessions = {
   /** @throws what the registry throws */
   has(token: Revocable): boolean
-  /** Void here from now on, with all that its holder began before it. @returns the holder */
-  end(token: Revocable): string
+  /** Void here from now on, with all that its holder began before it. */
+  end(token: Revocable): EndedHolder
+  /** the same of another process's {@link RevokedSessions.end} */
+  endOf(ended: EndedHolder): void
 }
 
 /** @param revocationsNow the registry's: the same array as long as nothing has changed */
@@ -69,8 +69,7 @@ export const createRevokedSessions = (
   revocationsNow: () => readonly SessionRevocation[],
 ): RevokedSessions => {
   let known: { readonly of: readonly SessionRevocation[]; readonly index: Index } | undefined
-  /** by holder, up to when issued */
-  const ended = new Map<string, number>()
+  const ended = createEndedHolders()
 
   const current = (): Index => {
     const revocations = revocationsNow()
@@ -86,19 +85,19 @@ export const createRevokedSessions = (
       return (
         tokens.has(token.subject) ||
         issuedAt <= everything ||
-        issuedAt <= (ended.get(holder) ?? -Infinity) ||
+        issuedAt <= ended.upTo(holder) ||
         issuedAt <= (devices.get(holder) ?? -Infinity) ||
         issuedAt <= (applications.get(token.applicationId) ?? -Infinity) ||
         (anchor !== undefined && issuedAt <= (devices.get(foreignName(anchor, '')) ?? -Infinity))
       )
     },
     end: (token) => {
-      const holder = holderOf(token)
-      const before = ended.get(holder) ?? -Infinity
-      ended.delete(holder)
-      if (ended.size >= MAX_ENDED) ended.delete(ended.keys().next().value as string)
-      ended.set(holder, Math.max(before, token.issuedAt))
-      return holder
+      const one = { holder: holderOf(token), at: token.issuedAt }
+      ended.add(one)
+      return one
+    },
+    endOf: (one) => {
+      ended.add(one)
     },
   }
 }

@@ -15,6 +15,7 @@ import type { RegistryReader } from '#registry/registry.ts'
 import type { KeyRing } from '../key-ring.ts'
 import { ownerOf } from '../owner.ts'
 import { forgettingCookies, presentedTokens, sessionCookie } from './cookies.ts'
+import type { EndedHolder } from './ended-holders.ts'
 import { createRevokedSessions, holderOf } from './revoked.ts'
 import { createServiceTokenCheck } from './service-tokens.ts'
 import { mintSession, type SessionToken } from './session-token.ts'
@@ -29,6 +30,9 @@ export type HeldSession = {
   /** SHA-256 of its `jti`, hex: the same word as in the log and in a revocation */
   readonly subject: string
 }
+
+/** `everywhere` settles, and never rejects, when the other processes of this gateway know; undefined: there are none. */
+export type EndedSession = HeldSession & { readonly everywhere?: Promise<unknown> }
 
 export interface Sessions {
   /**
@@ -59,10 +63,12 @@ export interface Sessions {
    */
   endedSince(decision: Allowed, since: number): boolean
   /**
-   * What the holder of the token that came with the request has begun until that one is void from now on, here at once and everywhere soon.
+   * What the holder of the token that came with the request has begun until that one is void from now on, here at once.
    * @returns which token it was, when it was not over
    */
-  end(request: Asking, host: string): HeldSession | undefined
+  end(request: Asking, host: string): EndedSession | undefined
+  /** The same, of a token that came to another process of this gateway. */
+  endOf(ended: EndedHolder): void
 }
 
 const ABSENT: SessionFacts = { kind: 'absent' }
@@ -80,13 +86,13 @@ const isBoundTo = (token: SessionToken, binding: TokenBinding, leaf: Certificate
 
 /**
  * @param o.recorded the standing now of a certificate that is in a token; what it throws counts as a session that is over
- * @param o.ended told of a logout: whose sessions (a device id, or `<anchor>/<name>`) that were begun at or before `at`, ms, are over
+ * @param o.ended told of a logout; resolves when all others are, too
  */
 export const createSessions = (o: {
   readonly keys: Pick<KeyRing, 'keys' | 'signer'>
   readonly registry: Pick<RegistryReader, 'serviceToken' | 'sessionRevocations'>
   readonly recorded: (leaf: CertificateFacts, host: string) => Standing
-  readonly ended: (holder: string, at: number) => void
+  readonly ended: (ended: EndedHolder) => Promise<void> | undefined
   readonly clock: Clock
 }): Sessions => {
   const { clock, keys } = o
@@ -205,8 +211,11 @@ export const createSessions = (o: {
       const tokens = (heldTokens(request, host) ?? []).filter(
         (token) => token.expiresAt > clock() && !isEnded(token),
       )
-      for (const token of tokens) o.ended(revoked.end(token), token.issuedAt)
-      return tokens[0]
+      const [first] = tokens
+      if (first === undefined) return undefined
+      const told = tokens.map((token) => o.ended(revoked.end(token))).filter((each) => each !== undefined)
+      return told.length === 0 ? first : { ...first, everywhere: Promise.all(told) }
     },
+    endOf: revoked.endOf,
   }
 }

@@ -5,6 +5,7 @@
 
 import type { SendHandle } from 'node:child_process'
 import type { MetricValues } from '#runtime/metrics.ts'
+import type { EndedHolder } from '../sessions/ended-holders.ts'
 
 /** To a worker. */
 export type Order =
@@ -18,6 +19,10 @@ export type Order =
   | { readonly kind: 'drain'; readonly within: number }
   /** say what is counted; and that it is there */
   | { readonly kind: 'values' }
+  /** their sessions are over; say `heard` */
+  | { readonly kind: 'logouts'; readonly nth: number; readonly ended: readonly EndedHolder[] }
+  /** of the worker's own `logout` of that number: all others have heard, or had their time to */
+  | { readonly kind: 'known'; readonly nth: number }
 
 /** From a worker. */
 export type Word =
@@ -28,6 +33,10 @@ export type Word =
   | { readonly kind: 'handed' }
   | { readonly kind: 'drained'; readonly values: MetricValues }
   | { readonly kind: 'values'; readonly values: MetricValues }
+  /** tell the others */
+  | ({ readonly kind: 'logout'; readonly nth: number } & EndedHolder)
+  /** of the `logouts` of that number */
+  | { readonly kind: 'heard'; readonly nth: number }
 
 export type Kind<T extends { readonly kind: string }, K extends T['kind']> = Extract<T, { readonly kind: K }>
 

@@ -11,10 +11,11 @@ import { createServer } from 'node:net'
 import type { Config } from '#runtime/config.ts'
 import { listen } from '#runtime/listen.ts'
 import type { Scope } from '#runtime/run.ts'
+import { createEndedHolders } from '../sessions/ended-holders.ts'
 import { closeSocket } from './messages.ts'
 import { createSums } from './sums.ts'
 import { TIMES, type Times } from './times.ts'
-import { startWorker, type Ready, type WorkerProcess } from './worker-process.ts'
+import { startWorker, type OnLogout, type Ready, type WorkerProcess } from './worker-process.ts'
 
 /** ms before a worker that ended is started again: doubled each time, up to the longest, forgotten after a good life. */
 const FIRST_PAUSE = 100
@@ -74,6 +75,9 @@ export const openWorkers = async (
   let isStopping = false
   let port = at.port
   const running = new Set<WorkerProcess>()
+  /** those that are told of logouts, and what whoever comes later is told first: the registry may not have it yet */
+  const listening = new Set<WorkerProcess>()
+  const loggedOut = createEndedHolders()
   const slots = Array.from({ length: count }, (_, index): Slot => ({
     number: index + 1,
     serving: undefined,
@@ -93,6 +97,7 @@ export const openWorkers = async (
 
   const onEnded = (slot: Slot, worker: WorkerProcess, how: string | number): void => {
     running.delete(worker)
+    listening.delete(worker)
     void sums.depart(worker)
     if (slot.retired === worker) slot.retired = undefined
     if (slot.serving !== worker || isStopping || signal.aborted) return
@@ -121,7 +126,12 @@ export const openWorkers = async (
   const place = async (slot: Slot): Promise<Ready> => {
     // its turn may come after everybody was told to stop
     if (isStopping) throw new Error('the gateway stops')
-    const worker = start(slot.number, count, times)
+    const onLogout: OnLogout = async (ended) => {
+      loggedOut.add(ended)
+      const others = [...listening].filter((each) => each !== worker)
+      await Promise.all(others.map((each) => each.tellLogouts([ended])))
+    }
+    const worker = start(slot.number, count, times, onLogout)
     running.add(worker)
     sums.count(worker)
     void worker.ended.then((how) => {
@@ -130,6 +140,9 @@ export const openWorkers = async (
     let ready: Ready
     try {
       await worker.standby()
+      listening.add(worker)
+      // not waited for: it hears it before it is told to listen
+      void worker.tellLogouts(loggedOut.all())
       const socket = await slot.serving?.handOver()
       // ours was only to pass on
       ready = await worker.listen({ host: at.host, port }, socket).finally(() => {

@@ -17,6 +17,10 @@ export type Times = {
   readonly retired: number
   /** until it says what it has counted; else what it said last counts */
   readonly values: number
+  /** until it has heard of a logout; whoever waits for that then waits no longer, for it hangs and serves nobody */
+  readonly heard: number
+  /** until a worker hears that all others have */
+  readonly known: number
   /** to stop: its requests have 5 s (https/door.ts), and we are ended 10 s after we were asked to stop (#runtime/run.ts) */
   readonly stop: number
 }
@@ -29,5 +33,8 @@ export const TIMES: Times = {
   retire: MINUTE,
   retired: 5_000,
   values: 1_000,
+  heard: 5_000,
+  // one message may be under way already
+  known: 12_000,
   stop: 8_000,
 }

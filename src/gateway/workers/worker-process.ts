@@ -7,9 +7,11 @@ import { fork, type SendHandle } from 'node:child_process'
 import { join } from 'node:path'
 import { FleetError } from '#fleet/errors.ts'
 import type { MetricValues } from '#runtime/metrics.ts'
+import type { EndedHolder } from '../sessions/ended-holders.ts'
 import { openChannel, type Child } from './channel.ts'
 import type { Kind, Word } from './messages.ts'
-import { TIMES, type Times } from './times.ts'
+import { createNews } from './news.ts'
+import type { Times } from './times.ts'
 
 const MAIN = join(import.meta.dirname, 'main.ts')
 
@@ -35,19 +37,30 @@ export type WorkerProcess = {
   isAnswering(): boolean
   /** asks, unless it is known that there will be no answer */
   values(): Promise<MetricValues>
+  /** Logouts that others have had. Only after {@link standby}. Resolves when it has heard, has ended or was too slow; never rejects. */
+  tellLogouts(ended: readonly EndedHolder[]): Promise<void>
   /** takes nobody new, and ends when the last request has, or is ended */
   retire(): void
   /** ends within seconds, or is ended */
   stop(): void
 }
 
-export const startWorker = (number: number, workers: number, times: Times): WorkerProcess =>
+/** A worker has a logout: resolves when the others have heard of it, as far as they can; never rejects. */
+export type OnLogout = (ended: EndedHolder) => Promise<void>
+
+export const startWorker = (
+  number: number,
+  workers: number,
+  times: Times,
+  onLogout: OnLogout,
+): WorkerProcess =>
   // as a parent stops its children: by the channel's end, which our own death is too (docs/decisions/0004-stopping.md)
   workerOf(
     fork(MAIN, process.argv.slice(2), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] }),
     number,
     workers,
     times,
+    onLogout,
   )
 
 /** @param number from 1 */
@@ -55,7 +68,8 @@ export const workerOf = (
   child: Child,
   number: number,
   workers: number,
-  times: Times = TIMES,
+  times: Times,
+  onLogout: OnLogout,
 ): WorkerProcess => {
   const over = Promise.withResolvers<string | number>()
   const { promise: ended } = over
@@ -102,6 +116,22 @@ export const workerOf = (
     missed = 0
     if (word.kind === 'values' || word.kind === 'drained') counted = word.values
     if (word.kind === 'drained') stop()
+    if (word.kind === 'logout') void answerLogout(word)
+  })
+
+  const answerLogout = async ({ nth, holder, at }: Kind<Word, 'logout'>): Promise<void> => {
+    await onLogout({ holder, at })
+    channel.tell({ kind: 'known', nth })
+  }
+  let told = 0
+  const tellLogouts = createNews(async (logouts) => {
+    if (!child.connected) return
+    const nth = (told += 1)
+    let heard = channel.next('heard', times.heard)
+    channel.tell({ kind: 'logouts', nth, ended: logouts })
+    // a late one may be of a message before
+    for (let said = await heard; said !== undefined && said.word.nth !== nth; said = await heard)
+      heard = channel.next('heard', times.heard)
   })
 
   const mustSay = async <K extends Word['kind']>(kind: K): Promise<Kind<Word, K>> => {
@@ -158,6 +188,7 @@ export const workerOf = (
       }
       return counted
     },
+    tellLogouts,
     retire: () => {
       // asked to stop already: that is sooner
       if (!child.connected) return

@@ -8,10 +8,13 @@ import { openCore } from '../core.ts'
 import { openHttps, type HttpsSide } from '../https-side.ts'
 import { openFrontOf } from '../mqtt-side.ts'
 import { kindOf, socketOf, type Kind, type Order, type Word } from './messages.ts'
+import { createOtherWorkers } from './other-workers.ts'
 import { shareOf } from './share.ts'
 
-const say = (word: Word, socket?: SendHandle): void => {
+/** @returns false: the gateway has closed the channel, and nobody hears it */
+const say = (word: Word, socket?: SendHandle): boolean => {
   if (process.connected) process.send?.(word, socket, {}, () => {})
+  return process.connected
 }
 
 type Handler = (order: never, socket: SendHandle | undefined) => void | Promise<void>
@@ -27,7 +30,12 @@ export const openWorker = async (
   // without a door there is nothing else that keeps this process
   process.channel?.ref()
   const share = shareOf(config, o.workers)
-  const core = opened.use(await openCore(share, scope))
+  const others = createOtherWorkers(say)
+  process.on('disconnect', others.gone)
+  opened.defer(() => {
+    process.off('disconnect', others.gone)
+  })
+  const core = opened.use(await openCore(share, scope, others.tell))
   const front = opened.use(await openFrontOf(core, 'worker', share, scope))
 
   let server: Server | undefined
@@ -49,6 +57,11 @@ export const openWorker = async (
     values: async () => {
       say({ kind: 'values', values: await metrics.values() })
     },
+    logouts: ({ nth, ended }: Kind<Order, 'logouts'>) => {
+      for (const each of ended) core.loggedOutElsewhere(each)
+      say({ kind: 'heard', nth })
+    },
+    known: others.known,
   }
   const onMessage = (message: unknown, socket?: SendHandle): void => {
     void Promise.try(handlers[kindOf(message) ?? ''] ?? (() => {}), message as never, socket).catch(

@@ -7,11 +7,11 @@ import type { Subject } from './selectors.ts'
 const isAuthenticated = ({ certificate, serviceToken }: Subject): boolean =>
   certificate !== undefined || serviceToken !== undefined
 
-/** Whom each decision is about. A service token alone is let in by Service Auth and by nothing else; MQTT knows no bypass. */
+/** Whom each decision is about. Who presents a service token is let in by Service Auth and not by `allow`, whatever certificate comes with it; MQTT knows no bypass. */
 const CONCERNS: Readonly<Record<PolicyDecision, (subject: Subject) => boolean>> = {
   bypass: ({ door }) => door === 'https',
   non_identity: isAuthenticated,
-  allow: ({ certificate }) => certificate !== undefined,
+  allow: ({ certificate, serviceToken }) => certificate !== undefined && serviceToken === undefined,
   deny: isAuthenticated,
 }
 

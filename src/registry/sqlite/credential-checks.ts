@@ -44,8 +44,8 @@ export type Standing = {
   readonly successor?: Successor | undefined
   /** by an expired certificate */
   readonly late: boolean
-  /** Of a new use. @throws FleetError: it has none left, or may have no further one */
-  readonly check: () => void
+  /** Of a new use. @param again by the key of one whose certificate has expired. @throws FleetError: it has none left, or may have no further one */
+  readonly check: (again?: boolean) => void
   readonly spend: () => void
 }
 
@@ -62,7 +62,7 @@ const nothing = (): void => undefined
 export type CredentialChecks = {
   /** @throws FleetError: it is not good, whatever it was used for before */
   stand(r: Reservation): Standing
-  /** of a new use. @throws FleetError `enrollment_denied`: an operator's yes is needed and is not there, or was used */
+  /** Of a new use, a further one too. @throws FleetError `enrollment_denied`: an operator's yes is needed and is not there, or was used */
   checkRequest(r: Reservation): void
   /** The approved request is `issued` from now on. */
   closeRequest(r: Reservation): void
@@ -123,7 +123,8 @@ export const createCredentialChecks = ({
     const token = findToken.get(id) ?? refuse('token_invalid', 'there is no such token')
     if (token.revoked_at !== null) refuse('token_revoked', 'the token has been revoked')
     // who asked in time does not lose by an operator who takes his time
-    if (token.expires_at <= r.now && !(request !== undefined && request.created_at < token.expires_at))
+    const ended = token.expires_at <= r.now
+    if (ended && !(request !== undefined && request.created_at < token.expires_at))
       refuse('token_expired', 'the token has expired')
     if (token.device_id !== null && token.device_id !== r.deviceId)
       refuse('device_id_mismatch', 'the token is bound to another device id')
@@ -131,8 +132,17 @@ export const createCredentialChecks = ({
       serves: token.device_id === null ? 'new' : 'revives',
       predecessor: undefined,
       late: false,
-      check: () => {
-        if (token.used >= token.uses) refuse('token_spent', 'the token has no uses left')
+      check: (again = false) => {
+        // what was approved it has given already
+        if (ended && request?.state === 'issued') refuse('token_expired', 'the token has expired')
+        if (token.used < token.uses) return
+        // else whoever stands at the device looks for a thief
+        refuse(
+          'token_spent',
+          again
+            ? 'the certificate of this use has expired, and the token has no uses left'
+            : 'the token has no uses left',
+        )
       },
       spend: () => {
         spend.run(token.number)

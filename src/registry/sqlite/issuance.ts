@@ -1,11 +1,12 @@
 /**
  * Issuance: intent before the signature, record before the reply (docs/issuance-cycle.md says what a power cut leaves after each).
- * Only what must be checked inside the transaction; who may have a certificate is #policy/enrollment-group.ts.
+ * Only what must be checked inside the transaction, and of that the order: the checks are issuance-checks.ts and credential-checks.ts. Who may
+ * have a certificate is #policy/enrollment-group.ts.
  *
  * Everything is checked before anything is written. Refusals, in the order they are looked for: those of the credential
  * (credential-checks.ts); group_disabled; of a repeated use device_id_mismatch, device_suspended and its kin, conflict (another group),
- * key_compromised, key_in_use, certificate_revoked, certificate_expired, quota_exceeded, issuer_unusable; of a new one enrollment_denied,
- * token_spent and its kin; device_exists, device_not_registered, device_suspended, device_retired, device_revoked, credential_not_allowed;
+ * key_compromised, key_in_use, certificate_revoked, certificate_expired, token_spent, enrollment_denied, quota_exceeded, issuer_unusable; of a new one
+ * enrollment_denied, token_spent and its kin; device_suspended, device_retired, device_revoked, credential_not_allowed, device_exists, device_not_registered;
  * conflict (another group); key_compromised, key_in_use; quota_exceeded; issuer_unusable; conflict (the serial is taken).
  */
 
@@ -15,6 +16,7 @@ import type { Actor } from '#fleet/credentials.ts'
 import type { Reservation, Reserved } from '../registry.ts'
 import { createCredentialChecks, credentialOf, type Standing } from './credential-checks.ts'
 import { createGroupSizes } from './group-sizes.ts'
+import { createIssuanceChecks, type IssuerRow } from './issuance-checks.ts'
 import { createKeys, type KeyRow } from './keys.ts'
 import { createQuotas } from './quotas.ts'
 import { refuse, refuseState } from './refusals.ts'
@@ -63,8 +65,6 @@ const isVoid = ({ state, not_after, issuer_state }: Used, now: number): boolean 
 const isTaken = (error: unknown): boolean =>
   error instanceof Database.SqliteError && error.code === 'SQLITE_CONSTRAINT_UNIQUE'
 
-type IssuerRow = { readonly state: IssuerState; readonly last_expiry: number | null }
-
 export const issuanceVerbs = (
   tools: Tools,
 ): Verbs<'findKey' | 'reserve' | 'recordCertificate' | 'grantedTtl' | 'newestRecordedTime'> => {
@@ -85,9 +85,6 @@ export const issuanceVerbs = (
   const forgetFetches = database.prepare('delete from trust_fetches where device_id = ?')
   const countLate = database.prepare('update devices set late_renewals = ? where id = ?')
   const revise = database.prepare('update devices set revision = revision + 1 where id = ?')
-  const findIssuer = database.prepare<[string], IssuerRow>(
-    'select state, last_expiry from issuers where ski = ?',
-  )
   const setLastExpiry = database.prepare('update issuers set last_expiry = ? where ski = ?')
   const findCertificate = database.prepare<[string], Used>(`${SELECT_WITH_ISSUER} where serial = +?`)
   const findUse = database.prepare<[string, string, string], Used>(
@@ -140,31 +137,12 @@ export const issuanceVerbs = (
     findKey,
     successorOf: slots.successorOf,
   })
-  const groups = createGroups(database, journal.accessChanges)
-
-  /** A backend or an operator may have been asked since the group was looked at. Costs no statement. */
-  const checkGroup = ({ group }: Reservation): void => {
-    if (groups().get(group)?.enabled !== true)
-      refuse('group_disabled', `the group ${group} is disabled, or gone`)
-  }
-  /** The same, of the device's own entry: it was another group that judged. */
-  const checkMember = ({ group }: Reservation, device: DeviceRow): void => {
-    if (device.group_name !== group)
-      refuse('conflict', 'the device has come into another group meanwhile; ask again')
-  }
-
-  const checkKey = (key: KeyRow | undefined, { deviceId }: Reservation): void => {
-    if (key === undefined) return
-    if (key.compromised_at !== null) refuse('key_compromised', 'this key has been reported compromised')
-    if (key.device_id !== deviceId) refuse('key_in_use', 'this key belongs to another device')
-  }
-
-  const checkIssuer = (ski: string): IssuerRow => {
-    const issuer = findIssuer.get(ski)
-    return issuer?.state === 'active'
-      ? issuer
-      : refuse('issuer_unusable', 'the issuer is not on record as active')
-  }
+  const { checkGroup, checkMember, checkKey, checkIssuer, checkNewDevice, checkDevice } =
+    createIssuanceChecks({
+      database,
+      quotas,
+      groups: createGroups(database, journal.accessChanges),
+    })
 
   const writeIntent = (r: Reservation, issuer: IssuerRow, predecessor: string | undefined): Reserved => {
     try {
@@ -196,34 +174,49 @@ export const issuanceVerbs = (
     return { kind: 'reserved', certificate: intended(r, predecessor) }
   }
 
-  /** Again. One that is about to be withdrawn is waited for anew, and whatever overtook it no longer. */
+  /** Again. One that is about to be withdrawn is waited for anew, but not one that was overtaken: two keys would keep two for ever. */
   const handOut = (r: Reservation, row: Used): Reserved => {
     const certificate = toCertificate(row)
-    if (row.state !== 'pending' || (row.pending_until ?? 0) > r.now + OVERTAKEN)
+    const until = row.pending_until ?? 0
+    if (
+      row.state !== 'pending' ||
+      until > r.now + OVERTAKEN ||
+      slots.isOvertaken(row, Math.max(until, r.now))
+    )
       return { kind: 'already', certificate }
     const pendingUntil = Math.min(r.pendingUntil, row.not_after)
     waitLonger.run(pendingUntil, row.number)
-    slots.overtake(row, r.now)
     return { kind: 'already', certificate: { ...certificate, pendingUntil } }
   }
 
   /**
-   * What a use gave is worth nothing any more. Where the credential is good for this one device it gives another one, and is not spent again;
-   * where the issuer fell, any credential does.
+   * What a use gave is worth nothing any more. Its issuer fell: any credential gives another one. It expired: one that is good for this
+   * one device does, and of a token it is a further use, which is approved like any. What costs no use is a renewal of the day, else one use
+   * would yield certificates without end; one a day also where nothing is renewed, else such a group would not outlive its CA. It leaves the
+   * count of late renewals as it is.
    */
   const replace = (r: Reservation, standing: Standing, row: Used): Reserved => {
-    const bound = standing.serves !== 'new' && standing.serves !== 'holder'
-    if (row.not_after <= r.now && !bound)
+    const { serves, predecessor } = standing
+    const expired = row.not_after <= r.now
+    if (expired && (serves === 'new' || serves === 'holder'))
       refuse(
         'certificate_expired',
         'what was issued for this request has expired; use a token bound to the device id',
       )
+    const isUse = expired && serves === 'revives'
+    if (isUse) {
+      standing.check(true)
+      credentials.checkRequest(r)
+    } else quotas.checkRenewals(r.deviceId, Math.max(1, r.limits.renewalsPerDay), r.now)
     quotas.checkHour(r.limits.perHour, r.now)
     const issuer = checkIssuer(r.issuerSki)
-    const reserved = writeIntent(r, issuer, standing.predecessor)
+    const reserved = writeIntent(r, issuer, predecessor)
     quotas.countHour(r.limits.perHour, r.now)
-    // as by any enrolment, what was counted in a row is forgotten
-    countLate.run(0, r.deviceId)
+    if (isUse) {
+      standing.spend()
+      credentials.closeRequest(r)
+      countLate.run(0, r.deviceId)
+    }
     return reserved
   }
 
@@ -256,38 +249,14 @@ export const issuanceVerbs = (
       return { kind: 'reserved', certificate: { ...toCertificate(row), pendingUntil: r.pendingUntil } }
     }
     // The issuer of that day is gone, or the dates are over, long begun, or beyond what the issuer is good for: it can no longer be signed as it was
-    // meant, yet it may have been signed and lost. So it goes on the CRL, and the use gets another one.
+    // meant, yet it may have been signed and lost. So it goes on the CRL, and the use gets another one, of this hour.
+    quotas.checkHour(r.limits.perHour, r.now)
     abandon.run(r.now, row.number)
     newRevocation.run(row.issuer_ski)
     journal.audit({ at: r.now, actor: r.actor, action: 'certificate.abandoned', subject: row.serial })
-    return writeIntent(r, issuer, standing.predecessor)
-  }
-
-  const checkNewDevice = (r: Reservation, standing: Standing): void => {
-    if (standing.serves === 'listed' || r.limits.registeredOnly)
-      refuse('device_not_registered', 'only devices that were registered before may enrol')
-    if (r.limits.devices !== undefined) quotas.checkDevices(r.group, r.limits.devices)
-  }
-
-  const checkDevice = (r: Reservation, { serves, late }: Standing, device: DeviceRow): void => {
-    if (device.id !== r.deviceId) refuse('device_exists', `the id differs only in case from ${device.id}`)
-    if (serves === 'holder') {
-      if (late && device.late_renewals >= r.limits.expiredRenewals)
-        refuse(
-          'quota_exceeded',
-          'the device has been renewed after its end too often in a row; enrol it again',
-        )
-      return
-    }
-    if (device.state === 'registered') {
-      if (device.registered_spki !== null && device.registered_spki !== r.spkiSha256)
-        refuse('credential_not_allowed', 'the device was registered with another key')
-      return
-    }
-    if (serves === 'new')
-      refuse('device_exists', 'this credential makes new devices only; use a token bound to this id')
-    if (serves !== 'revives' || device.state !== 'revoked') refuseState(device.state)
-    if (serves === 'listed') refuse('device_exists', 'the device has enrolled; use a token bound to this id')
+    const reserved = writeIntent(r, issuer, standing.predecessor)
+    quotas.countHour(r.limits.perHour, r.now)
+    return reserved
   }
 
   /** Makes the device, or brings it from `registered` or `revoked` to `active`; it has been checked that this may be. */

@@ -47,6 +47,9 @@ export const issuerVerbs = ({
   | 'lastExpiry'
   | 'revokedCertificates'
   | 'takeCrlNumber'
+  | 'recordCrl'
+  | 'lastCrlAt'
+  | 'firstCrlFrom'
 > => {
   const find = database.prepare<[string], IssuerRow>(`select ${ISSUER_COLUMNS} from issuers where ski = ?`)
   const add = database.prepare(
@@ -90,9 +93,21 @@ export const issuerVerbs = ({
     )
     .pluck()
 
+  const lastTaken = database
+    .prepare<[string], number>(
+      'select taken_at from crl_numbers where issuer_ski = ? and signed order by number desc limit 1',
+    )
+    .pluck()
+  // a number is never behind the second that it was taken in: what stands before that need not be walked
+  const firstTaken = database
+    .prepare<[string, number, number], number>(
+      'select taken_at from crl_numbers where issuer_ski = ? and number >= ? and taken_at >= ? and signed order by number limit 1',
+    )
+    .pluck()
   const keepNumber = database.prepare(
-    'insert into crl_numbers (issuer_ski, number, taken_at) values (?, ?, ?)',
+    'insert into crl_numbers (issuer_ski, number, taken_at, signed) values (?, ?, ?, 0)',
   )
+  const setSigned = database.prepare('update crl_numbers set signed = 1 where issuer_ski = ? and number = ?')
 
   return {
     registerIssuer: ({ ski, der, spkiSha256, state = 'active', replaces }, now) =>
@@ -167,5 +182,8 @@ export const issuerVerbs = ({
         keepNumber.run(issuerSki, number, now)
         return BigInt(number)
       }),
+    recordCrl: (issuerSki, number) => write(() => void setSigned.run(issuerSki, Number(number))),
+    lastCrlAt: (issuerSki) => read(() => lastTaken.get(issuerSki)),
+    firstCrlFrom: (issuerSki, time) => read(() => firstTaken.get(issuerSki, Math.floor(time / 1_000), time)),
   }
 }

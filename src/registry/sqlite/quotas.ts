@@ -17,7 +17,10 @@ export type Quotas = {
   checkHour(perHour: Limits['perHour'], now: number): void
   countHour(perHour: Limits['perHour'], now: number): void
   checkDevices(group: string, most: number): void
-  /** A device may have so many certificates that succeed another, made within 24 hours. */
+  /**
+   * A device may have so many certificates that succeed another, or were given anew for a use of before that had cost it already, made within
+   * 24 hours. What was begun and given up is none.
+   */
   checkRenewals(id: DeviceId, most: number, now: number): void
   checkBootstrap(credential: string, uses: number): void
   countBootstrap(credential: string): void
@@ -34,10 +37,16 @@ export const createQuotas = (database: Handle, sizes: GroupSizes): Quotas => {
     )
     .pluck()
   const forgetHours = database.prepare('delete from issuance_counts where scope = ? and hour < ?')
+  // given anew by a token after the end of what it gave last: that was paid for
   const renewedAt = database
     .prepare<[string, number], number>(
-      `select reserved_at from certificates where device_id = +? and predecessor is not null
-       order by number desc limit 1 offset ?`,
+      `select c.reserved_at from certificates c where c.device_id = +? and (c.fingerprint is not null or c.state = 'intended')
+         and (c.predecessor is not null or (
+           select c.credential_kind <> 'token' or before.not_after > c.reserved_at from certificates before
+           where before.spki_sha256 = c.spki_sha256 and before.credential = c.credential
+             and before.credential_kind = c.credential_kind and before.number < c.number and before.fingerprint is not null
+           order by before.number desc limit 1))
+       order by c.number desc limit 1 offset ?`,
     )
     .pluck()
   const bootstrapUses = database

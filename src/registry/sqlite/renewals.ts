@@ -5,6 +5,7 @@
 
 import { HOUR } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
+import { mayMove } from '#fleet/device.ts'
 import type { RenewalMemory } from '../renewals.ts'
 import { CUT_AT } from './cuts.ts'
 import { createKeys } from './keys.ts'
@@ -147,7 +148,7 @@ export const renewalVerbs = ({ database, journal, write, read }: Tools): Renewal
       write(() => {
         const device = deviceOf(deviceId)
         if (device === undefined) return undefined
-        const suspends = action === 'suspend' && device.state === 'active'
+        const suspends = action === 'suspend' && mayMove(device.state, 'suspended', 'clone_suspected')
         const told = device.clone_suspected_at !== null && device.clone_suspected_at > now - TOLD_EVERY
         if (told && !suspends) return toDevice(device)
         suspect.run(now, deviceId)

@@ -1,27 +1,22 @@
-/** Single certificates: asked for by serial, found, listed, revoked; and a group, part by part. Not the CRLs: issuers.ts. */
+/** Single certificates: asked for by serial, found, revoked; and a group, part by part. Not the list: certificate-list.ts. Not the CRLs: issuers.ts. */
 
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { CertificateState } from '#fleet/certificate.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
+import { DEVICE_STATES, mayMove } from '#fleet/device.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { RevocationReason } from '#fleet/revocation-reason.ts'
 import type { RevocationMemory, RevokedSerial, SerialStatus } from '../revocations.ts'
+import { createCertificateList } from './certificate-list.ts'
 import { CUT_AT } from './cuts.ts'
 import { COMPROMISE_KEY, createEnding } from './ending.ts'
 import { asFleetError } from './failures.ts'
-import { rowsToRead } from './pages.ts'
-import {
-  type CertificateRow,
-  type CertificateSummaryRow,
-  SELECT_CERTIFICATE,
-  SELECT_SUMMARY,
-  toCertificate,
-  toSummary,
-} from './rows.ts'
+import { type CertificateRow, SELECT_CERTIFICATE, toCertificate } from './rows.ts'
 import type { Tools } from './verbs.ts'
 
-/** Rows that a list looks at in one turn of the event loop, about 3 ms. */
-const SCANNED = 5_000
+/** SQL: the states that an operator revokes no device from. */
+const NOT_REVOKED_FROM = DEVICE_STATES.filter((state) => !mayMove(state, 'revoked', 'operator'))
+  .map((state) => `'${state}'`)
+  .join(', ')
 
 type StatusRow = {
   readonly state: CertificateState
@@ -55,21 +50,6 @@ export const revocationVerbs = (tools: Tools): RevocationMemory => {
       on d.state <> 'active' and d.state = 'suspended' and d.id = c.device_id
     where c.serial = +? and c.issuer_ski = +?`)
   const find = database.prepare<[string], CertificateRow>(`${SELECT_CERTIFICATE} where serial = +?`)
-  const scanFrom = database
-    .prepare<[number], number | null>(
-      `select min(number) from (select number from certificates where number < ? order by number desc limit ${SCANNED})`,
-    )
-    .pluck()
-  type Filter = {
-    readonly from: number
-    readonly before: number
-    readonly state: string | null
-    readonly issuer: string | null
-    readonly limit: number
-  }
-  const scan = database.prepare<Filter, CertificateSummaryRow>(`
-    ${SELECT_SUMMARY} where number >= :from and number < :before and state <> 'intended'
-    and (:state is null or +state = :state) and (:issuer is null or +issuer_ski = :issuer) order by number desc limit :limit`)
   const revoke = database.prepare(`
     update certificates set state = 'revoked', revoked_at = coalesce(revoked_at, :now), revocation_reason = :reason
     where serial = +:serial`)
@@ -80,7 +60,7 @@ export const revocationVerbs = (tools: Tools): RevocationMemory => {
   )
   const standing = database
     .prepare<[string, string, number], DeviceId>(
-      `select id from devices where group_name = ? and id > ? and state not in ('revoked', 'retired') order by id limit ?`,
+      `select id from devices where group_name = ? and id > ? and state not in (${NOT_REVOKED_FROM}) order by id limit ?`,
     )
     .pluck()
   const endDevice = database.prepare(
@@ -116,12 +96,6 @@ export const revocationVerbs = (tools: Tools): RevocationMemory => {
     return row === undefined || row.state === 'intended' ? undefined : toCertificate(row)
   }
 
-  const numberBefore = (after: string | undefined): number => {
-    if (after === undefined) return Number.MAX_SAFE_INTEGER
-    if (!/^\d{1,15}$/.test(after)) throw new FleetError('bad_request', 'after: not the next of a page')
-    return Number(after)
-  }
-
   return {
     serialStatus: (issuerSki, serial) => {
       try {
@@ -149,31 +123,7 @@ export const revocationVerbs = (tools: Tools): RevocationMemory => {
         })
       }),
     findCertificate: (serial) => read(() => found(serial)),
-    /** Newest first needs no index of its own: rows are looked at in turns, so that a filter that fits few holds nobody up. */
-    listCertificates: async (page) => {
-      const wanted = rowsToRead(page)
-      const rows: CertificateSummaryRow[] = []
-      let before = numberBefore(page.after)
-      while (rows.length < wanted) {
-        const more = await read(() => {
-          const from = scanFrom.get(before)
-          if (from === undefined || from === null) return undefined
-          const [state, issuer] = [page.state ?? null, page.issuerSki ?? null]
-          const limit = wanted - rows.length
-          return { from, rows: scan.all({ from, before, state, issuer, limit }) }
-        })
-        if (more === undefined) break
-        rows.push(...more.rows)
-        before = more.from
-        await nextTurn()
-      }
-      const items = rows.slice(0, wanted - 1)
-      const last = items.at(-1)
-      return {
-        items: items.map(toSummary),
-        next: rows.length === wanted && last !== undefined ? String(last.number) : undefined,
-      }
-    },
+    listCertificates: createCertificateList(database, read),
     revokeCertificate: (serial, reason, now, actor) =>
       write(() => {
         const before = found(serial)

@@ -34,6 +34,7 @@ type Other = {
   readonly issuer_ski: string
   readonly device_id: DeviceId
   readonly not_after: number
+  readonly pending_until: number | null
   readonly superseded_by: string | null
   readonly issuer_state: IssuerState
 }
@@ -71,11 +72,13 @@ export type Slots = {
   confirm(placed: Placed, now: number, actor: Actor): void
   /** Another one has been handed out: what is pending beside it is withdrawn after {@link OVERTAKEN}, unless it is used before. */
   overtake(placed: Pick<Placed, 'number' | 'device_id'>, now: number): void
+  /** Is another pending one, of an issuer that stands, waited for beyond `until`? */
+  isOvertaken(pending: Pick<Placed, 'number' | 'device_id'>, until: number): boolean
 }
 
 export const createSlots = ({ database, journal }: Pick<Tools, 'database' | 'journal'>): Slots => {
   const OTHERS = `
-    select c.number, c.serial, c.issuer_ski, c.device_id, c.not_after, c.superseded_by, i.state as issuer_state
+    select c.number, c.serial, c.issuer_ski, c.device_id, c.not_after, c.pending_until, c.superseded_by, i.state as issuer_state
     from certificates c join issuers i on i.ski = c.issuer_ski where c.device_id = +? and c.number <> ?`
   const lives = database.prepare<[string, number], Other>(
     `${OTHERS} and c.state = 'live' order by c.number desc`,
@@ -201,5 +204,9 @@ export const createSlots = ({ database, journal }: Pick<Tools, 'database' | 'jou
     overtake: ({ number, device_id }, now) => {
       for (const other of pendings.all(device_id, number)) hurry.run(now + OVERTAKEN, other.number)
     },
+    isOvertaken: ({ number, device_id }, until) =>
+      pendings
+        .all(device_id, number)
+        .some((each) => isUsable(each, until) && (each.pending_until ?? each.not_after) > until),
   }
 }

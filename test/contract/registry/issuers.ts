@@ -97,6 +97,31 @@ export const issuerContract = (at: Ground): void => {
       expect(await at.registry.takeCrlNumber(ISSUER, NOW, 10n ** 40n)).toBe(last + 2n)
     })
 
+    it('says when CRLs were made: the last one, and the first from a time on; a number that was not signed is none', async () => {
+      await givenIssuer(at.registry)
+      expect(await at.registry.lastCrlAt(ISSUER)).toBeUndefined()
+      expect(await at.registry.firstCrlFrom(ISSUER, 0)).toBeUndefined()
+      const make = async (time: number) =>
+        at.registry.recordCrl(ISSUER, await at.registry.takeCrlNumber(ISSUER, time))
+      for (const time of [NOW, NOW + 500, NOW + 60_000]) {
+        await make(time)
+        await at.registry.takeCrlNumber(ISSUER, time + 100)
+      }
+      expect(await at.registry.lastCrlAt(ISSUER)).toBe(NOW + 60_000)
+      const first = (time: number) => at.registry.firstCrlFrom(ISSUER, time)
+      expect(await Promise.all([0, NOW, NOW + 1, NOW + 501, NOW + 60_001].map(first))).toEqual([
+        NOW,
+        NOW,
+        NOW + 500,
+        NOW + 60_000,
+        undefined,
+      ])
+      // of a clock that was set back
+      await make(NOW + 1_000)
+      expect(await at.registry.lastCrlAt(ISSUER)).toBe(NOW + 1_000)
+      expect(await at.registry.lastCrlAt('e5'.repeat(20))).toBeUndefined()
+    })
+
     it('says when the last certificate of an issuer ends', async () => {
       await givenIssuer(at.registry)
       expect(await at.registry.lastExpiry(ISSUER)).toBeUndefined()

@@ -16,6 +16,9 @@ import {
 } from '../../support/registry.ts'
 import { type Ground, refused } from './ground.ts'
 
+/** docs/lifecycle.md */
+const OVERTAKEN = 5 * SECOND
+
 export const placesContract = (at: Ground): void => {
   const { refusedUnchanged, actions, changesOf } = at
 
@@ -131,20 +134,59 @@ export const placesContract = (at: Ground): void => {
       expect(await enrolled(again)).toMatchObject({ serial: again.serial, state: 'pending' })
     })
 
-    it('of two keys that ask in turn each gets what it got, for as long as neither is withdrawn', async () => {
+    it('of two keys that ask in turn each gets what it got, and only the one that was made last is waited for', async () => {
       const device = await givenDevice(at.registry)
       const [one, other] = [freshHex(32), freshHex(32)].map((spkiSha256) =>
         renewal(device.id, device.fingerprint, { spkiSha256 }),
       ) as [Reservation, Reservation]
       const [first, second] = [await enrolled(one), await enrolled(other)]
-      for (const [asked, serial] of [[one, first.serial] as const, [other, second.serial] as const])
-        expect(await at.registry.reserve({ ...asked, serial: freshHex(16) })).toMatchObject({
-          kind: 'already',
-          certificate: { serial, pendingUntil: asked.pendingUntil },
-        })
-      // the one that was asked for last is waited for
+      for (let turn = 0; turn < 4; turn += 1)
+        for (const [asked, { serial }, pendingUntil] of [
+          [one, first, NOW + OVERTAKEN],
+          [other, second, other.pendingUntil],
+        ] as const)
+          expect(
+            await at.registry.reserve({ ...asked, serial: freshHex(16), now: NOW + turn * SECOND }),
+          ).toMatchObject({ kind: 'already', certificate: { serial, pendingUntil } })
       await at.registry.withdrawUnconfirmed(NOW + 6 * SECOND, 10)
       expect([first, second].map(({ fingerprint }) => stateOf(fingerprint))).toEqual(['revoked', 'pending'])
+    })
+
+    it('also when the one that was begun first was recorded last', async () => {
+      const device = await givenDevice(at.registry)
+      const [one, other] = [renewal(device.id, device.fingerprint), renewal(device.id, device.fingerprint)]
+      for (const asked of [one, other]) await at.registry.reserve(asked)
+      for (const { serial } of [other, one]) await recordReserved(at.registry, serial)
+      const repeat = (asked: Reservation) => at.registry.reserve({ ...asked, serial: freshHex(16) })
+      expect(await repeat(other)).toMatchObject({ certificate: { pendingUntil: NOW + OVERTAKEN } })
+      expect(await repeat(one)).toMatchObject({ certificate: { pendingUntil: one.pendingUntil } })
+    })
+
+    it('one whose own time is nearly over is waited for anew by who asks again', async () => {
+      const device = await givenDevice(at.registry)
+      const asked = renewal(device.id, device.fingerprint)
+      await enrolled(asked)
+      const now = asked.pendingUntil - SECOND
+      const pendingUntil = now + 7 * DAY
+      expect(await at.registry.reserve({ ...asked, serial: freshHex(16), now, pendingUntil })).toMatchObject({
+        kind: 'already',
+        certificate: { serial: asked.serial, pendingUntil },
+      })
+    })
+
+    it('also beside one that was waited for longer, and is over too', async () => {
+      const device = await givenDevice(at.registry)
+      const [one, other] = [renewal(device.id, device.fingerprint), renewal(device.id, device.fingerprint)]
+      for (const asked of [one, other]) await enrolled(asked)
+      // nobody has swept yet
+      const now = NOW + 8 * DAY
+      const late = { serial: freshHex(16), now, pendingUntil: now + 7 * DAY }
+      expect(await at.registry.reserve({ ...one, ...late })).toMatchObject({
+        certificate: { serial: one.serial, pendingUntil: late.pendingUntil },
+      })
+      expect(await at.registry.reserve({ ...other, ...late, serial: freshHex(16) })).toMatchObject({
+        certificate: { serial: other.serial, pendingUntil: other.pendingUntil },
+      })
     })
 
     it('one that was withdrawn costs what a new one costs, so that two keys cannot drive each other out for ever', async () => {

@@ -204,6 +204,14 @@ export const reserveContract = (at: Ground): void => {
           return device.reservation
         },
       },
+      ...(['suspended', 'retired', 'revoked'] as const).map((state) => ({
+        title: `an unbound token for a device that is ${state}`,
+        code: `device_${state}` as const,
+        given: async (device: Awaited<ReturnType<typeof givenDevice>>) => {
+          await moved(device, state)
+          return byToken((await givenToken(at.registry)).id, { deviceId: device.id })
+        },
+      })),
       {
         title: 'a retired device',
         code: 'device_retired',

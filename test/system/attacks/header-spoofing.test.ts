@@ -10,14 +10,30 @@ import { openDoorHarness, type DoorHarness } from '../../support/https-door.ts'
 import type { TestLeaf } from '../../support/pki.ts'
 import type { Recorded } from '../../support/recording-origin.ts'
 import { ACTOR, serviceToken } from '../../support/registry.ts'
+import { speak } from './attacker.ts'
 import { OK, openByteOrigin, switching, type ByteOrigin } from './door/byte-origin.ts'
-import { each, get, openSites, readJwt, say, sessionOf, textOf, UPGRADE, type Get } from './door/target.ts'
+import { folded, NAMES, SPELLINGS, SPOOF, WAYS } from './door/header-corpus.ts'
+import {
+  each,
+  get,
+  openSites,
+  readJwt,
+  say,
+  sessionOf,
+  textOf,
+  UPGRADE,
+  type Get,
+  type Site,
+} from './door/target.ts'
+import { NGINX, openTrustingNginx, type TrustingNginx } from './door/trusting-nginx.ts'
 
 let door: DoorHarness
 let bytes: ByteOrigin
 let lamp: TestLeaf
 let token: ServiceToken
 let session: string
+/** undefined: there is no nginx on this machine */
+let nginx: TrustingNginx | undefined
 const SECRET = `spst_${'s'.repeat(43)}`
 beforeAll(async () => {
   bytes = await openByteOrigin(({ fields }, socket) => {
@@ -25,6 +41,7 @@ beforeAll(async () => {
     socket.write(up ? switching() : OK)
     if (up) socket.end()
   })
+  nginx = await openTrustingNginx(NAMES)
   door = await openDoorHarness()
   lamp = await door.device('lamp-1')
   token = serviceToken({ hash: hash('sha256', SECRET), createdAt: Date.now() })
@@ -52,6 +69,7 @@ beforeAll(async () => {
           ...(name === 'forward' ? { forward: ['cloudflare', 'rfc9440', 'xfcc'] as const } : {}),
         },
       })),
+      ...(nginx === undefined ? [] : atNginx(nginx.url)),
       { name: 'silent', hostnames: ['bytes.test'], https: { origin: bytes.url, forward: [] } },
     ],
   })
@@ -60,124 +78,12 @@ beforeAll(async () => {
 afterAll(async () => {
   await door[Symbol.asyncDispose]()
   await bytes[Symbol.asyncDispose]()
+  await nginx?.[Symbol.asyncDispose]()
 })
 beforeEach(() => {
   door.origin.seen.length = 0
   bytes.requests.length = 0
 })
-
-const SPOOF = 'spoofed-by-the-client'
-const NAMES = [
-  'Cf-Access-Jwt-Assertion',
-  'Cf-Access-Authenticated-User-Email',
-  'Cf-Access-User',
-  'Cf-Access-Anything-New',
-  'Cf-Client-Cert-Der-Base64',
-  'Cf-Client-Cert-Sha256',
-  'Cf-Client-Cert-Anything-New',
-  'Cf-Connecting-IP',
-  'Cf-Connecting-IPv6',
-  'Cf-Pseudo-IPv4',
-  'Cf-IPCountry',
-  'Cf-Visitor',
-  'Cf-Ray',
-  'Cf-Worker',
-  'Client-Cert',
-  'Client-Cert-Chain',
-  'X-Forwarded-Client-Cert',
-  'X-Forwarded-Tls-Client-Cert',
-  'X-Forwarded-Tls-Client-Cert-Info',
-  'X-Forwarded-For',
-  'X-Forwarded-By',
-  'X-Forwarded-Host',
-  'X-Forwarded-Port',
-  'X-Forwarded-Proto',
-  'X-Forwarded-Protocol',
-  'X-Forwarded-Scheme',
-  'X-Forwarded-Ssl',
-  'X-Forwarded-Server',
-  'X-Forwarded-Prefix',
-  'X-Forwarded-Path',
-  'X-Forwarded-Uri',
-  'X-Forwarded-Method',
-  'X-Forwarded-User',
-  'X-Forwarded-Email',
-  'X-Forwarded-Groups',
-  'X-Forwarded-Preferred-Username',
-  'X-Forwarded-Access-Token',
-  'X-Forwarded',
-  'Forwarded',
-  'X-Real-IP',
-  'True-Client-IP',
-  'X-Client-IP',
-  'X-Cluster-Client-IP',
-  'X-Client-Cert',
-  'X-SSL-Cert',
-  'X-SSL-Client-Cert',
-  'X-SSL-Client-Verify',
-  'X-SSL-Client-CN',
-  'X-SSL-Client-DN',
-  'X-SSL-Client-S-DN',
-  'X-SSL-Client-SHA1',
-  'X-SSL-Client-Serial',
-  'X-SSL-Issuer',
-  'SSL-Client-Cert',
-  'SSL-Client-Verify',
-  'SSL-Client-S-DN',
-  'SSL-Client-S-DN-CN',
-  'SSL-Client-I-DN',
-  'SSL-Client-M-Serial',
-  'SSL-Client-Fingerprint',
-  'SSL-Client-Escaped-Cert',
-  'X-Amzn-Mtls-Clientcert',
-  'X-Amzn-Mtls-Clientcert-Leaf',
-  'X-Amzn-Mtls-Clientcert-Subject',
-  'X-Original-URL',
-  'X-Original-Host',
-  'X-Original-Forwarded-For',
-  'X-Rewrite-URL',
-  'X-Envoy-External-Address',
-  'X-Envoy-Original-Path',
-]
-const SPELLINGS: Readonly<Record<string, (name: string) => string>> = {
-  plain: (name) => name,
-  'lower case': (name) => name.toLowerCase(),
-  'upper case': (name) => name.toUpperCase(),
-  'mixed case': (name) =>
-    name
-      .split('')
-      .map((c, at) => (at % 2 === 0 ? c.toLowerCase() : c.toUpperCase()))
-      .join(''),
-  underscores: (name) => name.replaceAll('-', '_'),
-  'underscores in capitals': (name) => name.replaceAll('-', '_').toUpperCase(),
-  'one underscore': (name) => name.replace('-', '_'),
-  'the last an underscore': (name) => name.replace(/-(?=[^-]*$)/, '_'),
-  dots: (name) => name.replaceAll('-', '.'),
-  tildes: (name) => name.replaceAll('-', '~'),
-  'plus signs': (name) => name.replaceAll('-', '+'),
-  'an apostrophe': (name) => name.replaceAll('-', "'"),
-}
-type Way = (lines: readonly string[], o: Get) => string
-const WAYS: Readonly<Record<string, Way>> = {
-  'as fields': (lines, o) => textOf('/spoof', { ...o, headers: [...(o.headers ?? []), ...lines] }),
-  twice: (lines, o) => textOf('/spoof', { ...o, headers: [...lines, ...(o.headers ?? []), ...lines] }),
-  'named in Connection': (lines, o) =>
-    textOf('/spoof', {
-      ...o,
-      close: false,
-      headers: [
-        ...(o.headers ?? []),
-        ...lines,
-        `Connection: close, ${lines.map((line) => line.split(':')[0]?.trim()).join(', ')}`,
-      ],
-    }),
-  'in the trailers': (lines, o) =>
-    `${textOf('/spoof', {
-      ...o,
-      method: 'POST',
-      headers: [...(o.headers ?? []), 'Transfer-Encoding: chunked', `Trailer: ${NAMES.join(', ')}`],
-    })}2\r\nhi\r\n0\r\n${lines.join('\r\n')}\r\n\r\n`,
-}
 
 type Mode = { readonly name: string; readonly ask: () => Get; readonly identity: 'device' | 'token' | 'none' }
 const MODES: readonly Mode[] = [
@@ -205,8 +111,20 @@ const MODES: readonly Mode[] = [
   { name: 'every form of forwarding', ask: () => ({ host: 'forward.test', who: lamp }), identity: 'device' },
 ]
 
-/** As CGI, WSGI, Rack and PHP see a field's name. */
-const folded = (name: string): string => name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_')
+/** `/nginx/*` of each mode's host. */
+const atNginx = (origin: string): readonly Site[] =>
+  ['a', 'session', 'bypass', 'service', 'forward'].map((name) => ({
+    name: `${name}-nginx`,
+    hostnames: [`${name}.test`],
+    ...(name === 'session' ? { sessionDuration: 3_600_000 } : {}),
+    policies: [name === 'bypass' ? 'anybody' : name === 'service' ? 'service' : 'valid'],
+    https: {
+      path: '/nginx/*',
+      origin,
+      ...(name === 'forward' ? { forward: ['cloudflare', 'rfc9440', 'xfcc'] as const } : {}),
+    },
+  }))
+
 /** How often each folded name came, over headers and trailers. */
 const countsOf = ({ rawHeaders, trailers }: Recorded): Map<string, number> => {
   const counts = new Map<string, number>()
@@ -238,7 +156,7 @@ describe.each(MODES)('$name', ({ ask, identity }) => {
         door.origin.seen.length = 0
         const o = ask()
         const lines = NAMES.map((name) => `${spell(name)}: ${SPOOF}`)
-        const heard = await say(door, write(lines, o), o)
+        const heard = await say(door, write('/spoof', lines, o), o)
         const name = `${spelling}, ${way}`
         const [seen, ...more] = door.origin.seen
         if (heard.status !== 200 || seen === undefined || more.length > 0) {
@@ -258,6 +176,30 @@ describe.each(MODES)('$name', ({ ask, identity }) => {
       }
     expect(wrong).toEqual({})
   })
+
+  test.skipIf(NGINX === undefined)(
+    'so too as an nginx hears it that reads `_` as `-` and drops no name',
+    async () => {
+      const wrong: Record<string, unknown> = {}
+      for (const [spelling, spell] of Object.entries(SPELLINGS))
+        for (const [way, write] of Object.entries(WAYS)) {
+          const o = ask()
+          const lines = NAMES.map((name) => `${spell(name)}: ${SPOOF}`)
+          const { status, reason, body } = await say(door, write('/nginx/spoof', lines, o), o)
+          if (status !== 200) {
+            wrong[`${spelling}, ${way}`] = [status, reason]
+            continue
+          }
+          const said = (nginx as TrustingNginx).heard(body)
+          const left = [...said].filter(([, value]) => value.includes(SPOOF))
+          const missing = TOLD[identity].filter((key) => !said.has(key))
+          const told = [...said.keys()].filter((key) => UNTOLD[identity].test(key))
+          if (left.length + missing.length + told.length > 0)
+            wrong[`${spelling}, ${way}`] = { left, missing, told }
+        }
+      expect(wrong).toEqual({})
+    },
+  )
 
   test('a name that is almost one is refused or left behind: by space, tab, fold, NUL, bytes beyond ASCII', async () => {
     const name = 'Cf-Client-Cert-Sha256'
@@ -331,6 +273,21 @@ describe.each(MODES)('$name', ({ ask, identity }) => {
       if (identity === 'token') expect(claims).not.toHaveProperty('device_id')
     }
   })
+})
+
+test.skipIf(NGINX === undefined)('that nginx believes whoever comes without the door', async () => {
+  const { url, heard } = nginx as TrustingNginx
+  // X-Forwarded-For is one of a few that it knows by that spelling alone
+  const names = NAMES.filter((name) => name !== 'X-Forwarded-For')
+  const deaf: Record<string, unknown> = {}
+  for (const [spelling, spell] of Object.entries(SPELLINGS)) {
+    if (/[^\w-]/.test(spell('a-b'))) continue
+    const lines = names.map((name) => `${spell(name)}: ${SPOOF}`)
+    const said = heard((await speak(url, textOf('/', { headers: lines }))).body)
+    const missed = names.filter((name) => said.get(folded(name)) !== SPOOF)
+    if (missed.length > 0) deaf[spelling] = missed
+  }
+  expect(deaf).toEqual({})
 })
 
 describe('by an Upgrade', () => {

@@ -97,10 +97,9 @@ const costumes: Readonly<Record<string, (target: string, host: string) => string
 const names = Object.keys(costumes)
 
 type Attack = { readonly host: Host; readonly name: string; readonly writes: readonly string[] }
-// every second pair, on a host by turns: all pairs on all three hosts took ten seconds and found nothing
+// on a host by turns: all pairs on all three hosts took ten seconds and found nothing
 const attacks: Attack[] = names
-  .flatMap((first, x) => names.map((second, y) => ({ first, second, x, y })))
-  .filter(({ x, y }) => (x + y) % 2 === 0)
+  .flatMap((first) => names.map((second) => ({ first, second })))
   .map(({ first, second }, n) => {
     const host = HOSTS[n % HOSTS.length] as Host
     const one = costumes[first]?.(`/first/${n}`, host) ?? ''
@@ -268,7 +267,6 @@ describe('lengths', () => {
   const BODIES = [`0\r\n\r\n${second}`, `1\r\nx\r\n0\r\n\r\n${second}`, second].map((body) => body + second)
 
   const rows: (readonly [name: string, text: string])[] = []
-  let considered = 0
   for (const coding of [...CHUNKED, undefined])
     for (const length of LENGTHS) {
       if (coding === undefined && length === undefined) continue
@@ -276,8 +274,6 @@ describe('lengths', () => {
         ...(coding === undefined ? [] : [coding]),
         ...(length === undefined ? [] : [`Content-Length: ${length}`]),
       ]
-      // every third: all of them took six seconds
-      if ((considered += 1) % 3 !== 0) continue
       const n = rows.length
       for (const order of n % 2 === 0 ? [lines] : [lines.toReversed()])
         rows.push([

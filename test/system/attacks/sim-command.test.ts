@@ -199,7 +199,7 @@ test('poison in every answer: none of it is alive in the view, in a file or in t
     (request) => {
       if (request.nth > 1) return
       const problem = { type: POISON, reason: POISON, title: POISON, detail: POISON, request_id: POISON }
-      request.answer(403, JSON.stringify(problem), ['content-type: application/problem+json'])
+      request.answer(500, JSON.stringify(problem), ['content-type: application/problem+json'])
       request.socket.end()
     },
   )

@@ -16,6 +16,7 @@ import { quick, simulated } from '../../support/simulation.ts'
 import { makePki, type LeafOptions } from '../../support/pki.ts'
 import { claimTokenFor, hostileDesk, type DeskFaults } from './sim/hostile-desk.ts'
 import { broker, good, httpsDoor, type BrokerFaults, type Request } from './sim/hostile-doors.ts'
+import { watchedOperator } from './sim/watched-operator.ts'
 
 let fleet: Fleet
 let tls: TlsOptions
@@ -38,7 +39,16 @@ type Bad = {
   readonly scenario?: Partial<Scenario>
   /** a desk with a PKI of its own, in place of the real one */
   readonly desk?: DeskFaults
+  /** the run is ended when its devices have come so often to the door after this; default: it has so many rounds, or a duration of its own */
+  readonly ends?: { readonly turns: number; readonly after: 'revoked' | 'renewal' | 'both publish' }
 }
+
+/** s; only for a run that does not end by what is seen in it */
+const PATIENCE = 40
+/** turns of each device */
+const ROUNDS = 3
+/** for what needs both devices, or more messages than that */
+const TOGETHER = { turns: 12, after: 'both publish' } as const satisfies Bad['ends']
 
 const pki = makePki({ now: Date.now() })
 const elsewhere = pki.server()
@@ -52,19 +62,54 @@ const own: TlsOptions = {
 let runs = 0
 const against = async (given: Bad): Promise<SimulationReport> => {
   const bad: Bad = given.desk === undefined ? given : { https: good, tls: own, ...given }
-  await using desk = bad.desk && (await hostileDesk(pki, own, bad.desk))
-  await using door = await httpsDoor({ ...tls, ...bad.tls }, bad.https ?? good)
-  await using front = await broker({ ...tls, ...bad.tls }, bad.mqtt)
+  // what does not come is waited for until the drain is over
+  const waits = bad.mqtt?.loses !== undefined || bad.mqtt?.changes !== undefined
+  const ends = bad.ends ?? (waits ? TOGETHER : undefined)
+  const stop = new AbortController()
+  let hasCome = false
+  let turns = 0
+  const publishing = new Set<string | undefined>()
+  const turn = (): void => {
+    if (ends !== undefined && hasCome && ++turns === ends.turns) stop.abort()
+  }
+  const comes = (): void => {
+    hasCome = true
+  }
+  await using operator = await watchedOperator(fleet.urls.operator, comes)
+  await using desk =
+    bad.desk &&
+    (await hostileDesk(pki, own, {
+      ...bad.desk,
+      first(request, path) {
+        if (ends?.after === 'renewal' && path === '/v1/renew') comes()
+        return bad.desk?.first?.(request, path) ?? false
+      },
+    }))
+  const behave = bad.https ?? good
+  await using door = await httpsDoor({ ...tls, ...bad.tls }, (request) => {
+    if (request.cn?.startsWith('sim-bad') === true) turn()
+    behave(request)
+  })
+  await using front = await broker(
+    { ...tls, ...bad.tls },
+    {
+      ...bad.mqtt,
+      loses(n, cn) {
+        publishing.add(cn)
+        if (ends?.after === 'both publish' && publishing.size === 2) comes()
+        turn()
+        return bad.mqtt?.loses?.(n, cn) ?? false
+      },
+    },
+  )
   const doors =
     bad.mqtt === undefined
       ? { https: 1, mqtt: 0 }
       : bad.https === undefined
         ? { https: 0, mqtt: 1 }
         : { https: 1, mqtt: 1 }
-  // what does not come is waited for until the drain is over
-  const waits = bad.mqtt?.loses !== undefined || bad.mqtt?.changes !== undefined
-  // else no time decides, but where something has a time
-  const rounds = waits || bad.scenario !== undefined ? undefined : 3
+  const hasTime = ends !== undefined || bad.scenario?.duration !== undefined
+  const rounds = hasTime ? undefined : ROUNDS
   runs += 1
   const report = await simulated({
     targets: {
@@ -73,16 +118,16 @@ const against = async (given: Bad): Promise<SimulationReport> => {
       mqtts: `mqtts://localhost:${front.port}`,
     },
     ...(desk === undefined
-      ? { operator: { url: fleet.urls.operator, token: fleet.operatorToken, rootPem: undefined } }
+      ? { operator: { url: operator.url, token: fleet.operatorToken, rootPem: undefined } }
       : { rootPem: pki.root.pem, credentials: { token: claimTokenFor(pki) } }),
-    // a run that does not end is given up, and then it is not ok for that
-    signal: AbortSignal.timeout(8_000),
+    // one that does not end is given up, and then it is not ok for that
+    signal: AbortSignal.any([stop.signal, AbortSignal.timeout(PATIENCE * 1_000)]),
     seed: `bad${runs}`,
     rounds,
     scenario: quick({
       devices: 2,
       ramp: 20,
-      duration: rounds === undefined ? 800 : undefined,
+      duration: rounds === undefined ? 2 * PATIENCE * 1_000 : undefined,
       keys: { 'P-256': 1, 'P-384': 0, 'P-521': 0, Ed25519: 0, RSA: 0 },
       load: { kind: 'closed', pace: 60, jitter: 0.5 },
       doors,
@@ -278,7 +323,8 @@ const cases: readonly (readonly [promise: string, how: string, bad: Bad])[] = [
     { mqtt: { changes: (p) => ({ ...p, payload: `${p.payload.toString()} ${JWT}` }) } },
   ],
   ['own_topics_only', 'any filter', { mqtt: { anyFilter: true } }],
-  ['own_topics_only', 'everything to everybody', { mqtt: { toAll: true } }],
+  ['own_topics_only', 'a message on any topic', { mqtt: { anyTopic: true } }],
+  ['own_topics_only', 'everything to everybody', { mqtt: { toAll: true }, ends: TOGETHER }],
   [
     'own_topics_only',
     'a topic of nobody',
@@ -316,36 +362,54 @@ function same(): NonNullable<BrokerFaults['changes']> {
 }
 
 const revoke = { kind: 'revoke', at: 200, lasts: undefined, share: 1, reason: 'unspecified' } as const
-const twoSeconds = { duration: 1_200, timeline: [revoke] } satisfies Partial<Scenario>
+const revoking = { timeline: [revoke] } satisfies Partial<Scenario>
+const afterwards = { turns: 20, after: 'revoked' } as const
 const clone = { kind: 'clone', at: 150, lasts: undefined, share: 0.5, rival: 'connection' } as const
 const operated: typeof cases = [
-  ['revoked_stay_out', 'HTTPS', { https: good, scenario: twoSeconds }],
-  ['revoked_stay_out', 'HTTPS, 201', { https: answers((r) => r.answer(201, '')), scenario: twoSeconds }],
-  ['revoked_stay_out', 'HTTPS, 299', { https: answers((r) => r.answer(299, '')), scenario: twoSeconds }],
-  ['revoked_stay_out', 'MQTT', { mqtt: {}, scenario: twoSeconds }],
+  ['revoked_stay_out', 'HTTPS', { https: good, scenario: revoking, ends: afterwards }],
+  [
+    'revoked_stay_out',
+    'HTTPS, 201',
+    { https: answers((r) => r.answer(201, '')), scenario: revoking, ends: afterwards },
+  ],
+  [
+    'revoked_stay_out',
+    'HTTPS, 299',
+    { https: answers((r) => r.answer(299, '')), scenario: revoking, ends: afterwards },
+  ],
+  ['revoked_stay_out', 'MQTT', { mqtt: {}, scenario: revoking, ends: afterwards }],
   [
     'revoked_stay_out',
     'MQTT, delivered and not acknowledged',
     {
       mqtt: { silent: true },
-      scenario: { ...twoSeconds, load: { kind: 'open', rate: 60, arrivals: 'constant' } },
+      scenario: { ...revoking, load: { kind: 'open', rate: 60, arrivals: 'constant' } },
+      ends: afterwards,
     },
   ],
   [
     'revoked_stay_out',
     'MQTT, acknowledged and not delivered',
-    { mqtt: { loses: () => true }, scenario: twoSeconds },
+    { mqtt: { loses: () => true }, scenario: revoking, ends: afterwards },
   ],
   [
     'revoked_stay_out',
     'MQTT, QoS 0',
-    { mqtt: {}, scenario: { ...twoSeconds, mqtt: { ...quick().mqtt, qos: 0 } } },
+    { mqtt: {}, scenario: { ...revoking, mqtt: { ...quick().mqtt, qos: 0 } }, ends: afterwards },
   ],
-  ['clones_noticed', 'two connections', { mqtt: {}, scenario: { duration: 1_200, timeline: [clone] } }],
+  [
+    'clones_noticed',
+    'two connections',
+    // asked about at its end, which has to be one of its own
+    { mqtt: {}, scenario: { duration: 4_000, timeline: [clone] } },
+  ],
 ]
 
 const renewal = { kind: 'renew', at: 50, lasts: undefined, share: 1, newKey: false } as const
-const renewing = { timeline: [renewal] } satisfies Partial<Scenario>
+const renewing = {
+  scenario: { timeline: [renewal] },
+  ends: { turns: 8, after: 'renewal' },
+} as const satisfies Bad
 /** a certificate of the desk's own CA, with this wrong */
 const certifies = (leaf: NonNullable<DeskFaults['leaf']>): Bad => ({ desk: { leaf } })
 const shape = (name: NonNullable<LeafOptions['shape']>): Bad => certifies(() => ({ shape: name }))
@@ -365,12 +429,12 @@ const desks: typeof cases = [
   [
     'certificates_verify',
     'renewed for another name',
-    { desk: { leaf: ({ renewal }) => (renewal ? { id: 'other' } : {}) }, scenario: renewing },
+    { desk: { leaf: ({ renewal }) => (renewal ? { id: 'other' } : {}) }, ...renewing },
   ],
   [
     'certificates_verify',
     'renewed, expired',
-    { desk: { leaf: ({ renewal }) => (renewal ? { shape: 'expired' } : {}) }, scenario: renewing },
+    { desk: { leaf: ({ renewal }) => (renewal ? { shape: 'expired' } : {}) }, ...renewing },
   ],
   [
     'renewed_in_time',
@@ -413,6 +477,8 @@ describe.concurrent('a bad door', () => {
   test.each([...cases, ...operated, ...desks])('%s: %s', async (promise, _how, bad) => {
     const report = await against(bad)
     expect(broken(report)).toContain(promise)
+    // whatever else is said of it
+    expect(report.verdict.reasons.filter((reason) => reason.startsWith(promise))).toHaveLength(1)
     expect(report.verdict.ok).toBe(false)
     const found = report.invariants.find(({ name }) => name === promise)
     expect(found?.evidence.length).toBeGreaterThan(0)

@@ -16,6 +16,7 @@ import { OID } from '#pki/oids.ts'
 import { makeHome, startDesk, type Answer, type Home, type TestDesk } from '../../support/enroll-desk.ts'
 import { reasonIn } from '../../support/issued.ts'
 import { keyPemOf, makeCa, makeCsr, type KeyPair, type LeafOptions, type TestCa } from '../../support/pki.ts'
+import { RESERVATION_DEFAULTS } from '../../support/registry.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 import { children, tlv } from '../attacks/attacker.ts'
 
@@ -230,6 +231,36 @@ describe.each(['REST', 'EST'] as const)('over %s', (over) => {
       'certificate_required',
     ])
   })
+})
+
+/** Its fingerprint is on record as a good certificate's, as if the registry had been written to; its signature is another CA's. */
+const onRecord = async (): Promise<Who> => {
+  const { token } = await desk.claim()
+  const forged = home.pki.device({ id: 'forged-1', by: home.pki.other.devices, ...EXPIRED })
+  const { fingerprint, serial, spkiSha256, der } = forged.facts
+  await desk.registry.reserve({
+    ...RESERVATION_DEFAULTS,
+    ...EXPIRED,
+    now: EXPIRED.notBefore,
+    actor: 'system',
+    deviceId: 'forged-1' as DeviceId,
+    credential: { kind: 'token', id: token.id },
+    spkiSha256,
+    serial,
+    issuerSki: home.pki.devices.ski,
+    ttl: DAY,
+    issuerNotAfter: now + DAY,
+  })
+  await desk.registry.recordCertificate(serial, fingerprint, der, now, 'system')
+  return { cert: forged.fullPem, key: forged.keyPem }
+}
+
+test('when to renew is said to the real one, expired, and to no forgery, even when its fingerprint is on record', async () => {
+  const advice = (tls: Who): Promise<Answer> => desk.device('/v1/renewal', { method: 'GET', tls })
+  expect((await advice(late)).json).toMatchObject({ reason: 'certificate_expired' })
+  const forged = await onRecord()
+  expect(said(await advice(forged))).toEqual(UNTRUSTED)
+  expect(said(await advice(leaf({ by: home.pki.other.devices })))).toEqual(UNTRUSTED)
 })
 
 test.each(['REST', 'EST'] as const)(

@@ -13,7 +13,7 @@ import { extensionDer } from '#pki/extensions.ts'
 import { OID } from '#pki/oids.ts'
 import { toPem } from '#pki/pem.ts'
 import { openRegistry } from '#registry/sqlite.ts'
-import { cpuOf } from '../../support/cpu-of.ts'
+import { meter } from '../../support/cpu-of.ts'
 import { startDeskProcess, type DeskProcess } from '../../support/desk-process.ts'
 import { addClaimToken, makeHome, type Home } from '../../support/enroll-desk.ts'
 import { certificateOfEst, certificateOfRest, reasonIn } from '../../support/issued.ts'
@@ -297,9 +297,9 @@ const devices = async (): Promise<readonly string[]> => {
 
 const refused = async (token: string, der: Der, status: number, reason: string): Promise<void> => {
   for (const over of ['REST', 'EST'] as const) {
-    const before = cpuOf(desk.child.pid as number)
+    const spent = meter(desk.child.pid as number)
     const reply = await ask(over, token, der)
-    const used = (cpuOf(desk.child.pid as number) ?? 0) - (before ?? 0)
+    const used = spent()
     expect([over, reply.status, reasonIn(reply.body)]).toEqual([over, status, reason])
     expect(used).toBeLessThan(MOST_CPU)
   }

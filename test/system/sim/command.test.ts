@@ -11,6 +11,7 @@ import { SimulationReportSchema, type SimulationReport } from '#wire/simulation-
 import { CHECKOUT, cleanEnvironment, startFleet, type Fleet } from '../../support/fleet.ts'
 import { freePort } from '../../support/free-port.ts'
 import { makePki } from '../../support/pki.ts'
+import { run } from '../../support/programs.ts'
 import { allGone, workersOf } from '../../support/simulation.ts'
 import { mountSmallDisk } from '../../support/small-disk.ts'
 
@@ -242,6 +243,46 @@ test.skipIf(disk === undefined)(
     expect(run.stdout()).toContain('✓ calm: passed')
     expect(readdirSync(small.path)).toEqual(['filler'])
     expect(reportIn('beside.json').verdict.ok).toBe(true)
+  },
+  30_000,
+)
+
+// pages of 4 KiB: one for each device, and a few for what else is there
+const small = mountSmallDisk('64k')
+test.skipIf(small === undefined)(
+  'a --state that fills up: the file is named, the run is not ok whatever it asserts; a full one: exit 2, before anything',
+  async () => {
+    using full = small as NonNullable<typeof small>
+    writeFileSync(join(fleet.home, 'lax.yaml'), 'api_version: 1\nassert: []\n')
+    const words = ['--devices', '30', '--ramp', '100ms', '--pace', '100ms', '--for', '1s', '--workers', '0']
+    const half = await sim('./lax.yaml', ...words, '--state', join(full.path, 'kept'))
+    expect(half.code).toBe(1)
+    expect(half.stderr).toMatch(
+      /the run itself: \S+\/kept\/sim-\S+\.json could not be written, nor \d+ others there: the disk is full/,
+    )
+    full.fill()
+    const { code, stdout, stderr } = await sim('calm', ...QUICK, '--state', join(full.path, 'other'))
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(/--state \S+\/other cannot be (made|written into).*ENOSPC/)
+  },
+  30_000,
+)
+
+test.skipIf(!existsSync('/dev/full'))(
+  'a stdout that is full: it is said, the files come, exit 1',
+  async () => {
+    const main = join(CHECKOUT, 'src/cli/main.ts')
+    const words = ['sim', 'run', 'calm', ...QUICK, '--for', '1s', '--json', '--out', 'besides.json']
+    const script = 'exec "$0" "$@" >/dev/full'
+    const { code, stderr } = await run('/bin/sh', ['-c', script, process.execPath, main, ...words], {
+      cwd: fleet.home,
+      env: { ...cleanEnvironment(), SALLYPORT_HOME: fleet.home },
+    })
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: 'sallyport: stdout could not be written: the disk is full\n',
+    })
+    expect(reportIn('besides.json').verdict.ok).toBe(true)
   },
   30_000,
 )

@@ -7,11 +7,14 @@ import { join } from 'node:path'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Enrolled } from '#device-sim/index.ts'
+import { run } from '#cli/run.ts'
 import { readGivenCertificates } from '#cli/sim/given-certificates.ts'
+import { nameDer } from '#pki/names.ts'
 import { openForwarder } from '../../support/forwarder.ts'
 import { freePort } from '../../support/free-port.ts'
 import { MOSQUITTO, startMosquitto } from '../../support/mosquitto.ts'
 import { makePki } from '../../support/pki.ts'
+import { fakeIo } from '../../unit/cli/fake-io.ts'
 import { invariant, quick, simulated, until } from '../../support/simulation.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 
@@ -19,14 +22,14 @@ const pki = makePki({ now: Date.now() })
 const folder = temporaryFolder()
 afterAll(() => folder[Symbol.dispose]())
 let given: readonly Enrolled[]
-beforeAll(() => {
+beforeAll(async () => {
   for (const id of ['pump-1', 'pump-2', 'pump-3']) {
     const device = pki.device({ id })
     mkdirSync(join(folder.path, id))
     writeFileSync(join(folder.path, id, 'full.pem'), device.fullPem)
     writeFileSync(join(folder.path, id, 'key.pem'), device.keyPem)
   }
-  given = readGivenCertificates(folder.path, { rootPem: pki.root.pem })
+  given = await readGivenCertificates(folder.path, { rootPem: pki.root.pem })
 })
 
 /** @param answer seen by no test: what matters is who asked */
@@ -82,10 +85,34 @@ test('a plain mTLS server: gone in the middle and back again, it is only errors;
   })
 }, 20_000)
 
+test('from the command line, with nothing said: GET / of each, by certificates that have no common name', async () => {
+  const asked: string[] = []
+  const server = mtlsServer([])
+  server.on('request', ({ method, url, headers }) =>
+    asked.push(`${method} ${url} ${headers['content-length']}`),
+  )
+  await once(server.listen(0, 'localhost'), 'listening')
+  using certs = temporaryFolder()
+  for (const name of ['a', 'b']) {
+    const device = pki.device({ subjectDer: nameDer([]) })
+    writeFileSync(join(certs.path, `${name}.pem`), device.fullPem)
+    writeFileSync(join(certs.path, `${name}.key`), device.keyPem)
+  }
+  writeFileSync(join(certs.path, 'root.pem'), pki.root.pem)
+  const io = fakeIo({ cwd: certs.path })
+  const url = `https://localhost:${(server.address() as AddressInfo).port}`
+  const words = ['--target', url, '--certs', '.', '--rounds', '2', '--pace', '10ms', '--ramp', '0s', '--json']
+  const code = await run(['sim', 'run', 'calm', ...words], io)
+  server.close()
+  expect({ code, err: io.stderr() }).toEqual({ code: 0, err: '' })
+  expect(JSON.parse(io.stdout())).toMatchObject({ counts: { enrolled_given: 2, admitted_https: 4 } })
+  expect(asked).toEqual(Array(4).fill('GET / undefined'))
+})
+
 test('a server that wants another CA admits nobody: errors, and not a word of ours', async () => {
   const server = mtlsServer([])
   await once(server.listen(0, 'localhost'), 'listening')
-  const strangers = readGivenCertificates(folder.path, { rootPem: pki.root.pem }).map((each) => {
+  const strangers = (await readGivenCertificates(folder.path, { rootPem: pki.root.pem })).map((each) => {
     const other = pki.device({ id: each.deviceId, by: pki.other.devices })
     return { ...each, keyPem: other.keyPem, certificatePem: other.certPem, chainPem: '' }
   })

@@ -206,9 +206,20 @@ test('an operator suspends and revokes, in two workers: judged from the answer o
   expect(report.verdict).toEqual({ ok: true, reasons: [] })
   expect(report.run.workers).toBe(2)
   expect(report.timeline).toEqual([
-    { kind: 'suspend', at_ms: 300, lasts_ms: 700, devices: 2, detail: '2 of 2 suspended; 2 of 2 resumed' },
-    { kind: 'revoke', at_ms: 1_500, lasts_ms: null, devices: 4, detail: '4 of 4 revoked' },
+    {
+      kind: 'suspend',
+      at_ms: 300,
+      lasts_ms: 700,
+      devices: 2,
+      struck: 2,
+      detail: '2 of 2 suspended; 2 of 2 resumed',
+    },
+    { kind: 'revoke', at_ms: 1_500, lasts_ms: null, devices: 4, struck: 4, detail: '4 of 4 revoked' },
   ])
+  // ours lets nobody listen to what others publish, and the report says so
+  expect(invariant(report, 'revoked_stay_out').unobserved).toMatch(
+    /the target lets nobody listen to the topics of others \(SUBACK 128\)/,
+  )
   const stayedOut = invariant(report, 'revoked_stay_out')
   expect(stayedOut).toMatchObject({ held: true, broken: 0 })
   expect(stayedOut.checked).toBeGreaterThan(4)
@@ -307,7 +318,7 @@ test('keys and certificates are kept: the second run enrols nobody and needs no 
 
 test('our own doors as a foreign target, with certificates that are given', async () => {
   const [pump] = await Promise.all([fleet.enroll('pump-a'), fleet.enroll('pump-b')])
-  const given = readGivenCertificates(join(fleet.home, 'devices'), { rootPem: fleet.rootPem })
+  const given = await readGivenCertificates(join(fleet.home, 'devices'), { rootPem: fleet.rootPem })
   expect(given).toHaveLength(2)
   expect(given[0]?.deviceId).toBe(pump.deviceId)
   const { enroll: _, ...doors } = targets()

@@ -36,6 +36,7 @@ test('a suite is a command, its tables, and on what it ran', () => {
 | ours  | 9.00 |   9.00 |          0.900 |       0.90–0.90 |
 | nginx | 10.0 |   10.0 |              1 |                 |
 
+- 2 rounds: too few to say whether it is steady
 - without haproxy: apt-get install haproxy
 
 **MB**
@@ -44,6 +45,7 @@ test('a suite is a command, its tables, and on what it ran', () => {
 | ---- | ---: | -----: |
 | ours | 12.0 |   12.0 |
 
+- 1 round: too few to say whether it is steady
 - rounds: 1
 
 rounds: 2; node: v26.`,

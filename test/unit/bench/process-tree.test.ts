@@ -33,6 +33,33 @@ describe.runIf(onLinux)('a process tree', () => {
     expect([pidsOf(pid), cpuOfTree(pid), residentOf(pid)]).toEqual([[], 0, 0])
   })
 
+  test('what a thread took stays when it has ended, and the rest is not rounded to ticks then', async () => {
+    const code = `
+      const { Worker } = require('node:worker_threads')
+      const busy = 'for (const until = process.cpuUsage().user + 60000; process.cpuUsage().user < until;);'
+      new Worker(busy, { eval: true }).on('exit', () => {
+        process.stdout.write('ready')
+        process.stdin.on('data', () => {
+          for (let n = 0; n < 1e6; n++);
+          process.stdout.write('again')
+        })
+      })`
+    const child = spawn(process.execPath, ['-e', code], { stdio: ['pipe', 'pipe', 'inherit'] })
+    const pid = child.pid as number
+    await once(child.stdout, 'data')
+    const spent: number[] = []
+    for (let n = 0; n < 20; n += 1) {
+      child.stdin.write('.')
+      await once(child.stdout, 'data')
+      spent.push(cpuOfTree(pid))
+    }
+    child.kill()
+    await once(child, 'exit')
+    expect(spent[0]).toBeGreaterThan(60_000)
+    expect(spent).toEqual(spent.toSorted((a, b) => a - b))
+    expect(spent.filter((each) => Math.round(each) % 10_000 === 0).length).toBeLessThan(5)
+  })
+
   test('this process, as it sees itself', () => {
     const { user, system } = process.cpuUsage()
     const seen = cpuOfTree(process.pid)

@@ -97,6 +97,24 @@ describe('a verdict', () => {
     expect(verdictOf(drifting, 'theirs').unsteady).toContain('it drifts')
   })
 
+  test('a bound goes by the ratio, a limit by the figure: each must have settled by itself', () => {
+    const values = [100, 110, 120, 130, 140, 150, 200, 210, 220, 230, 240, 250]
+    const drifting = pair(values, values, 1)
+    expect(verdictOf(drifting, 'ours')).toMatchObject({ met: true, unsteady: undefined })
+    expect(verdictOf(drifting, 'ours').drifts).toContain('it drifts')
+    expect(verdictOf({ ...drifting, limits: { ours: 220 } }, 'ours').met).toBe(undefined)
+    expect(verdictOf({ ...drifting, limits: { ours: 250 } }, 'ours').met).toBe(true)
+  })
+
+  test.each([
+    [0, undefined],
+    [1, 1],
+    [11, 11],
+    [12, undefined],
+  ])('of %i rounds', (rounds, few) => {
+    expect(verdictOf(result({ variants: { ours: even(1, rounds) } }), 'ours').few).toBe(few)
+  })
+
   test('where the best counts, the ratio is of the best', () => {
     const given = result({ base: 'a', figure: 'best', variants: { a: [2, 1, 3], b: [9, 7, 5] } })
     expect(verdictOf(given, 'b')).toMatchObject({ figure: 5, ratio: 5, range: undefined })
@@ -106,10 +124,12 @@ describe('a verdict', () => {
     readonly [what: string, values: NonNullable<SuiteResult['floor']>['values'], floors: number | undefined]
   >([
     ['of all', [10, 20, 10], 2],
+    ['of rounds that are not steady', [10, 20, 10, 1, 2, 1], undefined],
     ['of each', { ours: [5, 5, 5], theirs: [1, 1, 1] }, 4],
     ['of another', { theirs: [1, 1, 1] }, undefined],
   ])('times the floor %s', (_, values, floors) => {
-    const given = result({ variants: { ours: [20, 40, 20] }, floor: { what: 'steps', values } })
+    const ours = [20, 40, 20, 20, 40, 20].slice(0, Array.isArray(values) ? values.length : 3)
+    const given = result({ variants: { ours }, floor: { what: 'steps', values } })
     expect(verdictOf(given, 'ours').floors).toBe(floors)
   })
 })

@@ -70,6 +70,19 @@ test.each<[string, RequestListener]>([
   )
 })
 
+test.each<[string, Record<string, string>, unknown]>([
+  ['an ETag: it is to be as it was read', { etag: '"7"' }, { value: { name: 'a' }, etag: '"7"' }],
+  // `*` in its place would be a change without a condition
+  ['none: nothing is found that could be changed', {}, 'target_unreachable'],
+])('what is found has %s', async (_, headers, found) => {
+  await using server = await serve((_request, response) =>
+    response.writeHead(200, headers).end('{"name":"a"}'),
+  )
+  const finding = operatorApi({ url: server.url, token: TOKEN }).find('/v1/anchors/a')
+  if (typeof found === 'string') expect((await failure(finding)).code).toBe(found)
+  else expect(await finding).toEqual(found)
+})
+
 test('nobody there: says so, with the URL and what to do', async () => {
   const error = await failure(operatorApi({ url: 'http://127.0.0.1:9', token: TOKEN }).call('GET', '/'))
   expect(error.code).toBe('target_unreachable')

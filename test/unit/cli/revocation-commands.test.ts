@@ -18,6 +18,21 @@ const NOW = Date.UTC(2026, 10, 25, 12)
 const OPERATOR = `spo1.${'a'.repeat(16)}.${'b'.repeat(43)}`
 const SERIAL = '4a'.repeat(16)
 
+/** RFC 5280 §5.3.1 */
+const REASONS = [
+  'unspecified',
+  'keyCompromise',
+  'cACompromise',
+  'affiliationChanged',
+  'superseded',
+  'cessationOfOperation',
+  'certificateHold',
+  'removeFromCRL',
+  'privilegeWithdrawn',
+  'aACompromise',
+]
+const HOLDS = new Set(['certificateHold', 'removeFromCRL'])
+
 type Asked = { readonly method: string; readonly url: string; readonly body: unknown }
 
 type Home = Disposable & {
@@ -85,6 +100,12 @@ describe('cert', () => {
     expect(io.stdout()).toMatch(new RegExp(`${SERIAL} +pump-7 +revoked .* superseded`))
   })
 
+  test('ls of one device', async () => {
+    using at = await home({ items: [certificate], next: null })
+    expect((await at.run('cert', 'ls', '--device', 'pump-7', '--after', '9')).code).toBe(0)
+    expect(at.asked).toMatchObject([{ url: '/v1/certificates?limit=100&after=9&device=pump-7' }])
+  })
+
   test('show', async () => {
     using at = await home({
       ...certificate,
@@ -104,6 +125,27 @@ describe('cert', () => {
       { method: 'POST', url: `/v1/certificates/${SERIAL}/revoke`, body: { reason: 'superseded' } },
     ])
     expect(io.stdout()).toContain('is revoked (superseded)')
+  })
+
+  test.each([
+    [['device', 'revoke', 'pump-7']],
+    [['cert', 'revoke', SERIAL]],
+    [['group', 'revoke', 'cams', '--yes']],
+    [['issuer', 'revoke', 'ab']],
+  ])('%j takes every reason of RFC 5280, but for those of holds', async (words) => {
+    const expected = REASONS.map((reason) => [reason, !HOLDS.has(reason)])
+    using at = await home(...REASONS.map(() => ({})))
+    const taken: unknown[] = []
+    for (const reason of REASONS) {
+      const before = at.asked.length
+      await at.run(...words, '--reason', reason)
+      const asked = at.asked.slice(before)
+      // an issuer is found by the beginning of its key id first
+      for (const { body } of asked.filter(({ method }) => method === 'POST'))
+        expect(body).toMatchObject({ reason })
+      taken.push([reason, asked.length > 0])
+    }
+    expect(taken).toEqual(expected)
   })
 
   test.each(['removeFromCRL', 'certificateHold'])('revoke for %s is no reason', async (reason) => {
@@ -216,6 +258,17 @@ describe('ca crl', () => {
     await at.run('ca', 'crl', '--out', 'elsewhere.crl', '--previous', 'certs/root.crl')
     expect(read(join(at.path, 'elsewhere.crl')).entries).toHaveLength(2)
   })
+
+  test.each(REASONS.map((reason) => [reason, HOLDS.has(reason) ? 2 : 0] as const))(
+    'takes every reason of RFC 5280, but for those of holds: %s',
+    async (reason, code) => {
+      using at = await home()
+      const ran = await at.run('ca', 'crl', '--first', '--revoke', '4a', '--reason', reason, '--json')
+      expect(ran.code).toBe(code)
+      if (code === 0)
+        expect(JSON.parse(ran.io.stdout())).toMatchObject({ revoked: [{ serial: '4a', reason }] })
+    },
+  )
 
   test.each([
     ['a certificate of another CA', ['--first', '--revoke', 'other.pem'], 1],

@@ -22,7 +22,10 @@ const COLLECTION: Collection<Thing> = {
   idOf: ({ id }) => id,
 }
 const ALL = [thing('aabbcc11', 'active'), thing('aabbcc22', 'offered'), thing('ddeeff33', 'offered')]
-const api = (items: readonly Thing[]): OperatorApi => ({ call: <T>() => Promise.resolve({ items } as T) })
+const api = (items: readonly Thing[]): OperatorApi => ({
+  call: <T>() => Promise.resolve({ items } as T),
+  find: () => Promise.resolve(undefined),
+})
 const find = (given: string | undefined, from: readonly string[] = [], items = ALL) =>
   findOne(api(items), COLLECTION, given, from)
 

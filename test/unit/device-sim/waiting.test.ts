@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { createGate, firstOf, pause } from '#device-sim/waiting.ts'
 
 describe('pause', () => {
@@ -14,6 +14,12 @@ describe('pause', () => {
 
   test('does not begin when a signal has fired already', async () => {
     await pause(60_000, undefined, AbortSignal.abort())
+  })
+
+  test('for a time that has passed is none, and nobody is warned of it', async () => {
+    const warn = vi.spyOn(process, 'emitWarning')
+    await pause(-60_000)
+    expect(warn).not.toHaveBeenCalled()
   })
 
   test('ends by itself, and leaves nothing', async () => {

@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { readAnchorPem } from '#enroll/anchor-pem.ts'
+import { TAG, tlv } from '#pki/der.ts'
+import { extensionDer } from '#pki/extensions.ts'
+import { OID } from '#pki/oids.ts'
 import { makeCa, makePki } from '../../support/pki.ts'
 
 const NOW = Date.UTC(2026, 10, 24, 12)
@@ -8,6 +11,13 @@ const pki = makePki({ now: NOW })
 const { root, devices } = pki
 const middle = makeCa({ name: 'Middle', now: NOW, by: root })
 const deep = makeCa({ name: 'Deep', now: NOW, by: middle, pathLength: 0 })
+const constrained = (critical: boolean) =>
+  makeCa({
+    name: 'Constrained',
+    now: NOW,
+    extraExtensions: [extensionDer(OID.nameConstraints, critical, tlv(TAG.sequence))],
+  })
+const forServers = makeCa({ name: 'Servers', now: NOW, by: root, extendedKeyUsage: [OID.serverAuth] })
 const expiredRoot = makeCa({ name: 'Old Root', now: NOW, notBefore: NOW - 9 * DAY, notAfter: NOW - DAY })
 
 describe('readAnchorPem', () => {
@@ -64,6 +74,17 @@ describe('readAnchorPem', () => {
       'a chain that the doors would not trust',
       makeCa({ name: 'Under', now: NOW, by: deep }).pem + deep.pem + middle.pem + root.pem,
       /certificate 1 \(Under.* would not be trusted: "Deep" allows 0 certificates below it/,
+    ],
+    [
+      'name constraints, which the doors could not hold against a client',
+      constrained(false).pem,
+      /certificate 1 \(Constrained.* has name constraints, which are not understood here/,
+    ],
+    ['critical ones', constrained(true).pem, /certificate 1 \(Constrained.* has name constraints/],
+    [
+      'an intermediate for servers only',
+      forServers.pem + root.pem,
+      /certificate 1 \(Servers.* may not issue client certificates: its extended key usage does not name clientAuth/,
     ],
     [
       'seventeen',

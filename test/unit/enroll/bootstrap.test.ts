@@ -20,6 +20,7 @@ import { readCertificate, signedPartSha256 } from '#pki/certificate.ts'
 import { extensionDer } from '#pki/extensions.ts'
 import { bitStringDer, childrenOf, contentOf, derOf, integerDer, readDer, TAG, tlv } from '#pki/der.ts'
 import type { Issuer } from '#pki/issuer.ts'
+import { generateKey } from '#pki/keys.ts'
 import { nameDer } from '#pki/names.ts'
 import { OID } from '#pki/oids.ts'
 import type { LiveStatus } from '#registry/registry.ts'
@@ -454,6 +455,58 @@ describe('refused', () => {
     ],
   ])('%s', (_, peer, code, detail) => {
     refused(() => ask(peer()), code, detail)
+  })
+
+  const deep = (name: string, by: TestCa | undefined, o: Partial<CaOptions> = {}): TestCa =>
+    makeCa({ name, now, ...(by && { by }), ...o })
+  const softly = { extraExtensions: [extensionDer('2.5.29.30', false, tlv(TAG.sequence))] }
+  const expired = { notBefore: now - 2 * DAY, notAfter: now - DAY }
+  const twice = generateKey('P-256')
+  test.each<[string, root: Partial<CaOptions>, middle: Partial<CaOptions>, sub: boolean, problem?: string]>([
+    ['nothing', {}, {}, true],
+    ['as many CAs as there are', { pathLength: 2 }, {}, true],
+    ['as many, none of them sent', { pathLength: 1 }, {}, false],
+    ['one fewer than with what is sent', { pathLength: 1 }, {}, true, 'certificates below it'],
+    ['any below the anchor', { pathLength: 0 }, {}, false, '"Top" allows 0 certificates below it'],
+    ['what the anchor itself forbids', {}, { pathLength: 0 }, true, '"Middle" allows 0 certificates below'],
+    [
+      'to issue client certificates',
+      { extendedKeyUsage: [OID.serverAuth] },
+      {},
+      false,
+      '"Top" may not issue',
+    ],
+    ['nothing, by any EKU', { extendedKeyUsage: [OID.anyExtendedKeyUsage] }, {}, true],
+    ['some names', softly, {}, false, '"Top" has name constraints'],
+    // each is trusted for what it is: its own dates count, and no others
+    ['nothing, and has ended', expired, {}, true],
+    ['nothing, and the anchor has ended', {}, expired, false, '"Middle" expired'],
+  ])('what the root in the same PEM forbids: %s', (_, top, between, withSub, problem) => {
+    const root = deep('Top', undefined, top)
+    const middle = deep('Middle', root, between)
+    const sub = withSub ? deep('Sub', middle) : undefined
+    const leaf = idevid({}, sub ?? middle).facts
+    const sent = sub === undefined ? [] : [sub]
+    for (const anchors of [
+      [middle, root],
+      [root, middle],
+    ])
+      for (const above of [sent, [...sent, middle], [...sent, middle, root]]) {
+        const act = () => ask(peerWith(leaf, above), {}, [group('pumps', anchors)]).group
+        if (problem === undefined) expect(act()).toBe('pumps')
+        else refused(act, 'certificate_untrusted', problem)
+      }
+  })
+
+  test('an anchor under two roots is held to the one that leaves it more', () => {
+    const roots = [deep('One', undefined, { pathLength: 1 }), deep('Two', undefined, { pathLength: 2 })]
+    const middles = roots.map((by) => deep('Middle', by, { key: twice }))
+    const sub = deep('Sub', middles[0])
+    const by = (anchors: readonly TestCa[]) =>
+      ask(peerWith(idevid({}, sub).facts, [sub]), {}, [group('pumps', anchors)]).group
+    expect(by([...middles, ...roots])).toBe('pumps')
+    expect(by([...roots, ...middles].toReversed())).toBe('pumps')
+    refused(() => by([...middles.slice(0, 1), ...roots]), 'certificate_untrusted')
   })
 
   test('an anchor too is held to what it may issue', () => {

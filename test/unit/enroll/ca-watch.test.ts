@@ -3,10 +3,14 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
+import { createAlert } from '#enroll/alerts.ts'
 import { watchAuthorities } from '#enroll/ca-watch.ts'
 import type { Anchor } from '#fleet/access.ts'
 import { GROUP_DEFAULTS, type BootstrapTrust, type EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import { DAY } from '#fleet/clock.ts'
+import { TAG, tlv } from '#pki/der.ts'
+import { extensionDer } from '#pki/extensions.ts'
+import { OID } from '#pki/oids.ts'
 import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
 import { openAuthorities, type TestAuthorities } from '../../support/authorities.ts'
@@ -25,6 +29,7 @@ type Line = {
 }
 
 const NOW = Date.UTC(2026, 10, 24, 12)
+const narrowed = extensionDer(OID.nameConstraints, false, tlv(TAG.sequence))
 
 /** A PKI whose CAs end when told. */
 const pkiOf = (rootDays: number, devicesDays: number): TestPki => {
@@ -40,11 +45,28 @@ const pkiOf = (rootDays: number, devicesDays: number): TestPki => {
   return { ...pki, root, devices }
 }
 
+/** Root, policy CA, issuer: the file of an issuer holds its own certificate and what stands above it. */
+const threeTiers = (policyDays: number): TestPki => {
+  const pki = makePki({ now: NOW })
+  const root = makeCa({ name: 'Root', now: NOW })
+  const policy = makeCa({ name: 'Policy', now: NOW, by: root, notAfter: NOW + policyDays * DAY })
+  const devices = makeCa({
+    name: 'Devices',
+    now: NOW,
+    by: policy,
+    pathLength: 0,
+    notAfter: NOW + 1_095 * DAY,
+  })
+  return { ...pki, root, devices: { ...devices, pem: devices.pem + policy.pem } }
+}
+
 const setUp = async (
   pki: TestPki,
   more: {
     readonly ttl?: number
     readonly services?: string
+    /** the file of `enroll.relay_ca` */
+    readonly relayCa?: string
     readonly every?: number
     readonly group?: EnrollmentGroup
     readonly anchor?: Anchor
@@ -67,7 +89,13 @@ const setUp = async (
   const lines: Line[] = []
   const log = createLog('enroll', 'debug', { write: (line) => lines.push(JSON.parse(line) as Line) })
   const metrics = createMetrics('enroll')
-  const config = { home, tls: { cert: join(home, 'server.pem'), key: '' } }
+  const relay = join(home, 'relay.pem')
+  if (more.relayCa !== undefined) writeFileSync(relay, more.relayCa)
+  const config = {
+    home,
+    tls: { cert: join(home, 'server.pem'), key: '' },
+    enroll: { relay_ca: more.relayCa === undefined ? undefined : relay },
+  }
   const { registry, issuers, trust, clock } = desk
   const root = pki.root.facts
   opened.use(
@@ -80,6 +108,7 @@ const setUp = async (
       clock,
       log,
       metrics,
+      alert: createAlert({ log, metrics }),
       every: more.every ?? DAY,
     }),
   )
@@ -116,6 +145,50 @@ describe('the ends of CAs', () => {
   ])('root %d days, issuer %d days', async (root, devices, told) => {
     await using watch = await setUp(pkiOf(root, devices))
     expect(watch.told()).toEqual(told)
+  })
+
+  test.each<[number, readonly unknown[]]>([
+    [90, []],
+    [40, [['warn', 'policy_ca', 'Policy', 40]]],
+    [6, [['error', 'policy_ca', 'Policy', 6]]],
+  ])('a CA between the root and the issuer, %d days', async (days, told) => {
+    await using watch = await setUp(threeTiers(days))
+    expect(watch.told()).toEqual(told)
+    const ski = watch.desk.pki.devices.facts.authorityKeyId
+    expect(await watch.metrics.text()).toContain(
+      `sallyport_ca_life_seconds{kind="policy_ca",ca="${ski}",desk="enroll"} ${days * 86_400}`,
+    )
+  })
+
+  test('one above an issuer that is retired is not spoken of: nothing ends with it', async () => {
+    const pki = threeTiers(1_000)
+    await using watch = await setUp(pki, { every: 10 })
+    const policy = makeCa({ name: 'Old Policy', now: NOW, by: pki.root, notAfter: NOW + 20 * DAY })
+    const further = makeCa({ name: 'Old', now: NOW, by: policy, pathLength: 0 })
+    watch.desk.addIssuer({ ...further, pem: further.pem + policy.pem })
+    await watch.desk.issuers.refresh()
+    const gauges = async () => (await watch.metrics.text()).match(/kind="policy_ca"/g)?.length
+    expect(await gauges()).toBe(2)
+    await watch.desk.registry.moveIssuer({
+      ski: further.ski,
+      from: ['prepared'],
+      to: 'retired',
+      now: NOW,
+      actor: 'offline',
+    })
+    await watch.desk.issuers.refresh()
+    expect(await gauges()).toBe(1)
+  })
+
+  test('the CA of gateways that relay enrolments', async () => {
+    const relay = makeCa({ name: 'Relay', now: NOW, notAfter: NOW + 40 * DAY })
+    await using watch = await setUp(pkiOf(1_000, 900), { relayCa: relay.pem })
+    expect(watch.told()).toEqual([['warn', 'relay_ca', 'Relay', 40]])
+  })
+
+  test('each is an alert, so that a rule on one metric rings', async () => {
+    await using watch = await setUp(pkiOf(60, 40))
+    expect(await watch.metrics.text()).toContain('sallyport_alerts_total{kind="ca_ending",desk="enroll"} 2')
   })
 
   test('one that is only prepared, a further server anchor, and the CA above the certificate that is presented', async () => {
@@ -207,6 +280,16 @@ describe('what others trust by our word', () => {
     expect(watch.told()).toEqual(told)
   })
 
+  test.each<[Partial<EnrollmentGroup>, readonly unknown[]]>([
+    [{}, [['warn', 'webhook_ca', 'Maker', 40]]],
+    [{ enabled: false }, []],
+  ])('a CA of the webhook, in a group that is %j', async (over, told) => {
+    const webhook = { url: 'https://hook.test', ca: makerOf(40).pem }
+    const group = { ...GROUP_DEFAULTS, name: 'asking', webhook, ...over }
+    await using watch = await setUp(pkiOf(1_000, 900), { group })
+    expect(watch.told()).toEqual(told)
+  })
+
   test.each<[string, readonly (readonly [number: number, days: number])[], string | undefined]>([
     ['a month', [[1, 30]], undefined],
     ['a week', [[1, 7]], 'warn'],
@@ -229,6 +312,10 @@ describe('what others trust by our word', () => {
     const group = bootstrapGroup({ anchors: maker.pem, crls: pems.join('') })
     await using watch = await setUp(pkiOf(1_000, 900), { group })
     expect(watch.lines.find(({ msg }) => msg.includes('bootstrap.crls'))?.level).toBe(level)
+    const count = /^sallyport_alerts_total\{kind="bootstrap_crl_stale".* (\d+)$/m.exec(
+      await watch.metrics.text(),
+    )
+    expect(count?.[1]).toBe(level === undefined ? undefined : '1')
     const [, days] = crls.at(-1) as (typeof crls)[number]
     expect(await watch.metrics.text()).toContain(
       `sallyport_bootstrap_crl_life_seconds{group="makers",desk="enroll"} ${days * 86_400}`,
@@ -257,6 +344,32 @@ test('a certificate that leads to no anchor is said: no device could verify this
   expect(stranger.lines.some(({ msg }) => msg.includes('leads to no anchor'))).toBe(true)
   await using good = await setUp(makePki({ now: NOW }))
   expect(good.lines.some(({ msg }) => msg.includes('leads to no anchor'))).toBe(false)
+})
+
+test.each<[string, Parameters<typeof makeCa>[0], readonly RegExp[]]>([
+  [
+    'is left out there is said',
+    { name: 'Root', now: NOW, extraExtensions: [narrowed] },
+    [/at the doors: anchor "a" .*"Root" has name constraints/],
+  ],
+  ['is taken there is not', { name: 'Root', now: NOW }, []],
+])('an anchor that is stored: a certificate of it that %s', async (_, ca, told) => {
+  const stored = anchor({ name: 'a', pem: makeCa(ca).pem })
+  await using watch = await setUp(pkiOf(1_000, 500), { anchor: stored })
+  const said = watch.lines.filter(({ msg }) => msg.startsWith('at the doors'))
+  expect(said.map(({ level, msg }) => [level, msg])).toEqual(
+    told.map((text) => ['warn', expect.stringMatching(text) as string]),
+  )
+})
+
+test('at start the chain is explained in words, with what stands between', async () => {
+  await using watch = await setUp(threeTiers(40))
+  expect(watch.lines[0]).toMatchObject({
+    level: 'info',
+    msg: expect.stringMatching(
+      /^Certificates are signed by "Devices" \(.*\), which was signed by "Policy" \(until .*, 40 days\), which was signed by the root "Root"/,
+    ),
+  })
 })
 
 test('at start the chain is explained in words', async () => {

@@ -42,6 +42,7 @@ const setUp = (statuses: Readonly<Record<string, LiveStatus>>, most?: number) =>
       new Map([
         ['default', { ...GROUP_DEFAULTS, name: 'default' }],
         ['strict', { ...GROUP_DEFAULTS, name: 'strict', onClone: 'suspend' }],
+        ['asking', { ...GROUP_DEFAULTS, name: 'asking', onClone: 'approval' }],
       ]),
     recordCloneSuspicion: (it: (typeof written)[number]) => {
       written.push(it)
@@ -60,13 +61,18 @@ const setUp = (statuses: Readonly<Record<string, LiveStatus>>, most?: number) =>
   return { report, written, alerts, lines, pass: (ms: number) => (now += ms) }
 }
 
-it('is written down and told, as the group says', async () => {
-  const { report, written, alerts } = setUp({ f1: good, f2: { ...good, group: 'strict' } })
-  await report(['f1', 'f1', 'f2'])
+it('is written down and told, as the group says; nobody waits for an operator here', async () => {
+  const { report, written, alerts } = setUp({
+    f1: good,
+    f2: { ...good, group: 'strict' },
+    f3: { ...good, group: 'asking' },
+  })
+  await report(['f1', 'f1', 'f2', 'f3'])
   const of = { deviceId: 'lamp-1', sign: 'takeovers', now: NOW }
   expect(written).toEqual([
     { ...of, fingerprint: 'f1', action: 'alert' },
     { ...of, fingerprint: 'f2', action: 'suspend' },
+    { ...of, fingerprint: 'f3', action: 'alert' },
   ])
   expect(alerts[0]).toEqual([
     'clone_suspected',

@@ -220,6 +220,47 @@ describe('the CRL', () => {
     await soon(() => expect(publisher.current(desk.ski)).toBeDefined())
   })
 
+  test.each([
+    ['the desk was down, and its list could not be read', 'revokedCertificates', true],
+    ['its list could not be read', 'revokedCertificates', false],
+    ['it was not signed, and the desk was down', 'signCrl', true],
+    ['it was not signed', 'signCrl', false],
+  ] as const)('has what expired while %s, however long that was, and once', async (_, verb, restarts) => {
+    const away = { now: false }
+    const unless = <T>(what: typeof verb, work: () => Promise<T>): Promise<T> =>
+      away.now && verb === what ? Promise.reject(new FleetError('registry_unavailable', 'away')) : work()
+    await using desk = await setUp((registry) => ({
+      ...registry,
+      revokedCertificates: (...asked) =>
+        unless('revokedCertificates', () => registry.revokedCertificates(...asked)),
+    }))
+    const issuer: typeof desk.issuer = {
+      ...desk.issuer,
+      signCrl: (asked) => unless('signCrl', () => desk.issuer.signCrl(asked)),
+    }
+    const deps = { ...desk.deps, issuers: () => [issuer] }
+    const { id, serial } = await desk.device()
+    await using opened = new AsyncDisposableStack()
+    let publisher = opened.use(await openCrlPublisher(deps))
+    await desk.set(id, 'revoked', 'superseded')
+    await soon(() => expect(listed(publisher, desk.ski)).toHaveProperty(serial))
+    away.now = true
+    // its certificate ends in a day, and its last CRL long before
+    desk.pass(5 * DAY)
+    await soon(() => expect(desk.lines.map(({ msg }) => msg)).toContain('crl not made'))
+    if (restarts) {
+      await publisher[Symbol.asyncDispose]()
+      publisher = opened.use(await openCrlPublisher(deps))
+    }
+    away.now = false
+    await vi.waitFor(() => expect(listed(publisher, desk.ski)).toHaveProperty(serial), {
+      timeout: 10 * SECOND,
+      interval: 5,
+    })
+    desk.pass(TTL)
+    await soon(() => expect(listed(publisher, desk.ski)).toEqual({}))
+  })
+
   test('rises from what another run left, though the clock was set back', async () => {
     await using desk = await setUp()
     const before = await openCrlPublisher(desk.deps)

@@ -248,6 +248,16 @@ describe('a bootstrap certificate', () => {
     await expect(enroll(undefined, csrOf('line-4:1'), { peer })).rejects.toThrow(refused('quota_exceeded'))
   })
 
+  it('is told of once an hour for all, where it is the hour of the group that is full', async () => {
+    await group('factory', { ...bootstrap(), quotas: { ...GROUP_DEFAULTS.quotas, certificatesPerHour: 1 } })
+    issued(await enroll(undefined, csrOf('a-1'), { peer: peerOf(idevid('a-1')) }))
+    for (const id of ['a-2', 'a-3'])
+      await expect(enroll(undefined, csrOf(id), { peer: peerOf(idevid(id)) })).rejects.toThrow(
+        refused('quota_exceeded'),
+      )
+    expect(desk.alerts.map(({ kind }) => kind)).toEqual(['quota_exceeded'])
+  })
+
   it('does not take over a device by being shared', async () => {
     await group('factory', {
       ...bootstrap({ certificatesPerCredential: 9 }),
@@ -598,6 +608,68 @@ describe('a token that is good for nothing more', () => {
       await expect(enroll(undefined, csrOf(`a-${n}`), { peer })).rejects.toThrow(refused('quota_exceeded'))
     expect((await store.registry.listRequests({ limit: 9 })).items).toHaveLength(1)
     expect(desk.alerts.map(({ kind }) => kind)).toEqual(['quota_exceeded'])
+  })
+})
+
+describe('a further use of a bound token, when what it gave has expired', () => {
+  const certificateTtl = HOUR
+  const bound = (uses: number) =>
+    token({ group: 'pumps', deviceId: deviceId('pump-1'), uses, certificateTtl, expiresAt: NOW + 90 * DAY })
+
+  it('is asked of the webhook as any new one; a repeat of what is good is not', async () => {
+    await group('pumps', { webhook })
+    const by = await bound(2)
+    const csr = csrOf('pump-1')
+    const first = issued(await enroll(by, csr))
+    store.pass(2 * HOUR)
+    desk.say({ allow: false, detail: 'not today' })
+    await expect(enroll(by, csr)).rejects.toThrow(refused('enrollment_denied'))
+    expect(await store.registry.findToken(by.id)).toMatchObject({ used: 1 })
+    desk.say({ allow: true })
+    const next = issued(await enroll(by, csr))
+    expect(next.serial).not.toBe(first.serial)
+    desk.say({ allow: false, detail: 'not today' })
+    expect(issued(await enroll(by, csr)).serial).toBe(next.serial)
+    expect(desk.asked).toHaveLength(3)
+  })
+
+  it.each([
+    ['while the yes of before is kept', 2 * HOUR],
+    ['long after it', 40 * DAY],
+  ])('waits for the operator’s yes as any new one, %s', async (_, later) => {
+    await group('pumps', { approval: true })
+    const by = await bound(2)
+    const csr = csrOf('pump-1')
+    const { requestId } = waiting(await enroll(by, csr))
+    await decide(requestId, 'approved')
+    const first = issued(await enroll(by, csr))
+    store.pass(later)
+    const again = waiting(await enroll(by, csr))
+    expect(again.requestId).not.toBe(requestId)
+    expect(waiting(await enroll(by, csr)).requestId).toBe(again.requestId)
+    await decide(again.requestId, 'approved')
+    const next = issued(await enroll(by, csr))
+    expect(next.serial).not.toBe(first.serial)
+    expect(issued(await enroll(by, csr)).serial).toBe(next.serial)
+    expect(await store.registry.findToken(by.id)).toMatchObject({ used: 2 })
+  })
+
+  it.each([
+    ['a webhook', { webhook }],
+    ['an operator', { approval: true }],
+  ])('of which there is none: %s is not asked, and it is said why', async (_, over) => {
+    await group('pumps')
+    const by = await bound(1)
+    const csr = csrOf('pump-1')
+    issued(await enroll(by, csr))
+    await group('pumps', over)
+    store.pass(2 * HOUR)
+    await expect(enroll(by, csr)).rejects.toMatchObject({
+      code: 'token_spent',
+      detail: expect.stringContaining('has expired') as string,
+    })
+    expect(desk.asked).toEqual([])
+    expect((await store.registry.listRequests({ limit: 9 })).items).toEqual([])
   })
 })
 

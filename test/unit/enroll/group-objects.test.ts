@@ -2,8 +2,11 @@ import { describe, expect, it } from 'vitest'
 import { groupToWire, readGroup } from '#enroll/group-objects.ts'
 import { DAY, HOUR } from '#fleet/clock.ts'
 import { GROUP_DEFAULTS } from '#fleet/enrollment-group.ts'
+import { TAG, tlv } from '#pki/der.ts'
+import { extensionDer } from '#pki/extensions.ts'
+import { OID } from '#pki/oids.ts'
 import type { GroupBody } from '#wire/groups.ts'
-import { makeCa, makePki } from '../../support/pki.ts'
+import { makeCa, makePki, type CaOptions } from '../../support/pki.ts'
 
 const NOW = Date.UTC(2026, 10, 24, 12)
 const pki = makePki({ now: NOW })
@@ -11,6 +14,13 @@ const factory = makeCa({ name: 'Factory', now: NOW })
 const below = makeCa({ name: 'Line', now: NOW, by: factory, pathLength: 0 })
 const past = makeCa({ name: 'Past', now: NOW, notAfter: NOW - DAY })
 const leaf = pki.device()
+const odd = (name: string, o: Partial<CaOptions>) => makeCa({ name, now: NOW, ...o })
+const forServers = odd('Servers', { extendedKeyUsage: [OID.serverAuth] })
+const forAny = odd('Any', { extendedKeyUsage: [OID.serverAuth, OID.anyExtendedKeyUsage] })
+const constrained = (critical: boolean) =>
+  odd('Narrow', { extraExtensions: [extensionDer(OID.nameConstraints, critical, tlv(TAG.sequence))] })
+const lonely = odd('Lonely', { pathLength: 0 })
+const tooDeep = odd('Deep', { by: lonely })
 
 const context = { now: NOW, webhooksReady: true }
 const read = (body: GroupBody, over = {}) => readGroup('pumps', body, { ...context, ...over })
@@ -54,6 +64,11 @@ describe('readGroup', () => {
     expect(groupToWire(group)).toEqual({ name: 'pumps', ...body })
     const { name: _, ...again } = groupToWire(group)
     expect(read(again)).toEqual(group)
+  })
+
+  it('takes an anchor for any use, and one whose root allows it', () => {
+    for (const anchors of [forAny.pem, tooDeep.pem, below.pem + factory.pem])
+      expect(read({ bootstrap: { anchors } }).bootstrap?.anchors).toBe(anchors)
   })
 
   it('lowers the usual life with the longest one', () => {
@@ -102,6 +117,26 @@ describe('readGroup', () => {
       /^bootstrap\.anchors: .*private key/,
     ],
     ['the same twice', { bootstrap: { anchors: factory.pem + factory.pem } }, /^bootstrap\.anchors: .*same/],
+    [
+      'an anchor for servers',
+      { bootstrap: { anchors: factory.pem + forServers.pem } },
+      /^bootstrap\.anchors: certificate 2 \(Servers, serial [0-9a-f]+\) may not issue client certificates/,
+    ],
+    [
+      'an anchor for some names',
+      { bootstrap: { anchors: constrained(false).pem } },
+      /^bootstrap\.anchors: certificate 1 \(Narrow, .* has name constraints/,
+    ],
+    [
+      'an anchor for some names, critically',
+      { bootstrap: { anchors: constrained(true).pem } },
+      /^bootstrap\.anchors: certificate 1 \(Narrow, .* has name constraints/,
+    ],
+    [
+      'an anchor under one that allows none',
+      { bootstrap: { anchors: tooDeep.pem + lonely.pem } },
+      /^bootstrap\.anchors: certificate 1 \(Deep, .* would not be trusted: "Lonely" allows 0 certificates below it, and there are 1$/,
+    ],
     ['no revocation list', { bootstrap: { anchors: factory.pem, crls: 'hello' } }, /^bootstrap\.crls/],
     ['plain http', { webhook: { url: 'http://hook.example/' } }, /^webhook\.url: .*https/],
     ['no URL', { webhook: { url: 'hook' } }, /^webhook\.url/],

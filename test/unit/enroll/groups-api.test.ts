@@ -153,9 +153,15 @@ describe('a claim token', () => {
     ['a longer life than the group allows', { group: 'short', cert_ttl: '2h' }, [400, 'bad_request']],
     ['a group that takes no tokens', { group: 'closed' }, [403, 'credential_not_allowed']],
     ['an id of another form', { group: 'short', device_id: 'lamp-1' }, [400, 'device_id_invalid']],
+    [
+      'an id that is no part of a DNS name',
+      { group: 'named', device_id: 'pump_7' },
+      [400, 'device_id_invalid'],
+    ],
   ])('is refused when it is made: %s', async (_, body, refusal) => {
     await put('short', { max_cert_ttl: '1h', id_template: 'pump-${csr.cn}' })
     await put('closed', { credentials: ['approval'] })
+    await put('named', { profile: { dns_names: ['${device.id}.pumps.test'] } })
     expect(said(await make(body))).toEqual(refusal)
   })
 })

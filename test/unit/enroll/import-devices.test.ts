@@ -2,6 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openOperatorApp, type OperatorApp } from '../../support/operator-app.ts'
+import { makePki } from '../../support/pki.ts'
 
 let desk: OperatorApp
 beforeEach(async () => {
@@ -91,6 +92,65 @@ describe('lines', () => {
     await desk.ask('POST', '/v1/blocked-keys', { body: { spki_sha256: [OTHER_KEY] } })
     expect(await words(line)).toEqual([word])
     expect((await desk.registry.findDevice('pump' as never))?.registeredSpki).toBe(KEY)
+  })
+})
+
+describe("the names that a line's group gives its devices", () => {
+  const group = async (name: string, body: object): Promise<void> => {
+    expect([200, 201]).toContain((await desk.ask('PUT', `/v1/groups/${name}`, { body })).statusCode)
+  }
+  beforeEach(async () => {
+    await group('pumps', { id_template: 'pump-${csr.cn}' })
+    await group('idevid', {
+      credentials: ['bootstrap'],
+      bootstrap: { anchors: makePki({ now: desk.clock() }).root.pem },
+      id_template: '${csr.cn}.${cert.serial_number}',
+    })
+    await group('hosts', { profile: { dns_names: ['${device.id}.plant.example'] } })
+    await group('orgs', { profile: { organization: 'Plant ${device.id}' } })
+  })
+
+  test.each<[string, unknown, string]>([
+    ['that of its template', { id: 'pump-7', group: 'pumps' }, 'created'],
+    ['not that of its template', { id: 'pump_7', group: 'pumps' }, 'device_id_invalid'],
+    ['a variable of a certificate stands for anything', { id: 'a.b', group: 'idevid' }, 'created'],
+    ['but not for nothing', { id: 'ab', group: 'idevid' }, 'device_id_invalid'],
+    ['good for a DNS name', { id: 'pump-7', group: 'hosts' }, 'created'],
+    ['not good for a DNS name', { id: 'pump_7', group: 'hosts' }, 'device_id_invalid'],
+    ['not good for an organization', { id: 'p'.repeat(60), group: 'orgs' }, 'device_id_invalid'],
+    ['over, and said to be', { id: 'pump_7', group: 'pumps', state: 'retired' }, 'conflict'],
+  ])('%s', async (_, line, word) => {
+    expect(await words({ id: 'before' }, line, { id: 'after' })).toEqual(['created', word, 'created'])
+  })
+
+  test('of no group: those of the first one', async () => {
+    await group('default', { id_template: 'lamp-${csr.cn}' })
+    expect(await words({ id: 'pump-1' }, { id: 'lamp-1' }, { id: 'pump-1', group: '' })).toEqual([
+      'device_id_invalid',
+      'created',
+      'device_id_invalid',
+    ])
+  })
+
+  test('of a device that is in the group already are not asked for; into another group they are', async () => {
+    await words({ id: 'a_1', group: 'orgs', tags: { site: 'x' } })
+    await group('orgs', { id_template: 'org-${csr.cn}' })
+    expect(
+      await words(
+        { id: 'a_1', group: 'orgs', tags: { site: 'x' } },
+        { id: 'a_1', tags: { site: 'y' } },
+        { id: 'a_1', group: 'pumps' },
+        { id: 'a_2', group: 'orgs' },
+      ),
+    ).toEqual(['unchanged', 'updated', 'device_id_invalid', 'device_id_invalid'])
+  })
+
+  test('the refusal says what was expected', async () => {
+    const refused = await importing({ id: 'pump_7', group: 'pumps' }, { id: 'pump_7', group: 'hosts' })
+    expect(refused).toMatchObject([
+      { detail: 'the ids of the group have the form pump-${csr.cn}' },
+      { detail: 'the device id does not fit the profile of the group hosts: dns_names is not a DNS name' },
+    ])
   })
 })
 

@@ -1,8 +1,14 @@
 /** CRLs from elsewhere: what is taken, what is not, what is given out, and who is warned. */
 
 import { describe, expect, test } from 'vitest'
+import { createAlert } from '#enroll/alerts.ts'
 import { openImportedCrls } from '#enroll/imported-crls.ts'
 import { DAY, HOUR, MINUTE } from '#fleet/clock.ts'
+import { distributionPointNameDer } from '#pki/crl.ts'
+import { TAG, tlv } from '#pki/der.ts'
+import { extensionDer } from '#pki/extensions.ts'
+import { openIssuer } from '#pki/issuer.ts'
+import { OID } from '#pki/oids.ts'
 import { toPem } from '#pki/pem.ts'
 import { readRoot, signRootCrl } from '#pki/root-crl.ts'
 import type { Registry } from '#registry/registry.ts'
@@ -10,17 +16,26 @@ import type { IssuerRecord } from '#fleet/certificate.ts'
 import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
 import { IDP, makeCrl } from '../../support/crls.ts'
-import { makeCa, makePki } from '../../support/pki.ts'
+import { makeCa, makePki, type TestCa, type TestPki } from '../../support/pki.ts'
 import { openTestRegistry } from '../../support/test-registry.ts'
 
 const ACTOR = 'operator:x'
 
-const setUp = async () => {
+/** @param make of the PKI, where it is not the usual one */
+const setUp = async (make: (now: number) => TestPki = (now) => makePki({ now })) => {
   await using opened = new AsyncDisposableStack()
   const store = opened.use(await openTestRegistry())
   const now = store.clock()
-  const pki = makePki({ now })
-  const issuer = opened.use(await pki.openIssuer())
+  const pki = make(now)
+  const issuer = opened.use(
+    await openIssuer({
+      rootPem: pki.root.pem,
+      intermediatePem: pki.devices.pem,
+      keyPem: pki.devices.keyPem,
+      statusUrl: 'http://status.test',
+      now,
+    }),
+  )
   const register = (registry: Registry, ca: typeof pki.devices) =>
     registry.registerIssuer({ ski: ca.ski, der: ca.der, spkiSha256: ca.facts.spkiSha256 }, store.clock())
   await register(store.registry, pki.devices)
@@ -28,6 +43,10 @@ const setUp = async () => {
   const metrics = createMetrics('enroll')
   const records: IssuerRecord[] = []
   const published = { here: true }
+  const log = createLog('enroll', 'info', {
+    write: (line) => lines.push(JSON.parse(line) as (typeof lines)[number]),
+  })
+  const alert = createAlert({ log, metrics })
   const open = () =>
     openImportedCrls({
       registry: store.registry,
@@ -37,10 +56,9 @@ const setUp = async () => {
         records: () => records,
       },
       clock: store.clock,
-      log: createLog('enroll', 'info', {
-        write: (line) => lines.push(JSON.parse(line) as (typeof lines)[number]),
-      }),
+      log,
       metrics,
+      alert,
     })
   const imported = opened.use(await open())
   const rootCrl = async (over: Partial<Parameters<typeof signRootCrl>[0]> = {}) =>
@@ -311,6 +329,16 @@ describe('its end', () => {
     expect(desk.imported.has(ski)).toBe(true)
   })
 
+  test('is an alert, so that a rule on one metric rings', async () => {
+    await using desk = await setUp()
+    await desk.imported.import(pem((await desk.rootCrl()).der), ACTOR)
+    desk.pass(76 * DAY)
+    using _again = await desk.open()
+    expect(await desk.metrics.text()).toContain(
+      'sallyport_alerts_total{kind="imported_crl_stale",desk="enroll"} 1',
+    )
+  })
+
   test('is a metric', async () => {
     await using desk = await setUp()
     const life = async () =>
@@ -320,5 +348,62 @@ describe('its end', () => {
     expect(await life()).toBe(String(DAY / 1_000))
     desk.pass(2 * DAY)
     expect(await life()).toBe(String(-DAY / 1_000))
+  })
+})
+
+describe('a CRL that issuers name, and that was never imported', () => {
+  /** what a certificate says of where its issuer's CRL is */
+  const naming = (url: string) => [
+    extensionDer(
+      OID.crlDistributionPoints,
+      false,
+      tlv(TAG.sequence, tlv(TAG.sequence, distributionPointNameDer(url))),
+    ),
+  ]
+  const here = ({ ski }: TestCa) => naming(`http://status.test/crl/${ski}.crl`)
+  /** root, policy CA, issuer */
+  const tree = (points: {
+    readonly policy?: (root: TestCa) => readonly Uint8Array[]
+    readonly issuer?: (policy: TestCa) => readonly Uint8Array[]
+  }) => {
+    const made: { policy?: string } = {}
+    const make = (now: number): TestPki => {
+      const pki = makePki({ now })
+      const policy = makeCa({
+        name: 'P',
+        now,
+        by: pki.root,
+        extraExtensions: points.policy?.(pki.root) ?? [],
+      })
+      const extraExtensions = points.issuer?.(policy) ?? []
+      const devices = makeCa({ name: 'D', now, by: policy, pathLength: 0, extraExtensions })
+      made.policy = policy.ski
+      return { ...pki, devices: { ...devices, pem: devices.pem + policy.pem } }
+    }
+    return { make, made }
+  }
+  const missing = ({ lines }: Awaited<ReturnType<typeof setUp>>) =>
+    lines.filter(({ msg }) => msg.includes('was never imported')).map(({ issuer }) => issuer)
+
+  test("is told of at each start, the root's and that of a CA between, until it is imported", async () => {
+    const { make, made } = tree({ policy: here, issuer: here })
+    await using desk = await setUp(make)
+    expect(missing(desk)).toEqual([made.policy, desk.pki.root.ski])
+    expect(await desk.metrics.text()).toContain(
+      'sallyport_alerts_total{kind="imported_crl_stale",desk="enroll"} 2',
+    )
+    await desk.imported.import(pem((await desk.rootCrl()).der), ACTOR)
+    desk.lines.splice(0)
+    using _again = await desk.open()
+    expect(missing(desk)).toEqual([made.policy])
+  })
+
+  test.each([
+    ['names none', {}],
+    ['names one that others serve', { policy: () => naming('http://pki.corp.test/root.crl') }],
+    ['names one of another CA', { policy: () => naming('http://status.test/crl/abcd.crl') }],
+  ])('but not where an issuer %s', async (_, points) => {
+    await using desk = await setUp(tree(points).make)
+    expect(missing(desk)).toEqual([])
   })
 })

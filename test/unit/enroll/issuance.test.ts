@@ -5,6 +5,7 @@ import { acceptCsr, issueCertificate } from '#enroll/issuance.ts'
 import { acceptRenewer, renewFor } from '#enroll/renew-device.ts'
 import { DAY, HOUR, MINUTE } from '#fleet/clock.ts'
 import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
+import { FleetError } from '#fleet/errors.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { readCertificate } from '#pki/certificate.ts'
 import { openIssuer, type Issuer } from '#pki/issuer.ts'
@@ -175,6 +176,40 @@ test('an issuer that has signed what it may in an hour signs no more, says so on
   desk.pass(HOUR)
   await enroll('a-3')
   expect(await desk.registry.findToken(token.id)).toMatchObject({ used: 3 })
+})
+
+test('a signer that has signed what it may in an hour is told of like any quota, and the same request is completed later', async () => {
+  await using inner = await pki.openIssuer({ now: NOW })
+  let full = true
+  const issuer: Issuer = {
+    ...inner,
+    issueDevice: (ask) =>
+      full
+        ? Promise.reject(
+            new FleetError('quota_exceeded', 'the signer signs 1 certificates an hour at most', {
+              retryAfter: 60,
+            }),
+          )
+        : inner.issueDevice(ask),
+  }
+  await using desk = await setUp(issuer)
+  const token = await givenToken(desk.registry)
+  const ask = {
+    ...common(desk),
+    deviceId: deviceId('a-4'),
+    credential: { kind: 'token', id: token.id },
+  } as const
+  for (let n = 0; n < 3; n += 1)
+    await expect(issueCertificate(desk.deps, ask)).rejects.toMatchObject({
+      code: 'quota_exceeded',
+      retryAfter: 60,
+    })
+  expect(desk.alerts).toEqual([
+    { kind: 'quota_exceeded', details: { actor: 'system', credential: 'token', group: 'default' } },
+  ])
+  full = false
+  expect(await issueCertificate(desk.deps, ask)).toMatchObject({ fresh: true })
+  expect(await desk.registry.findToken(token.id)).toMatchObject({ used: 1 })
 })
 
 test('an id that the profile of its group cannot hold gets no certificate and costs nothing', async () => {

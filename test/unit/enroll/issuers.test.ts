@@ -10,7 +10,7 @@ import { DAY } from '#fleet/clock.ts'
 import { CRL_TTL, openAuthorities } from '../../support/authorities.ts'
 import { ACTOR, givenToken, recordReserved, reservation } from '../../support/registry.ts'
 import { makeCa } from '../../support/pki.ts'
-import { openTestRegistry } from '../../support/test-registry.ts'
+import { openTestRegistry, type TestRegistry } from '../../support/test-registry.ts'
 
 const placeOf = (ski: string): IssuerPlace => ({
   name: ski,
@@ -27,6 +27,10 @@ const givenCertificate = async (registry: Registry, issuerSki: string, notAfter:
   const { certificate } = await registry.reserve(reservation({ kind: 'token', id }, { issuerSki, notAfter }))
   await recordReserved(registry, certificate.serial)
 }
+
+/** A CRL of this issuer is made now. */
+const givenCrl = async ({ registry, clock }: Pick<TestRegistry, 'registry' | 'clock'>, ski: string) =>
+  registry.recordCrl(ski, await registry.takeCrlNumber(ski, clock()))
 
 const setUp = async () => {
   await using opened = new AsyncDisposableStack()
@@ -158,12 +162,116 @@ describe('who is published: CRL, OCSP answers, certificate', () => {
       held?.signCrl({ number: 1n, thisUpdate: desk.clock(), nextUpdate: desk.clock() + 1, entries: [] })
     await expect(crl()).resolves.toBeDefined()
 
-    desk.pass(30 * DAY + CRL_TTL)
+    desk.pass(30 * DAY)
+    await givenCrl(desk, ski)
+    desk.pass(CRL_TTL)
+    await desk.issuers.letGo()
     expect(skis(desk.issuers.published())).toEqual([ski])
     desk.pass(1)
+    await desk.issuers.letGo()
     expect(desk.issuers.published()).toEqual([])
-    await desk.issuers.refresh()
     await expect(crl()).rejects.toMatchObject({ code: 'issuer_unusable' })
+  })
+
+  test.each([
+    ['half of a CRL later', CRL_TTL / 2],
+    ['long after, when it could be made again', 10 * DAY],
+  ])(
+    'one that is retired, in a desk that runs: from the CRL on that its last certificate stood on more, %s',
+    async (_, later) => {
+      await using desk = await setUp()
+      const { ski } = desk.pki.devices
+      await givenCertificate(desk.registry, ski, desk.clock() + DAY)
+      await desk.move(ski, 'active', 'retired')
+      await desk.issuers.refresh()
+      const look = async (ms: number) => {
+        desk.pass(ms)
+        await desk.issuers.letGo()
+        return skis(desk.issuers.published())
+      }
+      // each look comes after the end that was reckoned before it
+      expect(await look(DAY + later)).toEqual([ski])
+      // one that was begun and not signed is none
+      await desk.registry.takeCrlNumber(ski, desk.clock())
+      expect(await look(CRL_TTL + 1)).toEqual([ski])
+      await givenCrl(desk, ski)
+      expect(await look(CRL_TTL)).toEqual([ski])
+      expect(await look(1)).toEqual([])
+    },
+  )
+
+  test.each(['retired', 'revoked'] as const)(
+    'one that is %s, to its own end at the latest: nobody takes anything of it then',
+    async (state) => {
+      await using desk = await setUp()
+      const { ski, facts } = desk.pki.devices
+      await givenCertificate(desk.registry, ski, facts.notAfter)
+      await desk.move(ski, 'active', state)
+      await desk.issuers.refresh()
+      const look = async (ms: number) => {
+        desk.pass(ms)
+        await desk.issuers.letGo()
+        return skis(desk.issuers.published())
+      }
+      expect(await look(facts.notAfter - desk.clock())).toEqual([ski])
+      expect(await look(1)).toEqual([])
+    },
+  )
+
+  test('one that is retired, when the registry cannot be read: it stays', async () => {
+    await using store = await openTestRegistry()
+    await using desk = await openAuthorities(store)
+    const issuer = desk.issuers.active()
+    let locked = false
+    await using live = await openIssuers({
+      clock: store.clock,
+      crlTtl: CRL_TTL,
+      registry: {
+        ...store.registry,
+        lastExpiry: (ski) =>
+          locked
+            ? Promise.reject(new FleetError('registry_unavailable', 'locked'))
+            : store.registry.lastExpiry(ski),
+      },
+      find: () => ({ places: [placeOf(issuer.ski)], problems: [] }),
+      open: () => Promise.resolve(issuer),
+    })
+    await givenCertificate(store.registry, issuer.ski, store.clock() + DAY)
+    const { ski } = issuer
+    await store.registry.moveIssuer({
+      ski,
+      from: ['active'],
+      to: 'retired',
+      now: store.clock(),
+      actor: ACTOR,
+    })
+    await live.refresh()
+    store.pass(10 * DAY)
+    locked = true
+    await expect(live.letGo()).rejects.toMatchObject({ code: 'registry_unavailable' })
+    expect(skis(live.published())).toEqual([ski])
+  })
+
+  test('one that is retired, after an outage in which its last certificate ended: it is on one CRL more all the same', async () => {
+    await using desk = await setUp()
+    const { ski } = desk.pki.devices
+    await givenCertificate(desk.registry, ski, desk.clock() + DAY)
+    await givenCrl(desk, ski)
+    await desk.move(ski, 'active', 'retired')
+    desk.pass(10 * DAY)
+    await desk.issuers.refresh()
+    expect(skis(desk.issuers.published())).toEqual([ski])
+    await givenCrl(desk, ski)
+    const made = desk.clock()
+    desk.pass(CRL_TTL)
+    await desk.issuers.refresh()
+    expect([skis(desk.issuers.published()), desk.issuers.publishedUntil(ski)]).toEqual([
+      [ski],
+      made + CRL_TTL,
+    ])
+    desk.pass(1)
+    await desk.issuers.refresh()
+    expect(desk.issuers.published()).toEqual([])
   })
 
   test('at a start too: the key of one that was retired is opened again, while it is needed', async () => {
@@ -182,7 +290,9 @@ describe('who is published: CRL, OCSP answers, certificate', () => {
       await using again = await openAuthorities({ ...store, pki })
       expect(skis(again.issuers.published())).toEqual([pki.devices.ski])
     }
-    store.pass(DAY + CRL_TTL + 1)
+    store.pass(DAY)
+    await givenCrl(store, pki.devices.ski)
+    store.pass(CRL_TTL + 1)
     await using late = await openAuthorities({ ...store, pki })
     expect(late.issuers.published()).toEqual([])
   })
@@ -274,6 +384,7 @@ describe('states, whatever is wrong with files', () => {
       crlTtl: CRL_TTL,
       registry: {
         lastExpiry: (one) => store.registry.lastExpiry(one),
+        firstCrlFrom: (one, time) => store.registry.firstCrlFrom(one, time),
         trustVersion: (kind) => store.registry.trustVersion(kind),
         issuers: async () => {
           const read = await store.registry.issuers()

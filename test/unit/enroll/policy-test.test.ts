@@ -273,6 +273,27 @@ describe('the verdict', () => {
       { allowed: false, reason: 'origin_denied' },
     ],
     [
+      'a page of its own, at another port than 443',
+      {
+        device_id: 'pump-7',
+        host: 'A.test.:09443',
+        method: 'POST',
+        target: 'https://a.test:9443/x',
+        origin: 'https://a.test:9443',
+      },
+      { allowed: true },
+    ],
+    [
+      'a page of its own',
+      { device_id: 'pump-7', host: 'a.test:443', method: 'POST', origin: 'https://a.test' },
+      { allowed: true },
+    ],
+    [
+      'a page of another port',
+      { device_id: 'pump-7', host: 'a.test:9443', method: 'POST', origin: 'https://a.test' },
+      { allowed: false, reason: 'origin_denied' },
+    ],
+    [
       'the MQTT door',
       { device_id: 'pump-7', mqtt: { act: 'publish', topic: 'devices/pump-7/t' } },
       { allowed: true, policy: 'ours' },
@@ -315,6 +336,16 @@ describe('the verdict', () => {
         mqtt: { act: 'connect', client_id: 'pump-7', websocket: true },
       },
       { allowed: false, reason: 'origin_denied' },
+    ],
+    [
+      'MQTT from a page of its own, at another port than 443',
+      {
+        device_id: 'pump-7',
+        host: 'a.test:9443',
+        origin: 'https://a.test:9443',
+        mqtt: { act: 'connect', client_id: 'pump-7', websocket: true },
+      },
+      { allowed: true },
     ],
   ])('%s', async (_, asked, said) => {
     const answer = await ask(asked)
@@ -384,6 +415,19 @@ describe('what cannot be asked', () => {
       'not_found',
     ],
     ['a device that cannot be', { device_id: 'a/b' }, /no device a\/b/, 'not_found'],
+    [
+      'a method that no door passes on',
+      { method: 'TRACE' },
+      /^method: TRACE is passed on to no/,
+      'bad_request',
+    ],
+    [
+      'what the gateway itself answers',
+      { target: '/cdn-cgi/access/get-identity?x' },
+      /^target: below \/cdn-cgi\/access\/ the gateway itself answers/,
+      'bad_request',
+    ],
+    ['the same to a servlet', { target: '/cdn-cgi;a/access/x' }, /^target: below/, 'bad_request'],
     ['a service token that is not here', { service_token_id: 'x' }, /no service token x/, 'not_found'],
   ] as const)('%s', async (_, asked, detail, code) => {
     await expect(ask(asked)).rejects.toThrow(refusal(detail, code))

@@ -67,6 +67,12 @@ const setUp = async (group: Partial<EnrollmentGroup> = {}) => {
     renew,
     next,
     confirm,
+    actions: () => alerts.map(({ details }) => details['action']),
+    audited: async () =>
+      (await registry.listAudit({ limit: 1_000 })).items
+        .filter(({ action }) => action === 'device.clone_suspected')
+        .map(({ details }) => details?.['action']),
+    requests: async () => (await registry.listRequests({ limit: 10 })).items.length,
     told: () => alerts.filter(({ kind }) => kind === 'clone_suspected').length,
     device: () => registry.findDevice(id),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
@@ -96,6 +102,39 @@ test('and its group does with the device what it does', async () => {
   expect(await desk.device()).toMatchObject({ state: 'suspended' })
   await refused(desk.renew(first), 'device_suspended')
 })
+
+type Desk = Awaited<ReturnType<typeof setUp>>
+test.each<[string, (desk: Desk, copy: CertificateFacts) => Promise<void>, string, number]>([
+  ['that has its place still', async (desk, first) => void (await desk.next(first)), 'approval', 1],
+  [
+    'that slept through two renewals',
+    async (desk, first) => void (await desk.next(await desk.next(first))),
+    'alert',
+    0,
+  ],
+  [
+    'that has expired',
+    async (desk, first) => {
+      await desk.next(first)
+      desk.pass(30 * DAY + HOUR)
+    },
+    'alert',
+    0,
+  ],
+])(
+  'where an operator is to decide about copies: one by a certificate %s',
+  async (_which, given, action, requests) => {
+    await using desk = await setUp({ onClone: 'approval' })
+    const first = await desk.enroll()
+    await given(desk, first)
+    await expect(desk.renew(first)).rejects.toThrow()
+    expect([desk.actions(), await desk.audited(), await desk.requests()]).toEqual([
+      [action],
+      [action],
+      requests,
+    ])
+  },
+)
 
 test('no alarm: revoked by an operator, or the key is the successor’s', async () => {
   await using desk = await setUp({ onClone: 'suspend' })

@@ -45,7 +45,20 @@ describe('/v1/certificates', () => {
     expect(await only('state=live')).toEqual([made[2], made[0]])
     expect(await only(`issuer=${ISSUER}`)).toHaveLength(3)
     expect(await only('issuer=ab')).toEqual([])
-    for (const query of ['state=intended', 'limit=0', 'after=x', 'issuer=XY'])
+    const { device_id: id } = (await desk.ask('GET', `/v1/certificates/${made[1]}`)).json<{
+      device_id: string
+    }>()
+    expect(await only(`device=${id}`)).toEqual([made[1]])
+    expect(await only(`device=${id}&state=live`)).toEqual([])
+    expect(await only('device=nobody')).toEqual([])
+    for (const query of [
+      `device=${'x'.repeat(65)}`,
+      'device=',
+      'state=intended',
+      'limit=0',
+      'after=x',
+      'issuer=XY',
+    ])
       expect((await desk.ask('GET', `/v1/certificates?${query}`)).statusCode, query).toBe(400)
   })
 
@@ -85,17 +98,14 @@ describe('/v1/certificates', () => {
     expect(again.json<object>()).toMatchObject({ revocation_reason: 'keyCompromise' })
   })
 
-  test.each(['certificateHold', 'removeFromCRL', 'cACompromise', 'aACompromise', ''])(
-    'refuses the reason %s',
-    async (reason) => {
-      const { certificate } = await enrol()
-      const answer = await desk.ask('POST', `/v1/certificates/${certificate.serial}/revoke`, {
-        body: { reason },
-      })
-      expect(answer.statusCode).toBe(400)
-      expect(desk.registry.serialStatus(ISSUER, certificate.serial)).toEqual({ status: 'good' })
-    },
-  )
+  test.each(['certificateHold', 'removeFromCRL', ''])('refuses the reason %s', async (reason) => {
+    const { certificate } = await enrol()
+    const answer = await desk.ask('POST', `/v1/certificates/${certificate.serial}/revoke`, {
+      body: { reason },
+    })
+    expect(answer.statusCode).toBe(400)
+    expect(desk.registry.serialStatus(ISSUER, certificate.serial)).toEqual({ status: 'good' })
+  })
 
   test('a serial that is not there cannot be revoked', async () => {
     expect((await desk.ask('POST', `/v1/certificates/${'4a'.repeat(16)}/revoke`)).statusCode).toBe(404)

@@ -1,11 +1,12 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
+import type { AccessSnapshot } from '#fleet/access.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { Peer } from '#fleet/peer.ts'
 import { createAccessReader, createAdmission } from '#gateway/admission.ts'
 import { createAnonymousLines } from '#gateway/anonymous-lines.ts'
 import type { Anchors } from '#gateway/anchors.ts'
-import type { Decision } from '#policy/decision.ts'
+import type { Allowed, Decision } from '#policy/decision.ts'
 import { createLog } from '#runtime/log.ts'
 import { createMetrics } from '#runtime/metrics.ts'
 import { application, policy } from '../../support/registry.ts'
@@ -26,19 +27,21 @@ const open = (broken: { registry?: Error; standing?: Error } = {}) => {
     write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>),
   })
   const metrics = createMetrics('gateway')
-  const snapshot = {
-    version: 1,
-    anchors: [],
-    applications: [application({ hostnames: ['a.test'] })],
-    policies: [policy()],
-    ruleGroups: [],
+  const access: { snapshot: AccessSnapshot } = {
+    snapshot: {
+      version: 1,
+      anchors: [],
+      applications: [application({ hostnames: ['a.test'] })],
+      policies: [policy()],
+      ruleGroups: [],
+    },
   }
   const reads = { access: 0 }
   const registry = {
     access: () => {
       reads.access += 1
       if (broken.registry !== undefined) throw broken.registry
-      return snapshot
+      return access.snapshot
     },
     status: () => undefined,
   }
@@ -48,20 +51,19 @@ const open = (broken: { registry?: Error; standing?: Error } = {}) => {
       return { kind: 'absent' }
     },
   } as unknown as Anchors
-  const access = createAccessReader(registry, () => {})
-  const anonymousLines = createAnonymousLines(log, 2)
   const admission = createAdmission({
-    access,
+    access: createAccessReader(registry, () => {}),
     registry,
     anchors,
     clock: () => 0,
     log,
     metrics,
-    anonymousLines,
+    anonymousLines: createAnonymousLines(log, 'refused', 2),
+    bypassLines: createAnonymousLines(log, 'by a bypass', 2),
     sessionDuration: 0,
     epoch: () => 7,
   })
-  return { admission, lines, metrics, broken, reads }
+  return { admission, lines, metrics, broken, reads, access }
 }
 
 describe('judging', () => {
@@ -97,16 +99,18 @@ describe('judging', () => {
   })
 })
 
+const admitted: Allowed = {
+  allow: true,
+  identity: { kind: 'device', id: 'lamp-1' as DeviceId, group: '', tags: {} },
+  application: application({ name: 'example' }),
+  policy: 'valid',
+  notAfter: 0,
+  plan: { duration: 0, binding: 'certificate' },
+}
+const passed: Allowed = { ...admitted, identity: { kind: 'none' }, policy: 'everybody' }
+
 describe('recording: one line, one count', () => {
   const refused: Decision = { allow: false, reason: 'policy_denied' }
-  const admitted: Decision = {
-    allow: true,
-    identity: { kind: 'device', id: 'lamp-1' as DeviceId, group: '', tags: {} },
-    application: application({ name: 'example' }),
-    policy: 'valid',
-    notAfter: 0,
-    plan: { duration: 0, binding: 'certificate' },
-  }
   test.each([
     [
       'https',
@@ -196,20 +200,128 @@ test('report-only policies are counted by what they would have changed', async (
   expect(text).not.toContain('outcome="would_deny"')
 })
 
-test('whoever passes by a bypass is nobody: few lines, and every count', async () => {
+test('whoever passes by a bypass is nobody: few lines, every count, and no refusal loses its line by it', async () => {
   const { admission, lines, metrics } = open()
-  const decision = {
-    allow: true,
-    identity: { kind: 'none' },
-    application: application({ name: 'public' }),
-    policy: 'everybody',
-    notAfter: Infinity,
-    plan: { duration: 0, binding: 'certificate' },
-  } as const
-  for (let at = 0; at < 5; at += 1) admission.record(peer, ask, decision, `r-${at}`)
+  for (let at = 0; at < 5; at += 1) admission.record(peer, ask, passed, `r-${at}`)
   expect(lines.length).toBe(2)
-  expect(lines[0]).toMatchObject({ reason: 'allowed', application: 'public', policy: 'everybody' })
+  expect(lines[0]).toMatchObject({ reason: 'allowed', application: 'example', policy: 'everybody' })
+  for (let at = 0; at < 5; at += 1)
+    admission.record(peer, ask, { allow: false, reason: 'certificate_required' }, `no-${at}`)
+  expect(lines.slice(2).map((line) => line['request_id'])).toEqual(['no-0', 'no-1'])
   expect(await metrics.text()).toContain('reason="allowed",desk="gateway"} 5')
+})
+
+describe('what stands, and would be refused by a report-only policy', () => {
+  const denied: Allowed = { ...admitted, wouldDeny: 'draft' }
+  const written = (over: object, groups: AccessSnapshot['ruleGroups'] = []) => ({
+    policies: [policy({ name: 'draft', ...over })],
+    ruleGroups: groups,
+  })
+  const group = (include: AccessSnapshot['ruleGroups'][number]['include'], name = 'some') => ({
+    name,
+    include,
+    require: [],
+    exclude: [],
+  })
+  const byGroup = { exclude: [{ group: { id: 'some' } }] }
+  /** What was said first, then each later look: what the access rules are then, the verdict, and whether that is a line. */
+  test.each<[string, Allowed, readonly (readonly [Partial<AccessSnapshot>, Allowed, boolean])[]]>([
+    ['nobody is against it', admitted, [[written({}), admitted, false]]],
+    [
+      'from now on, and once however often it is judged',
+      admitted,
+      [
+        [written({}), denied, true],
+        [written({}), denied, false],
+        [{ anchors: [] }, denied, false],
+      ],
+    ],
+    ['it was said when it came', denied, [[{ version: 2 }, denied, false]]],
+    [
+      'by another policy',
+      admitted,
+      [
+        [written({}), denied, true],
+        [written({}), { ...admitted, wouldDeny: 'other' }, true],
+      ],
+    ],
+    [
+      'by the same one, written otherwise',
+      denied,
+      [
+        [written({ include: [{ everyone: {} }] }), denied, true],
+        [written({ include: [{ everyone: {} }] }), denied, false],
+      ],
+    ],
+    [
+      'by one whose rule group is written otherwise',
+      admitted,
+      [
+        [written(byGroup, [group([])]), denied, true],
+        [written(byGroup, [group([{ everyone: {} }])]), denied, true],
+      ],
+    ],
+    [
+      'beside a rule group that it does not name',
+      denied,
+      [
+        [written({}, [group([])]), denied, false],
+        [written(byGroup, [group([])]), denied, true],
+        [written(byGroup, [group([]), group([{ everyone: {} }], 'other')]), denied, false],
+      ],
+    ],
+    [
+      'not in between',
+      admitted,
+      [
+        [written({}), denied, true],
+        [written({}), admitted, false],
+        [written({}), denied, true],
+      ],
+    ],
+  ])('%s', async (_, first, looks) => {
+    const { admission, lines, metrics, access } = open()
+    access.snapshot = { ...access.snapshot, ...written({}) }
+    admission.judge(peer, ask)
+    let reported = admission.record(peer, ask, first, 'first')
+    lines.length = 0
+    for (const [at, [over, decision]] of looks.entries()) {
+      access.snapshot = { ...access.snapshot, ...over }
+      admission.judge(peer, ask)
+      reported = admission.recordAgain(peer, ask, decision, reported, () => `look-${at}`)
+    }
+    const said = looks.flatMap(([, , says], at) => (says ? [`look-${at}`] : []))
+    expect(lines.map((line) => line['request_id'])).toEqual(said)
+    for (const line of lines)
+      expect(line).toMatchObject({ msg: 'stays', reason: 'allowed', would_deny: expect.any(String) })
+    const text = await metrics.text()
+    // it was let in once
+    expect(text).toContain('sallyport_decisions_total{door="https",reason="allowed",desk="gateway"} 1')
+    const counted = said.length + (first.wouldDeny === undefined ? 0 : 1)
+    expect(/outcome="would_deny",desk="gateway"\} (\d+)/.exec(text)?.[1]).toBe(
+      counted === 0 ? undefined : `${counted}`,
+    )
+  })
+  test('of nobody there are few lines', () => {
+    const { admission, lines } = open()
+    for (let at = 0; at < 5; at += 1)
+      admission.recordAgain(peer, ask, { ...passed, wouldDeny: 'draft' }, undefined, () => `look-${at}`)
+    expect(lines).toHaveLength(2)
+  })
+  test('what is recorded asks the registry nothing, and makes no id for a line that is not there', () => {
+    const { admission, lines, reads, broken } = open()
+    admission.judge(peer, ask)
+    const { access } = reads
+    broken.registry = new Error('locked')
+    const newId = vi.fn(() => 'look')
+    const reported = admission.record(peer, ask, denied, 'first')
+    expect(admission.recordAgain(peer, ask, denied, reported, newId)).toBe(reported)
+    expect(admission.recordAgain(peer, ask, admitted, reported, newId)).toBeUndefined()
+    expect(newId).not.toHaveBeenCalled()
+    admission.recordAgain(peer, ask, denied, undefined, newId)
+    expect(lines.map((line) => line['request_id'])).toEqual(['first', 'look'])
+    expect(reads.access).toBe(access)
+  })
 })
 
 test('a snapshot is compiled once, and its problems are told once', () => {

@@ -15,7 +15,7 @@ const open = () => {
   const log = createLog('gateway', 'info', {
     write: (line) => void said.push(JSON.parse(line) as Record<string, unknown>),
   })
-  const lines = createAnonymousLines(log, 3)
+  const lines = createAnonymousLines(log, 'more', 3)
   return { lines, said, take: (count: number) => Array.from({ length: count }, () => lines.take()) }
 }
 
@@ -24,7 +24,7 @@ test('so many a minute, and one line for the rest', () => {
   expect(take(5)).toEqual([true, true, true, false, false])
   expect(said).toEqual([])
   vi.advanceTimersByTime(MINUTE)
-  expect(said).toMatchObject([{ left_out: 2 }])
+  expect(said).toMatchObject([{ left_out: 2, msg: 'more' }])
   expect(take(2)).toEqual([true, true])
   vi.advanceTimersByTime(MINUTE)
   expect(said).toHaveLength(1)

@@ -13,10 +13,12 @@ import {
   type PkiPaths,
 } from '#pki/ceremony.ts'
 import { verifyChain } from '#pki/chain.ts'
+import { TAG, tlv } from '#pki/der.ts'
+import { extensionDer } from '#pki/extensions.ts'
 import { openIssuer } from '#pki/issuer.ts'
 import { OID } from '#pki/oids.ts'
 import { judgeClientLeaf, judgeGatewayLeaf } from '#policy/keys.ts'
-import { makeCa } from '../../support/pki.ts'
+import { makeCa, type CaOptions } from '../../support/pki.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 
 const now = Date.UTC(2026, 10, 24, 8)
@@ -299,6 +301,10 @@ describe('the certificate of a gateway', () => {
 })
 
 describe('createIntermediate', () => {
+  const rootWith = (o: Partial<CaOptions>) => {
+    const { pem, keyPem } = makeCa({ name: 'Own Root', now, ...o })
+    return { rootPem: pem, rootKeyPem: keyPem }
+  }
   const further = async (
     paths: PkiPaths,
     changes: Partial<Parameters<typeof createIntermediate>[0]> = {},
@@ -392,6 +398,27 @@ describe('createIntermediate', () => {
       () => Promise.resolve({ now: now + 30_000 * DAY }),
       'issuer_unusable',
       /expired/,
+    ],
+    [
+      'a root that may not make one for clients',
+      () => Promise.resolve(rootWith({ extendedKeyUsage: [OID.serverAuth] })),
+      'issuer_unusable',
+      /"Own Root" may not issue client certificates: its extended key usage does not name clientAuth/,
+    ],
+    [
+      'a root for some names',
+      () =>
+        Promise.resolve(
+          rootWith({ extraExtensions: [extensionDer(OID.nameConstraints, false, tlv(TAG.sequence))] }),
+        ),
+      'issuer_unusable',
+      /"Own Root" has name constraints/,
+    ],
+    [
+      'a root that may have no CA below it',
+      () => Promise.resolve(rootWith({ pathLength: 0 })),
+      'issuer_unusable',
+      /"Own Root" allows 0 certificates below it/,
     ],
     [
       'a passphrase that is too short',

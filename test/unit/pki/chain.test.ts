@@ -126,6 +126,13 @@ describe('verifyChain', () => {
     expect(verify(o)).toBe(expected)
   })
 
+  test('a root that the pool has too is what the caller says of it', () => {
+    const below = makeCa({ name: 'Below', now, by: pki.root })
+    const narrowed = { ...root, pathLength: 0 }
+    const o = { leaf: pki.device({ by: below }).facts, pool: [below.facts, root], roots: [narrowed] }
+    expect(verify(o)).toBe('"Test Root" allows 0 certificates below it, and there are 1')
+  })
+
   test('a SHA-1 root is trusted for what it is', () => {
     const old = makeCa({ name: 'Old', now, sha1: true })
     expect(verify({ leaf: pki.device({ by: old }).facts, roots: [old.facts] })).toBe('device-1 < Old')

@@ -7,6 +7,7 @@ import { FleetError } from '#fleet/errors.ts'
 import { criticalExtensionsOf, readCertificate } from '#pki/certificate.ts'
 import { issuedBy, verifyChain } from '#pki/chain.ts'
 import { bitStringDer, oidDer, TAG, tlv } from '#pki/der.ts'
+import { extensionDer } from '#pki/extensions.ts'
 import { openIssuer, type Issuer } from '#pki/issuer.ts'
 import { generateKey, spkiDer } from '#pki/keys.ts'
 import { OID } from '#pki/oids.ts'
@@ -155,6 +156,9 @@ const open = (ca: TestCa, changes: Partial<Parameters<typeof openIssuer>[0]> = {
     ...changes,
   })
 
+const NAMES = extensionDer(OID.nameConstraints, false, tlv(TAG.sequence))
+const CRITICAL_NAMES = extensionDer(OID.nameConstraints, true, tlv(TAG.sequence))
+
 describe('openIssuer', () => {
   test('knows its chain', async () => {
     const upper = makeCa({ name: 'Upper', now, by: pki.root })
@@ -212,7 +216,22 @@ describe('openIssuer', () => {
     [
       'for servers only',
       { extendedKeyUsage: [OID.serverAuth] },
-      'the intermediate is limited to purposes that leave clientAuth out',
+      'the intermediate may not issue client certificates: its extended key usage does not name clientAuth',
+    ],
+    [
+      'for anything, which OpenSSL does not take for clients',
+      { extendedKeyUsage: [OID.anyExtendedKeyUsage] },
+      'the intermediate may not issue client certificates: its extended key usage does not name clientAuth',
+    ],
+    [
+      'for some names',
+      { extraExtensions: [NAMES] },
+      'the intermediate has name constraints, which are not understood here',
+    ],
+    [
+      'for some names, critically',
+      { extraExtensions: [CRITICAL_NAMES] },
+      'the intermediate has name constraints, which are not understood here',
     ],
     [
       'named by 33 octets',
@@ -252,6 +271,38 @@ describe('openIssuer', () => {
   ])('an intermediate that is %s', async (_, options, expected) => {
     const ca = makeCa({ name: 'Devices', now, by: pki.root, pathLength: 0, ...options })
     expect(await refusal(open(ca))).toBe(`issuer_unusable: ${expected}`)
+  })
+
+  test.each<[string, Partial<CaOptions>, problem: string]>([
+    [
+      'for servers',
+      { extendedKeyUsage: [OID.serverAuth] },
+      'may not issue client certificates: its extended key usage does not name clientAuth',
+    ],
+    [
+      'for anything',
+      { extendedKeyUsage: [OID.anyExtendedKeyUsage] },
+      'may not issue client certificates: its extended key usage does not name clientAuth',
+    ],
+    ['for some names', { extraExtensions: [NAMES] }, 'has name constraints, which are not understood here'],
+    [
+      'for some names, critically',
+      { extraExtensions: [CRITICAL_NAMES] },
+      'has a critical extension 2.5.29.30 that is not understood here',
+    ],
+  ])('under a CA that is %s: a root, or one between', async (_, odd, problem) => {
+    const expected = (name: string) =>
+      `issuer_unusable: the intermediate does not verify to the root: "${name}" ${problem}`
+    const root = makeCa({ name: 'Narrow Root', now, ...odd })
+    const direct = makeCa({ name: 'Devices', now, by: root, pathLength: 0 })
+    expect(await refusal(open(direct, { rootPem: root.pem }))).toBe(expected('Narrow Root'))
+    const upper = makeCa({ name: 'Upper', now, by: pki.root, ...odd })
+    const ca = makeCa({ name: 'Devices', now, by: upper, pathLength: 0 })
+    const pem = ca.pem + upper.pem
+    expect(await refusal(open(ca, { intermediatePem: pem }))).toBe(expected('Upper'))
+    // the same CA with a certificate that says nothing of the kind
+    const plain = makeCa({ name: 'Upper', now, by: pki.root, key: upper })
+    expect(await refusal(open(ca, { intermediatePem: pem + plain.pem }))).toBe('opened')
   })
 
   const short = makeCa({ name: 'Root', now, pathLength: 0 })

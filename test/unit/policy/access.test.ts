@@ -316,6 +316,7 @@ describe('order', () => {
     serviceToken: undefined,
   }
   const token: Subject = { ...device, certificate: undefined, serviceToken: 't1' }
+  const both: Subject = { ...device, serviceToken: 't1' }
   const nobody: Subject = { ...device, certificate: undefined }
   const mqtt: Subject = { ...device, door: 'mqtt' }
   const no: Partial<Policy> = { include: [{ common_name: { common_name: 'x' } }] }
@@ -333,6 +334,10 @@ describe('order', () => {
     ['but for bypass', [p('s', 'non_identity'), p('b', 'bypass')], nobody, 'b'],
     ['no bypass over MQTT', [p('b', 'bypass'), p('a', 'allow')], mqtt, 'a'],
     ['a service token is not allowed in', [p('a', 'allow')], token, undefined],
+    ['nor is a certificate beside it', [p('a', 'allow')], both, undefined],
+    ['Service Auth lets both in', [p('a', 'allow'), p('s', 'non_identity')], both, 's'],
+    ['and so does a bypass', [p('a', 'allow'), p('b', 'bypass')], both, 'b'],
+    ['deny is about both', [p('a', 'allow'), p('d', 'deny')], both, 'd'],
     ['Service Auth lets it in', [p('a', 'allow'), p('s', 'non_identity')], token, 's'],
     ['deny keeps it out', [p('a', 'allow'), p('d', 'deny')], token, 'd'],
     ['report-only has no effect', [p('d', 'deny', { reportOnly: true }), p('a', 'allow')], device, 'a'],

@@ -344,6 +344,7 @@ const rows: readonly (readonly [what: string, Over, Denial])[] = [
     { ...NO_CERTIFICATE, ask: get('/machines/x'), serviceToken: { ...GOOD_TOKEN, id: 't2' } },
     'policy_denied',
   ],
+  ['one beside a certificate there', { ask: get('/devices/x'), serviceToken: GOOD_TOKEN }, 'policy_denied'],
   ['a device where service tokens are let in', { ask: get('/machines/x') }, 'policy_denied'],
   [
     'not one that is bypassed',
@@ -464,6 +465,25 @@ const rows: readonly (readonly [what: string, Over, Denial])[] = [
   [
     'a second request, by a service token',
     { ...NO_CERTIFICATE, serviceToken: GOOD_TOKEN, ask: get('/machines/x', 'a.test', { first: false }) },
+    'handshake_not_fresh',
+  ],
+  [
+    'the same where sessions are had, beside a certificate or not',
+    {
+      ...NO_CERTIFICATE,
+      sessionDuration: HOUR,
+      serviceToken: GOOD_TOKEN,
+      ask: get('/machines/x', 'a.test', { first: false, handshakeAt: NOW }),
+    },
+    'handshake_not_fresh',
+  ],
+  [
+    'a service token in a session',
+    {
+      serviceToken: GOOD_TOKEN,
+      session: GOOD_SESSION,
+      ask: get('/day/x', 'a.test', { first: false, handshakeAt: NOW }),
+    },
     'handshake_not_fresh',
   ],
   [
@@ -677,15 +697,14 @@ describe('admitted', () => {
     ],
     ['a session alone, to its last moment', longSession(NOW - HOUR + 1), device, 'valid'],
     [
-      'a service token on an old connection, which had no session to begin with',
+      'a service token beside a certificate, and a session that is forged',
       {
-        ...NO_CERTIFICATE,
-        sessionDuration: HOUR,
         serviceToken: GOOD_TOKEN,
-        ask: get('/machines/x', 'a.test', { first: false, handshakeAt: NOW - HOUR }),
+        session: { kind: 'refused', reason: 'token_invalid' },
+        ask: get('/day/x', 'a.test', { handshakeAt: NOW }),
       },
-      { kind: 'service' },
-      'machines',
+      device,
+      'valid',
     ],
     [
       'a token that nobody asks for, as there are no sessions',
@@ -713,6 +732,16 @@ describe('what is not looked at', () => {
     [
       'a session beside a service token',
       { ...NO_CERTIFICATE, ask: get('/bearer/x'), serviceToken: GOOD_TOKEN },
+      'session',
+    ],
+    [
+      'a session beside a service token and its certificate',
+      { ask: get('/day/x'), serviceToken: GOOD_TOKEN },
+      'session',
+    ],
+    [
+      'a session beside a service token that is none',
+      { ask: get('/day/x'), serviceToken: { kind: 'refused' } },
       'session',
     ],
   ])('%s', (_, over, what) => {

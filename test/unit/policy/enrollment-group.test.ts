@@ -7,6 +7,7 @@ import {
   grantedTtl,
   judgeEnrollment,
   judgeForm,
+  judgeName,
   nameInGroup,
   type GroupAsk,
   type KnownDevice,
@@ -176,6 +177,23 @@ describe('judgeForm', () => {
     const verdict = judgeForm('x-${csr.cn}-secret', 'lamp' as DeviceId, undefined, by)
     expect(verdict.ok).toBe(false)
     expect(JSON.stringify(verdict).includes('secret')).toBe(told)
+  })
+})
+
+describe('judgeName: could a device of that name enrol into the group at all', () => {
+  const profile = { ...GROUP_DEFAULTS.profile, dnsNames: ['${device.id}.pumps.example'] }
+  it.each([
+    ['neither template nor profile', {}, 'a_1', undefined],
+    ['another form, which is told', { idTemplate: 'pump-${csr.cn}' }, 'lamp-1', /form pump-/],
+    ['a profile that cannot say it', { profile }, 'a_1', /profile of the group pumps: dns_names is not/],
+    ['both, and both do', { idTemplate: 'pump-${csr.cn}', profile }, 'pump-1', undefined],
+  ])('%s', (_, over, id, problem) => {
+    const verdict = judgeName(group(over), id as DeviceId)
+    expect(verdict).toEqual(
+      problem === undefined
+        ? { ok: true }
+        : { ok: false, reason: 'device_id_invalid', detail: expect.stringMatching(problem) as string },
+    )
   })
 })
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { DEVICE_STATES } from '#fleet/device.ts'
-import { DEVICE_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
+import { GIVEN_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
 import { DEVICE_VERB_NAMES, judgeDeviceChange } from '#policy/revocation.ts'
 
 const NO = 'conflict'
@@ -52,7 +52,7 @@ describe('judgeDeviceChange', () => {
   )
 
   it('revoke of a retired device for any other reason is refused', () => {
-    for (const reason of DEVICE_REVOCATION_REASONS.filter((each) => each !== 'keyCompromise'))
+    for (const reason of GIVEN_REVOCATION_REASONS.filter((each) => each !== 'keyCompromise'))
       expect(judgeDeviceChange('revoke', 'retired', reason)).toMatchObject({ ok: false, reason: NO })
   })
 

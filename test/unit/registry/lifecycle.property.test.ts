@@ -9,7 +9,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { DAY, HOUR, MINUTE, SECOND } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
-import type { DeviceState } from '#fleet/device.ts'
+import { DEVICE_TRANSITIONS, type DeviceState, type Mover } from '#fleet/device.ts'
 import { CLONE_ACTIONS, FIRST_GROUP } from '#fleet/enrollment-group.ts'
 import { FleetError } from '#fleet/errors.ts'
 import type { CertificateRecord } from '#fleet/certificate.ts'
@@ -51,7 +51,12 @@ const state = fc.constantFrom<DeviceState>(
 
 /** One thing that somebody does. Certificates, tokens and reservations are picked among those there are. `stray`: with another's key. */
 const steps = {
-  token: fc.record({ bound: fc.option(device, { nil: undefined }), uses: fc.integer({ min: 1, max: 2 }) }),
+  // of 90 days: outlives what it gave
+  token: fc.record({
+    bound: fc.option(device, { nil: undefined }),
+    uses: fc.integer({ min: 1, max: 2 }),
+    days: fc.constantFrom(1, 1, 90),
+  }),
   enrol: fc.record({ token: index, device, key, stray: seldom, record: mostly }),
   renew: fc.record({ certificate: index, device, key, stray: seldom, late: fc.boolean(), record: mostly }),
   record: fc.record({ reserved: index }),
@@ -83,6 +88,12 @@ const WEIGHTS: Readonly<Record<keyof Steps, number>> = {
   block: 1,
   pass: 4,
 }
+/** In whose name a step moves a device from state to state; any other step moves none. */
+const MOVES: Partial<Readonly<Record<keyof Steps, readonly Mover[]>>> = {
+  enrol: ['enrolment', 'bound_token'],
+  move: ['operator'],
+  suspect: ['clone_suspected'],
+}
 type Step = { [K in keyof Steps]: { readonly do: K; readonly it: Steps[K] } }[keyof Steps]
 const step = fc.oneof(
   ...(Object.keys(steps) as (keyof Steps)[]).map((name) => ({
@@ -96,6 +107,9 @@ type Row = {
   readonly device_id: string
   readonly issuer_ski: string
   readonly spki_sha256: string
+  readonly credential_kind: string
+  readonly credential: string
+  readonly reserved_at: number
   readonly state: string
   readonly not_after: number
   readonly fingerprint: string | null
@@ -138,6 +152,9 @@ afterAll(async () => {
 })
 
 /** A few devices, an issuer and a clock of their own: runs do not see each other. */
+/** Moves that were seen, in all stories. */
+const moved = new Set<string>()
+
 const createWorld = async () => {
   const issuer = createHash('sha1')
     .update(`issuer ${(runs += 1)}`)
@@ -182,8 +199,8 @@ const createWorld = async () => {
   }
 
   const acts: { readonly [K in keyof Steps]: (it: Steps[K]) => Promise<unknown> } = {
-    token: async ({ bound, uses }) => {
-      const dates = { createdAt: now(), expiresAt: now() + DAY }
+    token: async ({ bound, uses, days }) => {
+      const dates = { createdAt: now(), expiresAt: now() + days * DAY }
       const token = claimToken({ uses, deviceId: bound === undefined ? undefined : ids[bound], ...dates })
       await registry.createToken(token, ACTOR)
       tokens.push({ id: token.id, bound })
@@ -244,14 +261,26 @@ const createWorld = async () => {
   const rowsOf = file.prepare<[string], Row>(
     'select * from certificates where issuer_ski = ? order by number',
   )
-  const stateOf = file.prepare<[string], string>('select state from devices where id = ?').pluck()
+  const stateOf = file.prepare<[string], DeviceState>('select state from devices where id = ?').pluck()
   const compromisedOf = file
     .prepare<[string], number | null>('select compromised_at from device_keys where spki_sha256 = ?')
     .pluck()
-  const usesOf = file.prepare<[string], { uses: number; used: number; yields: number }>(
-    `select uses, used, (select count(distinct spki_sha256) from certificates where credential_kind = 'token' and credential = t.id) as yields
-     from claim_tokens t where id = ?`,
+  const usesOf = file.prepare<[string], { uses: number; used: number }>(
+    'select uses, used from claim_tokens where id = ?',
   )
+  /** A use is a key, and each time that what it gave has expired another one. */
+  const yieldsOf = (rows: ReadonlyMap<string, Row>, token: string): number => {
+    const last = new Map<string, Row>()
+    let yields = 0
+    for (const row of rows.values()) {
+      if (row.credential_kind !== 'token' || row.credential !== token) continue
+      const before = last.get(row.spki_sha256)
+      if (before === undefined || (before.fingerprint !== null && before.not_after <= row.reserved_at))
+        yields += 1
+      last.set(row.spki_sha256, row)
+    }
+    return yields
+  }
 
   /** What a door would say of each certificate that was handed out. */
   const verdicts = (): ReadonlyMap<string, { readonly good: boolean; readonly deviceId: DeviceId }> =>
@@ -268,6 +297,7 @@ const createWorld = async () => {
     rows: new Map(rowsOf.all(issuer).map((row) => [row.serial, row])),
     blocked: new Set(keys.filter((each) => typeof compromisedOf.get(each) === 'number')),
     verdicts: verdicts(),
+    states: new Map(ids.map((id) => [id, stateOf.get(id)])),
     // the version first, as its contract says
     version: await registry.revocationVersion(issuer),
     listed: new Map(
@@ -334,9 +364,9 @@ const createWorld = async () => {
       owners.set(spki, owner)
     }
     for (const { id } of tokens) {
-      const { uses, used, yields } = usesOf.get(id) as { uses: number; used: number; yields: number }
+      const { uses, used } = usesOf.get(id) as { uses: number; used: number }
       expect(used).toBeLessThanOrEqual(uses)
-      expect(yields).toBe(used)
+      expect(yieldsOf(rows, id)).toBe(used)
     }
   }
 
@@ -348,6 +378,15 @@ const createWorld = async () => {
 
   /** What may become of what was there, in one step. */
   const checkStep = async (what: keyof Steps, before: Sight, after: Sight): Promise<void> => {
+    for (const [id, from] of before.states) {
+      const to = after.states.get(id)
+      if (from === undefined || from === to) continue
+      const by = DEVICE_TRANSITIONS.find(
+        (each) => each.from === from && each.to === to && MOVES[what]?.includes(each.by),
+      )?.by
+      expect([what, from, to, by]).toEqual([what, from, to, expect.any(String)])
+      moved.add(`${from} → ${to} by ${by}`)
+    }
     if (!FROM_OUTSIDE.has(what))
       for (const id of ids) if (hasUsable(before, id)) expect([id, hasUsable(after, id)]).toEqual([id, true])
     for (const row of before.rows.values()) {
@@ -386,7 +425,7 @@ const createWorld = async () => {
   return {
     /** A device with a certificate, so that there is something to renew. */
     async begin(): Promise<void> {
-      await acts.token({ bound: 0, uses: 1 })
+      await acts.token({ bound: 0, uses: 1, days: 1 })
       await acts.enrol({ token: 0, device: 0, key: 0, stray: false, record: true })
     },
     async take({ do: what, it }: Step): Promise<boolean> {
@@ -425,6 +464,7 @@ test('what the registry promises about certificates holds after any steps', { ti
   // a property of nothing but refusals would hold too
   for (const what of ['enrol', 'renew', 'confirm', 'move', 'revoke'])
     expect(done.get(what)).toBeGreaterThan(10)
+  expect(moved.size).toBeGreaterThan(2)
 })
 
 /** Found by the property above: the second one used to be confirmed too, and nobody was told. */

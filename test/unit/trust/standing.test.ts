@@ -3,6 +3,7 @@ import type { AccessSnapshot, Anchor } from '#fleet/access.ts'
 import { caIdOf } from '#pki/chain.ts'
 import { HOUR } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
+import { OID } from '#pki/oids.ts'
 import type { Standing } from '#policy/facts.ts'
 import { NO_CRLS } from '#trust/crls.ts'
 import { standAlone } from '#trust/standing.ts'
@@ -115,6 +116,24 @@ test.each<[string, () => Ask, object]>([
     'foreign, the intermediate sent',
     () => ({ leaf: theirs(), partner: pki.other.root.pem, sent: [pki.other.devices.der] }),
     { kind: 'foreign', anchor: 'partner' },
+  ],
+  [
+    'foreign, more CAs than a root above the anchor allows',
+    () => {
+      const root = makeCa({ name: 'Root', now, pathLength: 1 })
+      const middle = makeCa({ name: 'Middle', now, by: root })
+      const sub = makeCa({ name: 'Sub', now, by: middle })
+      return { leaf: theirs({ by: sub }), partner: pems(middle, root), sent: [sub.der, middle.der] }
+    },
+    { reason: 'certificate_untrusted' },
+  ],
+  [
+    'foreign, by a CA for servers that came along',
+    () => {
+      const sub = makeCa({ name: 'Sub', now, by: pki.other.root, extendedKeyUsage: [OID.serverAuth] })
+      return { leaf: theirs({ by: sub }), sent: [sub.der] }
+    },
+    { reason: 'certificate_untrusted' },
   ],
   ['foreign, good', () => ({ leaf: theirs(), crl: CRL }), { kind: 'foreign', revocation: 'good' }],
   ['foreign, revoked', () => ({ leaf: theirs({ serial: '7f' }), crl: CRL }), { revocation: 'revoked' }],

@@ -26,11 +26,15 @@ const lanesOf = (time: Time, faults: readonly Fault[]): readonly Bar[] => {
     })
 }
 
+/** How many it befell, of those that were chosen. */
+export const struckOf = ({ struck, devices }: Fault): string =>
+  struck === devices ? formatCount(devices) : `${formatCount(struck)} of ${formatCount(devices)}`
+
 const words = (fault: Fault): string =>
   [
     `${fault.kind} at ${formatClock(fault.at_ms)}`,
     fault.lasts_ms === null ? '' : ` for ${formatClock(fault.lasts_ms)}`,
-    `, ${formatCount(fault.devices)} devices`,
+    `, ${struckOf(fault)} devices`,
     fault.detail === '' ? '' : `: ${fault.detail}`,
   ].join('')
 

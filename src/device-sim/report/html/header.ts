@@ -4,6 +4,7 @@ import { totalOfDoors } from '#device-sim/measure/counts.ts'
 import type { SimulationReport } from '#wire/simulation-report.ts'
 import { formatClock, formatCount, formatMillis, formatShort } from '../format.ts'
 import { inOrder } from '../measures.ts'
+import { remarksOn } from '../remarks.ts'
 import { html, trusted, whole, type Content, type Markup } from './markup.ts'
 
 /** the same word at two doors is two */
@@ -85,6 +86,10 @@ const facts = ({ run }: SimulationReport): Markup => {
     </p>`
 }
 
+/** In words, with what keeps it from being all that was asked for. */
+export const verdictIn = (report: SimulationReport): string =>
+  [report.verdict.ok ? 'passed' : 'not ok', ...remarksOn(report)].join(', ')
+
 export const header = (report: SimulationReport): Markup => {
   const { run, verdict } = report
   return html`<header>
@@ -95,7 +100,7 @@ export const header = (report: SimulationReport): Markup => {
         <p class="lead">${run.summary}</p>
       </div>
       <p class="verdict ${verdict.ok ? 'good' : 'bad'}">
-        <span aria-hidden="true">${verdict.ok ? '✓' : '✗'}</span> ${verdict.ok ? 'passed' : 'not ok'}
+        <span aria-hidden="true">${verdict.ok ? '✓' : '✗'}</span> ${verdictIn(report)}
       </p>
     </div>
     ${verdict.reasons.length === 0 ? undefined : html`<div class="why">${list(verdict.reasons)}</div>`}${banners(report)}${facts(report)}
@@ -125,8 +130,17 @@ const judged = (name: string, all: readonly { readonly held: boolean | null }[])
   }
 }
 
+/** Those that could not be tried are no part of what held. */
+const drillsTile = ({ drills, skipped }: SimulationReport): readonly Tile[] => {
+  const untried = Object.keys(skipped).length
+  if (drills.length + untried === 0) return []
+  const tile = judged('drills', drills)
+  const left = `${formatCount(untried)} not tried`
+  return [untried === 0 ? tile : { ...tile, note: drills.length === 0 ? left : `${tile.note}, ${left}` }]
+}
+
 const tilesOf = (report: SimulationReport): readonly Tile[] => {
-  const { counts, refused, errors, measures, invariants, assertions, drills, run, generator } = report
+  const { counts, refused, errors, measures, invariants, assertions, run, generator } = report
   const count = (name: string): number => counts[name] ?? 0
   const enrolled = ['rest', 'est', 'mqtt', 'state', 'given'].reduce(
     (sum, via) => sum + count(`enrolled_${via}`),
@@ -178,7 +192,7 @@ const tilesOf = (report: SimulationReport): readonly Tile[] => {
     },
     judged('invariants', invariants),
     ...(assertions.length > 0 ? [judged('assertions', assertions)] : []),
-    ...(drills.length > 0 ? [judged('drills', drills)] : []),
+    ...drillsTile(report),
   ]
 }
 

@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto'
 import type { SimulationReport } from '#wire/simulation-report.ts'
 import { timeOf } from './chart.ts'
 import { faultsChart } from './faults.ts'
-import { header, tiles } from './header.ts'
+import { header, tiles, verdictIn } from './header.ts'
 import { inOrder } from '../measures.ts'
 import { histogramChart, latencyChart } from './latency.ts'
 import { html, trusted, type Content, type Markup } from './markup.ts'
@@ -23,6 +23,7 @@ import {
   measuresTable,
   programsTable,
   refusalsTable,
+  topicsTable,
 } from './tables.ts'
 
 const POLICY = `default-src 'none'; style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'; base-uri 'none'; form-action 'none'`
@@ -83,9 +84,10 @@ const SECTIONS: readonly (readonly [id: string, title: string, (report: Simulati
     'Counters and programs',
     (report) =>
       html`<div class="pair">
-        <div>${countsTable(report)}</div>
-        <div>${programsTable(report)}</div>
-      </div>`,
+          <div>${countsTable(report)}</div>
+          <div>${programsTable(report)}</div>
+        </div>
+        ${topicsTable(report)}`,
   ],
 ]
 
@@ -97,7 +99,7 @@ const contents = html`<nav aria-label="Contents">
 
 /** A whole document, well under 1 MB whatever the report holds. */
 export const htmlReport = (report: SimulationReport): string => {
-  const { run, verdict } = report
+  const { run } = report
   return html`<!doctype html>
     <html lang="en">
       <head>
@@ -105,7 +107,7 @@ export const htmlReport = (report: SimulationReport): string => {
         <meta http-equiv="Content-Security-Policy" content="${POLICY}" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <meta name="referrer" content="no-referrer" />
-        <title>${verdict.ok ? 'passed' : 'not ok'}: ${run.scenario}, Sallyport simulation report</title>
+        <title>${verdictIn(report)}: ${run.scenario}, Sallyport simulation report</title>
         ${SHEET}
       </head>
       <body>

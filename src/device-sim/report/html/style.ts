@@ -18,7 +18,7 @@ code{font:.9em/1.45 ui-monospace,"SF Mono",Menlo,"DejaVu Sans Mono",monospace;ov
 .top{display:flex;gap:20px;justify-content:space-between;align-items:flex-start;flex-wrap:wrap}
 .top>div{flex:1 1 20rem;min-width:0}
 .lead{font-size:1.05rem;color:var(--dim);max-width:46rem;overflow-wrap:anywhere}
-.verdict{margin:0;padding:8px 18px;border-radius:8px;border:2px solid;font-size:1.1rem;font-weight:700;white-space:nowrap}
+.verdict{margin:0;padding:8px 18px;border-radius:8px;border:2px solid;font-size:1.1rem;font-weight:700;max-width:100%}
 .good{color:var(--good)}.bad{color:var(--bad)}
 .why{border-left:4px solid var(--bad);margin:12px 0;padding:2px 14px}
 .why ul,.banner ul{margin:4px 0;padding-left:18px;overflow-wrap:anywhere}

@@ -5,6 +5,7 @@ import type { SimulationReport } from '#wire/simulation-report.ts'
 import { byFrequency, formatBytes, formatClock, formatCount, formatMillis, formatShare } from '../format.ts'
 import { table } from './chart.ts'
 import { inOrder, wordsOf } from '../measures.ts'
+import { struckOf } from './faults.ts'
 import { html, type Content, type Markup } from './markup.ts'
 
 /** Of what comes from outside: the rest is in the JSON. */
@@ -88,6 +89,12 @@ const worstFirst = <T extends Judged>(all: readonly T[]): T[] => {
   return all.toSorted((a, b) => place(a) - place(b))
 }
 
+/** Why it was not judged, and what of it nobody looked at. */
+const noteOf = ({ why, unobserved }: SimulationReport['invariants'][number]): Content => {
+  const note = [why, unobserved].filter((words) => words !== '').join('; ')
+  return note === '' ? undefined : html`<br /><span class="dim">${note}</span>`
+}
+
 export const invariantsTable = ({ invariants }: SimulationReport): Content =>
   invariants.length === 0
     ? html`<p>None was judged.</p>`
@@ -99,7 +106,7 @@ export const invariantsTable = ({ invariants }: SimulationReport): Content =>
           sign(each.held),
           formatCount(each.checked),
           formatCount(each.broken),
-          html`${each.promise}${each.why === '' ? undefined : html`<br /><span class="dim">${each.why}</span>`}${proof(each.evidence)}`,
+          html`${each.promise}${noteOf(each)}${proof(each.evidence)}`,
         ]),
         [1, 4],
       )
@@ -153,7 +160,7 @@ export const faultsTable = ({ timeline }: SimulationReport): Content =>
           each.kind,
           formatClock(each.at_ms),
           each.lasts_ms === null ? '—' : formatMillis(each.lasts_ms),
-          formatCount(each.devices),
+          struckOf(each),
           each.detail,
         ]),
         [1, 5],
@@ -161,6 +168,21 @@ export const faultsTable = ({ timeline }: SimulationReport): Content =>
 
 const valueOf = (name: string, n: number): string =>
   name.startsWith('bytes_') ? formatBytes(n) : formatCount(n)
+
+/** Those on which something was not as it should be. */
+export const topicsTable = ({ topics }: SimulationReport): Content =>
+  topics.length === 0
+    ? undefined
+    : table(
+        'Worst topics',
+        ['topic', 'device', 'lost', 'gaps', 'out of order', 'twice'],
+        topics.map(({ topic, device, lost, gaps, reordered, duplicates }) => [
+          html`<code>${topic}</code>`,
+          device,
+          ...[lost, gaps, reordered, duplicates].map(formatCount),
+        ]),
+        [0, 1],
+      )
 
 export const countsTable = ({ counts }: SimulationReport): Markup => {
   const rows = Object.entries(counts).map(([name, n]) => [name, valueOf(name, n)])

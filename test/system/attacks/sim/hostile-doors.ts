@@ -77,11 +77,13 @@ export type BrokerFaults = {
   /** lets in who has no certificate */
   readonly anybody?: boolean
   /** acknowledges and forgets */
-  readonly loses?: (n: number) => boolean
+  readonly loses?: (n: number, cn: string | undefined) => boolean
   /** delivers and does not acknowledge */
   readonly silent?: boolean
   /** SUBACK 0 for any filter */
   readonly anyFilter?: boolean
+  /** anybody may publish on it */
+  readonly anyTopic?: boolean
   /** every message goes to every subscriber */
   readonly toAll?: boolean
   /** in place of CONNACK */
@@ -120,10 +122,10 @@ export const broker = (tls: TlsOptions, faults: BrokerFaults = {}): Promise<Door
       reply(suback(packet.messageId, ...granted))
     }
     if (packet.cmd === 'publish') {
-      if (!own(packet.topic)) return void socket.destroy()
+      if (!own(packet.topic) && faults.anyTopic !== true) return void socket.destroy()
       n += 1
       if (packet.qos > 0 && faults.silent !== true) reply({ cmd: 'puback', messageId: packet.messageId ?? 0 })
-      if (faults.loses?.(n) === true) return
+      if (faults.loses?.(n, cn) === true) return
       const delivered = faults.changes?.(packet) ?? packet
       for (const listener of listeners.values())
         if (listener.cn === cn || faults.toAll === true) listener.reply({ ...delivered, qos: 0 } as Packet)

@@ -4,7 +4,8 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { run } from '#cli/run.ts'
-import { planRun } from '#cli/sim/plan-run.ts'
+import type { Io } from '#cli/io.ts'
+import { planRun, type SimRunOptions } from '#cli/sim/plan-run.ts'
 import { makePki } from '../../../support/pki.ts'
 import { temporaryFolder } from '../../../support/temporary.ts'
 import { fakeIo } from '../fake-io.ts'
@@ -24,31 +25,81 @@ beforeAll(() => {
   const pump = makePki({ now: Date.now() }).device({ id: 'pump' })
   file('certs/pump/cert.pem', pump.certPem)
   file('certs/pump/key.pem', pump.keyPem)
+  // a desk that runs here: this process
+  const urls = { https: 'https://127.0.0.1:8443', mqtts: 'mqtts://127.0.0.1:8883' }
+  file('run/gateway.json', JSON.stringify({ pid: process.pid, version: '0', urls }))
 })
+
+const never = new AbortController().signal
+const plan = (io: Io, name: string, options: SimRunOptions, signal = never) =>
+  planRun(io, name, options, signal)
 
 test.each([
   ['a large fleet comes over as long as its workers need', { devices: 10_000, workers: 2 }, 25_000, true],
   ['a small one as the scenario says', { devices: 25, workers: 1 }, 5_000, false],
   ['who says --ramp decides', { devices: 10_000, workers: 2, ramp: 1_000 }, 1_000, false],
   ['not longer than the run', { devices: 10_000, workers: 2, for: 10_000 }, 10_000, true],
-])('%s', (_, options, ramp, noted) => {
+])('%s', async (_, options, ramp, noted) => {
   const io = fakeIo({ cwd: folder.path, env: { SALLYPORT_HOME: folder.path } })
-  using planned = planRun(io, 'calm', { rounds: 1, ...options })
+  using planned = await plan(io, 'calm', { rounds: 1, ...options })
   expect(planned.run.scenario.ramp).toBe(ramp)
   expect(planned.notes.some((note) => note.includes('--ramp says otherwise'))).toBe(noted)
 })
 
-test('a storm stays one', () => {
+test('a storm stays one', async () => {
   const io = fakeIo({ cwd: folder.path, env: { SALLYPORT_HOME: folder.path } })
-  using planned = planRun(io, 'boot-storm', { devices: 1_000, workers: 1 })
+  using planned = await plan(io, 'boot-storm', { devices: 1_000, workers: 1 })
   expect(planned.run.scenario.ramp).toBe(0)
 })
 
-test('URLs of the environment are said as options, and how to end it', () => {
+test('URLs of the environment are said as options, and how to end it', async () => {
   const env = { SALLYPORT_HOME: folder.path, SALLYPORT_GATEWAY_HTTPS_URL: 'https://a.test:1' }
-  using planned = planRun(fakeIo({ cwd: folder.path, env }), 'calm', { devices: 3 })
+  using planned = await plan(fakeIo({ cwd: folder.path, env }), 'calm', { devices: 3 })
   expect(planned.fromEnvironment).toEqual({ httpsUrl: 'https://a.test:1' })
   expect(planned.notes).toEqual([expect.stringContaining('until Ctrl-C')])
+})
+
+test.each<[string, SimRunOptions, RegExp]>([
+  ['boot-storm', { mix: { https: 1 } }, /^not asserted, .*: admitted_mqtt>0$/],
+  ['clock-skew', { devices: 1 }, /^not asserted, .*: admitted_mqtt>0$/],
+  ['mixed', { payload: 10 }, /^--payload 10: what is sent has about \d\d octets/],
+  ['mixed', { payload: 200, method: 'GET' }, /a GET has no body/],
+])('%s with %j: it is said what of it is not so', async (name, options, says) => {
+  const io = fakeIo({ cwd: folder.path, env: { SALLYPORT_HOME: folder.path } })
+  using planned = await plan(io, name, options)
+  expect(planned.notes).toEqual([expect.stringMatching(says)])
+})
+
+test.each<[string, SimRunOptions, readonly string[]]>([
+  ['its URL', {}, ['gateway']],
+  ['another name of this machine', { httpsUrl: 'https://localhost:8443' }, ['gateway']],
+  ['the other door', { httpsUrl: 'https://a.test:8443', mqttsUrl: 'mqtts://[::1]:8883' }, ['gateway']],
+  ['a --target', { target: { mqtts: 'mqtts://localhost:8883' }, certs: 'certs' }, ['gateway']],
+  ['another port', { target: { https: 'https://localhost:8444' }, certs: 'certs' }, []],
+  ['another machine', { httpsUrl: 'https://a.test:8443', mqttsUrl: 'mqtts://a.test:8883' }, []],
+])('a desk of this machine is measured by %s', async (_, options, names) => {
+  const io = fakeIo({ cwd: folder.path, env: { SALLYPORT_HOME: folder.path } })
+  using planned = await plan(io, 'calm', options)
+  expect(planned.run.servers().map(({ name }) => name)).toEqual(names)
+})
+
+test('a target that is anybody’s is asked for what is there: GET /', async () => {
+  const io = fakeIo({ cwd: folder.path, env: { SALLYPORT_HOME: folder.path } })
+  const target = { https: 'https://a.test' }
+  using usual = await plan(io, 'calm', { target, certs: 'certs' })
+  expect(usual.run).toMatchObject({ path: '/', method: 'GET' })
+  using told = await plan(io, 'calm', { target, certs: 'certs', path: '/x', method: 'POST' })
+  expect(told.run).toMatchObject({ path: '/x', method: 'POST' })
+  using ours = await plan(io, 'calm', {})
+  expect(ours.run).toMatchObject({ path: undefined, method: undefined })
+})
+
+test('ended while certificates are read: nothing is refused, and the run is over before it begins', async () => {
+  const io = fakeIo({ cwd: folder.path, env: { SALLYPORT_HOME: folder.path } })
+  const options = { target: { https: 'https://a.test' }, certs: 'certs', devices: 5 }
+  await expect(plan(io, 'calm', options)).rejects.toThrow('--devices 5: there are 1')
+  using planned = await plan(io, 'calm', options, AbortSignal.abort())
+  expect(planned.run).toMatchObject({ given: [], scenario: { devices: 5 } })
 })
 
 const TARGET = '--target https://localhost:1 --certs certs'
@@ -70,6 +121,8 @@ test.each([
   ['--payload 2000000', /from 0 to 1048576/],
   ['--mix http=1', /http/],
   ['--mix https=0', /--mix/],
+  ['--mix https=1,https=2', /--mix: got https twice, expected each name once/],
+  ['--method PUT', /Give GET or POST/],
   ['--enroll rest', /rest=1|weights/],
   ['--seed A', /a-z and 0-9/],
   ['--workers -1', /from 0 to 256/],

@@ -6,7 +6,7 @@ import { DAY, HOUR } from '#fleet/clock.ts'
 import { clientContext, openConnection, PUBLIC_ROOTS } from '#device-sim/client/connection.ts'
 import { httpsOnce } from '#device-sim/client/https-once.ts'
 import type { LinkFault } from '#device-sim/client/link.ts'
-import { createMeter, type Times } from '#device-sim/client/meter.ts'
+import { createMeter, type Octets, type Times } from '#device-sim/client/meter.ts'
 import { createOpeningGate } from '#device-sim/client/opening-gate.ts'
 import { createRandom } from '#device-sim/random.ts'
 import { makePki, type LeafOptions } from '../../../support/pki.ts'
@@ -110,6 +110,25 @@ test('what Node has of a server certificate is all there after the handshake', a
 })
 
 describe('what is measured', () => {
+  test('the octets of a connection that stays open count while it is', async () => {
+    await using server = await serve(serverOf(['localhost']))
+    const meter = createMeter()
+    const url = new URL(`https://localhost:${server.port}`)
+    const { socket } = await openConnection({ url, context, meter })
+    const before = meter.figures()
+    expect(before.bytesSent).toBeGreaterThan(0)
+    expect(before.bytesReceived).toBeGreaterThan(1_000)
+    await new Promise<void>((resolve) => socket.write('x'.repeat(5_000), () => resolve()))
+    const after = meter.figures()
+    expect(after.bytesSent).toBeGreaterThanOrEqual(before.bytesSent + 5_000)
+    const closed = once(socket, 'close')
+    socket.destroy()
+    await closed
+    // nothing twice
+    expect(meter.figures().bytesSent).toBeGreaterThanOrEqual(after.bytesSent)
+    expect(meter.figures().bytesSent).toBeLessThan(after.bytesSent + 1_000)
+  })
+
   test('TCP and TLS apart, and the octets on the wire once it has closed', async () => {
     await using server = await serve(serverOf(['localhost']))
     const all: (Times | undefined)[] = []
@@ -118,9 +137,12 @@ describe('what is measured', () => {
     const meter = {
       ...counted,
       handshake: (resumed: boolean, times?: Times) => void all.push(times),
-      bytes: (sent: number, received: number) => {
-        counted.bytes(sent, received)
-        closed.resolve()
+      opened: (octets: () => Octets) => {
+        const done = counted.opened(octets)
+        return () => {
+          done()
+          closed.resolve()
+        }
       },
     }
     const answer = await httpsOnce({ url: `https://localhost:${server.port}/`, context, meter })

@@ -32,6 +32,13 @@ test('so many at once, the others in order, each when a place is free', async ()
   expect(inside).toEqual([0, 1, 2, 3, 4])
 })
 
+test('64 at once, where nobody says otherwise', () => {
+  const gate = createOpeningGate()(1_000)
+  let inside = 0
+  for (let who = 0; who < 100; who++) gate(() => void inside++)
+  expect(inside).toBe(64)
+})
+
 test('who has left the queue is not begun', async () => {
   const gate = createOpeningGate(1)(1_000)
   const inside: number[] = []

@@ -42,6 +42,7 @@ test.skipIf(!hasProc)(
         fresh: false,
         rounds: undefined,
         path: undefined,
+        method: undefined,
         topic: undefined,
       }),
       onSample(part) {

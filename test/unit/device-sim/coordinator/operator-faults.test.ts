@@ -58,7 +58,7 @@ test('a revocation is told at the moment of the answer, of each device by itself
     [2, 'revoked', 'd-2'],
   ])
   expect(told.every(([, { at }]) => at > 1e15)).toBe(true)
-  expect(outcomes).toEqual([{ index: 3, detail: '2 of 2 revoked', failed: false }])
+  expect(outcomes).toEqual([{ index: 3, struck: 2, detail: '2 of 2 revoked', failed: false }])
 })
 
 test('what the API refuses is said by its reason, and is no revocation', async () => {
@@ -67,7 +67,9 @@ test('what the API refuses is said by its reason, and is no revocation', async (
       device === 'd-1' ? Promise.reject(new FleetError('not_found', 'no such device')) : Promise.resolve(),
   })
   expect(told).toHaveLength(1)
-  expect(outcomes).toEqual([{ index: 3, detail: '1 of 2 revoked; not: 1 not_found', failed: true }])
+  expect(outcomes).toEqual([
+    { index: 3, struck: 1, detail: '1 of 2 revoked; not: 1 not_found', failed: true },
+  ])
 })
 
 test('a suspension is undone at its end', async () => {

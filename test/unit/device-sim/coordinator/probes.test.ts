@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createMeter } from '#device-sim/client/meter.ts'
 import type { Enrolled } from '#device-sim/client/identity.ts'
 import { createProbes } from '#device-sim/coordinator/probes.ts'
+import { connack, createWorld, mqttServer } from '../../../support/faulty-servers.ts'
 import { makePki } from '../../../support/pki.ts'
 
 const pki = makePki({ now: Date.now() })
@@ -152,4 +153,38 @@ test('interim answers are no second answer', async () => {
   await found.once()
   expect(checks(found)).toContainEqual(['one_request_per_connection', 2, 0])
   door.close()
+})
+
+/** What a broker makes of a PUBLISH on the topic of another. */
+test.each<[string, 'nothing' | 'cuts' | 'acknowledges' | 'refuses', checked: number, broken: number]>([
+  ['drops it without a word: not known, and no other probe waits', 'nothing', 0, 0],
+  ['cuts the connection, as a restart does: not known', 'cuts', 0, 0],
+  ['acknowledges it', 'acknowledges', 2, 2],
+  ['refuses it, as only MQTT 5 can', 'refuses', 1, 0],
+])('a broker that %s', async (_, makes, checked, broken) => {
+  const world = await createWorld()
+  const speaksFive = new Set<object>()
+  await using broker = await mqttServer(world.tls, (packet, reply, socket) => {
+    if (packet.cmd === 'connect' && packet.protocolVersion === 5) speaksFive.add(socket)
+    if (packet.cmd === 'connect') reply(connack(0))
+    if (packet.cmd === 'disconnect') socket.end()
+    if (packet.cmd !== 'publish' || makes === 'nothing') return
+    const isRefusal = makes === 'refuses'
+    if (makes === 'cuts' || (isRefusal && !speaksFive.has(socket))) return void socket.destroy()
+    reply({ cmd: 'puback', messageId: packet.messageId ?? 0, reasonCode: isRefusal ? 135 : 0 })
+  })
+  const found = createProbes({
+    targets: { mqtts: `mqtts://localhost:${broker.port}` },
+    rootPem: world.ca.rootPem,
+    device: await world.device('probe'),
+    path: '/probe',
+    meter: createMeter(),
+    // a twentieth of the usual: what is not answered is waited for
+    patience: makes === 'nothing' ? 250 : undefined,
+    signal: new AbortController().signal,
+    stopping: new AbortController().signal,
+  })
+  await found.once()
+  const own = found.findings().find(({ name }) => name === 'own_topics_only')
+  expect([own?.checked ?? 0, own?.broken ?? 0]).toEqual([checked, broken])
 })

@@ -48,6 +48,19 @@ test('what somebody has not told is not held, and what is broken stays broken', 
   })
 })
 
+type Generator = Parameters<typeof judgeRun>[0]['generator']
+const IDLE = { bound: false, reasons: [] }
+const generatorOf = (o: Partial<Generator>): Generator => ({
+  ...IDLE,
+  gathering: IDLE,
+  coordinator: IDLE,
+  ...o,
+})
+const bound = (...reasons: string[]) => ({ bound: true, reasons })
+const failed = { expectation: 'x.y', held: false, evidence: 'z' }
+const broken = (name: string) =>
+  ({ ...judgeInvariants([finding(3)], { foreign: false }).find(({ held }) => held === false), name }) as never
+
 const good = {
   invariants: [],
   assertions: [],
@@ -59,6 +72,7 @@ const good = {
   counts: { admitted_https: 1 },
   refused: {},
   errors: {},
+  generator: generatorOf({}),
 }
 const assertion = (held: boolean | null) => ({ text: 'a<1', held, value: 2, why: 'it was 2' })
 
@@ -75,10 +89,49 @@ test.each<[string, Partial<Parameters<typeof judgeRun>[0]>, readonly RegExp[]]>(
   ],
   [
     'the generator was the bottleneck: that stands first',
-    { bottleneck: 'timers', assertions: [assertion(false)], errors: { https: { timeout: 9 } } },
+    {
+      generator: generatorOf(bound('timers')),
+      assertions: [assertion(false)],
+      errors: { https: { timeout: 9 } },
+    },
     [/^the load generator was the bottleneck \(timers\): errors may be its own/, /^a<1 does not hold/],
   ],
-  ['and of what holds even so nothing is said', { bottleneck: 'timers', assertions: [assertion(true)] }, []],
+  [
+    'and of what holds even so nothing is said',
+    { generator: generatorOf(bound('timers')), assertions: [assertion(true)] },
+    [],
+  ],
+  [
+    'the same when a promise is broken that hangs on time',
+    { generator: generatorOf(bound('timers')), invariants: [broken('renewed_in_time')] },
+    [/^the load generator was the bottleneck \(timers\)$/, /^renewed_in_time was broken/],
+  ],
+  [
+    'but not when it is one that does not',
+    { generator: generatorOf(bound('timers')), invariants: [broken('no_token_returned')] },
+    [/^no_token_returned was broken/],
+  ],
+  [
+    'the same when a drill failed, which runs in the coordinator',
+    { generator: generatorOf({ coordinator: bound('coordinator: busy') }), drills: [failed] },
+    [
+      /^the load generator was the bottleneck \(coordinator: busy\): drills may have failed/,
+      /^drill x\.y failed/,
+    ],
+  ],
+  [
+    'in the coordinator no latency is measured',
+    { generator: generatorOf({ coordinator: bound('busy') }), assertions: [assertion(false)] },
+    [/^a<1 does not hold/],
+  ],
+  [
+    'the enrolment has a generator of its own',
+    {
+      generator: generatorOf({ gathering: bound('keys') }),
+      assertions: [{ ...assertion(null), text: 'rate.enroll>=5' }],
+    },
+    [/^the load generator was the bottleneck \(while the fleet enrolled, keys\)$/, /^rate\.enroll>=5: /],
+  ],
   ['a drill', { drills: [{ expectation: 'x.y', held: false, evidence: 'z' }] }, [/^drill x\.y failed: z$/]],
   ['a fault that did not come about', { missed: ['entry 1'] }, [/^entry 1$/]],
   ['ended by somebody before its time', { cutShort: true }, [/^it was ended before its time$/]],
@@ -99,8 +152,25 @@ test.each<[string, Partial<Parameters<typeof judgeRun>[0]>, readonly RegExp[]]>(
   ],
   [
     'they enrolled, and no door ever answered',
-    { counts: { enrolled_rest: 4 }, errors: { https: { http_500: 40 } } },
+    { counts: { enrolled_rest: 4 }, errors: { https: { 'target_unreachable: https://a: refused': 40 } } },
     [/^no door ever answered/],
+  ],
+  [
+    'they enrolled, and every answer was an error',
+    { counts: { enrolled_rest: 4 }, errors: { https: { http_404: 40, http_502: 2, 'closed early': 99 } } },
+    [
+      /^every answer was an error, or a no without a word of ours \(most often http_404\): nothing was admitted/,
+    ],
+  ],
+  [
+    'they enrolled, and somebody before the door said no',
+    { counts: { enrolled_rest: 4 }, refused: { https: { http_403: 40 } } },
+    [/most often http_403\): nothing was admitted and no door refused anything$/],
+  ],
+  [
+    'the same, and a door refused one',
+    { counts: { enrolled_rest: 4 }, refused: { https: { http_403: 40, certificate_revoked: 1 } } },
+    [],
   ],
   [
     'they enrolled, and all waited in vain',

@@ -1,6 +1,7 @@
 /**
- * A drill is worth what it catches: each is set on a gateway with one fault, and must name it. Not `expired`, `late_renewal`, `renewal`, `clone` and
- * `mqtt_enrolment`, which need desks that answer: that they hold on real ones is test/system/sim-drills.test.ts and demo.test.ts.
+ * A drill is worth what it catches: each is set on a gateway with one fault, and must name it. Not `expired`, `late_renewal`, `renewal` and `clone`,
+ * which need desks that answer: test/system/attacks/sim-drills.test.ts; nor `mqtt_enrolment`: that it holds on a real one is
+ * test/system/sim-drills.test.ts.
  */
 
 import type { IncomingMessage, RequestListener } from 'node:http'
@@ -377,7 +378,7 @@ describe('where something is staged, whoever has nothing wrong must get in by bo
   }
   const controls = {
     bad_certificates: ['bad_certificates.good'],
-    foreign_crl: ['foreign_crl.not_listed'],
+    foreign_crl: ['foreign_crl.not_listed', 'foreign_crl.twin'],
     policies: ['policies.nobody.good', 'policies.denied.good'],
   }
 

@@ -16,13 +16,13 @@ const link = { kind: 'link', delay: 200, jitter: 50, loss: 0.1, halfOpen: false,
 const scenarioOf = (...timeline: readonly Fault[]): Scenario => ({ ...calm(), devices: 10, timeline })
 
 /** Lets the clock run; what was done to whom, and when. @param gone a device that has stopped */
-const played = (scenario: Scenario, gone = -1): string[] => {
+const played = (scenario: Scenario, gone = -1, onStruck: (index: number) => void = () => {}): string[] => {
   const done: string[] = []
   using agenda = createAgenda(() => Date.now())
   const deviceOf = (number: number): VirtualDevice => {
     const note = (what: string) => void done.push(`${Date.now() - START} ${number} ${what}`)
     return {
-      plan: { id: `d${number}` },
+      plan: { id: `d${number}`, door: 'https' },
       stopping: { aborted: number === gone },
       isAway: () => number === 1,
       leave: () => note('leaves'),
@@ -32,7 +32,9 @@ const played = (scenario: Scenario, gone = -1): string[] => {
         note(`ails ${delay}`)
         return () => note('is well')
       },
+      scope: { targets: {}, errands: new Set() },
       keeper: {
+        renews: true,
         renewNow: (newKey: boolean) => {
           note(`renews ${newKey}`)
           return Promise.resolve()
@@ -41,15 +43,14 @@ const played = (scenario: Scenario, gone = -1): string[] => {
     } as unknown as VirtualDevice
   }
   const device = (number: number) => (number < 4 ? deviceOf(number) : undefined)
-  planFaults({ scenario, seed: 'x', startsAt: START, agenda, device })
+  planFaults({ scenario, seed: 'x', startsAt: START, agenda, device, onStruck })
   vi.advanceTimersByTime(10_000)
   return done
 }
 
-test('everybody at once, and nobody of another part', () => {
+test('everybody at once, but who is away, and nobody of another part', () => {
   expect(played(scenarioOf({ kind: 'reconnect', at: 100, lasts: undefined, share: 1 })).toSorted()).toEqual([
     '100 0 is cut',
-    '100 1 is cut',
     '100 2 is cut',
     '100 3 is cut',
   ])
@@ -73,6 +74,26 @@ test('what lasts ends for those whom it hit', () => {
 test('a device that is away asks for nothing, and one that stops is let be', () => {
   const renew = { kind: 'renew', at: 10, lasts: undefined, share: 1, newKey: true } as const
   expect(played(scenarioOf(renew), 2).toSorted()).toEqual(['10 0 renews true', '10 3 renews true'])
+})
+
+test('told of are those whom it befell: not who is away, has no desk or no connection', () => {
+  const when = { at: 10, lasts: undefined, share: 1 }
+  const struck = [0, 0, 0, 0, 0]
+  played(
+    scenarioOf(
+      { ...when, kind: 'reconnect' },
+      { ...when, kind: 'renew', newKey: false },
+      { ...when, kind: 'offline', lasts: 5 },
+      { ...when, kind: 'clone', rival: 'renewal' },
+      { ...when, kind: 'clone', rival: 'connection' },
+    ),
+    2,
+    (index) => {
+      struck[index] = Number(struck[index]) + 1
+    },
+  )
+  // of the four that are here one has stopped, one is away
+  expect(struck).toEqual([2, 2, 3, 0, 0])
 })
 
 test('what is the operator’s is not done here', () => {
@@ -117,6 +138,7 @@ test('what a bad link loses is of the seed, the fault and the device’s number;
       startsAt: Date.now(),
       agenda,
       device,
+      onStruck() {},
     })
     vi.advanceTimersByTime(100)
   }
@@ -151,6 +173,7 @@ test('who comes while a fault lasts has it too; what is over, or was done once, 
     startsAt: START,
     agenda,
     device: () => undefined,
+    onStruck() {},
   })
   faults.came(device)
   expect(done).toEqual([])

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { Door } from '#device-sim/events.ts'
 import { revokedStayOut } from '#device-sim/invariants/revoked-stay-out.ts'
 import { found, type Step } from './events.ts'
 
@@ -17,9 +18,9 @@ const delivered = (at: number, millis: number): Step => [
   { kind: 'delivered', topic: 't', seq: 1, millis },
 ]
 const burst = (at: number): Step => [at, { kind: 'burst', topic: 't', seq: 1, count: 4 }]
-const refused = (at: number): Step => [
+const refused = (at: number, reason = 'certificate_revoked', door: Door = 'https'): Step => [
   at,
-  { kind: 'refused', door: 'https', reason: 'certificate_revoked', millis: 1 },
+  { kind: 'refused', door, reason, millis: 1 },
 ]
 const revoked = (at: number): Step => [at, { kind: 'revoked' }]
 const suspended = (at: number): Step => [at, { kind: 'suspended' }]
@@ -34,6 +35,18 @@ const rows: readonly [string, readonly Step[], checked: number, broken: number, 
     2,
     0,
   ],
+  [
+    'an origin may say no to everybody: that shows nothing',
+    [revoked(100), refused(2_000, 'http_401'), refused(2_100, 'http_403')],
+    0,
+    0,
+  ],
+  [
+    'at the other doors each no is a door’s',
+    [revoked(100), refused(2_000, 'connack_5', 'mqtt'), refused(2_100, 'device_revoked', 'enroll')],
+    2,
+    0,
+  ],
   ['within T it may still get in', [revoked(100), https(1_100), refused(1_200)], 1, 0],
   [
     'after T it may not',
@@ -41,6 +54,32 @@ const rows: readonly [string, readonly Step[], checked: number, broken: number, 
     1,
     1,
     /HTTPS request was answered 1\.001 s after it was revoked/,
+  ],
+  [
+    'nor be told what only an origin says: it was asked, though it is down',
+    [revoked(100), [2_000, { kind: 'error', door: 'https', detail: 'origin_unreachable', letIn: 4 }]],
+    1,
+    1,
+    /HTTPS request reached the origin, whatever that made of it, 1\.900 s after it was revoked/,
+  ],
+  [
+    'trouble is no admission',
+    [revoked(100), [2_000, { kind: 'error', door: 'https', detail: 'http_503' }]],
+    0,
+    0,
+  ],
+  [
+    'nor be heard by somebody else',
+    [revoked(100), [2_000, { kind: 'heard', millis: 4 }]],
+    1,
+    1,
+    /heard by somebody else 1\.900 s/,
+  ],
+  [
+    'what was published in time may be heard later',
+    [revoked(100), [900, { kind: 'heard', millis: 9_000 }]],
+    0,
+    0,
   ],
   ['nor connect', [revoked(100), mqtt(2_000)], 1, 1, /MQTT connection/],
   ['nor publish', [revoked(100), published(2_000)], 1, 1, /PUBLISH was acknowledged/],

@@ -69,28 +69,55 @@ test.each([
   [502, 'origin_unreachable', CONFIRMED],
   [502, undefined, CONFIRMED],
   [404, undefined, CONFIRMED],
+  [409, 'version_conflict', CONFIRMED],
   // says nothing of the certificate: it is tried again
   [429, 'rate_limited', []],
   [503, 'registry_unavailable', []],
   [403, 'policy_denied', []],
   [403, 'issuer_revoked', []],
   [400, undefined, []],
+  [403, 'wants_a_login', []],
   [500, 'internal', []],
 ])('%d %s', async (status, reason, expected) => {
   expect(await tried(status, reason)).toEqual(expected)
 })
 
-test('a reason that is none of ours is trouble, in one line, and not too long', async () => {
+/** One request of one device. @returns what it says of it */
+const told = async (status: number, reason?: string) => {
   await using door = await httpsServer(world.tls, (request, response) => {
     request.resume()
-    response.writeHead(403, { 'content-type': 'application/problem+json' })
-    response.end(JSON.stringify({ reason: `\u001b[2J\n${'x'.repeat(1_000)}` }))
+    response.writeHead(status, reason === undefined ? {} : { 'content-type': 'application/problem+json' })
+    response.end(reason === undefined ? '' : JSON.stringify({ reason }))
   })
   const { events } = await ran(world, {
     scenario: scenarioOf({ devices: 1, doors: { https: 1, mqtt: 0 } }),
     targets: { https: `https://localhost:${door.port}` },
     rounds: 1,
   })
-  const details = events.flatMap((event) => (event.kind === 'error' ? [event.detail] : []))
-  expect(details).toEqual([`?[2J?${'x'.repeat(58)}…`])
+  return events.filter(({ kind }) => ['admitted', 'refused', 'error'].includes(kind))
+}
+
+const TIME = expect.any(Number) as number
+test.each([
+  [200, undefined, { kind: 'admitted' }],
+  [403, 'certificate_revoked', { kind: 'refused', reason: 'certificate_revoked' }],
+  // somebody has said no, whoever that is
+  [401, undefined, { kind: 'refused', reason: 'http_401' }],
+  [403, 'their_own', { kind: 'refused', reason: 'http_403' }],
+  [503, undefined, { kind: 'error', detail: 'http_503' }],
+  [408, 'request_timeout', { kind: 'error', detail: 'request_timeout' }],
+  // only an origin says so: whoever asked was let in
+  [404, undefined, { kind: 'error', detail: 'http_404', letIn: TIME }],
+  [404, 'no_such_pump', { kind: 'error', detail: 'http_404 no_such_pump', letIn: TIME }],
+  [502, 'origin_unreachable', { kind: 'error', detail: 'origin_unreachable', letIn: TIME }],
+] as const)('%d %s is told once', async (status, reason, expected) => {
+  const events = await told(status, reason)
+  expect(events).toEqual([expect.objectContaining({ door: 'https', ...expected })])
+  expect(Object.hasOwn(events[0] ?? {}, 'letIn')).toBe('letIn' in expected)
+})
+
+test('a reason that is none of ours stands behind the status, in one line, and not too long', async () => {
+  expect(await told(500, `\u001b[2J\n${'x'.repeat(1_000)}`)).toMatchObject([
+    { kind: 'error', detail: `http_500 ?[2J?${'x'.repeat(58)}…` },
+  ])
 })

@@ -8,6 +8,7 @@ import { createTraffic } from '#device-sim/life/mqtt-traffic.ts'
 import type { DevicePlan } from '#device-sim/life/plan.ts'
 import type { RunScope } from '#device-sim/life/run-scope.ts'
 import { createLoadCounts } from '#device-sim/load/open.ts'
+import { readMessage } from '#device-sim/load/payload.ts'
 import { scenarioOf } from './fleet-of.ts'
 
 let events: FleetEvent[]
@@ -27,14 +28,20 @@ const made = (payload: number) => {
 }
 
 /** A connection that takes one burst and then has no room until it is told so. */
-let bursts: { octets: number; count: number; end: (how: 'done' | 'cut') => void }[]
+let bursts: {
+  octets: number
+  count: number
+  sent: (number | undefined)[]
+  end: (how: 'done' | 'cut') => void
+}[]
 let open: boolean
 const link = {
   isOpen: () => open,
   burst: (_topic: string, payloads: readonly Uint8Array[]) => {
     const { promise, resolve } = Promise.withResolvers<'done' | 'cut'>()
     const octets = payloads.reduce((sum, { length }) => sum + length, 0)
-    bursts.push({ octets, count: payloads.length, end: resolve })
+    const sent = payloads.map((each) => readMessage(Buffer.from(each))?.sent)
+    bursts.push({ octets, count: payloads.length, sent, end: resolve })
     return promise
   },
 } as unknown as MqttLink
@@ -62,6 +69,18 @@ test('one burst at a time, of at most a MiB; what is due meanwhile waits and is 
   expect(bursts.map(({ count }) => count)).toEqual([16, 16, 11])
   expect(told()).toEqual(['1 +16', '17 +16', '33 +11'])
   expect(scope.gauge.underWay).toBe(0)
+})
+
+test('what waited for a connection says since when it was due, and whether it is to be heard', async () => {
+  const traffic = made(128)
+  traffic.listens(true)
+  const due = 1_764_100_000_000
+  traffic.send([due, due + 250.5])
+  traffic.use(link)
+  expect(bursts[0]?.sent).toEqual([due, due + 250.5])
+  bursts[0]?.end('done')
+  await settled()
+  expect(events).toMatchObject([{ kind: 'burst', awaited: true }])
 })
 
 test('a message that is larger goes alone', () => {

@@ -51,6 +51,23 @@ test('a file that is not JSON is named', async () => {
   })
 })
 
+test('what could not be written is named until it is', async () => {
+  const state = await openState(dir)
+  await state.keep('sim-a-0001', { keyPem: 'key' })
+  expect(state.unwritten()).toBeUndefined()
+  for (const id of ['sim-a-0002', 'sim-a-0003']) {
+    // no file can take its place
+    await mkdir(join(dir, `${id}.json`))
+    await expect(state.keep(id, { keyPem: 'key' })).rejects.toThrow(`${id}.json cannot be written`)
+  }
+  expect(state.unwritten()).toBe(`${dir}/sim-a-0002.json could not be written, nor 1 others there: EISDIR`)
+  for (const id of ['sim-a-0002', 'sim-a-0003']) {
+    await rm(join(dir, `${id}.json`), { recursive: true })
+    await state.keep(id, { keyPem: 'key' })
+  }
+  expect(state.unwritten()).toBeUndefined()
+})
+
 test('without a directory a key is kept for the run, so that an enrolment asked again is the same one', async () => {
   const state = await openState(undefined)
   await state.keep('x', { keyPem: 'key' })

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { FleetError } from '#fleet/errors.ts'
-import { isDenial, troubleOf } from '#device-sim/life/trouble.ts'
+import { troubleOf } from '#device-sim/life/trouble.ts'
 
 test.each([
   [new FleetError('token_spent', 'x'), { kind: 'refused', reason: 'token_spent', door: 'enroll' }],
@@ -14,14 +14,4 @@ test.each([
   ['odd', { kind: 'error', detail: 'odd' }],
 ])('%s', (error, expected) => {
   expect(troubleOf('a', 'enroll', error, 5)).toMatchObject({ ...expected, device: 'a', at: 5 })
-})
-
-test.each([
-  ['certificate_revoked', true],
-  ['topic_denied', true],
-  ['origin_unreachable', false],
-  ['http_500', false],
-  [undefined, false],
-])('is %s a verdict of a door? %s', (reason, expected) => {
-  expect(isDenial(reason)).toBe(expected)
 })

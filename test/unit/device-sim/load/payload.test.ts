@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { burstWriter, messageOf, readMessage } from '#device-sim/load/payload.ts'
 
@@ -39,21 +40,36 @@ describe('a message', () => {
 })
 
 describe('a burst', () => {
-  test('is as many messages, each with its own number, all of one length', () => {
+  test('is as many messages, each with its own number and time, all of one length', () => {
     const write = burstWriter('sim-x-0001', 128)
-    const messages = write(98, 5, SENT)
+    const dues = [SENT, SENT + 0.25, SENT + 17.125, SENT + 9_999, SENT + 123_456.789]
+    const messages = write(98, dues)
     expect(messages.map((each) => readMessage(each)?.seq)).toEqual([98, 99, 100, 101, 102])
-    for (const message of messages) {
+    for (const [at, message] of messages.entries()) {
       expect(message).toHaveLength(128)
-      expect(JSON.parse(message.toString())).toMatchObject({ device: 'sim-x-0001', sent: SENT })
+      expect(JSON.parse(message.toString())).toMatchObject({ device: 'sim-x-0001' })
+      expect(readMessage(message)?.sent).toBeCloseTo(dues[at] as number, 3)
     }
+  })
+
+  test('says the same time as a single message does', () => {
+    const time = fc.double({ min: 0, max: 9_999_999_999_999, noNaN: true })
+    fc.assert(
+      fc.property(fc.array(time, { minLength: 1, maxLength: 8 }), (dues) => {
+        const sent = (octets: Buffer | string) => (JSON.parse(octets.toString()) as { sent: number }).sent
+        const burst = burstWriter('a', 0)(1, dues).map(sent)
+        // a tie of half a µs may be rounded either way
+        for (const [at, due] of dues.entries())
+          expect(Math.abs((burst[at] as number) - sent(messageOf('a', 1, due, 0)))).toBeLessThan(0.0021)
+      }),
+    )
   })
 
   test('does not touch what was written before', () => {
     const write = burstWriter('a', 0)
-    const [first] = write(1, 1, SENT)
-    write(999_999_999_999, 1, SENT + 1)
+    const [first] = write(1, [SENT])
+    write(999_999_999_999, [SENT + 1])
     expect(readMessage(first as Buffer)).toEqual({ device: 'a', seq: 1, sent: SENT })
-    expect(readMessage(write(999_999_999_999, 1, SENT)[0] as Buffer)?.seq).toBe(999_999_999_999)
+    expect(readMessage(write(999_999_999_999, [SENT])[0] as Buffer)?.seq).toBe(999_999_999_999)
   })
 })

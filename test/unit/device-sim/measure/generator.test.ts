@@ -189,3 +189,34 @@ describe('an open loop', () => {
     expect(found.late).toBeGreaterThan(100)
   })
 })
+
+describe('the coordinator', () => {
+  const own = (o: { utilisation?: number; lag?: number }) => ({
+    utilisation: 0.1,
+    lag: 1,
+    cpu: 50_000,
+    rss: 70,
+    ...o,
+  })
+  test.each([
+    ['has time', 20, {}, false],
+    ['decodes what the parts have said', 20, { lag: 200 }, false],
+    ['is late by much of what a drill waits', 20, { lag: 300 }, true],
+    ['is late once', 1, { lag: 300 }, false],
+    ['has no time to itself', 3, { utilisation: 0.99 }, true],
+  ] as const)('%s', (_, seconds, how, bound) => {
+    const generator = createGenerator()
+    for (let second = 0; second < seconds; second++) {
+      generator.add(0, sample({}), [])
+      generator.addCoordinator(own(how))
+    }
+    expect(generator.coordinator().bound).toBe(bound)
+    // no latency is measured in it
+    expect(generator.verdict().bound).toBe(false)
+    expect(generator.figures()).toMatchObject({
+      cpu: expect.closeTo(seconds * 0.25, 6),
+      peakRss: 170,
+      worstLag: Math.max(2, 'lag' in how ? how.lag : 1),
+    })
+  })
+})

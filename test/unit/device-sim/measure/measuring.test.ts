@@ -132,22 +132,47 @@ describe('a sample', () => {
     expect(measures.sample(GAUGES, now(), true).counts).toEqual({ gaps: 2 })
   })
 
+  test('what was published by who listens, and never came, is lost once nothing more comes; the topic is named', () => {
+    const published = { kind: 'published', topic: 't', millis: 1 } as const
+    measures.sink(event({ ...published, seq: 1, acknowledged: true, awaited: true }))
+    measures.sink(event({ ...published, seq: 2, acknowledged: true, awaited: true }))
+    // not promised, and not there all the same
+    measures.sink(event({ ...published, seq: 3, acknowledged: false, awaited: true }))
+    measures.sink(event({ kind: 'burst', topic: 't', seq: 4, count: 10, awaited: true }))
+    // it does not listen
+    measures.sink(event({ ...published, seq: 14, acknowledged: true, awaited: false }))
+    for (const seq of [1, 5]) measures.sink(event({ kind: 'delivered', topic: 't', seq, millis: 1 }))
+    expect(measures.sample(GAUGES).counts.lost).toBeUndefined()
+    const last = measures.sample(GAUGES, now(), true)
+    // 2, 3, 4, 6 to 13
+    expect(last.counts).toEqual({ lost: 11, gaps: 3 })
+    expect(last.topics).toEqual([{ device: 'd', topic: 't', lost: 11, gaps: 3, duplicates: 0, reordered: 0 }])
+  })
+
   test('what connections see', () => {
     const { meter } = measures
     meter.handshake(false, { tcp: 1, tls: 8 })
     meter.handshake(true, { tcp: 2, tls: 3 })
     meter.handshake(false)
-    meter.bytes(100, 900)
+    const octets = { sent: 60, received: 500 }
+    const close = meter.opened(() => ({ ...octets }))
     meter.answer(
       'GET /',
       ['authorization', 'Bearer eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln'],
       Buffer.from(''),
     )
     const sample = measures.sample(GAUGES)
-    expect(sample.counts).toMatchObject({ handshakes: 2, resumed: 1, bytes_sent: 100, bytes_received: 900 })
+    expect(sample.counts).toMatchObject({ handshakes: 2, resumed: 1, bytes_sent: 60, bytes_received: 500 })
     expect(measured(sample)).toEqual({ tcp: [2, 2], handshake: [1, 8] })
     expect(meter.figures()).toMatchObject({ handshakes: 2, resumed: 1, answers: 1, tokensReturned: 1 })
     expect(sample.counts.tokens).toBe(1)
+    // it is still open
+    Object.assign(octets, { sent: 100, received: 900 })
+    expect(measures.sample(GAUGES).counts).toEqual({ bytes_sent: 40, bytes_received: 400 })
+    octets.sent = 101
+    close()
+    expect(measures.sample(GAUGES).counts).toEqual({ bytes_sent: 1 })
+    expect(measures.sample(GAUGES).counts).toEqual({})
   })
 
   test('what an open loop has counted since the last one', () => {

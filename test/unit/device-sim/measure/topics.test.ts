@@ -1,12 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createTopicTracker, WINDOW } from '#device-sim/measure/topics.ts'
+import { createTopicTracker, worstOf, WINDOW } from '#device-sim/measure/topics.ts'
 
 const tracked = (seqs: readonly number[]) => {
   const tracker = createTopicTracker()
   for (const seq of seqs) tracker.delivered('d', 't', seq)
   tracker.end()
-  return { ...tracker.figures }
+  const { lost: _, ...figures } = tracker.figures
+  return figures
 }
 
 /** With everything remembered, as slow as it may be. */
@@ -55,7 +56,7 @@ describe('what comes on a topic', () => {
     expect(tracker.figures.gaps).toBe(0)
     tracker.end()
     tracker.end()
-    expect(tracker.figures).toEqual({ duplicates: 0, reordered: 0, gaps: 3 })
+    expect(tracker.figures).toEqual({ lost: 0, duplicates: 0, reordered: 0, gaps: 3 })
   })
 
   test('agrees with a model that remembers everything', () => {
@@ -83,5 +84,99 @@ describe('what comes on a topic', () => {
       }),
       { numRuns: 200 },
     )
+  })
+})
+
+describe('what is waited for', () => {
+  const lost = (steps: readonly (readonly ['awaited' | 'delivered', number, number])[]): number => {
+    const tracker = createTopicTracker()
+    for (const [what, from, to] of steps)
+      if (what === 'awaited') tracker.awaited('d', 't', from, to - from + 1)
+      else for (const seq of range(from, to)) tracker.delivered('d', 't', seq)
+    expect(tracker.figures.lost).toBe(0)
+    tracker.end()
+    tracker.end()
+    return tracker.figures.lost
+  }
+  test.each([
+    [
+      'all came',
+      [
+        ['awaited', 1, 5_000],
+        ['delivered', 1, 5_000],
+      ],
+      0,
+    ],
+    [
+      'all came, before it was known that they were sent',
+      [
+        ['delivered', 1, 20],
+        ['awaited', 1, 20],
+      ],
+      0,
+    ],
+    ['nothing came', [['awaited', 1, 5_000]], 5_000],
+    [
+      'nothing came any more',
+      [
+        ['awaited', 1, 10],
+        ['delivered', 1, 4],
+      ],
+      6,
+    ],
+    [
+      'one in the middle',
+      [
+        ['awaited', 1, 10],
+        ['delivered', 1, 4],
+        ['delivered', 6, 10],
+      ],
+      1,
+    ],
+    [
+      'twice is not for another one',
+      [
+        ['awaited', 1, 2],
+        ['delivered', 1, 1],
+        ['delivered', 1, 1],
+      ],
+      1,
+    ],
+    ['nobody listened', [['delivered', 1, 3]], 0],
+  ] as const)('%s', (_, steps, expected) => {
+    expect(lost(steps)).toBe(expected)
+  })
+
+  test('the worst topics are named, ten of them', () => {
+    const tracker = createTopicTracker()
+    for (const number of range(1, 15)) tracker.awaited(`d${number}`, 'x'.repeat(300), 1, number)
+    tracker.delivered('fine', 't', 1)
+    tracker.end()
+    const worst = tracker.worst()
+    expect(worst.map(({ device, lost: count }) => [device, count])).toEqual(
+      range(6, 15)
+        .toReversed()
+        .map((number) => [`d${number}`, number]),
+    )
+    expect(worst[0]?.topic.length).toBeLessThanOrEqual(201)
+  })
+
+  test('what is lost is worse than what was passed over, and that than what came late or twice', () => {
+    const of = (device: string, o: object) => ({
+      device,
+      topic: 't',
+      lost: 0,
+      gaps: 0,
+      reordered: 0,
+      duplicates: 0,
+      ...o,
+    })
+    const all = [
+      of('twice', { duplicates: 99 }),
+      of('late', { reordered: 9 }),
+      of('gap', { gaps: 2 }),
+      of('lost', { lost: 1 }),
+    ]
+    expect(worstOf(all).map(({ device }) => device)).toEqual(['lost', 'gap', 'late', 'twice'])
   })
 })

@@ -63,6 +63,28 @@ describe('totals', () => {
     expect(Object.values(https).reduce((sum, count) => sum + count, 0)).toBe(2_000)
   })
 
+  test('the topics that its parts name, and of all of them the worst', () => {
+    const totals = createTotals()
+    const topic = (device: string, lost: number) => ({
+      device,
+      topic: 't',
+      lost,
+      gaps: 0,
+      reordered: 0,
+      duplicates: 0,
+    })
+    totals.add(0, sample(1_000))
+    expect(totals.topics()).toEqual([])
+    totals.add(
+      0,
+      sample(2_000, { last: true, topics: Array.from({ length: 10 }, (_, at) => topic(`a${at}`, 20 - at)) }),
+    )
+    totals.add(1, sample(2_000, { last: true, topics: [topic('b', 15)] }))
+    expect(totals.topics()).toHaveLength(10)
+    expect(totals.topics().map(({ device }) => device)).toContain('b')
+    expect(totals.topics().map(({ device }) => device)).not.toContain('a9')
+  })
+
   test('handshakes count from when the load began, in whichever order that is told', () => {
     const totals = createTotals()
     const histograms = { handshake: encoded(9), enroll: encoded(9) }
@@ -86,10 +108,11 @@ describe('what is missing', () => {
     unanswered_mqtt: 2,
     published: 10,
     acknowledged: 9,
+    lost: 8,
   }
   const errors = { 'https ECONNRESET': 5, 'mqtt ECONNREFUSED': 6, 'enroll x': 7 }
   const all = encoded(...Array.from({ length: 90 }, () => 1))
-  const histograms = { https: all, publish: all, connect: all, tcp: all }
+  const histograms = { https: all, publish: all, delivery: all, connect: all, tcp: all }
   const missing = (load: 'open' | 'closed') => {
     const totals = createTotals(load)
     totals.add(0, sample(1_000, { counts, errors, histograms }))
@@ -103,14 +126,21 @@ describe('what is missing', () => {
 
   test('in an open loop: whatever was due and has no latency', () => {
     const { missing: found, p99, ranked } = missing('open')
-    expect(found).toEqual({ tcp: 0, connect: 6, https: 1 + 4 + 5, publish: 2 + 4 + 6 + 1 })
+    expect(found).toEqual({
+      tcp: 0,
+      connect: 6,
+      https: 1 + 4 + 5,
+      publish: 2 + 4 + 6 + 1,
+      // the errors were attempts to connect: what waited for them came later, or is lost
+      delivery: 8 + 2 + 4,
+    })
     // 90 of 100 are known
     expect(p99).toBe(1)
     expect(ranked).toMatchObject({ p50: 1, p90: 1, p99: Infinity, max: Infinity, mean: Infinity, min: 1 })
   })
 
   test('in a closed loop: what was never answered', () => {
-    expect(missing('closed').missing).toEqual({ tcp: 0, connect: 0, https: 1, publish: 2 })
+    expect(missing('closed').missing).toEqual({ tcp: 0, connect: 0, https: 1, publish: 2, delivery: 10 })
   })
 })
 

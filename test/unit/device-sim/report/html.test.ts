@@ -26,6 +26,7 @@ const CASES: readonly (readonly [string, SampleOptions])[] = [
           at_ms: 30_000,
           lasts_ms: 5_000,
           devices: 1,
+          struck: 1,
           detail: EVIL,
         })),
       },
@@ -123,6 +124,35 @@ test('the verdict, its reasons and the command are at the top', () => {
   expect(text({})).not.toMatch(/bottleneck/)
   expect(text({ failing: true })).toMatch(/not ok.*revoked_stay_out was broken 2 times/s)
   expect(text({ bound: true })).toMatch(/these latencies are not the server/)
+})
+
+test.each<[string, SampleOptions, string, string | undefined]>([
+  ['all were tried', { over: { skipped: {} } }, 'passed', '7 of 7 held'],
+  [
+    'one could not be',
+    { over: { skipped: { clone: 'there is no operator token' } } },
+    'passed, 1 drill not tried',
+    '7 of 7 held, 1 not tried',
+  ],
+  [
+    'none could be',
+    { over: { drills: [], skipped: { clone: 'no token', bad_target: 'no token' } } },
+    'passed, 2 drills not tried',
+    '— 2 not tried',
+  ],
+  ['there were to be none', { over: { drills: [], skipped: {} } }, 'passed', undefined],
+])('drills: %s; the badge, the title and the tile say so', (_, options, verdict, drills) => {
+  const root = readElements(htmlReport(sampleReport(options)))
+  const withClass = (name: string, of: string): readonly Element[] =>
+    elementsOf(root, name).filter(({ attributes }) => (attributes['class'] ?? '').split(' ').includes(of))
+  const words = (element: Element | undefined): string => element?.text.replace(/\s+/g, ' ').trim() ?? ''
+  expect(words(withClass('p', 'verdict')[0])).toBe(verdict)
+  expect(words(elementsOf(root, 'title')[0])).toMatch(new RegExp(`^${verdict}: `))
+  const tile = elementsOf(root, 'li').find(
+    ({ children }) => children[0]?.attributes['class'] === 'name' && words(children[0]) === 'drills',
+  )
+  const [, value, note] = tile?.children ?? []
+  expect(tile === undefined ? undefined : `${words(value)} ${words(note)}`).toBe(drills)
 })
 
 test('the faults are numbered in every plot over time, and are in words in theirs', () => {

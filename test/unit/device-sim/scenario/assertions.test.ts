@@ -27,10 +27,13 @@ describe('written right', () => {
     ['rate.enroll>5', { kind: 'rate', of: 'enroll' }, '>', 5],
     ['acknowledged!=0', { kind: 'count', counter: 'acknowledged' }, '!=', 0],
     ['published>0', { kind: 'count', counter: 'published' }, '>', 0],
-    ['lost==0', { kind: 'count', counter: 'gaps' }, '==', 0],
+    ['lost==0', { kind: 'count', counter: 'lost' }, '==', 0],
+    ['gaps==0', { kind: 'count', counter: 'gaps' }, '==', 0],
     ['resumed==0', { kind: 'count', counter: 'resumed' }, '==', 0],
-    ['errors==0', { kind: 'errors', door: undefined }, '==', 0],
-    ['errors.mqtt<3', { kind: 'errors', door: 'mqtt' }, '<', 3],
+    ['errors==0', { kind: 'errors', door: undefined, reason: undefined }, '==', 0],
+    ['errors.mqtt<3', { kind: 'errors', door: 'mqtt', reason: undefined }, '<', 3],
+    ['errors.https.http_503==0', { kind: 'errors', door: 'https', reason: 'http_503' }, '==', 0],
+    ['refused.https.http_403==0', { kind: 'refused', door: 'https', reason: 'http_403' }, '==', 0],
     ['refused==0', { kind: 'refused', door: undefined, reason: undefined }, '==', 0],
     ['refused.enroll==0', { kind: 'refused', door: 'enroll', reason: undefined }, '==', 0],
     ['refused.mqtt.connack_5>0', { kind: 'refused', door: 'mqtt', reason: 'connack_5' }, '>', 0],
@@ -82,7 +85,11 @@ describe('written wrong', () => {
     ['refused.unexpcted==0', /: got the door "unexpcted", .* \(did you mean unexpected\?\)$/],
     [
       'refused.https.certificate_revokd==0',
-      /: got the reason "certificate_revokd", expected a reason such as certificate_revoked, /,
+      /: got the reason "certificate_revokd", which refused\.https never counts, expected a reason such as certificate_revoked, or http_401, http_403$/,
+    ],
+    [
+      'refused.https.http_503==0',
+      'got the reason "http_503", which refused.https never counts, expected errors.https.http_503',
     ],
     ['refused.https.certificate_revoked.x==0', 'got "x" after it, expected nothing more'],
     ['lost.x==0', 'got "x" after it, expected nothing more'],
@@ -148,9 +155,9 @@ const latency = {
 }
 const RUN: Figures = {
   measures: { https: latency, tcp: { ...latency, count: 0 } } satisfies Partial<Record<Measure, unknown>>,
-  counts: { admitted_https: 600, enrolled_rest: 30, enrolled_est: 10, gaps: 2, resumed: 0 },
+  counts: { admitted_https: 600, enrolled_rest: 30, enrolled_est: 10, gaps: 1, lost: 2, resumed: 0 },
   refused: { https: { certificate_revoked: 3, policy_denied: 1 }, mqtt: { connack_5: 4 } },
-  errors: { https: { ECONNRESET: 2 }, enroll: { 'no answer': 1 } },
+  errors: { https: { ECONNRESET: 1, 'http_503 their_own': 1 }, enroll: { 'no answer': 1 } },
   generator: { bound: false, gathering: { bound: false, reasons: [] } },
   load: 'closed',
   ranked: { https: latency },
@@ -181,12 +188,25 @@ describe('judged', () => {
     ['refused==8', true, 8, 'it was 8'],
     ['refused.https==4', true, 4, 'it was 4'],
     ['refused.https.certificate_revoked==3', true, 3, 'it was 3'],
-    ['refused.https.http_503==0', true, 0, 'it was 0'],
+    ['refused.https.http_403==0', true, 0, 'it was 0'],
+    ['errors.https.http_503==0', false, 1, 'it was 1'],
+    ['errors.https.http_500==0', true, 0, 'it was 0'],
     ['refused.enroll.token_spent==0', true, 0, 'it was 0'],
     // nobody said which are expected: none are
     ['refused.unexpected==8', true, 8, 'it was 8'],
   ])('%s', (text, held, value, why) => {
     expect(judgeAssertion(parseAssertion(text), RUN)).toEqual({ held, value, why })
+  })
+
+  test('of what was not kept apart nobody knows how often', () => {
+    const errors = { https: { http_503: 2, others: 9 }, mqtt: {} }
+    const verdict = (text: string) => judgeAssertion(parseAssertion(text), { ...RUN, errors })
+    expect(verdict('errors.https.http_500==0')).toMatchObject({
+      held: null,
+      why: expect.stringMatching(/^not judged: so many different things/),
+    })
+    expect(verdict('errors.mqtt.target_unreachable==0').held).toBe(true)
+    expect(verdict('errors.https==11').held).toBe(true)
   })
 
   test('enrolments a second are of the time in which the fleet enrolled', () => {
@@ -254,17 +274,20 @@ describe('turns that are missing', () => {
     expect(judgeAssertion(parseAssertion(text), run)).toEqual({ held, value, why })
   })
 
-  test('enrolments are judged by how the generator fared while it gathered', () => {
-    const enroll = { enroll: latency }
-    const run: Figures = { ...RUN, measures: enroll, ranked: enroll, gathering: 9_000 }
-    const held = (generator: Figures['generator'], gathering?: number) =>
-      judgeAssertion(parseAssertion('enroll.p99<1s'), { ...run, generator, gathering }).held
-    const bad = { bound: true, reasons: ['x'] }
-    expect(held({ bound: false, gathering: bad }, 9_000)).toBeNull()
-    expect(held({ bound: true, gathering: { bound: false, reasons: [] } }, 9_000)).toBe(true)
-    // enrolled during the load
-    expect(held({ bound: true, gathering: { bound: false, reasons: [] } })).toBeNull()
-  })
+  test.each(['enroll.p99<1s', 'rate.enroll<=9'])(
+    '%s is judged by how the generator fared while it gathered',
+    (text) => {
+      const enroll = { enroll: latency }
+      const run: Figures = { ...RUN, measures: enroll, ranked: enroll, gathering: 9_000 }
+      const held = (generator: Figures['generator'], gathering?: number) =>
+        judgeAssertion(parseAssertion(text), { ...run, generator, gathering }).held
+      const bad = { bound: true, reasons: ['x'] }
+      expect(held({ bound: false, gathering: bad }, 9_000)).toBeNull()
+      expect(held({ bound: true, gathering: { bound: false, reasons: [] } }, 9_000)).toBe(true)
+      // enrolled during the load
+      expect(held({ bound: true, gathering: { bound: false, reasons: [] } })).toBeNull()
+    },
+  )
 })
 
 describe('expected refusals', () => {

@@ -72,6 +72,12 @@ describe('what is refused', () => {
 })
 
 describe('weights of an option', () => {
+  test('a name is said once', () => {
+    expect(detailOf(() => parseWeights('--mix', 'https=1,mqtt=1,https=2'))).toBe(
+      '--mix: got https twice, expected each name once',
+    )
+  })
+
   test.each([
     ['https=1', { https: 1 }],
     ['rest=1,est=0.5', { rest: 1, est: 0.5 }],

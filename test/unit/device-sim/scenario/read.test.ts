@@ -292,7 +292,7 @@ describe('what is wrong is named', () => {
     ],
     [
       fault('{ at: 1s, revoke: { reason: theft } }'),
-      'mine.yaml:4: timeline[0].revoke.reason: got "theft", expected one of: unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn',
+      'mine.yaml:4: timeline[0].revoke.reason: got "theft", expected one of: unspecified, keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn, aACompromise',
     ],
     [
       fault('{ at: 1s, link: {} }'),

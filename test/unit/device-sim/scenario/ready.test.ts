@@ -7,7 +7,14 @@ import { describe, expect, test } from 'vitest'
 import { parseDocument } from 'yaml'
 import { calm } from '#device-sim/scenario/defaults.ts'
 import { loadScenario, scenarioNames, scenarioText } from '#device-sim/scenario/load.ts'
+import { parseAssertion } from '#device-sim/scenario/assertions.ts'
+import { withoutContradicted } from '#device-sim/scenario/contradicted.ts'
+import { expectedRefusals } from '#device-sim/scenario/expected.ts'
+import { judgeAssertion, type Figures } from '#device-sim/scenario/judge.ts'
+import { override, type Overrides } from '#device-sim/scenario/override.ts'
 import { readWhole } from '#device-sim/scenario/read.ts'
+import type { Scenario } from '#device-sim/scenario/scenario.ts'
+import { planFleet } from '#device-sim/life/plan.ts'
 import { ScenarioFileSchema } from '#wire/scenario.ts'
 import { temporaryFolder } from '../../../support/temporary.ts'
 
@@ -54,6 +61,105 @@ describe.each(NAMES)('%s', (name) => {
     for (const { kind, at, lasts = Infinity } of scenario.timeline)
       if (kind === 'suspend') expect(at + lasts).toBeLessThan(revoked)
   })
+})
+
+/** A run in which everything goes well, and as little of it happens as may. */
+const least = (scenario: Scenario): Figures => {
+  const doors = new Set(planFleet(scenario, 's').map(({ door }) => door))
+  const refused: Record<string, Record<string, number>> = {}
+  for (const each of expectedRefusals(scenario)) {
+    const [door = '', reason = ''] = each.split(' ')
+    refused[door] = { ...refused[door], [reason]: 1 }
+  }
+  const renews =
+    scenario.certificateTtl !== undefined || scenario.timeline.some(({ kind }) => kind === 'renew')
+  return {
+    measures: {},
+    ranked: {},
+    counts: {
+      ...(doors.has('https') ? { admitted_https: 1 } : {}),
+      ...(doors.has('mqtt') ? { admitted_mqtt: 1, published: 1 } : {}),
+      ...(renews ? { renewed: 1 } : {}),
+    },
+    refused,
+    errors: {},
+    generator: { bound: false, gathering: { bound: false, reasons: [] } },
+    load: scenario.load.kind,
+    duration: scenario.duration ?? 60_000,
+    expected: expectedRefusals(scenario),
+  }
+}
+
+const OVERRIDES: readonly Overrides[] = [
+  {},
+  { devices: 1 },
+  { devices: 2 },
+  { devices: 2_000 },
+  { rate: 0.1 },
+  { rate: 5_000 },
+  { pace: 60_000 },
+  { duration: 90_000 },
+  { ramp: 1_000 },
+  { mix: { https: 1 } },
+  { mix: { mqtt: 1 } },
+  { mix: { https: 1, mqtt: 999 }, devices: 3 },
+  { enroll: { est: 1 } },
+  { enroll: { mqtt: 1 } },
+  { payload: 0 },
+]
+
+/** What cannot be meant is refused in a sentence. */
+const REFUSED = ['stolen-key {"mix":{"https":1}}']
+
+test.each(REFUSED)('%s is refused', (each) => {
+  const [name = '', given = ''] = each.split(' ')
+  expect(() => override(loadScenario(name, '/'), JSON.parse(given) as Overrides)).toThrow(/got .*, expected /)
+})
+
+describe.each(OVERRIDES)('with %j', (given) => {
+  test.each(NAMES.filter((name) => !REFUSED.includes(`${name} ${JSON.stringify(given)}`)))(
+    '%s can be kept',
+    (name) => {
+      const named = loadScenario(name, '/')
+      const { scenario } = withoutContradicted(override(named, given), named.assertions)
+      expect(scenario.assertions.length).toBeGreaterThan(0)
+      const run = least(scenario)
+      for (const text of scenario.assertions)
+        expect([text, judgeAssertion(parseAssertion(text), run)]).toEqual([
+          text,
+          expect.objectContaining({ held: true }),
+        ])
+    },
+  )
+})
+
+test.each<[Overrides, readonly string[]]>([
+  [{}, []],
+  [{ devices: 1 }, ['admitted_mqtt>0', 'delivery.p99<5s', 'errors.mqtt>0']],
+  [{ mix: { https: 1 } }, ['admitted_mqtt>0', 'delivery.p99<5s', 'errors.mqtt>0']],
+  [{ mix: { mqtt: 1 } }, ['https.p99<5s', 'rate.https>=1/s', 'https.count>0', 'refused.https>0']],
+])('what options %j leave nobody to keep is dropped, and nothing else', (given, expected) => {
+  const own = [
+    'refused.unexpected==0',
+    'errors==0',
+    'errors.https==0',
+    'lost==0',
+    'admitted_mqtt>0',
+    'https.p99<5s',
+    'delivery.p99<5s',
+    'rate.https>=1/s',
+    'rate.enroll>=1/s',
+    'https.count>0',
+    'errors.mqtt>0',
+    'refused.https>0',
+    'enroll.p99<9s',
+  ]
+  const named = { ...calm(), assertions: own }
+  // what somebody typed stays, and fails
+  const typed = ['admitted_mqtt>0', 'admitted_https>0']
+  const { scenario, dropped } = withoutContradicted(override(named, { ...given, assertions: typed }), own)
+  expect(dropped).toEqual(expected)
+  expect(scenario.assertions).toEqual([...own.filter((text) => !expected.includes(text)), ...typed])
 })
 
 test('calm.yaml says the defaults, and all of them', () => {

@@ -1,6 +1,8 @@
+import { Check } from 'typebox/value'
 import { describe, expect, it } from 'vitest'
 import { anchorToWire, checkAnchors, readAnchor } from '#enroll/access/anchors.ts'
 import type { Anchor } from '#fleet/access.ts'
+import { AnchorBody, ApplicationBody } from '#wire/access.ts'
 import { makeCa, makePki } from '../../../support/pki.ts'
 import { refusal } from './refusal.ts'
 
@@ -32,6 +34,21 @@ describe('an anchor', () => {
     ['one URL twice', { crl: { urls: ['http://crl.example', 'http://crl.example/'] } }, /twice/],
   ])('refuses %s', (_, over, detail) => {
     expect(() => read(over)).toThrow(refusal(detail))
+  })
+})
+
+describe('how many hostnames', () => {
+  const names = (count: number) => Array.from({ length: count }, (_, n) => `d${n}.devices.example.com`)
+  it.each([
+    ['none', 0, false, false],
+    ['a hundred', 100, true, true],
+    ['more: a pattern says so for an application, and an anchor has names only', 101, true, false],
+    ['a thousand', 1_000, true, false],
+    ['more than that', 1_001, false, false],
+  ])('%s', (_, count, anchor, application) => {
+    const hostnames = names(count)
+    expect(Check(AnchorBody, { pem, hostnames })).toBe(anchor)
+    expect(Check(ApplicationBody, { hostnames, policies: [] })).toBe(application)
   })
 })
 

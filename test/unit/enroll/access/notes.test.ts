@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { NOTES } from '#enroll/access/notes.ts'
 import type { Application } from '#fleet/access.ts'
 import { DAY } from '#fleet/clock.ts'
+import { toPem } from '#pki/pem.ts'
 import { contestsOf } from '#policy/access.ts'
 import { makeCa } from '../../../support/pki.ts'
 import { anchor, application, policy } from '../../../support/registry.ts'
@@ -12,6 +13,7 @@ const NOW = Date.UTC(2026, 10, 24, 12)
 const root = makeCa({ name: 'Root', now: NOW })
 const devices = makeCa({ name: 'Devices', now: NOW, by: root })
 const pem = devices.pem + root.pem
+const other = makeCa({ name: 'Other Root', now: NOW })
 const ending = makeCa({ name: 'Old Root', now: NOW, notAfter: NOW + 30 * DAY })
 const around = {
   access: { anchors: [anchor({ pem })], applications: [] as readonly Application[] },
@@ -48,14 +50,35 @@ describe('anchors', () => {
       [/^pem holds roots only: .* nobody under an intermediate that its client sends is ever revoked/],
     ],
     [
+      'a certificate that another anchor has',
+      anchor({ name: 'apart', hostnames: ['apart.test'], pem: root.pem }),
+      [/^Root is already uploaded, in the anchor development, for other hostnames: one anchor may have/],
+    ],
+    [
+      'a root that others have, over another intermediate',
+      anchor({ name: 'apart', pem: makeCa({ name: 'More', now: NOW, by: root }).pem + root.pem }),
+      [/^Root is already uploaded, in the anchor development, /],
+    ],
+    [
+      'a whole chain that is there',
+      anchor({ name: 'apart', pem }),
+      [/^Devices is already uploaded, in the anchor development, /, /^Root is already uploaded/],
+    ],
+    [
       'CRLs that are gone',
-      anchor({ name: 'listed', pem }),
+      anchor({ name: 'listed', pem: other.pem }),
       [/^it had crl, and has none now: nobody is revoked by a list any more/],
     ],
   ])('%s', (_, value, notes) => {
     const told = NOTES.anchor(value, around)
     expect(told).toHaveLength(notes.length)
     for (const [at, note] of notes.entries()) expect(told[at]).toMatch(note)
+  })
+  it('a certificate that is beside one which cannot be read any more', () => {
+    const odd = anchor({ name: 'odd', pem: root.pem + toPem('CERTIFICATE', Buffer.from('3000', 'hex')) })
+    const access = { ...around.access, anchors: [odd, anchor({ name: 'none', pem: '' })] }
+    const told = NOTES.anchor(anchor({ name: 'apart', pem: root.pem }), { ...around, access })
+    expect(told).toEqual([expect.stringMatching(/^Root is already uploaded, in the anchor odd, /)])
   })
 })
 

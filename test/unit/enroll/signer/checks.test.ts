@@ -26,6 +26,14 @@ const code = (act: () => unknown): string => {
 }
 
 describe('a device certificate', () => {
+  it('of more than signer.max_ttl is refused by the name of the setting', () => {
+    expect(() => check({ not_after: NOW + 365 * DAY })).toThrow(
+      expect.objectContaining({
+        detail: 'the signer signs for 30d at most (signer.max_ttl), and was asked for 365d',
+      }) as Error,
+    )
+  })
+
   it.each<[string, Partial<SignerRequestOf<'device'>>, string]>([
     ['as the desk asks for it', {}, 'ok'],
     [

@@ -50,6 +50,9 @@ const asked = {
   whoIs: vi.fn<Admission['whoIs']>(() => given.decision),
   record: vi.fn<Admission['record']>(),
   end: vi.fn<Sessions['end']>(() => given.ended),
+  forget: vi.fn<Sessions['forget']>(() => [FORGET]),
+  /** resolves when the last one's client has gone, or has its answer */
+  closed: Promise.resolve<unknown>(undefined),
   lines: [] as Record<string, unknown>[],
   failed: [] as FleetError[],
 }
@@ -61,6 +64,7 @@ let server: Server
 let url: string
 beforeAll(async () => {
   server = createServer((request, response) => {
+    asked.closed = once(response, 'close')
     const refuse = (error: FleetError, cookies: readonly string[] = []): undefined => {
       response
         .writeHead(400, ['X-Reason', error.code, ...cookies.flatMap((each) => ['Set-Cookie', each])])
@@ -73,7 +77,7 @@ beforeAll(async () => {
           credentialsOf: () => NO_CREDENTIALS,
           held: () => ({ applicationId: 'app-1', subject: SUBJECT }),
           end: asked.end,
-          forget: () => [FORGET],
+          forget: asked.forget,
         },
         keys: { published: () => JWKS },
         log,
@@ -107,7 +111,7 @@ const ask = async (
   o: RequestInit & { given?: Partial<typeof given> } = {},
 ): Promise<{ status: number; reason: string | null; headers: Headers; text: string }> => {
   Object.assign(given, { decision: allowed(LAMP), peer: PEER, known: () => true, ended: undefined }, o.given)
-  for (const mock of [asked.whoIs, asked.record, asked.end]) mock.mockClear()
+  for (const mock of [asked.whoIs, asked.record, asked.end, asked.forget]) mock.mockClear()
   asked.lines.length = asked.failed.length = 0
   const reply = await fetch(url + path, o)
   const { status, headers } = reply
@@ -217,6 +221,25 @@ describe('logout', () => {
     expect(asked.lines).toEqual([
       expect.objectContaining({ msg: 'logged out', session: SUBJECT.slice(0, 16) }),
     ])
+  })
+  test('is answered when the other processes know, or its client has gone', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const ended = { ...session, everywhere: promise }
+    let answered = false
+    const reply = ask('/cdn-cgi/access/logout', { given: { ended } }).finally(() => (answered = true))
+    const left = new AbortController()
+    await vi.waitUntil(() => asked.end.mock.calls.length === 1)
+    const gone = fetch(`${url}/cdn-cgi/access/logout`, { signal: left.signal })
+    await vi.waitUntil(() => asked.end.mock.calls.length === 2)
+    expect(answered).toBe(false)
+    const { closed } = asked
+    left.abort()
+    await expect(gone).rejects.toThrow()
+    await closed
+    resolve()
+    expect(await reply).toMatchObject({ status: 200, text: 'Your sessions have ended.\n' })
+    // the one that has gone was written nothing
+    expect(asked.forget).toHaveBeenCalledTimes(1)
   })
   test('without a session the cookie goes all the same, and nothing is logged', async () => {
     const { status, headers } = await ask('/cdn-cgi/access/logout')

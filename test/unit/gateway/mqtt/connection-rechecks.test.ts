@@ -1,6 +1,7 @@
 import type { IConnectPacket } from 'mqtt-packet'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { TopicRule } from '#fleet/access.ts'
+import type { DeviceId } from '#fleet/device-id.ts'
 import { connectPacket, type MqttClient } from '../../../support/mqtt-client.ts'
 import { openFront, type Front } from '../../../support/mqtt-front.ts'
 import { scriptedUpstream, type ScriptedUpstream } from '../../../support/scripted-upstream.ts'
@@ -164,4 +165,38 @@ test('a WebSocket is asked about its Upgrade at CONNECT, and with every change',
   const other = front.dial('lamp-2')
   await other.connect({ clientId: 'lamp-2' })
   expect(front.admission.asked.at(-1)).not.toHaveProperty('websocket')
+})
+
+describe('a report-only policy that would end what stands', () => {
+  const reported = (): (string | undefined)[] =>
+    front.admission.recorded.map(({ decision }) => (decision.allow ? decision.wouldDeny : 'refused'))
+
+  test.each([[4], [5]] as const)('is recorded once, and ends nothing: MQTT %i', async (version) => {
+    const clients = [
+      await front.enter('lamp-1', { protocolVersion: version }),
+      await front.enter('lamp-2', { protocolVersion: version, clientId: 'lamp-2' }),
+    ]
+    expect(reported()).toEqual([undefined, undefined])
+    for (const policy of ['draft', 'draft', undefined, 'other']) {
+      front.admission.wouldDeny = policy
+      recheck()
+      recheck()
+      front.live.recheck([{ kind: 'device', deviceId: 'lamp-1' as DeviceId }])
+      await turns()
+    }
+    expect(reported().slice(2)).toEqual(['draft', 'draft', 'other', 'other'])
+    // asked as when it came, with the ClientID that it has
+    expect(front.admission.recorded.slice(2, 4).map(({ ask }) => ask)).toMatchObject([
+      { act: 'connect', clientId: 'lamp-1' },
+      { act: 'connect', clientId: 'lamp-2' },
+    ])
+    expect(clients.map(({ ended }) => ended)).toEqual([false, false])
+  })
+  test('that was there when it came is said of its CONNECT, and not again', async () => {
+    front.admission.wouldDeny = 'draft'
+    await front.enter('lamp-1')
+    recheck()
+    await turns()
+    expect(reported()).toEqual(['draft'])
+  })
 })

@@ -11,7 +11,6 @@ import type { Peer } from '#fleet/peer.ts'
 import type { SessionRevocation } from '#fleet/session.ts'
 import { createAdmission } from '#gateway/admission.ts'
 import { createAnchors } from '#gateway/anchors.ts'
-import { createAnonymousLines } from '#gateway/anonymous-lines.ts'
 import { mintSession, type NewSession } from '#gateway/sessions/session-token.ts'
 import { createSessions } from '#gateway/sessions/sessions.ts'
 import { compileAccess } from '#policy/access.ts'
@@ -109,7 +108,8 @@ const open = (o: Setting = {}) => {
     clock: () => time.now,
     log: silent,
     metrics: createMetrics('gateway'),
-    anonymousLines: createAnonymousLines(silent),
+    anonymousLines: { take: () => true },
+    bypassLines: { take: () => true },
     sessionDuration: 0,
     epoch: () => 0,
   })
@@ -118,7 +118,7 @@ const open = (o: Setting = {}) => {
     clock: () => time.now,
     registry: { serviceToken: () => undefined, sessionRevocations: () => state.revocations },
     recorded: (leaf, host) => anchors.standingOfRecorded(snapshot(), leaf, host, status),
-    ended: () => {},
+    ended: () => undefined,
   })
 
   const peerOf = (leaf: TestLeaf | null): Peer => ({

@@ -76,7 +76,7 @@ test('a change is seen at once, and the list is read once per change', () => {
 
 test('who has logged out here is out here at once; of many the oldest are the registry’s by now', () => {
   const sessions = createRevokedSessions(() => [])
-  expect(sessions.end(token)).toBe('lamp-1')
+  expect(sessions.end(token)).toEqual({ holder: 'lamp-1', at: ISSUED })
   expect(sessions.has(token)).toBe(true)
   for (let at = 0; at < 10_000; at += 1) sessions.end({ ...token, deviceId: `other-${at}` })
   expect(sessions.has(token)).toBe(false)
@@ -85,7 +85,7 @@ test('who has logged out here is out here at once; of many the oldest are the re
 
 test('a logout ends what its holder began by then, of any application, and nothing since', () => {
   const sessions = createRevokedSessions(() => [])
-  expect(sessions.end(foreign)).toBe('partner/lamp-1')
+  expect(sessions.end(foreign)).toEqual({ holder: 'partner/lamp-1', at: ISSUED })
   // an older one that is logged out later takes nothing back
   sessions.end({ ...foreign, issuedAt: ISSUED - 9 })
   const before = { ...foreign, subject: subjectOfToken('jti-2'), applicationId: 'cd'.repeat(32) }
@@ -93,6 +93,16 @@ test('a logout ends what its holder began by then, of any application, and nothi
   expect(sessions.has({ ...foreign, issuedAt: ISSUED + 1 })).toBe(false)
   expect(sessions.has({ ...foreign, anchor: 'other' })).toBe(false)
   expect(sessions.has(token)).toBe(false)
+})
+
+test('and so does one of another process', () => {
+  const [here, there] = [createRevokedSessions(() => []), createRevokedSessions(() => [])]
+  there.endOf(here.end(foreign))
+  expect([there.has(foreign), there.has({ ...foreign, issuedAt: ISSUED + 1 }), there.has(token)]).toEqual([
+    true,
+    false,
+    false,
+  ])
 })
 
 test('a registry that cannot be read is told', () => {

@@ -10,6 +10,7 @@ import type { Peer } from '#fleet/peer.ts'
 import type { SessionRevocation, TokenBinding } from '#fleet/session.ts'
 import { subjectOfToken } from '#gateway/sessions/revoked.ts'
 import { mintSession, type NewSession } from '#gateway/sessions/session-token.ts'
+import type { EndedHolder } from '#gateway/sessions/ended-holders.ts'
 import { createSessions } from '#gateway/sessions/sessions.ts'
 import type { SessionFacts, Standing } from '#policy/admission.ts'
 import type { Decision, Identity } from '#policy/decision.ts'
@@ -47,7 +48,9 @@ const open = () => {
     standing: STANDING as Standing,
     broken: false,
   }
-  const ended: (readonly [string, number])[] = []
+  const ended: EndedHolder[] = []
+  /** what the others of a gateway with workers say */
+  const others = { heard: undefined as Promise<void> | undefined }
   const recorded = vi.fn<(leaf: CertificateFacts, host: string) => Standing>(() => {
     if (state.broken) throw new Error('locked')
     return state.standing
@@ -63,7 +66,10 @@ const open = () => {
       },
     },
     recorded,
-    ended: (...entry) => ended.push(entry),
+    ended: (one) => {
+      ended.push(one)
+      return others.heard
+    },
   })
   const decide = (over: Partial<Extract<Decision, { allow: true }>> = {}, plan = {}) =>
     ({
@@ -103,7 +109,7 @@ const open = () => {
       leaf: lamp.facts,
       ...over,
     })
-  return { sessions, keys, time, state, ended, recorded, decide, begin, judge, forge }
+  return { sessions, keys, time, state, ended, others, recorded, decide, begin, judge, forge }
 }
 type Opened = ReturnType<typeof open>
 
@@ -503,7 +509,7 @@ describe('ended early', () => {
       applicationId: app.id,
       subject: subjectOfToken(jti),
     })
-    expect(ended).toEqual([['lamp-1', NOW + 7]])
+    expect(ended).toEqual([{ holder: 'lamp-1', at: NOW + 7 }])
     expect(judge(cookie(token))).toEqual(OVER)
     expect(judge(cookie(another))).toEqual(OVER)
     expect(judge(cookie(later))).toMatchObject(GOOD)
@@ -513,15 +519,39 @@ describe('ended early', () => {
     const { sessions, forge, ended } = open()
     const token = forge({ commonName: 'pump 7', deviceId: undefined, anchor: 'partner' })
     expect(sessions.end(cookie(token), HOST)).toBeDefined()
-    expect(ended).toEqual([['partner/pump 7', NOW]])
+    expect(ended).toEqual([{ holder: 'partner/pump 7', at: NOW }])
   })
   test('by logout with cookies of several applications: all of them', () => {
     const { sessions, forge, ended } = open()
     const two = [forge({}), forge({ applicationId: 'cd'.repeat(32), issuedAt: NOW + 9 })]
     const both = { rawHeaders: ['Cookie', two.map((token) => `CF_Authorization=${token}`).join('; ')] }
     expect(sessions.end(both, HOST)).toBeDefined()
-    expect(ended.at(-1)).toEqual(['lamp-1', NOW + 9])
+    expect(ended.at(-1)).toEqual({ holder: 'lamp-1', at: NOW + 9 })
     expect(sessions.end(both, HOST)).toBeUndefined()
+  })
+  test('by logout in another process: the same, and told to nobody', () => {
+    const { sessions, judge, begin, ended, time } = open()
+    const token = begin()
+    time.now += 1
+    const later = begin()
+    sessions.endOf({ holder: 'lamp-1', at: NOW })
+    expect([judge(cookie(token)), ended]).toEqual([OVER, []])
+    expect(judge(cookie(later))).toMatchObject(GOOD)
+    expect(sessions.end(cookie(token), HOST)).toBeUndefined()
+  })
+  test('by logout, where there are other processes: says when they know', async () => {
+    const { sessions, begin, others, time } = open()
+    expect(sessions.end(cookie(begin()), HOST)).not.toHaveProperty('everywhere')
+    const { promise, resolve } = Promise.withResolvers<void>()
+    others.heard = promise
+    time.now += 1
+    let known = false
+    const told = sessions.end(cookie(begin()), HOST)?.everywhere?.then(() => (known = true))
+    await new Promise(setImmediate)
+    expect(known).toBe(false)
+    resolve()
+    await told
+    expect(known).toBe(true)
   })
   test('a logout is told once, and also while the registry cannot be read', () => {
     const { sessions, begin, ended, state } = open()

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { FleetError } from '#fleet/errors.ts'
 import { openWorkers, pauseAfter, type Workers } from '#gateway/workers/supervisor.ts'
 import { TIMES } from '#gateway/workers/times.ts'
-import type { WorkerProcess } from '#gateway/workers/worker-process.ts'
+import type { OnLogout, startWorker, WorkerProcess } from '#gateway/workers/worker-process.ts'
 import { loadConfig } from '#runtime/config.ts'
 import { listen } from '#runtime/listen.ts'
 import { createLog } from '#runtime/log.ts'
@@ -15,17 +15,20 @@ type Fake = WorkerProcess & {
   readonly number: number
   readonly done: string[]
   hangs: boolean
+  /** somebody logs out here */
+  readonly logout: OnLogout
   end(how: string | number): void
 }
 
 let fakes: Fake[]
 let fails: (number: number, nth: number) => Error | undefined
 let standby: () => Promise<void>
+let hears: (number: number) => Promise<void>
 let port: number
 const SOCKET = { close: () => void closed.push('closed') } as unknown as SendHandle
 const closed: string[] = []
 
-const startFake = (number: number): WorkerProcess => {
+const startFake: typeof startWorker = (number, _, __, onLogout) => {
   const { promise: ended, resolve: end } = Promise.withResolvers<string | number>()
   const error = fails(number, fakes.length)
   const done: string[] = []
@@ -34,6 +37,7 @@ const startFake = (number: number): WorkerProcess => {
     pid: 1_000 + fakes.length,
     done,
     hangs: false,
+    logout: onLogout,
     end,
     ended,
     standby: async () => {
@@ -51,6 +55,10 @@ const startFake = (number: number): WorkerProcess => {
     },
     isAnswering: () => !fake.hangs,
     values: async () => [],
+    tellLogouts: async (ended) => {
+      if (ended.length > 0) done.push(`logouts ${ended.map(({ holder, at }) => `${holder} ${at}`).join()}`)
+      await hears(number)
+    },
     retire: () => {
       done.push('retire')
     },
@@ -93,6 +101,7 @@ beforeEach(() => {
   closed.length = 0
   fails = () => undefined
   standby = async () => {}
+  hears = async () => {}
   port = 9_443
   stop = new AbortController()
 })
@@ -252,6 +261,63 @@ describe('a replacement', () => {
     await reloading
     await settle(1_000)
     expect([workers.up(), fakes.length]).toEqual([1, 2])
+  })
+})
+
+describe('a logout', () => {
+  const logout = (holder: string, at: number): Promise<void> | undefined => fakes[0]?.logout({ holder, at })
+
+  test('is told to all others, and is known when they have heard', async () => {
+    await using _ = await open(3)
+    const waits = Promise.withResolvers<void>()
+    hears = (number) => (number === 3 ? waits.promise : Promise.resolve())
+    let known = false
+    const told = logout('lamp-1', 7)?.then(() => (known = true))
+    await settle()
+    expect(done().map((each) => each.slice(2))).toEqual([[], ['logouts lamp-1 7'], ['logouts lamp-1 7']])
+    expect(known).toBe(false)
+    waits.resolve()
+    await told
+  })
+  test('is told to whoever is started later, before it listens, and to one that is retired', async () => {
+    await using workers = await open(1)
+    await logout('lamp-1', 7)
+    await logout('lamp-2', 8)
+    await logout('lamp-1', 5)
+    await workers.reload()
+    expect(fakes[1]?.done).toEqual(['standby', 'logouts lamp-2 8,lamp-1 7', 'listen 9443 inherited'])
+    await fakes[1]?.logout({ holder: 'lamp-3', at: 9 })
+    expect(fakes[0]?.done.at(-1)).toBe('logouts lamp-3 9')
+    fakes[1]?.end('SIGKILL')
+    await settle(100)
+    expect(fakes[2]?.done[1]).toBe('logouts lamp-2 8,lamp-1 7,lamp-3 9')
+  })
+  test('while one gets ready: it hears of it when it can', async () => {
+    await using workers = await open(1)
+    const ready = Promise.withResolvers<void>()
+    standby = () => ready.promise
+    const reloading = workers.reload()
+    await settle()
+    await logout('lamp-1', 7)
+    expect(fakes[1]?.done).toEqual(['standby'])
+    ready.resolve()
+    await reloading
+    expect(fakes[1]?.done[1]).toBe('logouts lamp-1 7')
+  })
+  test('of one that has ended nobody waits for', async () => {
+    await using _ = await open(2)
+    fakes[1]?.end('SIGKILL')
+    await settle()
+    hears = () => new Promise(() => {})
+    await logout('lamp-1', 7)
+    expect(fakes[1]?.done).toEqual(['standby', 'listen 9443'])
+  })
+  test('is forgotten when there were very many since', async () => {
+    await using workers = await open(1)
+    for (let at = 0; at <= 10_000; at += 1) await logout(`lamp-${at}`, at)
+    await workers.reload()
+    const [, told = ''] = fakes[1]?.done ?? []
+    expect([told.includes('lamp-0 0,'), told.split(',').length]).toEqual([false, 10_000])
   })
 })
 

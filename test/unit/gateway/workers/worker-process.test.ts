@@ -3,6 +3,7 @@
 import type { SendHandle } from 'node:child_process'
 import { EventEmitter } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import type { EndedHolder } from '#gateway/sessions/ended-holders.ts'
 import type { Child } from '#gateway/workers/channel.ts'
 import { TIMES } from '#gateway/workers/times.ts'
 import { workerOf, type WorkerProcess } from '#gateway/workers/worker-process.ts'
@@ -10,6 +11,10 @@ import type { MetricValues } from '#runtime/metrics.ts'
 
 let child: EventEmitter & Child & { connected: boolean }
 let told: string[]
+/** orders with what they say */
+let orders: Record<string, unknown>[]
+let passedOn: EndedHolder[]
+let othersKnow: Promise<void>
 let worker: WorkerProcess
 
 const die = (code: number | null, signal: string | null): void => {
@@ -36,17 +41,26 @@ const serve = async (): Promise<void> => {
 beforeEach(async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
   told = []
+  orders = []
   child = Object.assign(new EventEmitter(), {
     pid: 4_711,
     connected: true,
-    send: ((order: { kind: string }) => told.push(order.kind) > 0) as Child['send'],
+    send: ((order: { kind: string }) => {
+      orders.push(order)
+      return told.push(order.kind) > 0
+    }) as Child['send'],
     disconnect: () => {
       told.push('disconnect')
       child.connected = false
     },
     kill: (signal?: NodeJS.Signals | number) => told.push(String(signal)) > 0,
   })
-  worker = workerOf(child, 1, 2)
+  passedOn = []
+  othersKnow = Promise.resolve()
+  worker = workerOf(child, 1, 2, TIMES, (ended) => {
+    passedOn.push(ended)
+    return othersKnow
+  })
   await says({ kind: 'standby' })
   await worker.standby()
 })
@@ -144,6 +158,64 @@ describe('one that hangs', () => {
     await settle(30_000)
     expect(told.at(-1)).toBe('SIGKILL')
     await refused
+  })
+})
+
+describe('logouts', () => {
+  const tell = (holder: string): (() => boolean) => {
+    let known = false
+    void worker.tellLogouts([{ holder, at: 7 }]).then(() => (known = true))
+    return () => known
+  }
+  const sent = (): unknown[] =>
+    orders.flatMap(({ kind, ended }) =>
+      kind === 'logouts' ? [(ended as { holder: string }[]).map(({ holder }) => holder).join()] : [],
+    )
+
+  test('that it has are passed on, and it is told when the others know', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    othersKnow = promise
+    orders = []
+    await says({ kind: 'logout', nth: 4, holder: 'lamp-1', at: 7 })
+    expect([passedOn, orders]).toEqual([[{ holder: 'lamp-1', at: 7 }], []])
+    resolve()
+    await settle()
+    expect(orders).toEqual([{ kind: 'known', nth: 4 }])
+  })
+  test('of others: known when it has heard that one', async () => {
+    const known = tell('a')
+    expect(sent()).toEqual(['a'])
+    await says({ kind: 'heard', nth: 0 })
+    expect(known()).toBe(false)
+    await says({ kind: 'heard', nth: 1 })
+    expect(known()).toBe(true)
+  })
+  test('that come meanwhile are one message, and one that is too slow is not waited for', async () => {
+    const known = ['a', 'b', 'c', 'b'].map(tell)
+    await settle()
+    expect(sent()).toEqual(['a'])
+    await settle(TIMES.heard)
+    expect([sent(), known.map((each) => each())]).toEqual([
+      ['a', 'c,b'],
+      [true, false, false, false],
+    ])
+    // late, and of the first one
+    await says({ kind: 'heard', nth: 1 })
+    expect(known.map((each) => each())).toEqual([true, false, false, false])
+    await says({ kind: 'heard', nth: 2 })
+    expect(known.map((each) => each())).toEqual([true, true, true, true])
+    tell('d')
+    expect(sent()).toEqual(['a', 'c,b', 'd'])
+  })
+  test.each<[string, () => void]>([
+    ['has ended', () => die(null, 'SIGKILL')],
+    ['is stopping', () => worker.stop()],
+  ])('of one that %s nobody waits for', async (_, how) => {
+    how()
+    await settle()
+    const known = tell('a')
+    await settle()
+    expect([known(), sent()]).toEqual([true, []])
   })
 })
 
