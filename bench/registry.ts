@@ -152,7 +152,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, progress }) => {
   for (const [name, fleet] of Object.entries(fleets) as [Size, Fleet][]) memory[name] = await memoryOf(fleet)
   const bytes = Object.fromEntries(
     Object.entries(fleets).map(([name, { path }]) => [
-      `MB at ${name}`,
+      `MB of the file at ${name}`,
       Math.round(statSync(path).size / 1e6),
     ]),
   )
