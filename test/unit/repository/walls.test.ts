@@ -42,6 +42,8 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
     ...VISITED,
     '#pki/issuer.ts',
     'fastify',
+    '@fastify/ajv-compiler',
+    '@fastify/fast-json-stringify-compiler',
     '@fastify/swagger',
     'jose',
     'undici',
