@@ -11,6 +11,10 @@ import { closed, literals } from './parts.ts'
 
 const MIB = 1_048_576
 
+/** Groups whose key share a device can send (RFC 8446 §4.2.7): what most devices have, and the post-quantum hybrid. */
+const KEY_AGREEMENTS = ['X25519', 'X25519MLKEM768'] as const
+export type KeyAgreement = (typeof KEY_AGREEMENTS)[number]
+
 /** `durationMinimum` and `durationMaximum` are ours: JSON Schema knows no such thing, and ignores them. */
 const span = (description: string, least: string, most: string, usual?: string) =>
   Type.String({
@@ -221,6 +225,13 @@ export const ScenarioFileSchema = Type.Object(
     doors: weights('by which they come in', ['https', 'mqtt'], { https: 1, mqtt: 1 }),
     enroll: weights('by which they enrol', ['rest', 'est', 'mqtt'], { rest: 1, est: 0, mqtt: 0 }),
     keys: weights('kinds of their keys', KEY_KINDS, KEYS),
+    key_agreement: Type.Optional(
+      literals(KEY_AGREEMENTS, {
+        description:
+          'group whose key share they send to the doors, which may choose another; X25519MLKEM768, the post-quantum hybrid, costs them and the doors more',
+        default: 'X25519',
+      }),
+    ),
     certificate_ttl: duration(
       'life of each certificate; asked of the claim token, or the group, that is made for the run. Missing: as the server has it',
       '1s',

@@ -7,6 +7,7 @@ import { connect as connectTcp, isIP } from 'node:net'
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import type { Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
+import type { KeyAgreement } from '#wire/scenario.ts'
 import { onAbort } from '../on-abort.ts'
 import type { Identity } from './identity.ts'
 import { createLink, type AskFault, type Link } from './link.ts'
@@ -16,6 +17,15 @@ import type { OpeningGate } from './opening-gate.ts'
 import { whyNotFor, whyNotValidAt } from './server-certificate.ts'
 
 export type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
+
+/**
+ * What is offered (RFC 8446 §4.2.7), by the group whose key share goes out with the ClientHello. Node's own list has the hybrid first, and
+ * sends both shares.
+ */
+const GROUPS: Readonly<Record<KeyAgreement, string>> = {
+  X25519: 'X25519:P-256:P-384:P-521',
+  X25519MLKEM768: 'auto',
+}
 
 /** In the place of a root: those of the public web, as this Node has them; all devices share one set, which is 400 KB. */
 export const PUBLIC_ROOTS = 'public'
@@ -29,6 +39,8 @@ export const clientContext = (o: {
   readonly rootPem?: string | undefined
   readonly identity?: Identity | undefined
   readonly version?: TlsVersion | undefined
+  /** default: X25519, as most devices have it */
+  readonly keyAgreement?: KeyAgreement | undefined
 }): SecureContext => {
   const isPublic = o.rootPem === PUBLIC_ROOTS
   if (o.rootPem !== undefined && !isPublic && !o.rootPem.includes('-----BEGIN CERTIFICATE-----'))
@@ -36,6 +48,7 @@ export const clientContext = (o: {
   return createSecureContext({
     ...(isPublic ? {} : { ca: o.rootPem ?? [] }),
     minVersion: o.version ?? 'TLSv1.2',
+    ecdhCurve: GROUPS[o.keyAgreement ?? 'X25519'],
     ...(o.version === undefined ? {} : { maxVersion: o.version }),
     ...(o.identity === undefined
       ? {}
@@ -104,6 +117,11 @@ const serverNameFor = (said: string | null | undefined, host: string): { servern
 /** Of a URL, as sockets and certificates have it: an IPv6 address without brackets, a name without the dot of the root. */
 export const hostOf = (url: URL): string => url.hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '')
 
+/** Where none is said (RFC 9110 §4.2.2; of MQTT over TLS as IANA has it). */
+const PORTS: Readonly<Record<string, string>> = { 'https:': '443', 'mqtts:': '8883' }
+
+export const portOf = ({ port, protocol }: URL): string => port || (PORTS[protocol] ?? '')
+
 type Opened = (connection: Connection) => void
 type Failed = (why: FleetError) => void
 
@@ -117,7 +135,7 @@ const open = (o: ConnectOptions, opened: Opened, failed: Failed): void => {
   const began = performance.now()
   const raw = connectTcp({
     host,
-    port: Number(o.url.port || '443'),
+    port: Number(portOf(o.url)),
     lookup: rememberedLookup,
     noDelay: true,
     allowHalfOpen: o.link !== undefined,

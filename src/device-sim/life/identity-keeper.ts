@@ -6,6 +6,7 @@
 import type { SecureContext } from 'node:tls'
 import { SECOND, type Clock } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
+import type { KeyAgreement } from '#wire/scenario.ts'
 import { clientContext } from '../client/connection.ts'
 import type { RenewalAdvice } from '../client/enroll-device.ts'
 import type { Enrolled } from '../client/identity.ts'
@@ -55,6 +56,8 @@ const DOUBLED = 5
 
 export type KeeperOptions = {
   readonly clock: Clock
+  /** of its handshakes with the doors */
+  readonly keyAgreement?: KeyAgreement | undefined
   /** undefined: it never is */
   readonly renew: ((enrolled: Enrolled, newKey: boolean) => Promise<Enrolled>) | undefined
   confirm(enrolled: Enrolled): Promise<void>
@@ -153,6 +156,7 @@ export const createIdentityKeeper = (holding: Holding, o: KeeperOptions): Identi
         context: clientContext({
           rootPem: (candidate ?? enrolled).rootPem,
           identity: candidate ?? enrolled,
+          keyAgreement: o.keyAgreement,
         }),
         candidate,
       }),

@@ -145,9 +145,10 @@ export const createDevice = (
 
   // what was given is not this program's to replace
   const renewable = enroll !== undefined && scope.given === undefined
-  const { adviceEvery } = scenario
+  const { adviceEvery, keyAgreement } = scenario
   const keeper = createIdentityKeeper(holding, {
     clock,
+    keyAgreement,
     renew: renewable ? (enrolled, withNewKey) => gated(async () => renew(enrolled, withNewKey)) : undefined,
     confirm: (enrolled) => gated(() => confirmDevice(asking(enrolled))),
     advice:

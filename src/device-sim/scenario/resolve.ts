@@ -122,6 +122,7 @@ export const resolve = (name: string, file: ScenarioFile, complain: Complain): S
     doors: inOrder(['https', 'mqtt'], it.doors),
     enroll: inOrder(['rest', 'est', 'mqtt'], it.enroll),
     keys: inOrder(KEY_KINDS, it.keys),
+    keyAgreement: it.key_agreement,
     certificateTtl: it.certificate_ttl,
     adviceEvery: it.advice_every === undefined ? undefined : ms(it.advice_every),
     mqtt: {

@@ -5,6 +5,7 @@
 
 import type { KeyKind } from '#fleet/certificate.ts'
 import type { GivenRevocationReason } from '#fleet/revocation-reason.ts'
+import type { KeyAgreement } from '#wire/scenario.ts'
 
 /** Relative: `{https: 3, mqtt: 1}` is three of four. */
 export type Weights<K extends string> = Readonly<Record<K, number>>
@@ -80,6 +81,8 @@ export type Scenario = {
   readonly doors: Weights<'https' | 'mqtt'>
   readonly enroll: Weights<EnrollVia>
   readonly keys: Weights<KeyKind>
+  /** group whose key share they send to the doors */
+  readonly keyAgreement: KeyAgreement
   /** of each certificate, such as `30s`: asked of the operator's claim token; undefined: what the server gives */
   readonly certificateTtl: string | undefined
   /** ms between two questions whether to renew (GET /v1/renewal); undefined: renew_after of the certificate alone says so */

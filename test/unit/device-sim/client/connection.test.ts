@@ -3,7 +3,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import { createServer, type TLSSocket, type TlsOptions } from 'node:tls'
 import { describe, expect, test } from 'vitest'
 import { DAY, HOUR } from '#fleet/clock.ts'
-import { clientContext, openConnection, PUBLIC_ROOTS } from '#device-sim/client/connection.ts'
+import { clientContext, openConnection, portOf, PUBLIC_ROOTS } from '#device-sim/client/connection.ts'
 import { httpsOnce } from '#device-sim/client/https-once.ts'
 import type { LinkFault } from '#device-sim/client/link.ts'
 import { createMeter, type Octets, type Times } from '#device-sim/client/meter.ts'
@@ -13,6 +13,35 @@ import { makePki, type LeafOptions } from '../../../support/pki.ts'
 
 const pki = makePki({ now: Date.now() })
 const context = clientContext({ rootPem: pki.root.pem })
+
+test.each([
+  ['https://a.test', '443'],
+  ['https://a.test:8443/x', '8443'],
+  ['mqtts://a.test', '8883'],
+  ['mqtts://[::1]:1', '1'],
+])('%s is at port %s', (url, port) => {
+  expect(portOf(new URL(url))).toBe(port)
+})
+
+test.each([
+  // a key share of the group that is not this device's first costs it another round trip, and nothing else
+  [undefined, 'X25519MLKEM768:X25519', 'X25519'],
+  ['X25519', 'X25519MLKEM768:X25519', 'X25519'],
+  ['X25519', 'P-256', 'prime256v1'],
+  ['X25519MLKEM768', 'X25519MLKEM768:X25519', 'X25519MLKEM768'],
+  ['X25519MLKEM768', 'X25519', 'X25519'],
+] as const)(
+  'key agreement: %s, and a server that has %s, come to %s',
+  async (keyAgreement, ecdhCurve, name) => {
+    await using server = await serve({ ...serverOf(['localhost']), ecdhCurve })
+    const { socket } = await openConnection({
+      url: new URL(`https://localhost:${server.port}`),
+      context: clientContext({ rootPem: pki.root.pem, keyAgreement }),
+    })
+    expect(socket.getEphemeralKeyInfo()).toMatchObject({ name })
+    socket.destroy()
+  },
+)
 
 type Server = AsyncDisposable & {
   readonly port: number

@@ -40,6 +40,7 @@ payload: 0
 doors: { mqtt: 3 }
 enroll: { est: 1, rest: 2 }
 keys: { Ed25519: 1, RSA: 0.5 }
+key_agreement: X25519MLKEM768
 certificate_ttl: 60s
 advice_every: 10s
 mqtt: { version: 5, qos: 0, clean: false, keepalive: 1m30s, subscribe: false }
@@ -70,6 +71,7 @@ assert: ['https.p99<500ms']
     doors: { https: 0, mqtt: 3 },
     enroll: { rest: 2, est: 1, mqtt: 0 },
     keys: { 'P-256': 0, 'P-384': 0, 'P-521': 0, Ed25519: 1, RSA: 0.5 },
+    keyAgreement: 'X25519MLKEM768',
     certificateTtl: '60s',
     adviceEvery: 10_000,
     mqtt: { version: 5, qos: 0, clean: false, keepalive: 90, subscribe: false },
