@@ -1,7 +1,8 @@
 /** How every command is put together: options that all share, an example in the help, one place that runs it. Not the commands. */
 
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { parseDuration } from '#fleet/duration.ts'
+import { GIVEN_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
 import type { Io } from './io.ts'
 import { printJson, printLines } from './output.ts'
 
@@ -42,6 +43,10 @@ export const wholeNumber =
 
 /** Of an option that may be given several times. */
 export const collect = (text: string, before: readonly string[] = []): readonly string[] => [...before, text]
+
+/** Of every command that revokes something. */
+export const reasonOption = (about = 'RFC 5280 reason'): Option =>
+  new Option('--reason <name>', about).choices(GIVEN_REVOCATION_REASONS).default('unspecified')
 
 /** Checked here, sent as written. */
 export const duration = (text: string): string => {

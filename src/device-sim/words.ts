@@ -44,7 +44,9 @@ const isCode = (word: string, packet: string, least: number): boolean => {
   const code = Number(new RegExp(`^${packet}_([1-9]\\d{0,2})$`).exec(word)?.[1])
   return code >= least && code <= 0xff
 }
-const REFUSED = 0x80
+
+/** Codes of a SUBACK or a PUBACK from here on say no (MQTT 3.1.1 §3.9.3, MQTT 5 §2.4). */
+export const LEAST_REFUSAL = 0x80
 
 /** Only to a request that a door has let in; and what a door never says by itself, without its word. */
 const OF_ORIGINS: readonly string[] = ['origin_unreachable', 'origin_timeout']
@@ -65,7 +67,9 @@ const COUNTED: Readonly<Record<Outcome, Readonly<Record<Door, (word: string) => 
     enroll: (word) => isErrorCode(word) && !includes([...TROUBLE, ...OWN], word),
     https: isRefusal,
     mqtt: (word) =>
-      isCode(word, 'connack', 1) || isCode(word, 'suback', REFUSED) || isCode(word, 'puback', REFUSED),
+      isCode(word, 'connack', 1) ||
+      isCode(word, 'suback', LEAST_REFUSAL) ||
+      isCode(word, 'puback', LEAST_REFUSAL),
   },
   errors: {
     enroll: (word) => includes(TROUBLE, word),

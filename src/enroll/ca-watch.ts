@@ -33,7 +33,7 @@ const THRESHOLDS = [7, 30, 90] as const
 const CRL_BEFORE = 14 * DAY
 
 type Deps = WatchedDeps & {
-  readonly registry: Pick<Registry, 'liveCertificates' | 'access'>
+  readonly registry: Pick<Registry, 'liveCertificates'>
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
@@ -203,9 +203,9 @@ export const watchAuthorities = async (
       }),
   )
 
-  const look = async (): Promise<void> => {
+  const look = (): void => {
     const now = clock()
-    gateways = await gatewayAnchors(deps)
+    gateways = gatewayAnchors(deps)
     warnOfEnds(deps, gateways, now)
     warnOfBootstrapCrls(deps, now)
     warnOfCutLives(deps, now)
@@ -213,7 +213,7 @@ export const watchAuthorities = async (
     warnOfLeftOut(deps, now)
   }
   for (const sentence of await explain(deps, clock())) log.info(sentence)
-  await look()
+  look()
 
   const stop = new AbortController()
   const loop = async (): Promise<void> => {
@@ -221,7 +221,11 @@ export const watchAuthorities = async (
       // the abort is the only way this rejects, and it is not an error
       await pause(deps.every ?? DAY, undefined, { signal: stop.signal, ref: false }).catch(() => undefined)
       if (stop.signal.aborted) return
-      await look().catch((err: unknown) => log.warn({ err }, 'the ends of the CAs were not looked at'))
+      try {
+        look()
+      } catch (err) {
+        log.warn({ err }, 'the ends of the CAs were not looked at')
+      }
     }
   }
   const going = loop()

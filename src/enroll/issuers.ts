@@ -1,16 +1,14 @@
 /**
  * The issuers of this desk: the one that signs, and those whose CRLs and OCSP answers it still makes. Each is opened once, by its own
- * opener, so that one may be files here and another a signer. Their states are the registry's, read again at each change of one, so that
- * a rotation needs no restart. Not the rotation: rotate.ts.
+ * opener, so that one may be files here and another a signer. Their states are the registry's (issuer-states.ts), read again at each change
+ * of one, so that a rotation needs no restart. Not the rotation: rotate.ts.
  */
 
-import { isOffered, type IssuerRecord, type IssuerState } from '#fleet/certificate.ts'
-import type { Clock } from '#fleet/clock.ts'
+import { isOffered, type IssuerRecord } from '#fleet/certificate.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { readCertificate } from '#pki/certificate.ts'
 import type { Issuer } from '#pki/issuer.ts'
 import { fromPem, toPem } from '#pki/pem.ts'
-import type { Registry } from '#registry/registry.ts'
+import { inOrder, readIssuerStates, type IssuerStates, type StatesDeps } from './issuer-states.ts'
 import { createSerially } from './serially.ts'
 
 export interface Issuers {
@@ -93,14 +91,6 @@ export const createIssuers = (issuers: readonly Issuer[]): Issuers => ({
 
 const detailOf = (error: Error): string => (error instanceof FleetError ? error.detail : String(error))
 
-const ORDER: readonly IssuerState[] = ['active', 'retiring', 'offered', 'prepared', 'revoked', 'retired']
-
-/** Newest first among equals. */
-const inOrder = (records: readonly IssuerRecord[]): readonly IssuerRecord[] =>
-  ORDER.flatMap((state) => records.filter((record) => record.state === state).toReversed())
-
-const hasEnded = ({ state }: IssuerRecord): boolean => state === 'retired' || state === 'revoked'
-
 const isReady = ({ ready }: Issuer): boolean => ready?.() ?? true
 
 /** What `ca.intermediate` names is not what signs, and the way there. */
@@ -110,30 +100,21 @@ const noticeOf = (place: IssuerPlace, { ski, state }: IssuerRecord, signs: boole
   return `${place.name} is issuer ${ski}, which is ${state} and signs nothing yet: ${commands}${signs ? '' : ' (nobody signs now: --force does not wait)'}`
 }
 
-/** States as they were read together. */
-type States = {
-  readonly records: readonly IssuerRecord[]
-  readonly ends: ReadonlyMap<string, number>
-  readonly chainVersion: number
-}
-
 /**
  * @param o.find what could be opened now
  * @param o.open opens one, and puts it on record
- * @param o.crlTtl ms: an expired certificate stands on one more CRL
  * @throws what `find` and `open` throw of the configured one, or of one that is active, when no other is active and usable
  */
-export const openIssuers = async (o: {
-  readonly registry: Pick<Registry, 'issuers' | 'lastExpiry' | 'firstCrlFrom' | 'trustVersion'>
-  readonly clock: Clock
-  readonly crlTtl: number
-  readonly find: () => FoundIssuers | Promise<FoundIssuers>
-  readonly open: (place: IssuerPlace) => Promise<Issuer>
-}): Promise<LiveIssuers & { readonly problems: readonly string[] }> => {
-  const { registry, clock } = o
+export const openIssuers = async (
+  o: StatesDeps & {
+    readonly find: () => FoundIssuers | Promise<FoundIssuers>
+    readonly open: (place: IssuerPlace) => Promise<Issuer>
+  },
+): Promise<LiveIssuers & { readonly problems: readonly string[] }> => {
+  const { clock } = o
   const opened = new Map<string, Issuer>()
   const listeners: (() => void)[] = []
-  let states: States = { records: [], ends: new Map(), chainVersion: 0 }
+  let states: IssuerStates = { records: [], ends: new Map(), chainVersion: 0 }
   let configured: IssuerPlace | undefined
   let usable: readonly Issuer[] = []
   let actives: readonly Issuer[] = []
@@ -141,20 +122,6 @@ export const openIssuers = async (o: {
 
   const recordOf = (ski: string): IssuerRecord | undefined =>
     states.records.find((record) => record.ski === ski)
-
-  /**
-   * Of one that has ended, its own end at the latest: by then nobody takes anything of it, and it signs nothing. A stolen key makes
-   * certificates that are not on record: a revoked one is spoken of until then.
-   */
-  const endOf = async ({ ski, state, der }: IssuerRecord): Promise<number> => {
-    const { notAfter } = readCertificate(der)
-    if (state === 'revoked') return notAfter
-    const last = await registry.lastExpiry(ski)
-    if (last === undefined) return -Infinity
-    // one CRL beyond its end, whenever that was made or will be: of one that is to come this is the least, see letGo
-    const beyond = (await registry.firstCrlFrom(ski, last)) ?? clock()
-    return Math.min(Math.max(last, beyond) + o.crlTtl, notAfter)
-  }
 
   /** Nobody will ask about it any more: then its key is not held either. */
   const isOver = (ski: string): boolean => (states.ends.get(ski) ?? Infinity) < clock()
@@ -170,12 +137,7 @@ export const openIssuers = async (o: {
   }
 
   const readStates = async (): Promise<void> => {
-    // the version first: what changes in between is then given out under the old number, and soon again under the new one
-    const chainVersion = await registry.trustVersion('chain')
-    const records = await registry.issuers()
-    const ends = new Map<string, number>()
-    for (const record of records.filter(hasEnded)) ends.set(record.ski, await endOf(record))
-    states = { records, ends, chainVersion }
+    states = await readIssuerStates(o)
     const over = [...opened.values()].filter(({ ski }) => isOver(ski))
     for (const { ski } of over) opened.delete(ski)
     arrange()

@@ -1,7 +1,7 @@
 /**
  * A quota that is used up is told: a claim certificate that has leaked stops there, and somebody must come to know. Once an hour for each
- * bootstrap certificate that is spent and for each other quota, since who was refused will ask again and again. Not the quotas: the
- * registry counts.
+ * bootstrap certificate that time does not help (it is spent, or its group is full of devices) and for each other quota, since who was
+ * refused will ask again and again. Not the quotas: the registry counts.
  */
 
 import { HOUR, type Clock } from '#fleet/clock.ts'
@@ -40,7 +40,7 @@ export const createOverQuota = ({
         return await work()
       } catch (error) {
         if (!(error instanceof FleetError) || error.code !== 'quota_exceeded') throw error
-        // a full group or hour is one thing, however many come; what a credential itself has used up is used up for good
+        // a full hour is one thing, however many come; what a credential itself has used up is used up for good, and time does not help
         const isOwn = credential.kind === 'bootstrap' && error.retryAfter === undefined
         const quota = isOwn ? credential.id : `${group}: ${error.detail}`
         if (isNew(quota))

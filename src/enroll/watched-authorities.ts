@@ -5,7 +5,7 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { isOffered, type CertificateFacts, type IssuerState } from '#fleet/certificate.ts'
+import { isOffered, type CertificateFacts, type IssuerRecord } from '#fleet/certificate.ts'
 import type { EnrollmentGroup } from '#fleet/enrollment-group.ts'
 import { readCertificate, readCertificates } from '#pki/certificate.ts'
 import type { Registry } from '#registry/registry.ts'
@@ -13,9 +13,6 @@ import type { Config } from '#runtime/config.ts'
 import { trustOf, type Trust as BootstrapTrusted } from '#trust/bootstrap-trust.ts'
 import type { LiveIssuers } from './issuers.ts'
 import type { Trust } from './trust.ts'
-
-/** Anchors of gateways read in one go. */
-const PAGE = 100
 
 /** `policy_ca`: between the root and an issuer. `relay_ca`: of gateways, `enroll.relay_ca` */
 export type WatchedKind =
@@ -34,7 +31,7 @@ export type Watched = { readonly kind: WatchedKind; readonly facts: CertificateF
 
 export type WatchedDeps = {
   readonly config: Pick<Config, 'home' | 'tls'> & { readonly enroll: Pick<Config['enroll'], 'relay_ca'> }
-  readonly registry: Pick<Registry, 'groups' | 'listAccess'>
+  readonly registry: Pick<Registry, 'groups' | 'access'>
   readonly issuers: LiveIssuers
   readonly trust: Trust
   readonly root: CertificateFacts
@@ -64,19 +61,12 @@ const servicesOf = ({ config }: WatchedDeps): readonly CertificateFacts[] =>
   )
 
 /** What gateways admit devices by. @throws `registry_unavailable` */
-export const gatewayAnchors = async ({
-  registry,
-}: Pick<WatchedDeps, 'registry'>): Promise<readonly Watched[]> => {
-  const found: Watched[] = []
-  for (let after: string | undefined, more = true; more;) {
-    const { items, next } = await registry.listAccess('anchor', { limit: PAGE, after })
-    for (const { value } of items)
-      for (const facts of readOrNone(value.pem)) found.push({ kind: 'gateway_anchor', facts, of: value.name })
-    after = next
-    more = next !== undefined
-  }
-  return found
-}
+export const gatewayAnchors = ({ registry }: Pick<WatchedDeps, 'registry'>): readonly Watched[] =>
+  registry
+    .access()
+    .anchors.flatMap(({ name, pem }) =>
+      readOrNone(pem).map((facts): Watched => ({ kind: 'gateway_anchor', facts, of: name })),
+    )
 
 const enabledGroups = ({ registry }: Pick<WatchedDeps, 'registry'>): readonly EnrollmentGroup[] =>
   [...registry.groups().values()].filter(({ enabled }) => enabled)
@@ -92,15 +82,14 @@ export const bootstrapsOf = (
   )
 
 /** Who is to sign, signs, or has signed what is still good. */
-const stands = (state: IssuerState | undefined): boolean =>
-  state !== undefined && (state === 'prepared' || isOffered(state))
+const counts = ({ state }: IssuerRecord): boolean => state === 'prepared' || isOffered(state)
 
 /** Our issuers, and with each what stands between it and the root: all of it ends with the first of them that ends. */
 const issuersOf = ({ issuers }: WatchedDeps): readonly Watched[] => {
-  const standing = issuers.records().filter(({ state }) => stands(state))
-  const above = standing.flatMap(({ ski }) => readOrNone(issuers.chainPemOf(ski)).slice(1))
+  const records = issuers.records().filter(counts)
+  const above = records.flatMap(({ ski }) => readOrNone(issuers.chainPemOf(ski)).slice(1))
   return [
-    ...standing.map(({ der }): Watched => ({ kind: 'issuer', facts: readCertificate(der) })),
+    ...records.map(({ der }): Watched => ({ kind: 'issuer', facts: readCertificate(der) })),
     ...above.map((facts): Watched => ({ kind: 'policy_ca', facts })),
   ]
 }

@@ -36,7 +36,7 @@ export const DEVICE_TRANSITIONS: readonly {
   { from: 'revoked', to: 'retired', by: 'operator' },
 ]
 
-/** Is there such a move? Whoever changes a state asks here, and nowhere else. */
+/** Is there such a move? Whoever changes a state asks here, or {@link DEVICE_MOVES}, and decides none of it anew. */
 export const mayMove = (from: DeviceState, to: DeviceState, by: Mover): boolean =>
   DEVICE_TRANSITIONS.some((move) => move.from === from && move.to === to && move.by === by)
 

@@ -23,9 +23,9 @@ export const reasonOfCode = (code: number | undefined): RevocationReason | undef
   code === undefined ? undefined : BY_CODE.get(code)
 
 /**
- * What an operator may give: every reason of the RFC, for whatever is revoked. But a hold, which is `suspend`, and which no CA has. They
- * stand on the CRL of whoever issued it; of an issuing CA that is the root's. Of a device's key only `keyCompromise` says that others have it:
- * the other two say it of who vouched for it.
+ * What an operator may give, for whatever is revoked: every reason of the RFC but a hold, which is `suspend` and which no CA has, and
+ * removeFromCRL, which is for delta CRLs. They stand on the CRL of whoever issued it; of an issuing CA that is the root's, or that of a CA
+ * between. Of a device's key only `keyCompromise` says that others have it: `cACompromise` and `aACompromise` say it of who vouched for it.
  */
 export const GIVEN_REVOCATION_REASONS = [
   'unspecified',

@@ -88,15 +88,14 @@ export const between = (
   certificate: CertificateFacts,
   ancestor: CertificateFacts,
   pool: readonly CertificateFacts[],
-  checks?: Checks,
 ): readonly CertificateFacts[] | undefined => {
   type Reached = { readonly child: CertificateFacts; readonly path: readonly CertificateFacts[] }
   const reached = new Map<string, Reached>([[certificate.fingerprint, { child: certificate, path: [] }]])
   // a Map that grows is walked to its end
   for (const { child, path } of reached.values()) {
-    if (issuedBy(child, ancestor, checks)) return path
+    if (issuedBy(child, ancestor)) return path
     for (const issuer of pool)
-      if (!reached.has(issuer.fingerprint) && issuedBy(child, issuer, checks))
+      if (!reached.has(issuer.fingerprint) && issuedBy(child, issuer))
         reached.set(issuer.fingerprint, { child: issuer, path: [...path, issuer] })
   }
   return undefined

@@ -4,12 +4,18 @@
  */
 
 import type { CertificateFacts } from '#fleet/certificate.ts'
-import { between, createChecks, isSameCa, isSelfIssued, issuedBy } from '#pki/chain.ts'
+import { createChecks, isSameCa, isSelfIssued, issuedBy } from '#pki/chain.ts'
 import { judgeBootstrapCa } from '#pki/client-ca.ts'
 
+/** @param above what its issuer leaves, of which a CA that is self-issued takes none (RFC 5280 §6.1.4 (l)) */
+const roomBelow = (ca: CertificateFacts, above = Infinity): number =>
+  Math.min(ca.pathLength ?? Infinity, above - (isSelfIssued(ca) ? 0 : 1))
+
+const withRoom = (facts: CertificateFacts, room: number): CertificateFacts =>
+  room === Infinity ? facts : { ...facts, pathLength: room }
+
 /**
- * An authority as a root of a chain that ends there: with no more room below it than those above it leave. A CA that is self-issued takes
- * none (RFC 5280 §6.1.4 (l)).
+ * An authority as a root of a chain that ends there: with no more room below it than those above it leave.
  * @param chain itself and what is above it, root last, verified
  */
 export const asRoot = ({
@@ -18,15 +24,11 @@ export const asRoot = ({
 }: {
   readonly facts: CertificateFacts
   readonly chain: readonly CertificateFacts[]
-}): CertificateFacts => {
-  let taken = 0
-  let room = Infinity
-  for (const ca of chain) {
-    room = Math.min(room, (ca.pathLength ?? Infinity) - taken)
-    if (!isSelfIssued(ca)) taken += 1
-  }
-  return room === Infinity ? facts : { ...facts, pathLength: room }
-}
+}): CertificateFacts =>
+  withRoom(
+    facts,
+    chain.reduceRight((room, ca) => roomBelow(ca, room), Infinity),
+  )
 
 /**
  * The anchors of a group as roots. Each is trusted for what it is, so the dates of what stands above it in the same file are no matter;
@@ -36,23 +38,29 @@ export const asRoot = ({
 export const rootsAmong = (anchors: readonly CertificateFacts[]): readonly CertificateFacts[] => {
   // enough for each pair: nobody is to check one twice, and nobody else chose them
   const checks = createChecks(anchors.length ** 2)
-  const tops = anchors.filter(
-    (ca) => !anchors.some((other) => !isSameCa(ca, other) && issuedBy(ca, other, checks)),
+  const links = anchors.map((ca) => ({
+    ca,
+    issuers: anchors.filter((other) => !isSameCa(ca, other) && issuedBy(ca, other, checks)),
+  }))
+  const rooms = new Map(
+    links.flatMap(({ ca, issuers }) => (issuers.length === 0 ? [[ca, roomBelow(ca)] as const] : [])),
   )
-  const waysUp = (facts: CertificateFacts): readonly (readonly CertificateFacts[])[] => {
-    if (tops.includes(facts)) return [[facts]]
-    const ways = tops.flatMap((top) => {
-      const path = between(facts, top, anchors, checks)
-      return path === undefined ? [] : [[facts, ...path, top]]
-    })
-    // round in a circle: nobody stands above it
-    return ways.length === 0 ? [[facts]] : ways
+  // from the top down, until no way up leaves anybody more: a circle never does
+  for (let isOver = false; !isOver;) {
+    isOver = true
+    for (const { ca, issuers } of links)
+      for (const issuer of issuers) {
+        const [above, before] = [rooms.get(issuer), rooms.get(ca)]
+        if (above === undefined) continue
+        const room = judgeBootstrapCa(issuer) === undefined ? roomBelow(ca, above) : -Infinity
+        if (before !== undefined && room <= before) continue
+        rooms.set(ca, room)
+        isOver = false
+      }
   }
-  return anchors.flatMap((facts) => {
-    const [most] = waysUp(facts)
-      .filter(([, ...above]) => above.every((ca) => judgeBootstrapCa(ca) === undefined))
-      .map((chain) => asRoot({ facts, chain }))
-      .toSorted((a, b) => (b.pathLength ?? Infinity) - (a.pathLength ?? Infinity))
-    return most === undefined || (most.pathLength ?? 0) < 0 ? [] : [most]
+  return anchors.flatMap((ca) => {
+    // round in a circle, nobody stands above it
+    const room = rooms.get(ca) ?? roomBelow(ca)
+    return room < 0 ? [] : [withRoom(ca, room)]
   })
 }

@@ -19,6 +19,7 @@ import { movesContract } from './registry/moves.ts'
 import { placesContract } from './registry/places.ts'
 import { recordContract } from './registry/record.ts'
 import { renewalContract } from './registry/renewals.ts'
+import { repeatedUsesContract } from './registry/repeated-uses.ts'
 import { reserveKindsContract } from './registry/reserve-kinds.ts'
 import { reserveContract } from './registry/reserve.ts'
 import { serviceTokenContract } from './registry/service-tokens.ts'
@@ -33,6 +34,7 @@ const PARTS = [
   recordContract,
   placesContract,
   linesContract,
+  repeatedUsesContract,
   renewalContract,
   deviceContract,
   movesContract,

@@ -1,10 +1,10 @@
 /** The enroll desk's own certificate is renewed under it: nobody is dropped, and the next handshake sees the new one. */
 
-import { renameSync, writeFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { connect } from 'node:tls'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { startDesk } from '../support/enroll-desk.ts'
+import { fingerprintShown, replaceFile } from '../support/served-certificate.ts'
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
@@ -13,10 +13,6 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-const put = (path: string, text: string): void => {
-  writeFileSync(`${path}.new`, text, { mode: 0o600 })
-  renameSync(`${path}.new`, path)
-}
 /** Fingerprint of what is presented there. */
 const presented = (url: string): Promise<string> =>
   new Promise((resolve, reject) => {
@@ -24,7 +20,7 @@ const presented = (url: string): Promise<string> =>
     const host = hostname.replace(/^\[|\]$/g, '')
     const servername = isIP(host) === 0 ? host : 'localhost'
     const socket = connect({ host, port: Number(port), servername, rejectUnauthorized: false }, () => {
-      resolve(socket.getPeerCertificate().fingerprint256.replaceAll(':', '').toLowerCase())
+      resolve(fingerprintShown(socket))
       socket.destroy()
     })
     socket.on('error', reject)
@@ -47,12 +43,12 @@ test('both TLS listeners present the new one; half of one changes nothing', asyn
   expect(old).toBe(oldToo)
 
   const next = pki.server(['localhost'])
-  put(config.tls.key, next.keyPem)
-  put(config.tls.cert, next.fullPem.slice(0, -200))
+  replaceFile(config.tls.key, next.keyPem)
+  replaceFile(config.tls.cert, next.fullPem.slice(0, -200))
   vi.advanceTimersByTime(5_000)
   expect(await all()).toEqual([old, old])
 
-  put(config.tls.cert, next.fullPem)
+  replaceFile(config.tls.cert, next.fullPem)
   vi.advanceTimersByTime(5_000)
   expect(await all()).toEqual([next.facts.fingerprint, next.facts.fingerprint])
 })

@@ -4,7 +4,7 @@
  */
 
 import { createPrivateKey, createPublicKey } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { SECOND, systemClock } from '#fleet/clock.ts'
 import type { ErrorCode } from '#fleet/errors.ts'
 import {
@@ -86,8 +86,10 @@ const certificate = async ({ deviceId, serial }: Enrolled) =>
 const stateOf = async (enrolled: Enrolled) => (await certificate(enrolled))?.state
 const slotsOf = async (id: string) =>
   (await device(id)).certificates.map(({ serial, state, slot }) => [serial, state, slot ?? null])
-const becomes = (enrolled: Enrolled, state: string) =>
-  expect.poll(() => stateOf(enrolled), { timeout: 10_000 }).toBe(state)
+/** expect.poll is of one test at a time. */
+const eventually = (ask: () => Promise<unknown>, wanted: unknown, timeout = SECOND): Promise<void> =>
+  vi.waitFor(async () => expect(await ask()).toBe(wanted), { timeout })
+const becomes = (enrolled: Enrolled, state: string) => eventually(() => stateOf(enrolled), state, 10 * SECOND)
 const passed = async (at: number): Promise<void> => {
   while (systemClock() <= at) await new Promise((resolve) => setTimeout(resolve, 50))
 }
@@ -100,7 +102,8 @@ const fence = async (): Promise<void> => {
   await becomes(second, 'live')
 }
 
-describe('renewal in two phases', () => {
+// most of these wait: for a second to pass, for a desk that looks once a second
+describe.concurrent('renewal in two phases', () => {
   test('pending beside the old one; the first admitted request confirms it; a third puts the first out', async () => {
     const first = await enrol('two-phase')
     expect(await slotsOf('two-phase')).toEqual([[first.serial, 'live', 'current']])
@@ -133,7 +136,7 @@ describe('renewal in two phases', () => {
       [first.serial, 'revoked', null],
     ])
     expect([await door(third), await door(second)]).toEqual([200, 200])
-    await expect.poll(() => door(first)).toBe('certificate_revoked')
+    await eventually(() => door(first), 'certificate_revoked')
     const { renew_at: renewAt, expires_at: expiresAt } = await device('two-phase')
     expect([renewAt, expiresAt]).toEqual(
       [third.renewAfter, third.notAfter].map((ms) => new Date(ms).toISOString()),
@@ -169,7 +172,7 @@ describe('renewal in two phases', () => {
   test('a refused handshake of a suspended device confirms nothing, though it would be admitted later', async () => {
     const second = await renew(await enrol('refused-2'))
     await fleet.operator.call('POST', '/v1/devices/refused-2/suspend')
-    await expect.poll(() => door(second)).toBe('device_suspended')
+    await eventually(() => door(second), 'device_suspended')
     await refused(confirm(second), 'device_suspended')
     await fence()
     await fleet.operator.call('POST', '/v1/devices/refused-2/resume')
@@ -202,13 +205,13 @@ describe('renewal in two phases', () => {
     const first = await enrol('one-at-a-time')
     const lost = await renew(first, { newKey: true })
     const second = await renew(first, { newKey: true })
-    await expect.poll(() => stateOf(lost), { timeout: 15_000 }).toBe('revoked')
+    await eventually(() => stateOf(lost), 'revoked', 15 * SECOND)
     expect(await slotsOf('one-at-a-time')).toEqual([
       [second.serial, 'pending', 'pending'],
       [lost.serial, 'revoked', null],
       [first.serial, 'live', 'current'],
     ])
-    await expect.poll(() => door(lost)).toBe('certificate_revoked')
+    await eventually(() => door(lost), 'certificate_revoked')
     expect(await door(second)).toBe(200)
   })
 
@@ -218,7 +221,7 @@ describe('renewal in two phases', () => {
     const second = await renew(first)
     await becomes(second, 'revoked')
     expect(await certificate(second)).toMatchObject({ revocation_reason: 'superseded' })
-    await expect.poll(() => door(second)).toBe('certificate_revoked')
+    await eventually(() => door(second), 'certificate_revoked')
     await refused(confirm(second), 'certificate_revoked')
     expect(await door(first)).toBe(200)
     await group('hasty', { confirm_within: '1h' })
@@ -236,7 +239,7 @@ describe('renewal in two phases', () => {
   })
 })
 
-describe('when to renew', () => {
+describe.concurrent('when to renew', () => {
   test('GET /v1/renewal: a window of the group, a moment in it, and when to ask again', async () => {
     const enrolled = await enrol('advised-1')
     const answer = await desk('/v1/renewal', enrolled, { method: 'GET' })
@@ -304,7 +307,7 @@ describe('when to renew', () => {
   })
 })
 
-describe('after its end', () => {
+describe.concurrent('after its end', () => {
   const expired = async (id: string, ask: TokenCreate = {}): Promise<Enrolled> => {
     const enrolled = await enrol(id, { cert_ttl: '1s', ...ask })
     // RFC 5280 §4.1.2.5: valid through notAfter, inclusive
@@ -434,7 +437,7 @@ describe('a copy of a device', () => {
     expect([await door(copy), await door(original)]).toEqual(['device_suspended', 'device_suspended'])
     await refused(renew(copy, { newKey: true }), 'device_suspended')
     await fleet.operator.call('POST', '/v1/devices/cloned-suspend/resume')
-    await expect.poll(() => door(original)).toBe(200)
+    await eventually(() => door(original), 200)
   })
 
   test('waits for an operator where the group says so; on their yes that key gets its certificate, and no other', async () => {
@@ -466,7 +469,7 @@ test('history is kept: a retired device is shown with all its certificates, and 
   const second = await renew(first)
   await confirm(second)
   await fleet.operator.call('POST', '/v1/devices/retired-1/retire')
-  await expect.poll(() => door(second)).toBe('device_retired')
+  await eventually(() => door(second), 'device_retired')
   await refused(renew(second), 'device_retired')
   const shown = await device('retired-1')
   expect(shown.state).toBe('retired')

@@ -1,11 +1,11 @@
 /** What changes under an HTTPS door that is open: its own certificate, anchors, policies. Nobody is dropped. Not SIGHUP: https-workers.test.ts. */
 
-import { renameSync, writeFileSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { HOUR, SECOND } from '#fleet/clock.ts'
 import { openDoorHarness, type DoorHarness } from '../support/https-door.ts'
 import type { TestLeaf } from '../support/pki.ts'
 import { openRaw, readReply, requestText } from '../support/raw-https.ts'
+import { fingerprintShown, replaceFile } from '../support/served-certificate.ts'
 
 const SESSION = { sessionDuration: HOUR }
 const once = requestText('/', { headers: ['Connection: close'] })
@@ -19,19 +19,16 @@ describe('a new server certificate', () => {
   })
 
   const put = (path: string, text: string): void => {
-    writeFileSync(`${path}.new`, text, { mode: 0o600 })
-    renameSync(`${path}.new`, path)
+    replaceFile(path, text)
     // the next look at the files
     vi.advanceTimersByTime(5 * SECOND)
   }
-  const fingerprintOf = ({ socket }: Awaited<ReturnType<typeof openRaw>>): string =>
-    socket.getPeerCertificate().fingerprint256.replaceAll(':', '').toLowerCase()
   /** What is presented to who names a host of ours, to who names another one, and to who names none. */
   const presented = ({ port }: DoorHarness, leaf: TestLeaf): Promise<string[]> =>
     Promise.all(
       ['a.test', 'nobody.test', null].map(async (serverName) => {
         using client = await openRaw({ port, leaf, serverName })
-        return fingerprintOf(client)
+        return fingerprintShown(client.socket)
       }),
     )
 
@@ -69,7 +66,7 @@ describe('a new server certificate', () => {
     expect(readReply(await streaming.closed())).toMatchObject({ status: 200, body: 'first last' })
     kept.send(requestText('/'))
     expect((await kept.reply()).status).toBe(200)
-    expect(fingerprintOf(kept)).toBe(old)
+    expect(fingerprintShown(kept.socket)).toBe(old)
     // and devices are known by it as they were
     expect((await door.say(once, lamp)).status).toBe(200)
     expect((await door.say(once)).body).toContain('certificate_required')

@@ -2,10 +2,10 @@
 
 import { execFileSync } from 'node:child_process'
 import { createHash, X509Certificate } from 'node:crypto'
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { systemClock } from '#fleet/clock.ts'
 import type { DeviceId } from '#fleet/device-id.ts'
 import { openRegistry } from '#registry/sqlite.ts'
@@ -189,67 +189,72 @@ it('a desk that starts without its signer serves all but signatures, says so, an
   await expect.poll(async () => (await crlOf(desk, machine)).status, { timeout: 15_000 }).toBe(200)
 })
 
-it('a signer killed again and again under load: no certificate is lost, none is without its line, no serial means two things', async () => {
-  await using machine = await setUp()
-  await using opened = new AsyncDisposableStack()
-  let signer = opened.use(await machine.startSigner())
-  const desk = opened.use(await machine.startDesk())
-  const devices = await Promise.all(Array.from({ length: 120 }, (_, n) => asking(machine, `lamp-${n}`)))
+// these two take longest, and one of them does nothing but wait
+it.concurrent(
+  'a signer killed again and again under load: no certificate is lost, none is without its line, no serial means two things',
+  async () => {
+    await using machine = await setUp()
+    await using opened = new AsyncDisposableStack()
+    let signer = opened.use(await machine.startSigner())
+    const desk = opened.use(await machine.startDesk())
+    const devices = await Promise.all(Array.from({ length: 120 }, (_, n) => asking(machine, `lamp-${n}`)))
 
-  const got = new Map<string, X509Certificate>()
-  const refusals = new Set<string>()
-  const untilServed = async (device: Asking): Promise<void> => {
-    for (;;) {
-      const answer = await device.ask(desk)
-      if (answer.status === 201) {
-        got.set(device.id, certificateOf(answer))
-        return
+    const got = new Map<string, X509Certificate>()
+    const refusals = new Set<string>()
+    const untilServed = async (device: Asking): Promise<void> => {
+      for (;;) {
+        const answer = await device.ask(desk)
+        if (answer.status === 201) {
+          got.set(device.id, certificateOf(answer))
+          return
+        }
+        refusals.add(said(answer).join(' '))
+        await pause(100)
       }
-      refusals.add(said(answer).join(' '))
-      await pause(20)
     }
-  }
-  let killed = 0
-  const killing = (async () => {
-    while (got.size < devices.length && killed < 8) {
-      // in the middle of something: as soon as the log has grown
-      const before = machine.lines().length
-      while (machine.lines().length === before && got.size < devices.length) await pause(1)
-      signer.child.kill('SIGKILL')
-      await signer.ended
-      killed += 1
-      signer = opened.use(await machine.startSigner())
+    const logSize = (): number => statSync(machine.logPath, { throwIfNoEntry: false })?.size ?? 0
+    let killed = 0
+    const killing = (async () => {
+      while (got.size < devices.length && killed < 8) {
+        // in the middle of something: as soon as the log has grown
+        const before = logSize()
+        while (logSize() === before && got.size < devices.length) await pause(1)
+        signer.child.kill('SIGKILL')
+        await signer.ended
+        killed += 1
+        signer = opened.use(await machine.startSigner())
+      }
+    })()
+    // a few at a time, so that there is load for as long as it is killed
+    const queue = [...devices]
+    const worker = async (): Promise<void> => {
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+        await untilServed(next)
+        // again, as one whose answer was lost
+        if (next.id.endsWith('0')) await untilServed(next)
+      }
     }
-  })()
-  // a few at a time, so that there is load for as long as it is killed
-  const queue = [...devices]
-  const worker = async (): Promise<void> => {
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-      await untilServed(next)
-      // again, as one whose answer was lost
-      if (next.id.endsWith('0')) await untilServed(next)
-    }
-  }
-  await Promise.all(Array.from({ length: 24 }, worker))
-  await killing
+    await Promise.all(Array.from({ length: 24 }, worker))
+    await killing
 
-  expect(killed).toBeGreaterThan(1)
-  // refused cleanly, and in no other way
-  expect([...refusals].filter((each) => each !== '503 issuer_unusable')).toEqual([])
-  for (const [id, certificate] of got) {
-    const [record] = await machine.registry.certificatesOf(id as DeviceId)
-    expect(record?.fingerprint).toBe(fingerprintOf(certificate))
-    expect(certificate.verify(machine.home.pki.devices.publicKey)).toBe(true)
-  }
-  const bySerial = new Map<string, Set<string>>()
-  for (const line of machine.lines())
-    if (line.kind === 'device')
-      bySerial.set(line.serial, (bySerial.get(line.serial) ?? new Set()).add(line.content))
-  expect([...bySerial.values()].filter(({ size }) => size !== 1)).toEqual([])
-  expect(await machine.verify()).toMatchObject({ code: 0, report: { problems_found: 0 } })
-})
+    expect(killed).toBeGreaterThan(1)
+    // refused cleanly, and in no other way
+    expect([...refusals].filter((each) => each !== '503 issuer_unusable')).toEqual([])
+    for (const [id, certificate] of got) {
+      const [record] = await machine.registry.certificatesOf(id as DeviceId)
+      expect(record?.fingerprint).toBe(fingerprintOf(certificate))
+      expect(certificate.verify(machine.home.pki.devices.publicKey)).toBe(true)
+    }
+    const bySerial = new Map<string, Set<string>>()
+    for (const line of machine.lines())
+      if (line.kind === 'device')
+        bySerial.set(line.serial, (bySerial.get(line.serial) ?? new Set()).add(line.content))
+    expect([...bySerial.values()].filter(({ size }) => size !== 1)).toEqual([])
+    expect(await machine.verify()).toMatchObject({ code: 0, report: { problems_found: 0 } })
+  },
+)
 
-it('a signer that hangs is given up, and taken again when it goes on', async () => {
+it.concurrent('a signer that hangs is given up, and taken again when it goes on', async () => {
   await using machine = await setUp()
   await using signer = await machine.startSigner()
   await using desk = await machine.startDesk()
@@ -258,7 +263,8 @@ it('a signer that hangs is given up, and taken again when it goes on', async () 
   expect(said(await device.ask(desk))).toEqual([503, 'issuer_unusable'])
   expect(await readiness(desk)).toBe(503)
   signer.child.kill('SIGCONT')
-  await expect.poll(() => readiness(desk), { timeout: 15_000 }).toBe(200)
+  // expect.poll is of one test at a time
+  await vi.waitFor(async () => expect(await readiness(desk)).toBe(200), { timeout: 15_000 })
   expect((await device.ask(desk)).status).toBe(201)
 })
 

@@ -1,15 +1,11 @@
 /** `cert revoke`: one certificate. Its device stays: `device revoke` ends all that a device has. */
 
-import { Option, type Command } from 'commander'
+import type { Command } from 'commander'
 import { FleetError } from '#fleet/errors.ts'
-import { GIVEN_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
 import type { CertificateShown, SerialRevoked } from '#wire/revocations.ts'
-import { online, show, type Online } from '../command.ts'
+import { online, reasonOption, show, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { connect } from '../operator-api.ts'
-
-export const reasonOption = (): Option =>
-  new Option('--reason <name>', 'RFC 5280 reason').choices(GIVEN_REVOCATION_REASONS).default('unspecified')
 
 type Options = Online & { readonly reason: string; readonly issuer?: string; readonly notAfter?: string }
 

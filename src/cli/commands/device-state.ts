@@ -1,9 +1,8 @@
 /** `device suspend | resume | retire | revoke`: one call each, the same command four times. What each means is #policy's and the registry's. */
 
-import { Option, type Command } from 'commander'
-import { GIVEN_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
+import type { Command } from 'commander'
 import type { Device } from '#wire/rest.ts'
-import { online, show, type Online } from '../command.ts'
+import { online, reasonOption, show, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { connect } from '../operator-api.ts'
 
@@ -27,12 +26,7 @@ export const deviceState = (io: Io, verb: keyof typeof VERBS): Command => {
     about,
     `device ${verb} pump-7${verb === 'revoke' ? ' --reason keyCompromise' : ''}`,
   )
-  if (verb === 'revoke')
-    made.addOption(
-      new Option('--reason <name>', 'RFC 5280 reason')
-        .choices(GIVEN_REVOCATION_REASONS)
-        .default('unspecified'),
-    )
+  if (verb === 'revoke') made.addOption(reasonOption())
   return made.argument('<id>', 'device id').action(async (id: string, _: unknown, self: Command) => {
     const options = self.optsWithGlobals<Online & { reason?: string }>()
     const device = await connect(io, options).call<Device>(

@@ -3,10 +3,9 @@
 import type { Command } from 'commander'
 import { FleetError } from '#fleet/errors.ts'
 import type { GroupRevoked } from '#wire/revocations.ts'
-import { online, show, type Online } from '../command.ts'
+import { online, reasonOption, show, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { connect } from '../operator-api.ts'
-import { reasonOption } from './cert-revoke.ts'
 
 type Options = Online & { readonly reason: string; readonly yes?: boolean }
 

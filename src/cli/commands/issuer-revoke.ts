@@ -1,9 +1,8 @@
 /** `issuer revoke`: every certificate of an issuing CA is void, at once. What is left to be done comes with the answer. */
 
-import { Option, type Command } from 'commander'
-import { GIVEN_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
+import type { Command } from 'commander'
 import type { IssuerMoved } from '#wire/rest.ts'
-import { online, show, type Online } from '../command.ts'
+import { online, reasonOption, show, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { connect } from '../operator-api.ts'
 import { findOne, noteLines } from '../rotating.ts'
@@ -16,11 +15,7 @@ export const issuerRevoke = (io: Io): Command =>
     'issuer revoke 3f0c9a1e --reason cACompromise',
   )
     .argument('<ski>', 'its subject key id, or the beginning of it')
-    .addOption(
-      new Option('--reason <name>', 'RFC 5280 reason')
-        .choices(GIVEN_REVOCATION_REASONS)
-        .default('unspecified'),
-    )
+    .addOption(reasonOption())
     .action(async (given: string, _: unknown, self: Command) => {
       const options = self.optsWithGlobals<Online & { readonly reason: string }>()
       const api = connect(io, options)

@@ -5,12 +5,12 @@
 
 import { existsSync, renameSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { Option, type Command } from 'commander'
+import type { Command } from 'commander'
 import type { CertificateFacts } from '#fleet/certificate.ts'
 import { DAY } from '#fleet/clock.ts'
 import { parseDuration } from '#fleet/duration.ts'
 import { FleetError } from '#fleet/errors.ts'
-import { GIVEN_REVOCATION_REASONS, type GivenRevocationReason } from '#fleet/revocation-reason.ts'
+import type { GivenRevocationReason } from '#fleet/revocation-reason.ts'
 import { readCertificates } from '#pki/certificate.ts'
 import { issuedBy } from '#pki/chain.ts'
 import { fromPem, toPem } from '#pki/pem.ts'
@@ -18,7 +18,7 @@ import { readRoot, signRootCrl, type RootCrl } from '#pki/root-crl.ts'
 import { serialFromText } from '#pki/serial.ts'
 import { readPrivateFile } from '#runtime/secrets.ts'
 import type { CrlItem } from '#wire/revocations.ts'
-import { duration, online, show, type Online } from '../command.ts'
+import { collect, duration, online, reasonOption, show, type Online } from '../command.ts'
 import type { Io } from '../io.ts'
 import { connect } from '../operator-api.ts'
 import { pairs } from '../output.ts'
@@ -37,8 +37,6 @@ type Options = Online & {
   readonly import?: string
   readonly force?: boolean
 }
-
-const several = (value: string, before: readonly string[] = []): string[] => [...before, value]
 
 /** DER, or PEM around it. */
 const readCrlFile = (io: Io, path: string): Uint8Array => {
@@ -156,12 +154,8 @@ export const caCrl = (io: Io): Command =>
     "make the root's CRL with the root's key, or give one to the desk",
     'ca crl --revoke old-intermediate.pem --reason cACompromise',
   )
-    .option('--revoke <file-or-serial>', 'an intermediate of this root; may be repeated', several)
-    .addOption(
-      new Option('--reason <name>', 'RFC 5280 reason of those')
-        .choices(GIVEN_REVOCATION_REASONS)
-        .default('unspecified'),
-    )
+    .option('--revoke <file-or-serial>', 'an intermediate of this root; may be repeated', collect)
+    .addOption(reasonOption('RFC 5280 reason of those'))
     .option('--next-update <duration>', 'how long it is good for', duration, '90d')
     .option('--previous <file>', 'the CRL before it, whose entries stay (default: the --out file)')
     .option('--out <file>', 'where it goes (default: certs/root.crl)')

@@ -5,7 +5,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { createPki } from '#pki/ceremony.ts'
 import { readPrivateFile } from '#runtime/secrets.ts'
-import { command, show, statusUrl, type Common } from '../command.ts'
+import { collect, command, show, statusUrl, type Common } from '../command.ts'
 import type { Io } from '../io.ts'
 import { pairs } from '../output.ts'
 import { readConfig, statusUrlFor } from '../settings.ts'
@@ -19,8 +19,6 @@ type Options = Common & {
   readonly gatewayId?: string
 }
 
-const several = (value: string, before: readonly string[] = []): string[] => [...before, value]
-
 export const caInit = (io: Io): Command =>
   command(
     'init',
@@ -31,7 +29,7 @@ export const caInit = (io: Io): Command =>
     .option(
       '--server-name <name>',
       'a name or address of the desks; may be repeated (default: this machine)',
-      several,
+      collect,
     )
     .option(
       '--gateway-id <id>',

@@ -1,10 +1,8 @@
 /** Which of the servers of a run are desks of this machine, so that their CPU can be measured. Not the measuring: #device-sim/coordinator/servers.ts. */
 
-import type { SimulationOptions, Targets } from '#device-sim/index.ts'
+import { portOf, type SimulationOptions, type Targets } from '#device-sim/index.ts'
 import { isLoopback, type Config } from '#runtime/config.ts'
 import { readRunFile } from '#runtime/run-file.ts'
-
-const PORTS: Readonly<Record<string, string>> = { 'https:': '443', 'mqtts:': '8883' }
 
 /** Loopback has many names: there, the port says who it is. */
 const isSame = (one: string | undefined, other: string | undefined): boolean => {
@@ -12,7 +10,6 @@ const isSame = (one: string | undefined, other: string | undefined): boolean => 
   const [a, b] = [URL.parse(one), URL.parse(other)]
   if (a === null || b === null) return false
   const isHere = ({ hostname }: URL): boolean => isLoopback(hostname.replace(/^\[|\]$/g, ''))
-  const portOf = ({ port, protocol }: URL): string => port || (PORTS[protocol] ?? '')
   return (
     a.protocol === b.protocol &&
     portOf(a) === portOf(b) &&

@@ -26,25 +26,20 @@ export const seed = (text: string): string => {
   throw new InvalidArgumentError('Give 1 to 32 of a-z and 0-9.')
 }
 
-const TARGETS: Readonly<Record<string, { readonly door: 'https' | 'mqtts'; readonly port: string }>> = {
-  'https:': { door: 'https', port: '' },
-  'mqtts:': { door: 'mqtts', port: '8883' },
-}
+const TARGETS: Readonly<Record<string, 'https' | 'mqtts'>> = { 'https:': 'https', 'mqtts:': 'mqtts' }
 
 export type ForeignTargets = { readonly https?: string; readonly mqtts?: string }
 
 /** One for each door at most. */
 export const target = (text: string, before: ForeignTargets = {}): ForeignTargets => {
   const url = URL.canParse(text) ? new URL(text) : undefined
-  const found = url === undefined ? undefined : TARGETS[url.protocol]
-  if (url === undefined || found === undefined || url.hostname === '')
+  const door = url === undefined ? undefined : TARGETS[url.protocol]
+  if (url === undefined || door === undefined || url.hostname === '')
     throw new InvalidArgumentError('Give https://host:port or mqtts://host:port.')
   if (url.username !== '' || url.search !== '' || url.hash !== '' || url.pathname.length > 1)
     throw new InvalidArgumentError('Give a URL without a path; --path says what is asked for.')
-  if (before[found.door] !== undefined)
-    throw new InvalidArgumentError(`There is one ${found.door} target in a run.`)
-  const port = url.port || found.port
-  return { ...before, [found.door]: `${url.protocol}//${url.hostname}${port === '' ? '' : `:${port}`}` }
+  if (before[door] !== undefined) throw new InvalidArgumentError(`There is one ${door} target in a run.`)
+  return { ...before, [door]: `${url.protocol}//${url.host}` }
 }
 
 export type ListenAt = { readonly host: string; readonly port: number }

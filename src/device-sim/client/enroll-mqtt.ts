@@ -8,6 +8,7 @@ import { SECOND } from '#fleet/clock.ts'
 import { FleetError } from '#fleet/errors.ts'
 import { CONNACK } from '#wire/mqtt-codes.ts'
 import { replyTopics, REQUEST_TOPICS, type ProvedKind, type RelayKind } from '#wire/relay.ts'
+import { LEAST_REFUSAL } from '../words.ts'
 import { accepted, broken, offerIn } from './accepted.ts'
 import { clientContext, unreachable, type Network } from './connection.ts'
 import { makeCsrDer } from './csr.ts'
@@ -85,7 +86,7 @@ const openConversation = async (
     for (const topic of [yes, no]) {
       const granted = await link.subscribe(topic, 0)
       if (granted === 'cut') throw cut()
-      if (granted >= 0x80) throw new FleetError('topic_denied', `SUBSCRIBE to ${topic} was refused`)
+      if (granted >= LEAST_REFUSAL) throw new FleetError('topic_denied', `SUBSCRIBE to ${topic} was refused`)
     }
     const { promise, resolve, reject } = Promise.withResolvers<Fields>()
     heard = (topic, octets) => {

@@ -5,6 +5,7 @@
 
 import { MqttClient, type IClientOptions, type IConnackPacket, type Packet } from 'mqtt'
 import { onAbort } from '../on-abort.ts'
+import { LEAST_REFUSAL } from '../words.ts'
 import { openConnection, type ConnectOptions } from './connection.ts'
 import { publishPackets } from './publish-packets.ts'
 import { headersOfPacket } from './token-scan.ts'
@@ -116,7 +117,7 @@ const optionsOf = (o: MqttOptions, connectTimeout: number): IClientOptions => {
 const publicationIn = (error: unknown): 'done' | Cut | number => {
   if (!error) return 'done'
   const code = (error as { readonly code?: unknown }).code
-  return typeof code === 'number' && code >= 0x80 ? code : 'cut'
+  return typeof code === 'number' && code >= LEAST_REFUSAL ? code : 'cut'
 }
 
 type PacketIds = NonNullable<IClientOptions['messageIdProvider']> & {

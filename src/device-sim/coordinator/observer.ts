@@ -16,11 +16,10 @@ import { topicsOf } from '../life/mqtt-topics.ts'
 import { readMessage } from '../load/payload.ts'
 import { said } from '../said.ts'
 import { firstOf } from '../waiting.ts'
+import { LEAST_REFUSAL } from '../words.ts'
 
 /** devices that are listened to: each is a subscription of one connection */
 const MOST = 500
-/** SUBACK codes from here on are refusals (MQTT 3.1.1 §3.9.3, MQTT 5 §3.9.3) */
-const REFUSED = 0x80
 
 export type Observer = AsyncDisposable & {
   /** The operator API has answered. Never throws, and nobody has to wait for what comes of it. */
@@ -102,7 +101,7 @@ export const openObserver = (o: ObserverScope): Observer => {
     watched.add(device)
     const granted = await link.subscribe(topicsOf({ id: device }, o.topic).publish, 0)
     if (granted === 'cut') why = `the connection of whoever listened was cut, ${ALONE}`
-    else if (granted >= REFUSED)
+    else if (granted >= LEAST_REFUSAL)
       why = `the target lets nobody listen to the topics of others (SUBACK ${granted}), ${ALONE}`
     else waiting--
   }

@@ -1,7 +1,7 @@
 /** Request targets that two parsers could read differently: none of them is passed on, whoever asks. */
 
 import type { Drill } from './drill.ts'
-import { requestText, sayRaw, wasTurnedAway, wordIn } from './raw.ts'
+import { requestText, sayRaw, wasTurnedAway, wordOfRaw } from './raw.ts'
 
 /** By what is wrong with it. `{}` stands for a path of the drill's own. */
 const TARGETS: Readonly<Record<string, string>> = {
@@ -37,7 +37,7 @@ export const badTarget: Drill = {
       const target = pattern.replace('{}', stage.target('bad_target'))
       const asking = { url, context, alpn: ['http/1.1'], what: `bad target ${what}` }
       const answer = await sayRaw(stage, asking, requestText(target, host))
-      stage.ledger.refused('https', wordIn(answer))
+      stage.ledger.refused('https', wordOfRaw(answer))
       const wrong = wasTurnedAway('bad_target', answer)
       stage.expectations.check(`bad_target.${what}`, wrong === undefined, wrong ?? '')
     }

@@ -2,7 +2,7 @@
 
 import type { ErrorCode } from '#fleet/errors.ts'
 import type { Drill } from './drill.ts'
-import { sayRaw, wasTurnedAway, wordIn } from './raw.ts'
+import { sayRaw, wasTurnedAway, wordOfRaw } from './raw.ts'
 
 const KIB = 1_024
 
@@ -43,7 +43,7 @@ export const httpLimits: Drill = {
       const [said, reason] = make(new URL(url).host)
       const asking = { url, context, alpn: ['http/1.1'], what: `${door} ${what}` }
       const answer = await sayRaw(stage, asking, said)
-      if (door === 'https') ledger.refused('https', wordIn(answer))
+      if (door === 'https') ledger.refused('https', wordOfRaw(answer))
       const wrong = wasTurnedAway(reason, answer)
       expectations.check(`http_limits.${door}.${what}`, wrong === undefined, wrong ?? '')
     }

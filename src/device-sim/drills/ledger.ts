@@ -4,7 +4,6 @@
  */
 
 import type { FleetEvent } from '../events.ts'
-import { wordSaid } from '../said.ts'
 
 export type LedgerFigures = {
   readonly enrolled: number
@@ -46,8 +45,7 @@ export const createLedger = (): Ledger => {
     admitted: (target, deviceId) => void targets.set(target, deviceId),
     refused(door, reason) {
       const counts = refusals[door]
-      const word = wordSaid(reason)
-      const key = counts.has(word) || counts.size < MOST_WORDS ? word : 'others'
+      const key = counts.has(reason) || counts.size < MOST_WORDS ? reason : 'others'
       counts.set(key, (counts.get(key) ?? 0) + 1)
     },
     connected: () => void count.connected++,

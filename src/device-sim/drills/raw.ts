@@ -5,6 +5,7 @@ import type { ErrorCode } from '#fleet/errors.ts'
 import { PROBLEMS } from '#wire/problems.ts'
 import { openConnection } from '../client/connection.ts'
 import { pause } from '../waiting.ts'
+import { wordOfAnswer } from '../words.ts'
 import type { Stage } from './stage.ts'
 
 export type RawAnswer = {
@@ -78,8 +79,8 @@ export const sayRaw = async (
 }
 
 /** What it is counted under. */
-export const wordIn = ({ statuses, reasons }: RawAnswer): string =>
-  reasons[0] ?? `http_${statuses[0] ?? 'nothing'}`
+export const wordOfRaw = ({ statuses: [status], reasons: [reason] }: RawAnswer): string =>
+  status === undefined ? 'http_nothing' : wordOfAnswer(status, reason)
 
 /** Refused once, for this reason, with the status that belongs to it, and the end. @returns what was wrong; undefined: it was */
 export const wasTurnedAway = (reason: ErrorCode, answer: RawAnswer): string | undefined => {

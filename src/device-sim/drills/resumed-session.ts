@@ -8,6 +8,7 @@ import { FleetError } from '#fleet/errors.ts'
 import { httpsOnce } from '../client/https-once.ts'
 import type { Enrolled } from '../client/identity.ts'
 import { mqttConnect } from '../client/mqtt-connect.ts'
+import { wordOfAnswer } from '../words.ts'
 import type { Drill } from './drill.ts'
 import type { Stage } from './stage.ts'
 
@@ -28,7 +29,7 @@ const https: Listener = async (stage, device, context, session) => {
   const answer = await stage.ask(target, { context, session, keepSession: true })
   const admitted = answer.status < 300
   if (admitted) stage.ledger.admitted(target, device.deviceId)
-  else stage.ledger.refused('https', answer.reason ?? `http_${answer.status}`)
+  else stage.ledger.refused('https', wordOfAnswer(answer.status, answer.reason))
   return { ...answer, admitted }
 }
 

@@ -5,7 +5,7 @@
 
 import { SECOND } from '#fleet/clock.ts'
 import type { Drill } from './drill.ts'
-import { sayRaw, wasTurnedAway, wordIn, type RawAnswer } from './raw.ts'
+import { sayRaw, wasTurnedAway, wordOfRaw, type RawAnswer } from './raw.ts'
 
 /** ms; `limits.header_timeout` is 10 s unless somebody has set it, and less is as good */
 const LIMIT = 10 * SECOND
@@ -22,7 +22,7 @@ export const slowRequest: Drill = {
     const counted = (path: string, answer: RawAnswer): void => {
       const [status] = answer.statuses
       if (status !== undefined && status < 300) ledger.admitted(path, device.deviceId)
-      else ledger.refused('https', wordIn(answer))
+      else ledger.refused('https', wordOfRaw(answer))
     }
     const slow = async (door: 'https' | 'enroll'): Promise<void> => {
       const url = targets[door]

@@ -21,6 +21,7 @@ import type { Operator } from '../client/operator.ts'
 import { wordOf } from '../client/refusal.ts'
 import type { Staging } from '../client/staging.ts'
 import { pause } from '../waiting.ts'
+import { wordOfAnswer } from '../words.ts'
 import type { Expectations } from './expectations.ts'
 import type { Ledger } from './ledger.ts'
 
@@ -151,7 +152,7 @@ export const createStage = (o: StageOptions): Stage => {
       const path = asking.target ?? target(expectation)
       const answer = await ask(path, asking)
       if (answer.status < 300) ledger.admitted(path, '(nobody)')
-      else ledger.refused('https', answer.reason ?? `http_${answer.status}`)
+      else ledger.refused('https', wordOfAnswer(answer.status, answer.reason))
       const wrong = wasRefused(reason, answer)
       expectations.check(expectation, wrong === undefined, wrong ?? '')
       return answer

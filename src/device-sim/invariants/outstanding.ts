@@ -1,6 +1,7 @@
 /**
  * The messages of one topic that were acknowledged and have not come yet: a ring of the newest numbers, which grows from 32 to 1,024 when it has to.
- * Those that leave it, which are lost or very late, are kept by number, and beyond 2,048 only counted. Nothing is made for a message that comes. Not the judging: acknowledged-is-delivered.ts.
+ * Those that leave it, which are lost or very late, are kept by number, and beyond 2,048 only counted. Nothing is made for a message that comes. Not the judging: acknowledged-is-delivered.ts;
+ * nor the counting of what a topic has lost, acknowledged or not: measure/topics.ts.
  */
 
 /** In `at`, by number % size, of the newest `size` numbers: when it was acknowledged (ms since the epoch), or one of these. */

@@ -212,7 +212,7 @@ export const createFleet = (o: {
       const byMember = new Map(holdings.map(({ member, holding }) => [member, holding]))
       await each(async (member) => {
         const holding = byMember.get(member)
-        await pause(Math.max(0, startsAt + member.plan.start - now()), member.ends.stop.signal)
+        await pause(startsAt + member.plan.start - now(), member.ends.stop.signal)
         if (holding !== undefined) await live(member, holding)
       })
     },

@@ -10,6 +10,7 @@ import { now } from '../clock.ts'
 import { closedLoop } from '../load/closed.ts'
 import { LATE } from '../load/open.ts'
 import { firstOf } from '../waiting.ts'
+import { LEAST_REFUSAL } from '../words.ts'
 import type { Shown, Verdict } from './identity-keeper.ts'
 import type { Life } from './life.ts'
 import { topicsOf } from './mqtt-topics.ts'
@@ -18,8 +19,6 @@ import type { VirtualDevice } from './virtual-device.ts'
 
 /** ms for the last messages to arrive before a device says goodbye by itself */
 const LAST_DELIVERIES = 5_000
-/** SUBACK codes from here on are refusals (MQTT 3.1.1 §3.9.3, MQTT 5 §3.9.3) */
-const REFUSED = 0x80
 /** Not authorized, in MQTT 3.1.1 and 5: of all codes the only one that may be about the certificate. */
 const VERDICTS: readonly number[] = [CONNACK.notAuthorized, REASON.notAuthorized]
 /** A CONNACK does not say that the certificate has expired: after so many refusals in a row a device finds out by renewing it, once. */
@@ -121,8 +120,8 @@ export const mqttLife = (device: VirtualDevice): Life => {
     for (const topic of topics.foreign) {
       const granted = await on.subscribe(topic, 0)
       if (granted === 'cut') return
-      if (granted < REFUSED) spoiled = true
-      emit({ kind: granted < REFUSED ? 'stray' : 'kept_out', device: plan.id, at: now(), topic })
+      if (granted < LEAST_REFUSAL) spoiled = true
+      emit({ kind: granted < LEAST_REFUSAL ? 'stray' : 'kept_out', device: plan.id, at: now(), topic })
     }
   }
   const listen = async (on: MqttLink, present: boolean): Promise<void> => {
@@ -132,7 +131,7 @@ export const mqttLife = (device: VirtualDevice): Life => {
     // the session that is still there has the subscription
     const granted = traffic.isListening() ? 0 : await on.subscribe(topics.filter, qos)
     if (granted === 'cut') return
-    if (granted >= REFUSED) return refused(`suback_${granted}`, at)
+    if (granted >= LEAST_REFUSAL) return refused(`suback_${granted}`, at)
     traffic.listens(true)
     emit({ kind: 'listening', device: plan.id, at, present })
   }

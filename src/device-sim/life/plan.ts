@@ -87,9 +87,10 @@ const USUAL_PERIOD = 4
  * Spread evenly, and not in step with the numbers: every second device is another process's, which would have all of one door. The first ones
  * are in the order of the weights.
  */
-const doorsOf = (weights: Scenario['doors'], length: number, random: Random) => {
+export const doorsOf = (weights: Scenario['doors'], length: number, random: Random) => {
   const period = periodOf(weights)
-  return [...spread(weights, period), ...dealt(weights, length, period, random).slice(period)]
+  const rest = dealt(weights, length, period, random).slice(period)
+  return [...spread(weights, period), ...rest].slice(0, length)
 }
 
 /** Of kinds of keys: the default scenario has all of them in every ten. */

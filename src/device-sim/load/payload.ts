@@ -36,11 +36,10 @@ export const readMessage = (payload: Buffer): Said | undefined => {
   return device === undefined ? undefined : { device, seq: Number(seq), sent: Number(sent) }
 }
 
-/** Many messages of one device at once: copies of one template, with number and time written into each. @param dues ms since the epoch, of each */
+/** Many messages of one device at once: copies of one template, with number and time written into each. @param dues ms since the epoch, of each; not of its first ten seconds */
 export type BurstWriter = (firstSeq: number, dues: readonly number[]) => Buffer[]
 
 const ZERO = 0x30
-const SPACE = 0x20
 /** µs: what is written into each message; what is above is the same for all but one in many, and stands in the template */
 const LOW = 10_000_000
 /** digits of them after and before the point */
@@ -84,12 +83,10 @@ export const burstWriter = (device: string, size: number): BurstWriter => {
       let rest = firstSeq + at
       let digit = begins + seqEnds
       for (; rest > 0; rest = Math.floor(rest / 10)) all[--digit] = ZERO + (rest % 10)
-      while (digit > begins + head.length) all[--digit] = SPACE
       // below a µs nothing is said, as in a single message
       const ends = begins + sentEnds
       const whole = digits(all, ends, FRACTION, micros - above * LOW)
-      if (above > 0) digits(all, ends - FRACTION - 1, WHOLE, whole)
-      else all.write(String(whole).padStart(WHOLE), ends - FRACTION - 1 - WHOLE, 'latin1')
+      digits(all, ends - FRACTION - 1, WHOLE, whole)
       return all.subarray(begins, begins + length)
     })
   }

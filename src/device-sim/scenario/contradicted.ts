@@ -3,16 +3,19 @@
  * `--mix https=1`, `--devices 1` or a --target of one kind leaves nothing to measure at the other. Not those that somebody typed beside it.
  */
 
-import { planFleet } from '../life/plan.ts'
+import { doorsOf } from '../life/plan.ts'
+import type { Counter, Measure } from '../measure/measures.ts'
+import { createRandom } from '../random.ts'
 import { parseAssertion, RATES, type Assertion } from './assertions.ts'
 import { judgeAssertion, type Figures } from './judge.ts'
 import type { Scenario } from './scenario.ts'
 
 type Door = keyof Scenario['doors']
 
-/** Measures and counters to which nothing is ever added when no device comes in by that door. */
-const OF_DOOR: Readonly<Record<string, Door>> = {
+/** The doors themselves, and measures and counters to which nothing is ever added when no device comes in by that door. */
+const OF_DOOR: Partial<Readonly<Record<Door | Measure | Counter, Door>>> = {
   https: 'https',
+  mqtt: 'mqtt',
   admitted_https: 'https',
   unanswered_https: 'https',
   connect: 'mqtt',
@@ -34,23 +37,21 @@ const OF_DOOR: Readonly<Record<string, Door>> = {
 const NAMES: {
   readonly [K in Assertion['figure']['kind']]: (
     figure: Extract<Assertion['figure'], { readonly kind: K }>,
-  ) => readonly (string | undefined)[]
+  ) => keyof typeof OF_DOOR | undefined
 } = {
-  latency: ({ measure }) => [measure],
-  samples: ({ measure }) => [measure],
-  rate: ({ of }) => RATES[of],
-  count: ({ counter }) => [counter],
-  errors: ({ door }) => [door],
-  refused: ({ door }) => [door],
-  unexpected: () => [],
+  latency: ({ measure }) => measure,
+  samples: ({ measure }) => measure,
+  rate: ({ of }) => RATES[of][0],
+  count: ({ counter }) => counter,
+  errors: ({ door }) => door,
+  refused: ({ door }) => door,
+  unexpected: () => undefined,
 }
 
 /** undefined: of both, or of none */
 const doorOf = ({ figure }: Assertion): Door | undefined => {
-  const [name = ''] = (NAMES[figure.kind] as (it: Assertion['figure']) => readonly (string | undefined)[])(
-    figure,
-  )
-  return name === 'mqtt' ? 'mqtt' : Object.hasOwn(OF_DOOR, name) ? OF_DOOR[name] : undefined
+  const name = (NAMES[figure.kind] as (it: Assertion['figure']) => keyof typeof OF_DOOR | undefined)(figure)
+  return name && OF_DOOR[name]
 }
 
 /** What a run measures at a door to which nobody comes. */
@@ -65,15 +66,10 @@ const NOTHING: Figures = {
   generator: { bound: false, gathering: { bound: false, reasons: [] } },
 }
 
-/** In any larger fleet each door that has a weight has a device. */
-const FIRST = 64
-
-const empty = (scenario: Scenario): readonly Door[] => {
-  const first = { ...scenario, devices: Math.min(scenario.devices, FIRST) }
-  const used = new Set(planFleet(first, 'any').map(({ door }) => door))
-  return (Object.keys(scenario.doors) as Door[]).filter((door) =>
-    scenario.devices <= FIRST ? !used.has(door) : scenario.doors[door] === 0,
-  )
+/** Of a share that is too small for this fleet, the seed may decide whether anybody has it: here it is any. */
+const empty = ({ doors, devices }: Scenario): readonly Door[] => {
+  const used = new Set(doorsOf(doors, devices, createRandom('any', 'doors')))
+  return (Object.keys(doors) as Door[]).filter((door) => !used.has(door))
 }
 
 /**

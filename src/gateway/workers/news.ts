@@ -18,11 +18,10 @@ export const createNews = (
   let next: Next | undefined
 
   const start = (ended: readonly EndedHolder[]): Promise<void> => {
-    const told = send(ended).finally(() => {
-      if (underWay === told) underWay = undefined
+    underWay = send(ended).finally(() => {
+      underWay = undefined
     })
-    underWay = told
-    return told
+    return underWay
   }
   const following = (before: Promise<void>): Next => {
     const ended = createEndedHolders()
@@ -34,8 +33,10 @@ export const createNews = (
   }
 
   return (ended) => {
-    if (underWay === undefined && next === undefined) return start(ended)
-    next ??= following(underWay ?? Promise.resolve())
+    if (next === undefined) {
+      if (underWay === undefined) return start(ended)
+      next = following(underWay)
+    }
     for (const each of ended) next.ended.add(each)
     return next.told
   }

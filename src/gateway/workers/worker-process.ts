@@ -127,11 +127,11 @@ export const workerOf = (
   const tellLogouts = createNews(async (logouts) => {
     if (!child.connected) return
     const nth = (told += 1)
-    let heard = channel.next('heard', times.heard)
+    const heard = channel.next('heard', times.heard)
     channel.tell({ kind: 'logouts', nth, ended: logouts })
+    let said = await heard
     // a late one may be of a message before
-    for (let said = await heard; said !== undefined && said.word.nth !== nth; said = await heard)
-      heard = channel.next('heard', times.heard)
+    while (said !== undefined && said.word.nth !== nth) said = await channel.next('heard', times.heard)
   })
 
   const mustSay = async <K extends Word['kind']>(kind: K): Promise<Kind<Word, K>> => {

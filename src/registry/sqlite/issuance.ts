@@ -1,7 +1,7 @@
 /**
- * Issuance: intent before the signature, record before the reply (docs/issuance-cycle.md says what a power cut leaves after each).
- * Only what must be checked inside the transaction, and of that the order: the checks are issuance-checks.ts and credential-checks.ts. Who may
- * have a certificate is #policy/enrollment-group.ts.
+ * Issuance: intent before the signature, record before the reply (docs/issuance-cycle.md says what a power cut leaves after each). Here the
+ * intent, and only what must be checked inside its transaction, and of that the order: the checks are issuance-checks.ts and
+ * credential-checks.ts, the record is recording.ts. Who may have a certificate is #policy/enrollment-group.ts.
  *
  * Everything is checked before anything is written. Refusals, in the order they are looked for: those of the credential
  * (credential-checks.ts); group_disabled; of a repeated use device_id_mismatch, device_suspended and its kin, conflict (another group),
@@ -11,22 +11,16 @@
  */
 
 import Database from 'better-sqlite3'
-import { INTENDED_FOR, isStanding, type CertificateRecord, type IssuerState } from '#fleet/certificate.ts'
-import type { Actor } from '#fleet/credentials.ts'
+import { INTENDED_FOR, isStanding, type CertificateRecord } from '#fleet/certificate.ts'
 import type { Reservation, Reserved } from '../registry.ts'
 import { createCredentialChecks, credentialOf, type Standing } from './credential-checks.ts'
 import { createGroupSizes } from './group-sizes.ts'
 import { createIssuanceChecks, type IssuerRow } from './issuance-checks.ts'
 import { createKeys, type KeyRow } from './keys.ts'
 import { createQuotas } from './quotas.ts'
+import { createRecording, type Used } from './recording.ts'
 import { refuse, refuseState } from './refusals.ts'
-import {
-  type CertificateRow,
-  DEVICE_COLUMNS,
-  type DeviceRow,
-  SELECT_WITH_ISSUER,
-  toCertificate,
-} from './rows.ts'
+import { DEVICE_COLUMNS, type DeviceRow, SELECT_WITH_ISSUER, toCertificate } from './rows.ts'
 import { createSlots, OVERTAKEN } from './slots.ts'
 import { createGroups } from './snapshot.ts'
 import type { Tools, Verbs } from './verbs.ts'
@@ -51,8 +45,6 @@ const intended = (r: Reservation, predecessor: string | undefined): CertificateR
   revocationReason: undefined,
 })
 
-type Used = CertificateRow & { readonly issuer_state: IssuerState }
-
 /**
  * What a renewal gave and what is worth nothing any more: withdrawn, revoked, never confirmed before it expired, or of an issuer that no
  * longer stands. Its holder still has the one before it, and may ask again with the same key, as for the first time.
@@ -73,9 +65,6 @@ export const issuanceVerbs = (
   const findDevice = database.prepare<[string], DeviceRow>(
     `select ${DEVICE_COLUMNS} from devices where id = ?`,
   )
-  const standingOf = database.prepare<[string], Pick<DeviceRow, 'state' | 'expires_at'>>(
-    'select state, expires_at from devices where id = ?',
-  )
   const addDevice = database.prepare(`
     insert into devices (id, state, state_since, group_name, tags, created_at, revision)
     values (:id, 'active', :now, :group, :tags, :now, 1)`)
@@ -84,7 +73,6 @@ export const issuanceVerbs = (
   )
   const forgetFetches = database.prepare('delete from trust_fetches where device_id = ?')
   const countLate = database.prepare('update devices set late_renewals = ? where id = ?')
-  const revise = database.prepare('update devices set revision = revision + 1 where id = ?')
   const setLastExpiry = database.prepare('update issuers set last_expiry = ? where ski = ?')
   const findCertificate = database.prepare<[string], Used>(`${SELECT_WITH_ISSUER} where serial = +?`)
   const findUse = database.prepare<[string, string, string], Used>(
@@ -94,17 +82,6 @@ export const issuanceVerbs = (
     insert into certificates (serial, device_id, issuer_ski, spki_sha256, credential_kind, credential, reserved_at, state, not_before,
       not_after, ttl, renew_at, pending_until, extras, predecessor)
     values (?, ?, ?, ?, ?, ?, ?, 'intended', ?, ?, ?, ?, ?, ?, ?)`)
-  const supersededBy = database
-    .prepare<[string], string | null>('select superseded_by from certificates where serial = ?')
-    .pluck()
-  const wasApproved = database
-    .prepare<[number], 1>(
-      `select 1 from certificates c join certificates p on p.serial = c.predecessor
-       where c.number = +? and exists
-         (select 1 from enrollment_requests where credential_kind = 'renewal' and credential = p.fingerprint
-          and spki_sha256 = c.spki_sha256 and state = 'issued')`,
-    )
-    .pluck()
   const keepAsked = database.prepare('update certificates set asked_id = ? where serial = ?')
   const waitLonger = database.prepare('update certificates set pending_until = ? where number = ?')
   const ttlOf = database
@@ -116,20 +93,18 @@ export const issuanceVerbs = (
   const newRevocation = database.prepare(
     'update issuers set revocation_version = revocation_version + 1 where ski = ?',
   )
-  const goLive = database.prepare(
-    "update certificates set state = 'live', pending_until = null, fingerprint = ? where number = ?",
-  )
-  const goPending = database.prepare(
-    "update certificates set state = 'pending', fingerprint = ? where number = ?",
-  )
-  const keepBytes = database.prepare('insert into certificate_bytes (number, der) values (?, ?)')
-
   const findKey = createKeys(database)
   const sizes = createGroupSizes(database)
   const quotas = createQuotas(database, sizes)
   /** Groups whose devices are counted. */
   const begun = new Set<string>()
   const slots = createSlots(tools)
+  const record = createRecording({
+    database,
+    journal,
+    slots,
+    findCertificate: (serial) => findCertificate.get(serial),
+  })
   const credentials = createCredentialChecks({
     database,
     quotas,
@@ -312,60 +287,6 @@ export const issuanceVerbs = (
     credentials.closeRequest(r)
     quotas.countHour(r.limits.perHour, r.now)
     return writeIntent(r, issuer, standing.predecessor)
-  }
-
-  /** Something else has come in the place of the certificate that it renews; an operator may have wanted both. */
-  const isOutrun = (row: Used, predecessor: string): boolean => {
-    const successor = slots.successorOf(supersededBy.get(predecessor) ?? null)
-    return (
-      successor !== undefined && successor.serial !== row.serial && wasApproved.get(row.number) === undefined
-    )
-  }
-
-  const record = (
-    serial: string,
-    fingerprint: string,
-    der: Uint8Array,
-    now: number,
-    actor: Actor,
-  ): CertificateRecord => {
-    const row = findCertificate.get(serial) ?? refuse('not_found', 'there is no reservation of this serial')
-    if (!isStanding(row.issuer_state))
-      refuse('issuer_unusable', 'the issuer has been revoked since the reservation')
-    // the first writer wins: two requests may have signed the same reservation, and only one signature leaves the house
-    if (row.state === 'live' || row.state === 'pending') return toCertificate(row)
-    const device = standingOf.get(row.device_id) as Pick<DeviceRow, 'state' | 'expires_at'>
-    if (row.state === 'revoked' || device.state !== 'active')
-      refuse('certificate_revoked', `the device has become ${device.state} since the reservation`)
-    if (row.predecessor !== null && isOutrun(row, row.predecessor))
-      refuse('clone_suspected', 'this certificate has been renewed meanwhile, with another key')
-    const others = device.expires_at !== null
-    // who enrols anew may have nothing else that works, whatever is on record
-    const pending = row.predecessor !== null && others && slots.hasUsable(row.device_id, now)
-    keepBytes.run(row.number, der)
-    journal.audit({
-      at: now,
-      actor,
-      action: 'certificate.issued',
-      subject: serial,
-      details: {
-        device_id: row.device_id,
-        fingerprint,
-        not_after: row.not_after,
-        issuer_ski: row.issuer_ski,
-        ...(pending ? { pending: true } : {}),
-      },
-    })
-    if (pending) {
-      goPending.run(fingerprint, row.number)
-      // here and not in the reservation: until this one is on record, the earlier one must go on being good
-      slots.overtake(row, now)
-      revise.run(row.device_id)
-      return { ...toCertificate(row), state: 'pending', fingerprint, der }
-    }
-    goLive.run(fingerprint, row.number)
-    slots.settle(row, others, now, actor)
-    return { ...toCertificate(row), state: 'live', pendingUntil: undefined, fingerprint, der }
   }
 
   return {

@@ -14,6 +14,7 @@ import {
   recordReserved,
   reservation,
 } from '../../support/registry.ts'
+import { createAsking, renewal } from './asking.ts'
 import { type Ground, refused } from './ground.ts'
 
 /** docs/lifecycle.md */
@@ -22,13 +23,7 @@ const OVERTAKEN = 5 * SECOND
 export const placesContract = (at: Ground): void => {
   const { refusedUnchanged, actions, changesOf } = at
 
-  const renewal = (id: DeviceId, fingerprint: string, over: Partial<Reservation> = {}): Reservation =>
-    reservation({ kind: 'renewal', fingerprint, late: false }, { deviceId: id, ...over })
-  const enrolled = async (asked: Reservation, now = asked.now) => {
-    const { certificate } = await at.registry.reserve(asked)
-    const record = await recordReserved(at.registry, certificate.serial, now)
-    return { ...record, fingerprint: record.fingerprint as string }
-  }
+  const { enrolled } = createAsking(at)
   const seen = (fingerprint: string, now = NOW, when = now) =>
     at.registry.recordSightings([{ fingerprint, at: when }], `cursor ${now}`, now)
   const stateOf = (fingerprint: string) => at.reader.status(fingerprint)?.certificateState

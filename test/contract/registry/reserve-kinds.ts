@@ -21,6 +21,7 @@ import {
   RESERVATION_DEFAULTS,
   reservation,
 } from '../../support/registry.ts'
+import { createAsking } from './asking.ts'
 import { type Ground, refused } from './ground.ts'
 
 const limits = (over: Partial<Limits>): { readonly limits: Limits } => ({
@@ -71,10 +72,7 @@ export const reserveKindsContract = (at: Ground): void => {
     at.registry.setDeviceState({ id, state, reason: 'unspecified', now: NOW, actor: ACTOR })
   const byToken = async (over: Partial<Reservation> = {}): Promise<Reservation> =>
     reservation({ kind: 'token', id: (await givenToken(at.registry)).id }, over)
-  const enrolled = async (asked: Reservation) => {
-    const { certificate } = await at.registry.reserve(asked)
-    return recordReserved(at.registry, certificate.serial, asked.now)
-  }
+  const { enrolled } = createAsking(at)
 
   describe('reserve, by a bootstrap certificate', () => {
     beforeEach(async () => {
@@ -169,7 +167,7 @@ export const reserveKindsContract = (at: Ground): void => {
     it('the registered key binds the enrolment, not what comes after it', async () => {
       const spkiSha256 = freshHex(32)
       const id = await given.registered({ spkiSha256 })
-      const { fingerprint = '' } = await enrolled(reservation(LISTED, { deviceId: id, spkiSha256 }))
+      const { fingerprint } = await enrolled(reservation(LISTED, { deviceId: id, spkiSha256 }))
       const renewal = { kind: 'renewal', fingerprint, late: false } as const
       expect(await at.registry.reserve(reservation(renewal, { deviceId: id }))).toMatchObject({
         kind: 'reserved',
@@ -296,7 +294,7 @@ export const reserveKindsContract = (at: Ground): void => {
       const device = await givenDevice(at.registry)
       const renewal = { kind: 'renewal', fingerprint: device.fingerprint, late: false } as const
       const next = await enrolled(reservation(renewal, { deviceId: device.id }))
-      await at.registry.confirmCertificate(next.fingerprint ?? '', NOW, ACTOR)
+      await at.registry.confirmCertificate(next.fingerprint, NOW, ACTOR)
       const asked = reservation(renewal, { deviceId: device.id })
       const id = await given.request(asked, { kind: 'renewal', id: device.fingerprint }, 'approved')
       expect(await at.registry.reserve({ ...asked, requestId: id })).toMatchObject({ kind: 'reserved' })
@@ -537,7 +535,7 @@ export const reserveKindsContract = (at: Ground): void => {
         now += 2 * HOUR
         const next = await enrolled(late())
         expect(next).toMatchObject({ state: 'live' })
-        fingerprint = next.fingerprint ?? ''
+        fingerprint = next.fingerprint
       }
       await renewLate()
       await renewLate()
@@ -546,11 +544,11 @@ export const reserveKindsContract = (at: Ground): void => {
       await refusedUnchanged(() => at.registry.reserve(third), 'quota_exceeded')
       const token = await givenToken(at.registry, { deviceId: device.id, expiresAt: NOW + DAY })
       const again = await enrolled(late({ credential: { kind: 'token', id: token.id } }))
-      fingerprint = again.fingerprint ?? ''
+      fingerprint = again.fingerprint
       await renewLate()
       // in time, by the word of the dates and not of whoever asks
       const inTime = late({ now: now + MINUTE, notAfter: now + 3 * HOUR })
-      fingerprint = (await enrolled(inTime)).fingerprint ?? ''
+      fingerprint = (await enrolled(inTime)).fingerprint
       await at.registry.confirmCertificate(fingerprint, now + MINUTE, ACTOR)
       now += 3 * HOUR
       await renewLate()

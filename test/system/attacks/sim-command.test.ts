@@ -6,7 +6,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, cpSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
-import { constants } from 'node:crypto'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { run as runHere } from '#cli/run.ts'
@@ -15,7 +14,7 @@ import type { SimulationReport } from '#wire/simulation-report.ts'
 import { CHECKOUT, cleanEnvironment, startFleet, type Fleet } from '../../support/fleet.ts'
 import { run, type Ran } from '../../support/programs.ts'
 import { allGone, workersOf } from '../../support/simulation.ts'
-import { httpsDoor, type Door } from './sim/hostile-doors.ts'
+import { httpsDoor, tlsOfFleet, type Door } from './sim/hostile-doors.ts'
 
 let fleet: Fleet
 beforeAll(async () => {
@@ -188,21 +187,12 @@ const POISON =
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/
 
 test('poison in every answer: none of it is alive in the view, in a file or in the metrics', async () => {
-  const read = (name: string): string => readFileSync(join(fleet.home, 'certs', name), 'utf8')
-  await using door: Door = await httpsDoor(
-    {
-      cert: read('server.pem'),
-      key: read('private/server.key'),
-      ca: [read('root.pem'), read('intermediate.pem')],
-      secureOptions: constants.SSL_OP_NO_TICKET,
-    },
-    (request) => {
-      if (request.nth > 1) return
-      const problem = { type: POISON, reason: POISON, title: POISON, detail: POISON, request_id: POISON }
-      request.answer(500, JSON.stringify(problem), ['content-type: application/problem+json'])
-      request.socket.end()
-    },
-  )
+  await using door: Door = await httpsDoor(tlsOfFleet(fleet.home), (request) => {
+    if (request.nth > 1) return
+    const problem = { type: POISON, reason: POISON, title: POISON, detail: POISON, request_id: POISON }
+    request.answer(500, JSON.stringify(problem), ['content-type: application/problem+json'])
+    request.socket.end()
+  })
   const folder = inFolder('poison')
   const running = spawn(
     process.execPath,

@@ -3,8 +3,6 @@
  * name what is wrong. That they hold at real ones: test/system/sim-drills.test.ts and demo.test.ts. Drills of the doors alone: test/unit/device-sim/drills.
  */
 
-import { constants } from 'node:crypto'
-import type { TlsOptions } from 'node:tls'
 import { expect, test } from 'vitest'
 import { createMeter } from '#device-sim/client/meter.ts'
 import type { Operator } from '#device-sim/client/operator.ts'
@@ -15,16 +13,10 @@ import { createStage } from '#device-sim/drills/stage.ts'
 import { DRILLS } from '#device-sim/drills/table.ts'
 import { makePki } from '../../support/pki.ts'
 import { claimTokenFor, hostileDesk, type DeskFaults } from './sim/hostile-desk.ts'
-import { broker, good, httpsDoor } from './sim/hostile-doors.ts'
+import { broker, good, httpsDoor, tlsOf } from './sim/hostile-doors.ts'
 
 const pki = makePki({ now: Date.now() })
-const server = pki.server()
-const tls: TlsOptions = {
-  cert: server.fullPem,
-  key: server.keyPem,
-  ca: [pki.root.pem, pki.devices.pem],
-  secureOptions: constants.SSL_OP_NO_TICKET,
-}
+const tls = tlsOf(pki)
 
 /** Suspects nobody, or everybody, and says so when a device is looked at. */
 const operatorWho = (suspects: boolean): Operator =>

@@ -3,9 +3,6 @@
  * whatever else follows from it. The fleet enrols at a real desk; the doors are hostile. A simulator that finds a bad server good is worse than none.
  */
 
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { constants } from 'node:crypto'
 import type { TlsOptions } from 'node:tls'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -15,20 +12,22 @@ import { startFleet, type Fleet } from '../../support/fleet.ts'
 import { quick, simulated } from '../../support/simulation.ts'
 import { makePki, type LeafOptions } from '../../support/pki.ts'
 import { claimTokenFor, hostileDesk, type DeskFaults } from './sim/hostile-desk.ts'
-import { broker, good, httpsDoor, type BrokerFaults, type Request } from './sim/hostile-doors.ts'
+import {
+  broker,
+  good,
+  httpsDoor,
+  tlsOf,
+  tlsOfFleet,
+  type BrokerFaults,
+  type Request,
+} from './sim/hostile-doors.ts'
 import { watchedOperator } from './sim/watched-operator.ts'
 
 let fleet: Fleet
 let tls: TlsOptions
 beforeAll(async () => {
   fleet = await startFleet()
-  const read = (name: string): string => readFileSync(join(fleet.home, 'certs', name), 'utf8')
-  tls = {
-    cert: read('server.pem'),
-    key: read('private/server.key'),
-    ca: [read('root.pem'), read('intermediate.pem')],
-    secureOptions: constants.SSL_OP_NO_TICKET,
-  }
+  tls = tlsOfFleet(fleet.home)
 }, 30_000)
 afterAll(() => fleet[Symbol.asyncDispose]())
 
@@ -51,13 +50,7 @@ const ROUNDS = 3
 const TOGETHER = { turns: 12, after: 'both publish' } as const satisfies Bad['ends']
 
 const pki = makePki({ now: Date.now() })
-const elsewhere = pki.server()
-const own: TlsOptions = {
-  cert: elsewhere.fullPem,
-  key: elsewhere.keyPem,
-  ca: [pki.root.pem, pki.devices.pem],
-  secureOptions: constants.SSL_OP_NO_TICKET,
-}
+const own = tlsOf(pki)
 
 let runs = 0
 const against = async (given: Bad): Promise<SimulationReport> => {

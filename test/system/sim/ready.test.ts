@@ -1,6 +1,6 @@
 /**
  * Ready scenarios as they are shipped, made smaller by options alone, against real desks: what they assert is so. Side by side, for a scenario mostly waits; the
- * drills beside the longest two alone, for of all of them they would have the processor. Not those in NOT_HERE. A machine that is too busy to make the load proves nothing: a skip; but in CI,
+ * drills beside the longest alone, for of all of them they would have the processor. Not those in NOT_HERE. A machine that is too busy to make the load proves nothing: a skip; but in CI,
  * where nobody reads of skips, each of those has the machine for itself, and that has to be enough.
  */
 
@@ -22,8 +22,8 @@ const BESIDE_EACH_OTHER: Readonly<Record<string, readonly string[]>> = {
   'revocation-drill': ['--devices', '10', '--for', '29s'],
   'stolen-key': ['--devices', '20', '--for', '38s'],
 }
-/** Little is done in them until the drills are over. */
-const LONG = ['renewal-day', 'stolen-key']
+/** Little is done in them while the drills are tried; begun after these, they would end last. */
+const LONG = ['renewal-day', 'stolen-key', 'revocation-drill', 'boot-storm']
 /** The drills that wait for a limit of ten seconds are tried in a run of 15. */
 const HOSTILE = ['--devices', '5', '--for', '15s']
 /** Steps at seconds 5 and 10, advice every 5; under desks of its own, for it replaces the CA of everybody. */
@@ -88,6 +88,8 @@ const ranSideBySide = async (asked: readonly Asked[]): Promise<readonly Simulati
   for (const [at, each] of asked.entries()) {
     if (isTold(reports[at] as SimulationReport)) continue
     const [own] = each
+    // those that were begun beside the drills too
+    await Promise.allSettled(begun.values())
     if (own === rotated) await prepare(own)
     reports[at] = await ran(each, 'alone')
   }

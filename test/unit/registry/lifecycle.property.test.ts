@@ -151,10 +151,10 @@ afterAll(async () => {
   await opened[Symbol.asyncDispose]()
 })
 
-/** A few devices, an issuer and a clock of their own: runs do not see each other. */
 /** Moves that were seen, in all stories. */
 const moved = new Set<string>()
 
+/** A few devices, an issuer and a clock of their own: runs do not see each other. */
 const createWorld = async () => {
   const issuer = createHash('sha1')
     .update(`issuer ${(runs += 1)}`)

@@ -1,9 +1,10 @@
-import { chmodSync, renameSync, writeFileSync } from 'node:fs'
+import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createLog } from '#runtime/log.ts'
 import { openServerIdentity } from '#runtime/server-identity.ts'
 import { makePki, type TestLeaf } from '../../support/pki.ts'
+import { replaceFile } from '../../support/served-certificate.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 
 const pki = makePki({ now: Date.now() })
@@ -14,13 +15,9 @@ const truncated = (leaf: TestLeaf): string => leaf.fullPem.slice(0, -200)
 const silent = createLog('gateway', 'silent')
 let folder: ReturnType<typeof temporaryFolder>
 const files = () => ({ cert: join(folder.path, 'server.pem'), key: join(folder.path, 'server.key') })
-const put = (path: string, text: string): void => {
-  writeFileSync(`${path}.new`, text, { mode: 0o600 })
-  renameSync(`${path}.new`, path)
-}
 const write = (leaf: TestLeaf): void => {
-  put(files().cert, leaf.fullPem)
-  put(files().key, leaf.keyPem)
+  replaceFile(files().cert, leaf.fullPem)
+  replaceFile(files().key, leaf.keyPem)
 }
 beforeEach(() => {
   folder = temporaryFolder()
@@ -34,12 +31,12 @@ afterEach(() => {
 describe('at start', () => {
   test.each<[string, () => void]>([
     ['no files', () => {}],
-    ['no key', () => put(files().cert, one.fullPem)],
+    ['no key', () => replaceFile(files().cert, one.fullPem)],
     [
       'a key of another certificate',
       () => {
-        put(files().cert, one.fullPem)
-        put(files().key, two.keyPem)
+        replaceFile(files().cert, one.fullPem)
+        replaceFile(files().key, two.keyPem)
       },
     ],
     [
@@ -53,15 +50,15 @@ describe('at start', () => {
     [
       'half of its issuer',
       () => {
-        put(files().cert, truncated(one))
-        put(files().key, one.keyPem)
+        replaceFile(files().cert, truncated(one))
+        replaceFile(files().key, one.keyPem)
       },
     ],
     [
       'text that is no PEM',
       () => {
-        put(files().cert, 'hello')
-        put(files().key, 'hello')
+        replaceFile(files().cert, 'hello')
+        replaceFile(files().key, 'hello')
       },
     ],
   ])('%s stops the process', (_, prepare) => {
@@ -99,10 +96,10 @@ describe('later', () => {
   })
   test('half of one changes nothing, until the other half is there', () => {
     const { identity, changes, look } = opened()
-    put(files().cert, two.fullPem)
+    replaceFile(files().cert, two.fullPem)
     look()
     expect(identity.current().cert).toBe(one.fullPem)
-    put(files().key, two.keyPem)
+    replaceFile(files().key, two.keyPem)
     look()
     expect(identity.current().cert).toBe(two.fullPem)
     expect(changes).toHaveLength(1)
@@ -113,8 +110,8 @@ describe('later', () => {
     ['a key that OpenSSL will not serve with', weak.fullPem, weak.keyPem],
   ])('%s changes nothing, and is told once', (_, cert, key) => {
     const { identity, changes, look, lines } = opened()
-    put(files().key, key)
-    put(files().cert, cert)
+    replaceFile(files().key, key)
+    replaceFile(files().cert, cert)
     for (let at = 0; at < 5; at += 1) look()
     expect(identity.current().cert).toBe(one.fullPem)
     expect(changes).toHaveLength(0)

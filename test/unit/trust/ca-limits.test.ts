@@ -115,6 +115,33 @@ describe('at which CAs of a file a chain may end', () => {
     }
   })
 
+  const renewed = ca('Middle', root, { key, pathLength: 1 })
+  const below = ca('Between', ca('Middle', root, { key }))
+  test.each<[string, readonly TestCa[], room: number | undefined]>([
+    ['limited by the one above it', [renewed, root], 0],
+    [
+      'which was renewed without the limit, under the same root',
+      [renewed, ca('Middle', root, { key }), root],
+      undefined,
+    ],
+    [
+      'or is signed by another one too, under the same root',
+      [renewed, ca('Middle', middle, { key }), middle, root],
+      undefined,
+    ],
+    [
+      'and is one for servers under another root',
+      [ca('Middle', forServers, { key }), forServers, renewed, root],
+      0,
+    ],
+  ])('its room: %s', (_, above, room) => {
+    for (const order of [above, above.toReversed()]) {
+      const found = rootsAmong([below, ...order].map(({ facts }) => facts))
+      const lowest = found.filter(({ commonName }) => commonName === 'Between')
+      expect(lowest.map(({ pathLength }) => pathLength)).toEqual([room])
+    }
+  })
+
   test('no pair is verified twice, in a file as large as one may be', () => {
     const verify = vi.spyOn(X509Certificate.prototype, 'verify')
     try {

@@ -3,11 +3,30 @@
  * gateway has it. Not a mock of the gateway: a simulated fleet comes in over real sockets.
  */
 
+import { constants } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { createServer, type TlsOptions, type TLSSocket } from 'node:tls'
 import type { Packet } from 'mqtt-packet'
 import { connack, mqttServer, owned, suback, type Listening } from '../../../support/faulty-servers.ts'
+import type { TestPki } from '../../../support/pki.ts'
 
 export type Door = Listening
+
+/** Nobody is resumed. */
+const secureOptions = constants.SSL_OP_NO_TICKET
+
+export const tlsOf = (pki: TestPki): TlsOptions => {
+  const { fullPem: cert, keyPem: key } = pki.server()
+  return { cert, key, ca: [pki.root.pem, pki.devices.pem], secureOptions }
+}
+
+/** As the gateway of that fleet. @param home its `SALLYPORT_HOME` */
+export const tlsOfFleet = (home: string): TlsOptions => {
+  const read = (name: string): string => readFileSync(join(home, 'certs', name), 'utf8')
+  const ca = [read('root.pem'), read('intermediate.pem')]
+  return { cert: read('server.pem'), key: read('private/server.key'), ca, secureOptions }
+}
 
 export type Request = {
   readonly head: string

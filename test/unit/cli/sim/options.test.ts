@@ -15,7 +15,7 @@ test.each<[string, (text: string) => unknown, string, unknown]>([
   ['listen', listenAt, '0.0.0.0:0', { host: '0.0.0.0', port: 0 }],
   ['listen', listenAt, '[::]:80', { host: '::', port: 80 }],
   ['target', (text) => target(text), 'https://a.test:1', { https: 'https://a.test:1' }],
-  ['target', (text) => target(text), 'mqtts://a.test/', { mqtts: 'mqtts://a.test:8883' }],
+  ['target', (text) => target(text), 'mqtts://a.test/', { mqtts: 'mqtts://a.test' }],
   [
     'target',
     (text) => target(text, { https: 'x' }),

@@ -74,6 +74,11 @@ test.each<[string, SimRunOptions, readonly string[]]>([
   ['its URL', {}, ['gateway']],
   ['another name of this machine', { httpsUrl: 'https://localhost:8443' }, ['gateway']],
   ['the other door', { httpsUrl: 'https://a.test:8443', mqttsUrl: 'mqtts://[::1]:8883' }, ['gateway']],
+  [
+    'the port of the protocol',
+    { httpsUrl: 'https://a.test:8443', mqttsUrl: 'mqtts://localhost' },
+    ['gateway'],
+  ],
   ['a --target', { target: { mqtts: 'mqtts://localhost:8883' }, certs: 'certs' }, ['gateway']],
   ['another port', { target: { https: 'https://localhost:8444' }, certs: 'certs' }, []],
   ['another machine', { httpsUrl: 'https://a.test:8443', mqttsUrl: 'mqtts://a.test:8883' }, []],

@@ -513,7 +513,7 @@ describe('what a target says', () => {
     })
     await set({ https, mqtt: await refusingBroker(5) })('no_certificate')
     expect(expectations.report().evidence['no_certificate.https']?.length).toBeLessThan(1_100)
-    expect(ledger.figures().https.refused).toEqual({ no_word: 2 })
+    expect(ledger.figures().https.refused).toEqual({ http_403: 2 })
   })
 
   test('in ever other words makes no ever longer list', () => {

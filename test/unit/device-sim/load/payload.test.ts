@@ -53,7 +53,7 @@ describe('a burst', () => {
   })
 
   test('says the same time as a single message does', () => {
-    const time = fc.double({ min: 0, max: 9_999_999_999_999, noNaN: true })
+    const time = fc.double({ min: 10_000, max: 9_999_999_999_999, noNaN: true })
     fc.assert(
       fc.property(fc.array(time, { minLength: 1, maxLength: 8 }), (dues) => {
         const sent = (octets: Buffer | string) => (JSON.parse(octets.toString()) as { sent: number }).sent

@@ -138,6 +138,11 @@ test.each<[Overrides, readonly string[]]>([
   [{ devices: 1 }, ['admitted_mqtt>0', 'delivery.p99<5s', 'errors.mqtt>0']],
   [{ mix: { https: 1 } }, ['admitted_mqtt>0', 'delivery.p99<5s', 'errors.mqtt>0']],
   [{ mix: { mqtt: 1 } }, ['https.p99<5s', 'rate.https>=1/s', 'https.count>0', 'refused.https>0']],
+  // a share of which a hundred devices are too few for one
+  [
+    { devices: 100, mix: { https: 1, mqtt: 1_000 } },
+    ['https.p99<5s', 'rate.https>=1/s', 'https.count>0', 'refused.https>0'],
+  ],
 ])('what options %j leave nobody to keep is dropped, and nothing else', (given, expected) => {
   const own = [
     'refused.unexpected==0',
