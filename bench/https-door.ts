@@ -4,18 +4,18 @@
  */
 
 import { openDoors } from './support/doors.ts'
-import { against, ROUNDS, type Suite } from './support/suite.ts'
+import { against, COMPILED, ROUNDS, type Suite } from './support/suite.ts'
 import { inTurns } from './support/turns.ts'
 
 const REQUESTS = 600
-/** Until V8 has compiled nearly all that it will compile: `--trace-opt` shows the last burst of it at about 15,000 requests. */
-const WARM = 20_000
+/** of a peer, which has been compiled before */
+const WARM = 300
 const BOUNDS = { nginx: 0.95, haproxy: 0.85 }
 
 export const suite: Suite = async ({ rounds = ROUNDS, requests = REQUESTS, progress }) => {
   await using bench = await openDoors({ names: ['sallyport', 'nginx', 'haproxy'], session: 0 })
   progress('warming up')
-  for (const door of bench.doors) await bench.load(door, door.name === 'sallyport' ? WARM : 300)
+  for (const door of bench.doors) await bench.load(door, door.name === 'sallyport' ? COMPILED : WARM)
   const { variants, floors } = await inTurns(bench.doors, {
     rounds,
     measure: (door) => bench.cost(door, requests),

@@ -7,13 +7,13 @@ import { HOST } from './support/home.ts'
 import { CLIENT_CORE, startHelper, talkTo } from './support/helpers.ts'
 import type { Count, Order } from './support/mqtt-orders.ts'
 import { openMqttBench, type MqttServer, type MqttServerName } from './support/mqtt-servers.ts'
-import { against, ROUNDS, type Suite } from './support/suite.ts'
+import { against, COMPILED, ROUNDS, type Suite } from './support/suite.ts'
 import { inTurns } from './support/turns.ts'
 
 const VISITS = 600
 const AT_ONCE = 4
-/** until V8 has compiled what it will compile */
-const WARM = 3_000
+/** of a peer, which has been compiled before */
+const WARM = 300
 const NAMES = ['mosquitto', 'door', 'embedded', 'haproxy'] as const satisfies readonly MqttServerName[]
 
 export const suite: Suite = async ({ rounds = ROUNDS, requests = VISITS, progress }) => {
@@ -33,7 +33,7 @@ export const suite: Suite = async ({ rounds = ROUNDS, requests = VISITS, progres
   }
   await using floor = startFloor(SERVER_CORE, SERVER_HANDSHAKE)
   for (const server of bench.servers)
-    await visit(server, server.name === 'door' || server.name === 'embedded' ? WARM : 300)
+    await visit(server, server.name === 'door' || server.name === 'embedded' ? COMPILED : WARM)
   const { variants, floors } = await inTurns(bench.servers, {
     rounds,
     measure: (server) => visit(server, requests),

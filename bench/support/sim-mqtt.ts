@@ -20,7 +20,7 @@ import { runTimed } from './timed-command.ts'
 import { inTurns } from './turns.ts'
 
 /** of a round */
-const MESSAGES = 200_000
+const MESSAGES = 600_000
 const BYTES = 128
 /** messages a second that ours are due at */
 const RATE = 50_000

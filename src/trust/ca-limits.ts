@@ -59,7 +59,7 @@ export const rootsAmong = (anchors: readonly CertificateFacts[]): readonly Certi
       }
   }
   return anchors.flatMap((ca) => {
-    // round in a circle, nobody stands above it
+    // round in a circle, or below one: nobody stands at the top
     const room = rooms.get(ca) ?? roomBelow(ca)
     return room < 0 ? [] : [withRoom(ca, room)]
   })

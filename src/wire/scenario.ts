@@ -228,7 +228,7 @@ export const ScenarioFileSchema = Type.Object(
     key_agreement: Type.Optional(
       literals(KEY_AGREEMENTS, {
         description:
-          'group whose key share they send to the doors, which may choose another; X25519MLKEM768, the post-quantum hybrid, costs them and the doors more',
+          'group whose key share they send to the HTTPS and the MQTT door, which may choose another; X25519MLKEM768, the post-quantum hybrid, costs both sides more. Enrolment and drills send X25519',
         default: 'X25519',
       }),
     ),

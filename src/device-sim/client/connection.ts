@@ -120,7 +120,12 @@ export const hostOf = (url: URL): string => url.hostname.replace(/^\[(.*)\]$/, '
 /** Where none is said (RFC 9110 §4.2.2; of MQTT over TLS as IANA has it). */
 const PORTS: Readonly<Record<string, string>> = { 'https:': '443', 'mqtts:': '8883' }
 
-export const portOf = ({ port, protocol }: URL): string => port || (PORTS[protocol] ?? '')
+/** @throws `config_invalid`: no port is said, and none is known for its scheme */
+export const portOf = ({ port, protocol, host }: URL): string => {
+  const found = port || PORTS[protocol]
+  if (found === undefined) throw new FleetError('config_invalid', `${protocol}//${host} says no port`)
+  return found
+}
 
 type Opened = (connection: Connection) => void
 type Failed = (why: FleetError) => void

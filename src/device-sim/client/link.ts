@@ -40,7 +40,7 @@ const RETRANSMISSION = 200
 const MOST_LOSSES = 6
 /** octets */
 const SEGMENT = 1_448
-const PIECE = 512
+const PIECE = 256
 /** octets under way in one direction before the sender has to wait */
 const WINDOW = 65_536
 /** ms between two looks whether an abandoned connection's link is still dead, and how many */

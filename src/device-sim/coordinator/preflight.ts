@@ -4,6 +4,7 @@
  */
 
 import { FleetError } from '#fleet/errors.ts'
+import type { KeyAgreement } from '#wire/scenario.ts'
 import { clientContext, openConnection, type ConnectOptions } from '../client/connection.ts'
 import type { Identity } from '../client/identity.ts'
 import { whyNotFor } from '../client/server-certificate.ts'
@@ -97,6 +98,8 @@ type Knocking = {
   readonly rootPem: string | undefined
   /** of anybody, where a door wants to see one before it says anything */
   readonly identity?: Identity | undefined
+  /** as the devices come */
+  readonly keyAgreement?: KeyAgreement | undefined
   readonly signal: AbortSignal
 }
 

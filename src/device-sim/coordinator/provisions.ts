@@ -156,7 +156,8 @@ export const provide = async (
   const doors = doorsOf(o)
   const identity = o.given?.[0]
   const knownRoot = o.rootPem ?? fleet.rootPem
-  await preflight(doors, { rootPem: knownRoot, identity, signal: o.signal })
+  const { keyAgreement } = o.scenario
+  await preflight(doors, { rootPem: knownRoot, identity, keyAgreement, signal: o.signal })
 
   await using scope = new AsyncDisposableStack()
   // not with the run's signal: it is what takes everything away, whatever ends the run
@@ -187,7 +188,7 @@ export const provide = async (
   const credentials = await stage(o, staging, fleet)
   const rootPem = knownRoot ?? (await rootFor(o, credentials))
   // now that it is known whom they must be
-  if (knownRoot === undefined) await preflight(doors, { rootPem, identity, signal: o.signal })
+  if (knownRoot === undefined) await preflight(doors, { rootPem, identity, keyAgreement, signal: o.signal })
   const owned = scope.move()
   return {
     name: chosen,

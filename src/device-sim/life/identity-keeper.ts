@@ -56,7 +56,7 @@ const DOUBLED = 5
 
 export type KeeperOptions = {
   readonly clock: Clock
-  /** of its handshakes with the doors */
+  /** of its handshakes with the HTTPS and the MQTT door */
   readonly keyAgreement?: KeyAgreement | undefined
   /** undefined: it never is */
   readonly renew: ((enrolled: Enrolled, newKey: boolean) => Promise<Enrolled>) | undefined

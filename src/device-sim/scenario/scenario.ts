@@ -81,7 +81,7 @@ export type Scenario = {
   readonly doors: Weights<'https' | 'mqtt'>
   readonly enroll: Weights<EnrollVia>
   readonly keys: Weights<KeyKind>
-  /** group whose key share they send to the doors */
+  /** group whose key share they send to the HTTPS and the MQTT door */
   readonly keyAgreement: KeyAgreement
   /** of each certificate, such as `30s`: asked of the operator's claim token; undefined: what the server gives */
   readonly certificateTtl: string | undefined

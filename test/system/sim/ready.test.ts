@@ -22,7 +22,7 @@ const BESIDE_EACH_OTHER: Readonly<Record<string, readonly string[]>> = {
   'revocation-drill': ['--devices', '10', '--for', '29s'],
   'stolen-key': ['--devices', '20', '--for', '38s'],
 }
-/** Little is done in them while the drills are tried; begun after these, they would end last. */
+/** Begun first, or they would end last. */
 const LONG = ['renewal-day', 'stolen-key', 'revocation-drill', 'boot-storm']
 /** The drills that wait for a limit of ten seconds are tried in a run of 15. */
 const HOSTILE = ['--devices', '5', '--for', '15s']

@@ -185,10 +185,10 @@ describe('a fault that begins and ends', () => {
 
   test('slow handshake: small pieces with pauses, until it is done', async () => {
     const it = bench({ slowHandshake: 500 })
-    it.link.stream.write(Buffer.alloc(1_100))
+    it.link.stream.write(Buffer.alloc(550))
     it.link.stream.write('and')
     await pass(2_000)
-    expect(it.there).toEqual(['0 (512)', '500 (512)', '1000 (76)', '1500 and'])
+    expect(it.there).toEqual(['0 (256)', '500 (256)', '1000 (38)', '1500 and'])
     it.link.handshaken()
     it.link.stream.write(Buffer.alloc(1_100))
     await settled()
