@@ -7,6 +7,7 @@
 import { once } from 'node:events'
 import { connect as tcpConnect } from 'node:net'
 import { connect as tlsConnect } from 'node:tls'
+import { awake } from './awake.ts'
 import { CLAIMED, holdToClaims } from './claims.ts'
 import { keepConnection, type KeptConnection } from './kept-connection.ts'
 
@@ -56,6 +57,6 @@ const run = async ({ url, ca, connections, posts }: Posts): Promise<Posted> => {
 }
 
 process.on('message', (message: Posts | Go) => {
-  if (message !== 'go') void run(message).then((posted) => process.send?.(posted))
+  if (message !== 'go') void awake(() => run(message)).then((posted) => process.send?.(posted))
 })
 process.on('disconnect', () => process.exit())

@@ -4,6 +4,7 @@
  */
 
 import { connect } from 'node:net'
+import { awake } from './awake.ts'
 import { keepConnection } from './kept-connection.ts'
 
 /** `queries`: whole requests, latin1. */
@@ -39,6 +40,6 @@ const run = async ({ port, connections, queries }: Queries): Promise<Queried> =>
 }
 
 process.on('message', (queries: Queries) => {
-  void run(queries).then((queried) => process.send?.(queried))
+  void awake(() => run(queries)).then((queried) => process.send?.(queried))
 })
 process.on('disconnect', () => process.exit())
