@@ -26,7 +26,7 @@ import { problemReply } from '#runtime/problem-reply.ts'
 import { newRequestId } from '#runtime/request-id.ts'
 import { PROBLEMS } from '#wire/problems.ts'
 import type { Static, TSchema } from '#wire/rest.ts'
-import { lateSchemas } from './late-schemas.ts'
+import { lateSchemas, STRICTLY } from './late-schemas.ts'
 import { asFleetError } from './thrown.ts'
 import { refuseUnparsed } from './unparsed.ts'
 
@@ -214,9 +214,8 @@ export const createApp = (o: {
     frameworkErrors: (error, request, reply) => {
       replyProblem(refusals, request, reply, asFleetError(error))
     },
-    // Nothing is dropped and nothing is guessed: a body is what its schema says, or refused.
     schemaController: { compilersFactory: lateSchemas },
-    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false } },
+    ajv: { customOptions: STRICTLY },
   })
 
   const always: Readonly<Record<string, string>> = {

@@ -38,6 +38,9 @@ const lateValidate = (made: () => Validate): Validate => {
   return validate
 }
 
+/** For fastify's `ajv.customOptions`. Nothing is dropped and nothing is guessed: a body is what its schema says, or refused. */
+export const STRICTLY = { removeAdditional: false, coerceTypes: false, allErrors: false } as const
+
 /** For fastify's `schemaController`. Names in schemas of headers are lower case: fastify sees to that for compilers of its own choice only. */
 export const lateSchemas = {
   buildValidator: lateFactory(buildAjv() as Factory<Validate>, lateValidate),

@@ -1,9 +1,10 @@
+import { createRequire } from 'node:module'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import buildAjv from '@fastify/ajv-compiler'
 import buildStringify from '@fastify/fast-json-stringify-compiler'
 import fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
 import { expect, test } from 'vitest'
-import { lateSchemas } from '#enroll/late-schemas.ts'
+import { lateSchemas, STRICTLY } from '#enroll/late-schemas.ts'
 import { startDesk } from '../../support/enroll-desk.ts'
 
 const BODY = { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] }
@@ -39,6 +40,14 @@ test.each([{ body: { type: 'nothing' } }, { response: { 200: { type: 'nothing' }
   },
 )
 
+test.each(['@fastify/ajv-compiler', '@fastify/fast-json-stringify-compiler'])(
+  '%s is the one that fastify has',
+  (name) => {
+    const ofFastify = createRequire(createRequire(import.meta.url).resolve('fastify'))
+    expect(ofFastify.resolve(name)).toBe(createRequire(import.meta.url).resolve(name))
+  },
+)
+
 test('every schema of the desk can be compiled', async () => {
   const routes: RouteOptions[] = []
   const onApp = (message: unknown): void => {
@@ -52,7 +61,7 @@ test('every schema of the desk can be compiled', async () => {
     unsubscribe('fastify.initialization', onApp)
   }
 
-  const validator = buildAjv()({}, { customOptions: { coerceTypes: false, removeAdditional: false } })
+  const validator = buildAjv()({}, { customOptions: STRICTLY })
   const serializer = buildStringify()({})
   let compiled = 0
   for (const { url, schema } of routes)
