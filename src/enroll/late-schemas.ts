@@ -1,6 +1,6 @@
 /**
- * The schemas of routes, each compiled by the first request that needs it: all of them before a desk listens are a fifth of its start, which
- * is how long a restart is felt. The compilers are fastify's own. Not the schemas: #wire.
+ * The schemas of routes, each compiled by the first request that needs it: all of them before the desks listen were a seventh of their
+ * start, which is how long a restart is felt. The compilers are fastify's own. Not the schemas: #wire.
  */
 
 import buildAjv from '@fastify/ajv-compiler'

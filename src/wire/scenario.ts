@@ -8,57 +8,13 @@ import Type, { type Static } from 'typebox'
 import { KEY_KINDS, type KeyKind } from '#fleet/certificate.ts'
 import { GIVEN_REVOCATION_REASONS } from '#fleet/revocation-reason.ts'
 import { closed, literals } from './parts.ts'
+import { duration, flag, offset, oneOf, share, span, weights } from './scenario-parts.ts'
 
 const MIB = 1_048_576
 
 /** Groups whose key share a device can send (RFC 8446 §4.2.7): what most devices have, and the post-quantum hybrid. */
 const KEY_AGREEMENTS = ['X25519', 'X25519MLKEM768'] as const
 export type KeyAgreement = (typeof KEY_AGREEMENTS)[number]
-
-/** `durationMinimum` and `durationMaximum` are ours: JSON Schema knows no such thing, and ignores them. */
-const span = (description: string, least: string, most: string, usual?: string) =>
-  Type.String({
-    description,
-    pattern: '^(?:[0-9]{1,9}(?:ms|s|m|h|d))+$',
-    maxLength: 64,
-    durationMinimum: least,
-    durationMaximum: most,
-    ...(usual === undefined ? {} : { default: usual }),
-  })
-
-const duration = (...about: Parameters<typeof span>) => Type.Optional(span(...about))
-
-const offset = (description: string) =>
-  Type.Optional(
-    Type.String({
-      description,
-      pattern: '^-?(?:[0-9]{1,9}(?:ms|s|m|h|d))+$',
-      maxLength: 64,
-      durationMinimum: '-3650d',
-      durationMaximum: '3650d',
-      default: '0s',
-    }),
-  )
-
-const share = (description: string, usual: number) =>
-  Type.Number({ description, minimum: 0, maximum: 1, default: usual })
-
-const flag = (description: string, usual: boolean) =>
-  Type.Optional(Type.Boolean({ description, default: usual }))
-
-/** Relative to each other; what is not named is 0. `usual`: when the map is missing altogether. */
-const weights = <const K extends string>(
-  description: string,
-  names: readonly K[],
-  usual: Readonly<Record<K, number>>,
-) => {
-  const weight = Type.Optional(Type.Number({ minimum: 0, maximum: 1_000_000, default: 0 }))
-  const each = Object.fromEntries(names.map((name) => [name, weight])) as Record<K, typeof weight>
-  return Type.Optional(Type.Object(each, { ...closed, description, default: usual }))
-}
-
-/** Exactly one of them is there. */
-const oneOf = (names: readonly string[]) => ({ oneOf: names.map((name) => ({ required: [name] })) })
 
 const LOADS = {
   closed: Type.Optional(
